@@ -1,0 +1,39 @@
+# Set-up is in .ci/setup.sh, what is installed in pyproject.toml and constraints.txt.
+#
+#   PYTHON=python3.12                  which Python a new .venv is made from; else the first found that is 3.11 or newer
+#   PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
+#                                      for `make test` and `make lint` on Linux: torch without CUDA, which saves several GB
+
+FILMS := renders/flash-forward.gif renders/flash-forward.mp4
+
+.PHONY: help demo test lint bench clean
+.NOTPARALLEL:
+
+help:  ## say what there is to make
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s%s\n", $$1, $$2 }' Makefile
+
+demo:  ## install what is missing, then render a real attention head to renders/ as GIF and MP4
+	@sh .ci/setup.sh render,inputs
+	@mkdir -p renders
+	@for film in $(FILMS); do \
+	  echo "==> rendering $$film"; .venv/bin/flashsteps render flash-forward -o $$film || exit; \
+	done
+	@echo "==> done" && ls -lh $(FILMS) | awk '{ printf "%8s  %s\n", $$5, $$NF }'
+
+test:  ## install what is missing, test tools too (with torch), then run all tests
+	@sh .ci/setup.sh test
+	@.venv/bin/python -m pytest
+
+lint:  ## ruff and mypy, as CI runs them
+	@sh .ci/setup.sh test
+	@.venv/bin/ruff check
+	@.venv/bin/ruff format --check
+	@.venv/bin/mypy
+
+bench:  ## measure frames per second, file sizes and start-up on this machine
+	@sh .ci/setup.sh render,inputs
+	@.venv/bin/python tests/bench.py
+
+clean:  ## remove .venv and what tools leave behind; the films stay
+	rm -rf .venv build dist media *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find flashsteps scenes tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,50 @@
+"""FlashAttention forward: keys and values outside, queries inside (FA1, Algorithm 1).
+
+As printed: O, ℓ and m live in HBM and come in and go out once for each block of keys; O is normalised at every step.
+Elements moved, with the writes that set O, ℓ and m up: 2Md + Tc(3Nd + 4N) + Nd + 2N for N queries and M keys in Tc
+blocks.
+"""
+
+import numpy as np
+
+from ..arrays import Array, exp_sub
+from ..masks import Mask
+from ..memory import HBM, SRAM, Tensor
+
+
+def attend(
+    hbm: HBM, sram: SRAM, Q: Tensor, K: Tensor, V: Tensor, *, block_q: int, block_k: int, mask: Mask, scale: float
+) -> dict[str, Array]:
+    """O = softmax(Q Kᵀ · scale) V, tile by tile. Q (N, d), K and V (M, d); gives O (N, d), m and ℓ (N,)."""
+    N, d = Q.shape
+    O = hbm.empty("O", (N, d))
+    l, m = hbm.empty_statistics("l", (N,)), hbm.empty_statistics("m", (N,))
+    sram.store(O.all, 0.0)  # O, ℓ and m start in HBM: 0, 0 and −∞.
+    sram.store(l.all, 0.0)
+    sram.store(m.all, -np.inf)
+
+    for j in sram.loop("j", K.blocks(block_k)):
+        k = sram.load(K[j])  # A block of keys and values comes in, and stays for all queries.
+        v = sram.load(V[j])
+        for i in sram.loop("i", Q.blocks(block_q), mask.column(j)):
+            q = sram.load(Q[i])  # Queries come in with what they have so far: O, ℓ and m.
+            o = sram.load(O[i])
+            l_i = sram.load(l[i], "l_i")
+            m_i = sram.load(m[i], "m_i")
+            s = sram["S"] = q @ k.T * scale  # One tile of scores, made on chip. It never goes to HBM.
+            if i.cut:
+                s = sram["S"] = s + sram.bias(mask, i, j)  # Keys that a query may not see get −∞.
+            m_ij = sram["m_ij"] = s.max(axis=1)  # This tile's own max, exponentials and sum.
+            p = sram["P"] = exp_sub(s, m_ij[:, None])
+            l_ij = sram["l_ij"] = p.sum(axis=1)
+            m_new = sram["m_new"] = np.maximum(m_i, m_ij)  # The larger max wins: α shrinks the old sum, β the tile's.
+            alpha = sram["alpha"] = exp_sub(m_i, m_new)
+            beta = sram["beta"] = exp_sub(m_ij, m_new)
+            l_new = sram["l_new"] = alpha * l_i + beta * l_ij
+            old = (l_i * alpha)[:, None] * o
+            new = beta[:, None] * (p @ v)
+            o = sram["o"] = (old + new) / np.maximum(l_new, 1)[:, None]  # O is shrunk by α, and takes in this tile.
+            sram.store(O[i], o)  # O, ℓ and m go back to HBM, until the next keys.
+            sram.store(l[i], l_new)
+            sram.store(m[i], m_new)
+    return {"O": O.data, "m": m.data, "l": l.data}

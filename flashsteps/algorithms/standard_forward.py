@@ -1,0 +1,50 @@
+"""Standard attention: S and P go out to HBM and come back (FA1, Algorithm 0).
+
+Each matrix product reads its operands once, as the paper counts: an ideal product, so the capacity of SRAM is not held
+against it. Elements moved: 2Nd + 2Md + 4NM for N queries and M keys, and a mask saves nothing.
+"""
+
+import numpy as np
+
+from ..arrays import Array, exp_sub
+from ..masks import Mask
+from ..memory import HBM, SRAM, Tensor
+
+IDEAL_PRODUCTS = True
+
+
+def attend(
+    hbm: HBM, sram: SRAM, Q: Tensor, K: Tensor, V: Tensor, *, block_q: int, block_k: int, mask: Mask, scale: float
+) -> dict[str, Array]:
+    """O = softmax(Q Kᵀ · scale) V in three kernels. Q (N, d), K and V (M, d); gives O (N, d), m and ℓ (N,)."""
+    (N, d), M = Q.shape, K.shape[0]
+    S, P, O = hbm.empty("S", (N, M)), hbm.empty("P", (N, M)), hbm.empty("O", (N, d))
+    m, l = [], []
+
+    sram.launch()
+    k = sram.gather(K, block_k)  # First kernel, S = QKᵀ: bring in all the keys, block by block.
+    for i in sram.loop("i", Q.blocks(block_q)):
+        q = sram.load(Q[i])  # Then the queries: each operand is read just once.
+        s = sram["S"] = q @ k.T * scale  # Every score of these queries, against every key.
+        sram.store(S[i], s)  # S has a number for each query and key: too large to stay, it goes out.
+
+    sram.launch()
+    for i in sram.loop("i", Q.blocks(block_q)):
+        s = sram.load(S[i], "S")  # Second kernel, softmax: all of S comes back from HBM.
+        if mask.causal:
+            s = sram["S"] = s + sram.bias(mask, i, K.all)  # Keys that a query may not see get −∞. It saves no bytes.
+        m_i = sram["m_i"] = s.max(axis=1)  # The largest score of each row, to subtract: no overflow.
+        p = sram["P"] = exp_sub(s, m_i[:, None])  # Exponentials: now every weight is from 0 to 1.
+        l_i = sram["l_i"] = p.sum(axis=1)  # Each row's sum. Divided by it, weights add up to 1.
+        p = sram["P"] = p / np.maximum(l_i, 1)[:, None]
+        sram.store(P[i], p)  # P is just as large as S, and goes out to HBM too.
+        m.append(m_i)
+        l.append(l_i)
+
+    sram.launch()
+    v = sram.gather(V, block_k)  # Third kernel, O = PV: bring in all the values.
+    for i in sram.loop("i", Q.blocks(block_q)):
+        p = sram.load(P[i], "P")  # All of P comes back from HBM.
+        o = sram["O"] = p @ v  # Values, weighted: the output of these queries.
+        sram.store(O[i], o)  # Done: O goes out to HBM.
+    return {"O": O.data, "m": m, "l": l}

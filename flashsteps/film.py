@@ -1,0 +1,173 @@
+"""A film: which run it shows, when, where, and in which colours. All of it is plain data; `stage` draws it."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from math import ceil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from . import algorithms, theme
+from .devices import DEFAULT as DEFAULT_DEVICE
+from .devices import Device
+from .devices import device as device_of
+from .errors import unknown
+from .inputs import QKV
+from .layout import Kind, Layout, layout
+from .run import count, record
+from .timeline import Timeline, timeline
+from .trace import IO, Trace
+
+#: how many queries and keys, and how wide, a picture has room for
+MOST_ROWS, FEWEST_ROWS, MOST_COLUMNS, FEWEST_COLUMNS = 64, 1, 64, 1
+
+DEFAULT_DURATION = 24.0
+
+#: programs that are drawn at once
+LANES = {"wide": 4, "square": 2, "tall": 4}
+
+
+class Spec(NamedTuple):
+    """What a file in `scenes/` says of its film.
+
+    `loops` stands beside the title, `kind` is what SRAM shows (see `layout`), `repeats` what to say when a loop comes
+    round again (by the loop's name; `alone` where programs are shown one by one), `kernels` names programs that differ.
+    """
+
+    algorithm: str
+    title: str
+    loops: str
+    kind: Kind
+    repeats: Mapping[str, str]
+    alone: Mapping[str, str] = {}
+    kernels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Film:
+    """A film that is ready to be drawn."""
+
+    name: str
+    spec: Spec
+    trace: Trace
+    standard: IO
+    timeline: Timeline
+    layout: Layout
+    theme: theme.Theme
+    device: Device
+    sram: int
+    lanes: int
+    code: bool
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+
+def _folder() -> Path:
+    return Path(importlib.import_module("flashsteps.scenes").__path__[0])
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """All films, by the name that users type. Imports none of them."""
+    return tuple(sorted(file.stem.replace("_", "-") for file in _folder().glob("[a-z]*.py")))
+
+
+def summary(name: str) -> str:
+    """The first line of a film's docstring, without importing it."""
+    found = re.match(r'"""(.*)', (_folder() / f"{name.replace('-', '_')}.py").read_text(encoding="utf-8"))
+    return found[1].removesuffix('"""') if found else ""
+
+
+def spec(name: str) -> Spec:
+    """What a film shows. Raises ValueError for a name that isn't known."""
+    if name not in names():
+        raise ValueError(unknown("film", name, names()))
+    found: Spec = importlib.import_module(f"flashsteps.scenes.{name.replace('-', '_')}").FILM
+    return found
+
+
+def film(
+    name: str,
+    qkv: QKV,
+    *,
+    width: int,
+    height: int,
+    block_q: int | None = None,
+    block_k: int | None = None,
+    mask: str | None = None,
+    dtype: str = "float16",
+    device: str | None = None,
+    sram: int | None = None,
+    theme_name: str = theme.DEFAULT,
+    duration: float = DEFAULT_DURATION,
+    code: bool = False,
+) -> Film:
+    """Run a film's algorithm on q, k, v and lay everything out.
+
+    Blocks are 4 × 4 for 16 tokens, else max(2, ⌈N/4⌉). `device` names what the panels show; what a toy's SRAM has to hold is
+    `sram` bytes, or else the smallest power of two that does. Raises ValueError where something makes no sense or no picture.
+    """
+    about = spec(name)
+    N, M, d = qkv.q.shape[0], qkv.k.shape[0], qkv.q.shape[1]
+    for what, given, most in (("queries", N, MOST_ROWS), ("keys", M, MOST_ROWS), ("columns (d)", d, MOST_COLUMNS)):
+        if given > most:
+            raise ValueError(f"{given} {what} are too many to draw, {most} is the most: cut the input, or use `flashsteps record`")
+    trace = record(
+        about.algorithm, *qkv, block_q=block_q or block(N), block_k=block_k or block(M), mask=mask, dtype=dtype,
+        tokens=qkv.tokens, sram=sram, source=qkv.source,
+    )  # fmt: skip
+    standard = count("standard-forward", n=N, n_keys=M, d=d, block_q=trace.meta["block_q"], block_k=trace.meta["block_k"], mask=mask, dtype=dtype)
+    lanes = 1
+    kind = about.kind
+    if kind == "lanes":
+        portrait = "wide" if width > 1.3 * height else "tall" if height > 1.3 * width else "square"
+        lanes = 1 if code else min(LANES[portrait], ceil(N / trace.meta["block_q"]))  # code is followed one program at a time
+        kind = "tile" if lanes == 1 else "lanes"
+    placed = layout(trace, width=width, height=height, kind=kind, lanes=lanes, code=code)
+    repeats = {**about.repeats, **(about.alone if lanes == 1 else {})}
+    when = timeline(trace, duration=duration, lanes=lanes, repeats=repeats)
+    room = sram or 1 << (trace.peak.total - 1).bit_length()
+    return Film(
+        name, about, trace, standard, when, placed, theme.theme(theme_name), device_of(device or DEFAULT_DEVICE), room, lanes, code, _ranges(trace)
+    )
+
+
+def block(rows: int) -> int:
+    """The block size that a film chooses for so many queries or keys."""
+    return min(rows, max(2, ceil(rows / 4)))
+
+
+def _ranges(trace: Trace) -> dict[str, tuple[float, float]]:
+    """The lowest and highest finite value of each tensor and slot in the whole run: colours mean the same throughout."""
+    import numpy as np
+
+    found: dict[str, tuple[float, float]] = {}
+
+    def widen(name: str, values: Any) -> None:
+        finite = values[np.isfinite(values)]
+        if finite.size:
+            low, high = float(finite.min()), float(finite.max())
+            was = found.get(name, (low, high))
+            found[name] = min(low, was[0]), max(high, was[1])
+
+    for tensor, data in trace.initial.items():
+        widen(tensor, data)
+    for event, value in zip(trace.events, trace.values, strict=True):
+        if value is not None:
+            widen(event.tile.tensor if event.tile else event.slot, value)
+    for slot in {event.slot for event in trace if event.op == "load" and event.tile}:
+        tensors = {event.tile.tensor for event in trace if event.op == "load" and event.slot == slot and event.tile}
+        for tensor in tensors & set(found):
+            low, high = found[tensor]
+            was = found.get(slot, (low, high))
+            found[slot] = min(low, was[0]), max(high, was[1])
+    for name in ("P",):
+        if name in found:
+            found[name] = 0.0, found[name][1]
+    return found
+
+
+__all__ = ["DEFAULT_DURATION", "Film", "Spec", "algorithms", "block", "film", "names", "spec", "summary"]

@@ -1,0 +1,105 @@
+"""The published closed forms: what attention moves, by arithmetic alone; the second opinion on every count.
+
+N queries and M keys of size d, in blocks of block_q and block_k (the papers' Br and Bc), one head. FA1 is
+arXiv:2205.14135, FA2 is arXiv:2307.08691. The papers write M = N; the forms here hold for both.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Elements(NamedTuple):
+    """How many numbers move between HBM and SRAM: those of Q, K, V, O, S and P, and those of m, ℓ and LSE."""
+
+    matrices: int
+    statistics: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.matrices + self.statistics
+
+    def nbytes(self, itemsize: int = 2, statistics_itemsize: int = 4) -> int:
+        """The same in bytes: fp16 and fp32 unless told otherwise."""
+        return self.matrices * itemsize + self.statistics * statistics_itemsize
+
+
+# ---- a forward pass
+
+
+def standard_forward(N: int, M: int, d: int) -> Elements:
+    """4Nd + 4N²: reads Q, K, V, S, P, writes S, P, O, each once (FA1, Algorithm 0), whatever the mask."""
+    return Elements(2 * N * d + 2 * M * d + 4 * N * M)
+
+
+def flash_forward(N: int, M: int, d: int, block_q: int, block_k: int, causal: bool = False) -> Elements:
+    """2Nd + Tc(3Nd + 4N), and Nd + 2N to set O, ℓ and m up (FA1, Algorithm 1).
+
+    K and V come once. For each block of keys, Q and O come and O goes, ℓ and m come and go; with the causal mask, only
+    for the queries from the block on in which the first of these keys is seen.
+    """
+    rows = N * ceil(M, block_k)
+    if causal:
+        rows = sum(N - block_q * (max(0, key + N - M) // block_q) for key in range(0, M, block_k))
+    return Elements(2 * M * d + 3 * rows * d + N * d, 4 * rows + 2 * N)
+
+
+def flash2_forward(N: int, M: int, d: int, block_q: int, block_k: int, causal: bool = False) -> Elements:
+    """2Nd + 2·Tr·Nd + N (FA2, Algorithm 1).
+
+    Q comes once, O and LSE go once. For each block of queries, K and V come; with the causal mask, only up to the block
+    of keys that the last of these queries still sees.
+    """
+    keys = M * ceil(N, block_q)
+    if causal:
+        seen = [max(0, min(N, start + block_q) + M - N) for start in range(0, N, block_q)]
+        keys = sum(min(M, block_k * ceil(last, block_k)) for last in seen)
+    return Elements(2 * N * d + 2 * keys * d, N)
+
+
+def forward_flops(N: int, M: int, d: int) -> int:
+    """4NMd: S = QKᵀ and O = PV, without a mask; to multiply and to add are two (FA2, section 4.1)."""
+    return 4 * N * M * d
+
+
+# ---- what follows from them
+
+
+def flash_blocks(sram: int, d: int) -> tuple[int, int]:
+    """block_q and block_k for an SRAM of so many elements: min(⌈M/4d⌉, d) and ⌈M/4d⌉ (FA1, Algorithm 1, line 1)."""
+    width = ceil(sram, 4 * d)
+    return min(width, d), width
+
+
+def theorem_2(N: int, d: int, sram: int) -> tuple[float, float]:
+    """Nd + N² for standard attention, N²d²/M for FlashAttention, M being SRAM's elements: FA1, Theorem 2.
+
+    Orders of growth, without their constants. Raises ValueError outside d ≤ M ≤ Nd, where the theorem says nothing.
+    """
+    if not d <= sram <= N * d:
+        raise ValueError(f"an SRAM of {sram:,} elements is outside d … Nd = {d:,} … {N * d:,}: Theorem 2 is for those")
+    return N * d + N * N, N * N * d * d / sram
+
+
+def flash_level(d: int, itemsize: int = 2, statistics_itemsize: int = 4) -> float:
+    """The block_k from which FA1 moves less than standard attention as N grows: 0.75d + 2 at fp16.
+
+    Per query and key, FA1 moves (3d + 4 statistics) / Bc and standard attention 4 elements: the terms in N² of
+    `flash_forward` and `standard_forward`, set equal.
+    """
+    return 0.75 * d + statistics_itemsize / itemsize
+
+
+def flash2_level(d: int) -> float:
+    """The block_q from which FA2 moves less than standard attention as N grows: d/2, from 2d/Br against 4 elements."""
+    return d / 2
+
+
+def figure_2_middle(N: int, d: int, block_k: int) -> Elements:
+    """(1 + 3Tc)·Nd, as FA1's Figure 2, middle, counts Algorithm 1: no ℓ and m, no set-up, no first read of O."""
+    return Elements((1 + 3 * ceil(N, block_k)) * N * d)
+
+
+def ceil(a: int, b: int) -> int:
+    """⌈a / b⌉, exact for any size."""
+    return -(-a // b)

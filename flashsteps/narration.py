@@ -1,0 +1,85 @@
+"""What an algorithm's source says: each line's caption, and which slots it reads.
+
+The comment on a line is that step's caption; a line without one goes on with the caption before it. Names are followed
+through the source, so that a viewer knows what `acc = … p @ v` was made from.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import tokenize
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of an algorithm: its code without the comment, its caption ("" where it has none), the slots it reads."""
+
+    number: int
+    code: str
+    caption: str
+    reads: frozenset[str]
+
+
+def read(source: str) -> dict[int, Line]:
+    """The lines of `attend` below its docstring, by line number (from 1)."""
+    function = next(node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef) and node.name == "attend")
+    comments = {
+        token.start[0]: (token.start[1], token.string.lstrip("# "))
+        for token in tokenize.generate_tokens(io.StringIO(source).readline)
+        if token.type == tokenize.COMMENT
+    }
+    reads = _reads(function)
+    lines = {}
+    text = source.splitlines()
+    for number in range(function.body[1].lineno, (function.end_lineno or 0) + 1):
+        column, caption = comments.get(number, (None, ""))
+        lines[number] = Line(number, text[number - 1][:column].rstrip(), caption, frozenset(reads.get(number, ())))
+    return lines
+
+
+def _reads(function: ast.FunctionDef) -> dict[int, set[str]]:
+    """Line → slots read there. A variable stands for a slot, or for all slots of the expression it was made from."""
+    slots: dict[str, set[str]] = {}
+    reads: dict[int, set[str]] = {}
+    assignments = [node for node in ast.walk(function) if isinstance(node, ast.Assign)]
+    for node in sorted(assignments, key=lambda node: node.lineno):
+        used = {name for name in _names(node.value) if name in slots}
+        reads.setdefault(node.lineno, set()).update(*(slots[name] for name in used))
+        slot = _slot_written(node)
+        pairs = list(_pairs(node))
+        made = [{slot} if slot else set().union(*(slots.get(n, set()) for n in _names(value))) for _, value in pairs]
+        for (variable, _), origin in zip(pairs, made, strict=True):
+            slots[variable] = origin
+    return reads
+
+
+def _slot_written(node: ast.Assign) -> str | None:
+    """`… = sram["S"] = …` writes S; `q = sram.load(Q[i])` and `k = sram.gather(K, …)` write q and k."""
+    for target in node.targets:
+        if isinstance(target, ast.Subscript) and isinstance(target.slice, ast.Constant):
+            return str(target.slice.value)
+    call = node.value
+    if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr in ("load", "gather"):
+        if len(call.args) > 1 and isinstance(call.args[1], ast.Constant):
+            return str(call.args[1].value)
+        return next(iter(_names(call.args[0]))).lower()
+    return None
+
+
+def _pairs(node: ast.Assign) -> list[tuple[str, ast.expr]]:
+    """The variables that an assignment binds, each with the expression it gets: `a, b = x, y` is two."""
+    pairs = []
+    for target in node.targets:
+        if isinstance(target, ast.Name):
+            pairs.append((target.id, node.value))
+        elif isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
+            for part, value in zip(target.elts, node.value.elts, strict=True):
+                if isinstance(part, ast.Name):
+                    pairs.append((part.id, value))
+    return pairs
+
+
+def _names(node: ast.expr) -> list[str]:
+    return [part.id for part in ast.walk(node) if isinstance(part, ast.Name)]

@@ -1,0 +1,197 @@
+"""The close of a film: this run's bars, then the same at real sizes. Every figure shown was counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator
+from functools import lru_cache
+
+from ..coda import Step, memory, traffic
+from ..film import Film
+from ..layout import Box
+from ..theme import BODY, HEAD, LABEL, TITLE
+from ..timeline import HOLD
+from . import parts as stage
+from .moment import Moment
+from .paint import Pen, ease, size_of
+from .parts import Part
+
+#: seconds in which the run's last picture gives way
+FADE = 0.5
+
+HERO = 96
+
+
+def background(film: Film) -> Callable[[Pen], None]:
+    def draw(pen: Pen) -> None:
+        place = film.layout
+        pen.fill(Box(0, 0, place.width, place.height), "bg")
+        stage._title(pen, film)
+        pen.fill(place.rail, "ink", radius=3)
+
+    return draw
+
+
+@lru_cache(maxsize=4)
+def _steps(film_id: int, film: _Ref) -> list[Step]:
+    return memory(film.film.trace) if film.film.spec.kind == "kernels" else traffic(film.film.trace)
+
+
+class _Ref:
+    """A film as a key of a cache, by identity."""
+
+    def __init__(self, film: Film) -> None:
+        self.film = film
+
+    def __hash__(self) -> int:
+        return id(self.film)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Ref) and other.film is self.film
+
+
+def steps(film: Film) -> list[Step]:
+    """What the coda goes through."""
+    return _steps(id(film), _Ref(film))
+
+
+def parts(film: Film) -> Iterator[Part]:
+    """The sizes, the bars, and what is said of them."""
+    place = film.layout
+    yield Part(place.main, lambda m: _bars_key(m), lambda pen, m: _bars(pen, m))
+    yield Part(place.caption, lambda m: _caption(m), lambda pen, m: stage.draw_caption(pen, film, _caption(m)))
+    low = Box(place.meter.x, place.meter.y, place.aside.right - place.meter.x, place.height - place.meter.y)
+    yield Part(low, lambda m: None, lambda pen, m: _foot(pen, m))
+
+
+def where(m: Moment) -> tuple[int, float]:
+    """The step that is on, and how far the bars have come from the one before: 0 … 1."""
+    all_steps = steps(m.film)
+    line = m.film.timeline
+    room = line.duration - HOLD - line.coda
+    whole = sum(step.weight for step in all_steps)
+    t = max(0.0, m.t - line.coda)
+    for n, step in enumerate(all_steps):
+        length = step.weight / whole * room
+        if t < length or n == len(all_steps) - 1:
+            return n, min(1.0, t / (0.6 * length)) if n else 1.0
+        t -= length
+    raise AssertionError("there is a last step")
+
+
+def _bars_key(m: Moment) -> Hashable:
+    n, u = where(m)
+    return n, round(u, 3)
+
+
+def _bars(pen: Pen, m: Moment) -> None:
+    film, box = m.film, m.film.layout.main
+    n, u = where(m)
+    all_steps = steps(film)
+    now, was = all_steps[n], all_steps[max(0, n - 1)]
+    wide = film.layout.canvas == "wide"
+    chips = [("N", _short(now.n)), ("d", str(now.d))]
+    if now.block_q:
+        chips.append(("tile", f"{now.block_q}×{now.block_k}"))
+    changed = {name for (name, value), (_, before) in zip(chips, _chips(was), strict=True) if value != before}
+    top, pitch = box.y + pen.px(30), pen.px(300 if wide else 300)
+    for k, (name, value) in enumerate(chips):
+        chip = Box(box.x + k * (pitch + pen.px(20)), top, pitch, pen.px(92))
+        pen.fill(chip, "panel", radius=14)
+        pen.frame(chip, "accent" if name in changed else "line", width=3 if name in changed else 2, radius=14)
+        pen.text(chip.x + pen.px(26), chip.y + pen.px(57), name, LABEL, "dim")
+        pen.text(chip.right - pen.px(26), chip.y + pen.px(59), value, HEAD, weight=600, mono=True, align="right")
+    ours, theirs = _names(film)
+    hero_y = top + pen.px(92 + 150)
+    ratio = f"{now.ratio:,.2f}×" if now.ratio < 10 else f"{now.ratio:,.0f}×" if now.ratio >= 100 else f"{now.ratio:,.1f}×"
+    good = now.ratio < 1
+    width = pen.text(box.x, hero_y, ratio, HERO, "accent" if good or film.spec.kind != "kernels" else "S", weight=600)
+    for k, words in enumerate(_versus(film)):
+        pen.text(box.x + width + pen.px(30), hero_y - pen.px(44 - 40 * k), words, BODY, "dim")
+    label = pen.px(330) if wide else 0
+    room = box.w - label - round(pen.width("000.0 MB", BODY, weight=600, mono=True)) - pen.px(30)
+    own_share, std_share = _share(was, now, u)
+    y, high, gap = hero_y + pen.px(70), pen.px(72), pen.px(34 if wide else 70)
+    for k, (name, share, nbytes, color) in enumerate(
+        ((ours, own_share, now.own, "accent" if film.spec.kind != "kernels" else "S"), (theirs, std_share, now.standard, "dim"))
+    ):
+        line = y + k * (high + gap)
+        if wide:
+            pen.text(box.x, line + high / 2 + pen.px(11), name, BODY, weight=600, room=label - pen.px(20))
+        else:
+            pen.text(box.x, line - pen.px(14), name, LABEL, weight=600)
+        bar = Box(box.x + label, line, max(2, round(room * share)), high)
+        pen.fill(bar, color, radius=4)
+        pen.text(bar.right + pen.px(18), line + high / 2 + pen.px(11), size_of(nbytes), BODY, weight=600, mono=True)
+    mark = box.x + label + max(2, round(room * std_share))
+    pen.line([(mark, y - pen.px(16)), (mark, y + 2 * high + gap + pen.px(10))], "dim", width=2, dash=8)
+
+
+def _share(was: Step, now: Step, u: float) -> tuple[float, float]:
+    """How long the bars are, 0 … 1: the longer one is whole, and on the way from one step to the next both slide."""
+
+    def of(step: Step) -> tuple[float, float]:
+        most = max(step.own, step.standard)
+        return step.own / most, step.standard / most
+
+    a, b, p = of(was), of(now), ease(u)
+    return a[0] + (b[0] - a[0]) * p, a[1] + (b[1] - a[1]) * p
+
+
+def _chips(step: Step) -> list[tuple[str, str]]:
+    tile = [("tile", f"{step.block_q}×{step.block_k}")] if step.block_q else []
+    return [("N", _short(step.n)), ("d", str(step.d)), *tile]
+
+
+def _short(n: int) -> str:
+    return f"{n >> 10}K" if n >= 1024 and n % 1024 == 0 else str(n)
+
+
+def _names(film: Film) -> tuple[str, str]:
+    if film.spec.kind == "kernels":
+        return "S and P", "Q, K, V and O"
+    return "FlashAttention-2" if "2" in film.spec.algorithm else "FlashAttention", "standard"
+
+
+def _versus(film: Film) -> tuple[str, str]:
+    if film.spec.kind == "kernels":
+        return "the memory of", "Q, K, V and O"
+    return "the HBM traffic of", "standard attention"
+
+
+def _caption(m: Moment) -> str:
+    n, _ = where(m)
+    all_steps = steps(m.film)
+    step, last = all_steps[n], n == len(all_steps) - 1
+    if m.film.spec.kind == "kernels":
+        if step.kind == "toy":
+            return "S and P are extra memory. Here it is little; but it grows with N²."
+        if last:
+            share = step.n / (step.n + step.d)  # 4N² of 4N² + 4Nd
+            return f"At {_short(step.n)} tokens: {size_of(step.own)} for each head, and {share:.1%} of all HBM traffic."
+        return "Twice the tokens: four times the memory for S and P."
+    if step.kind == "toy":
+        if step.ratio >= 1:
+            return f"True for this toy: it moves {step.ratio:.2f}× what standard attention does. Its tiles are tiny."
+        return f"Even this toy moves less than standard attention: {step.ratio:.2f}×."
+    if step.kind == "real":
+        return f"A real head, still with tiles of {step.block_q}×{step.block_k}: more tokens alone don't help."
+    if last:
+        return f"The tile decides who wins, not N: with tiles of {step.block_q} it moves {step.ratio:.2f}× as much."
+    if step.kind == "tokens":
+        return "More tokens: both grow with N², and the ratio stays."
+    again = "K and V are read again" if "2" in m.film.spec.algorithm else "Q and O come in again"
+    return f"Larger tiles, as a real SRAM holds them: {again} fewer times."
+
+
+def _foot(pen: Pen, m: Moment) -> None:
+    film, box = m.film, m.film.layout.meter
+    meta = film.trace.meta
+    mask = "causal, " if meta["mask"] else ""
+    what = f"one head, {mask}{meta['dtype']}, forward; every figure is counted, none is measured"
+    room = film.layout.aside.right - box.x
+    pen.text(box.x, box.y + pen.px(40), what, LABEL, "dim", room=room)
+    if film.spec.kind != "kernels":
+        pen.text(box.x, box.y + pen.px(84), "two levels, no L2, no overlap", LABEL, "dim", room=room)
+
+
+__all__ = ["FADE", "TITLE", "background", "parts", "steps", "where"]

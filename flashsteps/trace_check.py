@@ -1,0 +1,151 @@
+"""What a trace must be for a replay to work: checked before one is saved, and after a file is read."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from . import dtypes, masks
+from .devices import DEVICES
+from .inputs import UNPRINTABLE
+from .trace import Event, Peak, Tile, Trace
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def check(trace: Trace) -> None:
+    """Raises ValueError, one line, if something in the trace is missing, of the wrong kind, or fails in a replay."""
+    _check_meta(trace.meta)
+    _check_tensors(trace)
+    if len(trace.values) not in (0, len(trace.events)):
+        raise ValueError(f"it has {len(trace.values)} values for {len(trace.events)} steps")
+    lines = trace.meta["code"].count("\n") + 1
+    program, slots = 0, Shapes()
+    for step, event in enumerate(trace.events):
+        if event.program != program:
+            slots = Shapes()
+        if event.step != step or event.program < program or not 1 <= event.line <= lines:
+            raise ValueError(f"step {step} is out of order, or of a line that the code does not have")
+        program = event.program
+        if wrong := _wrong(event, trace, slots):
+            raise ValueError(f"step {step}, a {event.op}, {wrong}")
+
+
+def _check_meta(meta: dict[str, Any]) -> None:
+    def whole(given: object) -> bool:
+        return type(given) is int and given > 0
+
+    def text(given: object) -> bool:
+        return isinstance(given, str)
+
+    if not isinstance(meta, dict) or json.loads(json.dumps(meta, allow_nan=False)) != meta:
+        raise ValueError("its meta is not plain JSON data")
+    kinds: dict[str, Callable[[Any], bool]] = {
+        **dict.fromkeys(("queries", "keys", "d", "block_q", "block_k"), whole),
+        **dict.fromkeys(("algorithm", "code", "dtype", "computing"), text),
+        "mask": lambda given: given is None or given in masks.NAMES,
+        "scale": lambda given: type(given) is float and math.isfinite(given),
+        "device": lambda given: given is None or (text(given) and given in DEVICES),
+        "sram": lambda given: given is None or whole(given),
+        "tokens": lambda given: given is None or (isinstance(given, list) and all(map(text, given))),
+        "input": lambda given: given is None or isinstance(given, dict),
+    }
+    for name, fits in kinds.items():
+        if name not in meta or not fits(meta[name]):
+            raise ValueError(f"its {name} is {meta.get(name)!r:.40}")
+    if meta["computing"] != dtypes.computing(meta["dtype"]).name:
+        raise ValueError(f"it computes {meta['dtype']} in {meta['computing']}")
+    if meta["block_q"] > meta["queries"] or meta["block_k"] > meta["keys"]:
+        raise ValueError("its blocks are larger than its matrices")
+    if meta["tokens"] is not None and len(meta["tokens"]) != max(meta["queries"], meta["keys"]):
+        raise ValueError(f"it has {len(meta['tokens'])} tokens")
+    if any(UNPRINTABLE.search(part.replace("\n", "")) for part in _texts(meta)):
+        raise ValueError("its meta holds control characters")
+
+
+def _texts(data: Any) -> Iterator[str]:
+    """Every text in JSON data."""
+    if isinstance(data, str):
+        yield data
+    elif isinstance(data, list | dict):
+        for part in (*data, *data.values()) if isinstance(data, dict) else data:
+            yield from _texts(part)
+
+
+def _check_tensors(trace: Trace) -> None:
+    """Q, K, V as meta says, then what the run makes, each by rows; O and LSE came out."""
+    meta = trace.meta
+    N, M, d = meta["queries"], meta["keys"], meta["d"]
+    storage, computing = dtypes.storage(meta["dtype"]), dtypes.computing(meta["dtype"])
+    inputs = [(name, trace.initial[name].shape, trace.initial[name].dtype) for name in list(trace.initial)[:3]]
+    if inputs != [("Q", (N, d), storage), ("K", (M, d), storage), ("V", (M, d), storage)]:
+        raise ValueError("its Q, K and V are not what its meta says")
+    for name, data in trace.initial.items():
+        if not name.isidentifier() or data.dtype not in (storage, computing):
+            raise ValueError(f"its tensor {name!r:.40} is no {storage} or {computing}")
+        if data.ndim not in (1, 2) or not data.size:
+            raise ValueError(f"its tensor {name!r:.40} has shape {data.shape}")
+    outputs = {name: (data.shape, data.dtype) for name, data in trace.outputs.items()}
+    if outputs != {"O": ((N, d), storage), "LSE": ((N,), computing)}:
+        raise ValueError("its outputs are not what its meta says")
+    if not (isinstance(trace.peak, Peak) and min(trace.peak) >= 0):
+        raise ValueError("its peak is no number of bytes")
+
+
+def _wrong(event: Event, trace: Trace, slots: Shapes) -> str:
+    """What keeps an event from being replayed, "" if nothing does; `slots` is then as the event leaves it."""
+    if not all(name.isidentifier() and index >= 0 for name, index in event.loop.items()) or min(event.work) < 0:
+        return "has an impossible loop or work"
+    if event.op == "compute":
+        wrong, moved, made = _wrong_compute(event, slots), 0, trace.meta["computing"]
+    elif event.tile is None or event.tile.tensor not in trace.initial:
+        return "is about no tensor of this run"
+    else:
+        tensor = trace.initial[event.tile.tensor]
+        wrong, made = _wrong_tile(event, event.tile, tensor.shape, slots), tensor.dtype.name
+        moved = 0 if event.op == "skip" else math.prod(event.shape) * tensor.dtype.itemsize
+    if not wrong and event.nbytes != moved:
+        wrong = f"moves {event.nbytes} bytes, not {moved}"
+    if not wrong and trace.values:
+        value, makes = trace.values[event.step], event.op in ("compute", "store")
+        if (value is not None) != makes:
+            wrong = "has a value that it should not have, or lacks one"
+        elif value is not None and (value.shape, value.dtype.name) != (event.shape, made):
+            wrong = f"has a value of {value.dtype} {value.shape}, not {made} {event.shape}"
+    return wrong
+
+
+def _wrong_compute(event: Event, slots: Shapes) -> str:
+    named, shaped = event.slot.isidentifier(), len(event.shape) in (1, 2) and min(event.shape) > 0
+    if event.tile or event.row or not named or not shaped:
+        return "makes nothing that has a slot and a shape"
+    slots[event.slot] = event.shape
+    return ""
+
+
+def _wrong_tile(event: Event, tile: Tile, of: tuple[int, ...], slots: Shapes) -> str:
+    """The same for a load, store or skip of a tile of a tensor of shape `of`."""
+    if not 0 <= tile.start < tile.stop <= of[0]:
+        return f"is about {tile}, but {tile.tensor} has {of[0]} rows"
+    rows = (tile.stop - tile.start, *of[1:])
+    if event.shape != (() if event.op == "skip" else rows):
+        return f"has shape {event.shape} for {tile}"
+    if event.row and event.op != "load":
+        return "lands in a slot, as only loads do"
+    match event.op:
+        case "load":
+            held = slots.get(event.slot, (0, *of[1:])) if event.row else (0, *of[1:])
+            if not event.slot.isidentifier() or not 0 <= event.row <= held[0] or held[1:] != of[1:]:
+                return f"lands at row {event.row} of {event.slot!r:.40}, which does not hold as much"
+            slots[event.slot] = (event.row + rows[0], *of[1:])
+        case "store":
+            if event.slot and slots.get(event.slot) != rows:
+                return f"stores {event.slot!r:.40}, which is not on chip, or not of that shape"
+        case "skip":
+            if event.slot:
+                return "has a slot, but moves nothing"
+        case _:
+            return "is no load, store, compute or skip"
+    return ""

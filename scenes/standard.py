@@ -1,0 +1,12 @@
+"""Standard attention (FA1, Algorithm 0): S and P, a number for each query and key, go out to HBM and come back."""
+
+from flashsteps.film import Spec
+
+FILM = Spec(
+    algorithm="standard-forward",
+    title="Standard attention",
+    loops="S = Q K^{T}   P = softmax(S)   O = P V",
+    kind="kernels",
+    repeats={"i": "The same for the next rows.", "j": "Block by block, until all of it is on chip."},
+    kernels=("S = Q K^{T}", "softmax", "O = P V"),
+)
