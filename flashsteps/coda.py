@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from .run import count
+from .timeline import HOLD, Timeline
 from .trace import Trace
+from .units import short, size_of
 
 #: a real head's size, and a real tile's
 D, TILE = 64, 128
@@ -66,3 +69,58 @@ def memory(trace: Trace) -> list[Step]:
         return Step(kind, n, d, 0, 0, 2 * n * m * itemsize, 2 * (n + m) * d * itemsize, LENGTHS[kind] * 1.4)
 
     return [step("toy", meta["queries"], meta["keys"], meta["d"]), *(step("tokens", n, n, D) for n in TOKENS)]
+
+
+def schedule(line: Timeline, steps: Sequence[Step]) -> list[tuple[float, float]]:
+    """From when to when each step is told, in seconds; the last one holds until the film is over."""
+    room = line.duration - HOLD - line.coda
+    whole = sum(step.weight for step in steps)
+    times, t = [], line.coda
+    for step in steps:
+        times.append((t, t + step.weight / whole * room))
+        t = times[-1][1]
+    return [*times[:-1], (times[-1][0], line.duration)]
+
+
+def caption(trace: Trace, steps: Sequence[Step], n: int) -> str:
+    """What is said of step n."""
+    step, last = steps[n], n == len(steps) - 1
+    if trace.meta["algorithm"] == "standard-forward":
+        return _of_memory(step, last)
+    return _of_traffic(step, last, trace)
+
+
+def _of_memory(step: Step, last: bool) -> str:
+    if step.kind == "toy":
+        return "S and P are extra memory. Here it is little; but it grows with N²."
+    if last:
+        share = step.n / (step.n + step.d)  # 4N² of 4N² + 4Nd
+        return f"At {short(step.n)} tokens: {size_of(step.own)} for each head, and {share:.1%} of all HBM traffic."
+    return "Four times the tokens: sixteen times the memory for S and P." if step.n > TOKENS[0] else "A real head."
+
+
+def _of_traffic(step: Step, last: bool, trace: Trace) -> str:
+    if step.kind == "toy":
+        if step.ratio >= 1:
+            return f"True for this toy: it moves {step.ratio:.2f}× what standard attention does. Its tiles are tiny."
+        return f"Even this toy moves less than standard attention: {step.ratio:.2f}×."
+    if step.kind == "real":
+        return f"A real head, still with tiles of {step.block_q}×{step.block_k}: more tokens alone don't help."
+    if last:
+        return f"The tile decides who wins, not N: with tiles of {step.block_q} it moves {step.ratio:.2f}× as much."
+    if step.kind == "tokens":
+        return "More tokens: both grow with N², and the ratio stays."
+    again = "K and V are read again" if trace.meta["algorithm"].startswith("flash2") else "Q and O come in again"
+    return f"Larger tiles, as a real SRAM holds them: {again} fewer times."
+
+
+def captions(trace: Trace, line: Timeline, steps: Sequence[Step]) -> list[tuple[float, float, str]]:
+    """The coda's captions with their times, one after another."""
+    cues: list[tuple[float, float, str]] = []
+    for n, (start, stop) in enumerate(schedule(line, steps)):
+        words = caption(trace, steps, n)
+        if cues and cues[-1][2] == words:
+            cues[-1] = cues[-1][0], stop, words
+        else:
+            cues.append((start, stop, words))
+    return cues

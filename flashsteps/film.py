@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from math import ceil
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from . import algorithms, theme
+from . import coda, theme
 from .devices import DEFAULT as DEFAULT_DEVICE
 from .devices import Device
 from .devices import device as device_of
@@ -61,8 +61,8 @@ class Film:
     device: Device
     sram: int
     lanes: int
-    code: bool
-    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    ranges: Mapping[str, tuple[float, float]]
+    coda: tuple[coda.Step, ...]
 
 
 def _folder() -> Path:
@@ -130,8 +130,10 @@ def film(
     repeats = {**about.repeats, **(about.alone if lanes == 1 else {})}
     when = timeline(trace, duration=duration, lanes=lanes, repeats=repeats)
     room = sram or 1 << (trace.peak.total - 1).bit_length()
+    close = coda.memory(trace) if kind == "kernels" else coda.traffic(trace)
+    gpu = device_of(device or DEFAULT_DEVICE)
     return Film(
-        name, about, trace, standard, when, placed, theme.theme(theme_name), device_of(device or DEFAULT_DEVICE), room, lanes, code, _ranges(trace)
+        name, about, trace, standard, when, placed, theme.theme(theme_name), gpu, room, lanes, _ranges(trace), tuple(close)
     )
 
 
@@ -169,5 +171,3 @@ def _ranges(trace: Trace) -> dict[str, tuple[float, float]]:
             found[name] = 0.0, found[name][1]
     return found
 
-
-__all__ = ["DEFAULT_DURATION", "Film", "Spec", "algorithms", "block", "film", "names", "spec", "summary"]

@@ -27,7 +27,8 @@ def test_what_does_not_fit_is_refused_with_all_that_is_there():
     with pytest.raises(ValueError, match="^shared memory") as error:
         fs.count("flash2-forward", n=1024, d=128, block_q=256, block_k=256, device="a100-80gb")
     assert str(error.value) == (
-        "shared memory holds 166,912 bytes but this step needs 196,608 (q 65,536, k 65,536, v 65,536): choose smaller blocks"
+        "shared memory holds 166,912 bytes but this step needs 196,608 (q 65,536, k 65,536, v 65,536): "
+        "choose smaller blocks"
     )
 
 
@@ -35,8 +36,8 @@ def test_registers_hold_what_is_computed():
     with pytest.raises(ValueError, match="^the register file") as error:
         fs.count("flash2-forward", n=1024, d=64, block_q=256, block_k=256, device="h100")
     assert str(error.value) == (
-        "the register file holds 262,144 bytes but this step needs 329,728 (m_i 1,024, l_i 1,024, acc 65,536, S 262,144): "
-        "choose smaller blocks"
+        "the register file holds 262,144 bytes but this step needs 329,728 "
+        "(m_i 1,024, l_i 1,024, acc 65,536, S 262,144): choose smaller blocks"
     )
 
 
@@ -44,7 +45,8 @@ def test_a_toys_sram_holds_both():
     with pytest.raises(ValueError, match="^this toy SRAM") as error:
         fs.count("flash2-forward", n=16, d=8, block_q=4, block_k=4, sram=256)
     assert str(error.value) == (
-        "this toy SRAM holds 256 bytes but this step needs 288 (q 64, m_i 16, l_i 16, acc 128, k 64): choose smaller blocks"
+        "this toy SRAM holds 256 bytes but this step needs 288 (q 64, k 64, m_i 16, l_i 16, acc 128): "
+        "choose smaller blocks"
     )
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
-from functools import lru_cache
 
-from ..coda import Step, memory, traffic
+from ..coda import Step, caption, schedule
 from ..film import Film
 from ..layout import Box
-from ..theme import BODY, HEAD, LABEL, TITLE
+from ..theme import BODY, HEAD, LABEL
 from ..timeline import HOLD
+from ..units import short, size_of
 from . import parts as stage
 from .moment import Moment
-from .paint import Pen, ease, size_of
+from .paint import Pen, ease
 from .parts import Part
 
 #: seconds in which the run's last picture gives way
@@ -31,29 +31,6 @@ def background(film: Film) -> Callable[[Pen], None]:
     return draw
 
 
-@lru_cache(maxsize=4)
-def _steps(film_id: int, film: _Ref) -> list[Step]:
-    return memory(film.film.trace) if film.film.spec.kind == "kernels" else traffic(film.film.trace)
-
-
-class _Ref:
-    """A film as a key of a cache, by identity."""
-
-    def __init__(self, film: Film) -> None:
-        self.film = film
-
-    def __hash__(self) -> int:
-        return id(self.film)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Ref) and other.film is self.film
-
-
-def steps(film: Film) -> list[Step]:
-    """What the coda goes through."""
-    return _steps(id(film), _Ref(film))
-
-
 def parts(film: Film) -> Iterator[Part]:
     """The sizes, the bars, and what is said of them."""
     place = film.layout
@@ -65,17 +42,11 @@ def parts(film: Film) -> Iterator[Part]:
 
 def where(m: Moment) -> tuple[int, float]:
     """The step that is on, and how far the bars have come from the one before: 0 … 1."""
-    all_steps = steps(m.film)
-    line = m.film.timeline
-    room = line.duration - HOLD - line.coda
-    whole = sum(step.weight for step in all_steps)
-    t = max(0.0, m.t - line.coda)
-    for n, step in enumerate(all_steps):
-        length = step.weight / whole * room
-        if t < length or n == len(all_steps) - 1:
-            return n, min(1.0, t / (0.6 * length)) if n else 1.0
-        t -= length
-    raise AssertionError("there is a last step")
+    times = schedule(m.film.timeline, m.film.coda)
+    n = max((k for k, (start, _) in enumerate(times) if m.t >= start), default=0)
+    start, stop = times[n]
+    length = stop - start - (HOLD if n == len(times) - 1 else 0.0)
+    return n, min(1.0, max(0.0, m.t - start) / (0.6 * length)) if n else 1.0
 
 
 def _bars_key(m: Moment) -> Hashable:
@@ -86,10 +57,10 @@ def _bars_key(m: Moment) -> Hashable:
 def _bars(pen: Pen, m: Moment) -> None:
     film, box = m.film, m.film.layout.main
     n, u = where(m)
-    all_steps = steps(film)
+    all_steps = film.coda
     now, was = all_steps[n], all_steps[max(0, n - 1)]
     wide = film.layout.canvas == "wide"
-    chips = [("N", _short(now.n)), ("d", str(now.d))]
+    chips = [("N", short(now.n)), ("d", str(now.d))]
     if now.block_q:
         chips.append(("tile", f"{now.block_q}×{now.block_k}"))
     changed = {name for (name, value), (_, before) in zip(chips, _chips(was), strict=True) if value != before}
@@ -139,11 +110,7 @@ def _share(was: Step, now: Step, u: float) -> tuple[float, float]:
 
 def _chips(step: Step) -> list[tuple[str, str]]:
     tile = [("tile", f"{step.block_q}×{step.block_k}")] if step.block_q else []
-    return [("N", _short(step.n)), ("d", str(step.d)), *tile]
-
-
-def _short(n: int) -> str:
-    return f"{n >> 10}K" if n >= 1024 and n % 1024 == 0 else str(n)
+    return [("N", short(step.n)), ("d", str(step.d)), *tile]
 
 
 def _names(film: Film) -> tuple[str, str]:
@@ -159,28 +126,7 @@ def _versus(film: Film) -> tuple[str, str]:
 
 
 def _caption(m: Moment) -> str:
-    n, _ = where(m)
-    all_steps = steps(m.film)
-    step, last = all_steps[n], n == len(all_steps) - 1
-    if m.film.spec.kind == "kernels":
-        if step.kind == "toy":
-            return "S and P are extra memory. Here it is little; but it grows with N²."
-        if last:
-            share = step.n / (step.n + step.d)  # 4N² of 4N² + 4Nd
-            return f"At {_short(step.n)} tokens: {size_of(step.own)} for each head, and {share:.1%} of all HBM traffic."
-        return "Twice the tokens: four times the memory for S and P."
-    if step.kind == "toy":
-        if step.ratio >= 1:
-            return f"True for this toy: it moves {step.ratio:.2f}× what standard attention does. Its tiles are tiny."
-        return f"Even this toy moves less than standard attention: {step.ratio:.2f}×."
-    if step.kind == "real":
-        return f"A real head, still with tiles of {step.block_q}×{step.block_k}: more tokens alone don't help."
-    if last:
-        return f"The tile decides who wins, not N: with tiles of {step.block_q} it moves {step.ratio:.2f}× as much."
-    if step.kind == "tokens":
-        return "More tokens: both grow with N², and the ratio stays."
-    again = "K and V are read again" if "2" in m.film.spec.algorithm else "Q and O come in again"
-    return f"Larger tiles, as a real SRAM holds them: {again} fewer times."
+    return caption(m.film.trace, m.film.coda, where(m)[0])
 
 
 def _foot(pen: Pen, m: Moment) -> None:
@@ -192,6 +138,3 @@ def _foot(pen: Pen, m: Moment) -> None:
     pen.text(box.x, box.y + pen.px(40), what, LABEL, "dim", room=room)
     if film.spec.kind != "kernels":
         pen.text(box.x, box.y + pen.px(84), "two levels, no L2, no overlap", LABEL, "dim", room=room)
-
-
-__all__ = ["FADE", "TITLE", "background", "parts", "steps", "where"]

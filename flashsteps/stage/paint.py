@@ -69,17 +69,6 @@ def number(x: float, places: int, room: int = 5) -> str:
     raise AssertionError("the loop ends at 0 digits")
 
 
-def size_of(nbytes: float) -> str:
-    """Bytes as people read them, in decimal units: 6,144 B, 16.5 KB, 8.6 GB."""
-    if nbytes < 10_000:
-        return f"{nbytes:,.0f} B"
-    for unit in ("KB", "MB", "GB", "TB"):
-        nbytes /= 1000
-        if nbytes < 999.5 or unit == "TB":
-            return f"{nbytes:.1f} {unit}" if nbytes < 99.95 else f"{nbytes:,.0f} {unit}"
-    raise AssertionError("the loop ends at TB")
-
-
 class Pen:
     """A cairo context that knows its theme and how many px a unit of the canvas is."""
 

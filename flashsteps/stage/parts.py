@@ -16,9 +16,10 @@ from ..layout import Box, Grid
 from ..theme import BODY, HEAD, LABEL, SMALL, TITLE
 from ..timeline import query_label
 from ..trace import Event, Moved
+from ..units import size_of
 from . import text as texts
 from .moment import Moment
-from .paint import Pen, binned, ease, shades, size_of
+from .paint import Pen, binned, ease, shades
 
 
 class Part(NamedTuple):

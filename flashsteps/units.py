@@ -1,0 +1,22 @@
+"""Numbers as people read them: bytes in decimal units, counts of tokens in binary ones."""
+
+from __future__ import annotations
+
+
+def size_of(nbytes: float) -> str:
+    """Bytes: 6,144 B, 16.5 KB, 8.6 GB."""
+    if nbytes < 10_000:
+        return f"{nbytes:,.0f} B"
+    for unit in ("KB", "MB", "GB"):
+        nbytes /= 1000
+        if nbytes < 999.5:
+            return f"{nbytes:.1f} {unit}" if nbytes < 99.95 else f"{nbytes:,.0f} {unit}"
+    return f"{nbytes / 1000:,.1f} TB"
+
+
+def short(n: int) -> str:
+    """A number of tokens: 16, 1K, 64K, 1M."""
+    for size, name in ((1 << 20, "M"), (1 << 10, "K")):
+        if n >= size and n % size == 0:
+            return f"{n // size}{name}"
+    return str(n)
