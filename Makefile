@@ -1,16 +1,17 @@
 # Set-up is in .ci/setup.sh, what is installed in pyproject.toml and constraints.txt.
 #
 #   PYTHON=python3.12                  which Python a new .venv is made from; else the first found that is 3.11 or newer
-#   PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
-#                                      for `make test` and `make lint` on Linux: torch without CUDA, which saves several GB
+#
+# The tests need torch 2.13. On Linux pip's default is its CUDA build, of several GB: to save them, point pip at an index
+# of CPU builds (PIP_EXTRA_INDEX_URL=...). `make demo` needs no torch.
 
 FILMS := renders/flash-forward.gif renders/flash-forward.mp4
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo gallery test lint bench clean
 .NOTPARALLEL:
 
 help:  ## say what there is to make
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s%s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s%s\n", $$1, $$2 }' Makefile
 
 demo:  ## install what is missing, then render a real attention head to renders/ as GIF and MP4
 	@sh .ci/setup.sh render,inputs
@@ -19,6 +20,12 @@ demo:  ## install what is missing, then render a real attention head to renders/
 	  echo "==> rendering $$film"; .venv/bin/flashsteps render flash-forward -o $$film || exit; \
 	done
 	@echo "==> done" && ls -lh $(FILMS) | awk '{ printf "%8s  %s\n", $$5, $$NF }'
+
+gallery:  ## render anew all that renders/ holds, as renders/README.md says
+	@sh .ci/setup.sh render,inputs
+	@sed -n 's/^    flashsteps /.venv\/bin\/flashsteps /p' renders/README.md | while read -r line; do \
+	  echo "==> $$line"; sh -c "$$line" </dev/null || exit; \
+	done
 
 test:  ## install what is missing, test tools too (with torch), then run all tests
 	@sh .ci/setup.sh test

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from math import ceil
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+
+import numpy as np
 
 from . import coda, theme
 from .devices import DEFAULT as DEFAULT_DEVICE
 from .devices import Device
 from .devices import device as device_of
-from .errors import unknown
+from .films import Spec, spec
 from .inputs import QKV
-from .layout import Kind, Layout, layout
+from .layout import Layout, layout
 from .run import count, record
 from .timeline import Timeline, timeline
 from .trace import IO, Trace
@@ -29,22 +27,6 @@ DEFAULT_DURATION = 24.0
 
 #: programs that are drawn at once
 LANES = {"wide": 4, "square": 2, "tall": 4}
-
-
-class Spec(NamedTuple):
-    """What a file in `scenes/` says of its film.
-
-    `loops` stands beside the title, `kind` is what SRAM shows (see `layout`), `repeats` what to say when a loop comes
-    round again (by the loop's name; `alone` where programs are shown one by one), `kernels` names programs that differ.
-    """
-
-    algorithm: str
-    title: str
-    loops: str
-    kind: Kind
-    repeats: Mapping[str, str]
-    alone: Mapping[str, str] = {}
-    kernels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,30 +45,6 @@ class Film:
     lanes: int
     ranges: Mapping[str, tuple[float, float]]
     coda: tuple[coda.Step, ...]
-
-
-def _folder() -> Path:
-    return Path(importlib.import_module("flashsteps.scenes").__path__[0])
-
-
-@cache
-def names() -> tuple[str, ...]:
-    """All films, by the name that users type. Imports none of them."""
-    return tuple(sorted(file.stem.replace("_", "-") for file in _folder().glob("[a-z]*.py")))
-
-
-def summary(name: str) -> str:
-    """The first line of a film's docstring, without importing it."""
-    found = re.match(r'"""(.*)', (_folder() / f"{name.replace('-', '_')}.py").read_text(encoding="utf-8"))
-    return found[1].removesuffix('"""') if found else ""
-
-
-def spec(name: str) -> Spec:
-    """What a film shows. Raises ValueError for a name that isn't known."""
-    if name not in names():
-        raise ValueError(unknown("film", name, names()))
-    found: Spec = importlib.import_module(f"flashsteps.scenes.{name.replace('-', '_')}").FILM
-    return found
 
 
 def film(
@@ -114,27 +72,71 @@ def film(
     N, M, d = qkv.q.shape[0], qkv.k.shape[0], qkv.q.shape[1]
     for what, given, most in (("queries", N, MOST_ROWS), ("keys", M, MOST_ROWS), ("columns (d)", d, MOST_COLUMNS)):
         if given > most:
-            raise ValueError(f"{given} {what} are too many to draw, {most} is the most: cut the input, or use `flashsteps record`")
+            raise ValueError(
+                f"{given} {what} are too many to draw, {most} is the most: cut the input, or use `flashsteps record`"
+            )
     trace = record(
         about.algorithm, *qkv, block_q=block_q or block(N), block_k=block_k or block(M), mask=mask, dtype=dtype,
         tokens=qkv.tokens, sram=sram, source=qkv.source,
     )  # fmt: skip
-    standard = count("standard-forward", n=N, n_keys=M, d=d, block_q=trace.meta["block_q"], block_k=trace.meta["block_k"], mask=mask, dtype=dtype)
+    standard = count(
+        "standard-forward",
+        n=N,
+        n_keys=M,
+        d=d,
+        block_q=trace.meta["block_q"],
+        block_k=trace.meta["block_k"],
+        mask=mask,
+        dtype=dtype,
+    )
     lanes = 1
     kind = about.kind
     if kind == "lanes":
         portrait = "wide" if width > 1.3 * height else "tall" if height > 1.3 * width else "square"
-        lanes = 1 if code else min(LANES[portrait], ceil(N / trace.meta["block_q"]))  # code is followed one program at a time
+        lanes = (
+            1 if code else min(LANES[portrait], ceil(N / trace.meta["block_q"]))
+        )  # code is followed one program at a time
         kind = "tile" if lanes == 1 else "lanes"
     placed = layout(trace, width=width, height=height, kind=kind, lanes=lanes, code=code)
     repeats = {**about.repeats, **(about.alone if lanes == 1 else {})}
-    when = timeline(trace, duration=duration, lanes=lanes, repeats=repeats)
+    when = timeline(trace, duration=duration, lanes=lanes, repeats=repeats, opening=_opening(trace))
     room = sram or 1 << (trace.peak.total - 1).bit_length()
     close = coda.memory(trace) if kind == "kernels" else coda.traffic(trace)
     gpu = device_of(device or DEFAULT_DEVICE)
     return Film(
-        name, about, trace, standard, when, placed, theme.theme(theme_name), gpu, room, lanes, _ranges(trace), tuple(close)
+        name,
+        about,
+        trace,
+        standard,
+        when,
+        placed,
+        theme.theme(theme_name),
+        gpu,
+        room,
+        lanes,
+        _ranges(trace),
+        tuple(close),
     )
+
+
+def _opening(trace: Trace) -> str:
+    """Whose queries, keys and values these are, in a sentence."""
+    meta = trace.meta
+    source = meta["input"] or {}
+    N, M, d = meta["queries"], meta["keys"], meta["d"]
+    size = f"{N} tokens, d = {d}." if N == M else f"{N} queries, {M} keys, d = {d}."
+    match source.get("kind"):
+        case "sample":
+            model = str(source["model"]).rsplit("/", 1)[-1]
+            return (
+                f"One attention head of a real model: {model}, layer {source['layer']}, head {source['head']}. {size}"
+            )
+        case "random":
+            return f"Queries, keys and values at random: {size}"
+        case "file":
+            words = f"Queries, keys and values from {source['file']}: {size}"
+            return words if len(words) <= 90 else f"Queries, keys and values from a file: {size}"
+    return f"One attention head: {size}"
 
 
 def block(rows: int) -> int:
@@ -144,8 +146,6 @@ def block(rows: int) -> int:
 
 def _ranges(trace: Trace) -> dict[str, tuple[float, float]]:
     """The lowest and highest finite value of each tensor and slot in the whole run: colours mean the same throughout."""
-    import numpy as np
-
     found: dict[str, tuple[float, float]] = {}
 
     def widen(name: str, values: Any) -> None:
@@ -170,4 +170,3 @@ def _ranges(trace: Trace) -> dict[str, tuple[float, float]]:
         if name in found:
             found[name] = 0.0, found[name][1]
     return found
-

@@ -11,6 +11,7 @@ from math import ceil
 from typing import Literal, NamedTuple
 
 from . import theme
+from .films import Kind
 from .trace import Trace
 
 #: the smallest cell that survives video compression, in px
@@ -18,8 +19,6 @@ CELL = 4
 
 #: how small and how large a picture may be, as a share of its canvas
 SMALLEST_SCALE, LARGEST_SCALE = 0.41, 4.0
-
-Kind = Literal["tile", "lanes", "kernels"]
 
 
 class Box(NamedTuple):
@@ -145,7 +144,9 @@ def layout(trace: Trace, *, width: int, height: int, kind: Kind = "tile", lanes:
     unit = min(width / areas.size[0], height / areas.size[1])
     if not SMALLEST_SCALE <= unit <= LARGEST_SCALE:
         w, h = (round(side * SMALLEST_SCALE / 2) * 2 for side in areas.size)
-        raise ValueError(f"size {width}x{height} can't be drawn: choose one between {w}x{h} and {areas.size[0] * 4:.0f}x{areas.size[1] * 4:.0f}")
+        raise ValueError(
+            f"size {width}x{height} can't be drawn: choose one between {w}x{h} and {areas.size[0] * 4:.0f}x{areas.size[1] * 4:.0f}"
+        )
     origin = round((width - areas.size[0] * unit) / 2), round((height - areas.size[1] * unit) / 2)
     place = _Placer(unit, origin)
     hbm, bus, sram, pane = _panels(areas, canvas, kind, code)
@@ -180,7 +181,17 @@ class _Placer(NamedTuple):
         x, y = self.origin[0] + round(rect[0] * self.unit), self.origin[1] + round(rect[1] * self.unit)
         return Box(x, y, round(rect[2] * self.unit), round(rect[3] * self.unit))
 
-    def grid(self, name: str, rect: Rect, rows: int, columns: int, *, most: float = 1e9, square: bool = False, gap: bool = False) -> Grid:
+    def grid(
+        self,
+        name: str,
+        rect: Rect,
+        rows: int,
+        columns: int,
+        *,
+        most: float = 1e9,
+        square: bool = False,
+        gap: bool = False,
+    ) -> Grid:
         """The largest grid of whole-px cells within a rectangle, centred across, from the top down. Cells are at most
         `most` units; where they would be smaller than CELL, rows or columns are binned."""
         box, limit = self.box(rect), max(CELL, round(most * self.unit))
@@ -262,7 +273,8 @@ def _columns(trace: Trace, place: _Placer, panel: Rect, canvas: str) -> tuple[di
         at += width + gap
     sizes = {"queries": N, "keys": M}
     made = {
-        axis: Grid(axis, Box(box.x, box.y, box.w, cell_h * sizes[axis]), (box.w, cell_h)) for axis, box in labels.items()
+        axis: Grid(axis, Box(box.x, box.y, box.w, cell_h * sizes[axis]), (box.w, cell_h))
+        for axis, box in labels.items()
     }
     return grids, made
 
@@ -295,12 +307,12 @@ def _tile(trace: Trace, place: _Placer, panel: Rect) -> Lane:
         for n, name in enumerate(slots):
             rect = (x + 66 + (n % 2) * half, y + 82 + (n // 2) * 78, half - 76, 56.0)
             made[name] = place.grid(name, rect, *shapes[name])
-        top, left = y + 320, x + 24.0
+        top, left = y + 324, x + 24.0
     else:  # a broad one: a stack on its left
         step = (h - 88) / len(slots)
         for n, name in enumerate(slots):
             made[name] = place.grid(name, (x + 66, y + 72 + n * step, 210, step - 14), *shapes[name])
-        top, left = y + 86, x + 290.0
+        top, left = y + 94, x + 290.0
     right, bottom = x + w - 40, y + h - 14
     labels = 126.0 if right - left > 640 and trace.meta["tokens"] else 0.0
     stats = [78.0] * 3
@@ -314,7 +326,12 @@ def _tile(trace: Trace, place: _Placer, panel: Rect) -> Lane:
     columns = {}
     for n, name in enumerate(STATS):
         pitch = round((stats[0] + 4) * place.unit)
-        columns[name] = Grid(name, Box(after + n * pitch, scores.box.y, pitch - max(2, round(4 * place.unit)), scores.box.h), (pitch, scores.cell[1]), (scores.bins[0], 1))
+        columns[name] = Grid(
+            name,
+            Box(after + n * pitch, scores.box.y, pitch - max(2, round(4 * place.unit)), scores.box.h),
+            (pitch, scores.cell[1]),
+            (scores.bins[0], 1),
+        )
     note = Box(place.box((left, 0, 0, 0)).x, scores.box.y, scores.box.x - place.box((left, 0, 0, 0)).x, scores.box.h)
     return Lane(place.box(panel), made, scores, columns, place.box(gauge), note)
 
@@ -345,10 +362,17 @@ def _lanes(trace: Trace, place: _Placer, area: Rect, count: int) -> tuple[Lane, 
         columns = {}
         for k, name in enumerate(STATS):
             box = place.box((at + k * stat, 0, stat - 4, 0))
-            columns[name] = Grid(name, Box(box.x, scores.box.y, box.w, scores.box.h), (box.w, scores.cell[1]), (scores.bins[0], 1))
+            columns[name] = Grid(
+                name, Box(box.x, scores.box.y, box.w, scores.box.h), (box.w, scores.cell[1]), (scores.bins[0], 1)
+            )
         at += 3 * stat + 26
         wide = place.grid("acc", (at, top + 12, acc, 30), 1, shapes["acc"][1], most=20.0)
-        slots["acc"] = Grid("acc", Box(wide.box.x, scores.box.y, wide.box.w, scores.box.h), (wide.cell[0], scores.cell[1]), (scores.bins[0], wide.bins[1]))
+        slots["acc"] = Grid(
+            "acc",
+            Box(wide.box.x, scores.box.y, wide.box.w, scores.box.h),
+            (wide.cell[0], scores.cell[1]),
+            (scores.bins[0], wide.bins[1]),
+        )
         note = place.box((x + 16, top + 12, title - 10, inner))
         lanes.append(Lane(place.box((x, top, w, tall)), slots, scores, columns, None, note))
     return tuple(lanes)

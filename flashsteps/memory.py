@@ -237,16 +237,17 @@ class SRAM:
     def _load(self, view: View, slot: str, line: int, above: Array | None = None, rows: int | None = None) -> Array:
         """Load below what the slot holds already (`above`), so that it comes to `rows` rows."""
         tensor, shape = view.tensor, (rows or view.shape[0], *view.shape[1:])
+        tile, itemsize = Tile(tensor.name, view.start, view.stop), tensor.dtype.itemsize
         if tensor.data is None:
             value: Array = Shape(shape, self.meter)
         else:
-            tile = tensor.data[view.start : view.stop].astype(self.hbm.computing)
-            value = on_chip(tile if above is None else np.concatenate([above, tile]), self.meter)
-        itemsize = tensor.dtype.itemsize
+            loaded = tensor.data[view.start : view.stop].astype(self.hbm.computing)
+            if np.isnan(loaded).any():
+                raise ValueError(f"{tile} is loaded before all of it was stored")
+            value = on_chip(loaded if above is None else np.concatenate([above, loaded]), self.meter)
         self._hold(slot, Slot(value, prod(shape) * itemsize, loaded=True))
         row = 0 if above is None else above.shape[0]
-        tile_at = Tile(tensor.name, view.start, view.stop)
-        self._tell("load", slot, tile_at, view.shape, prod(view.shape) * itemsize, line, row=row)
+        self._tell("load", slot, tile, view.shape, prod(view.shape) * itemsize, line, row=row)
         return value
 
     def _hold(self, slot: str, new: Slot) -> None:

@@ -24,7 +24,9 @@ class Line:
 
 def read(source: str) -> dict[int, Line]:
     """The lines of `attend` below its docstring, by line number (from 1)."""
-    function = next(node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef) and node.name == "attend")
+    function = next(
+        node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef) and node.name == "attend"
+    )
     comments = {
         token.start[0]: (token.start[1], token.string.lstrip("# "))
         for token in tokenize.generate_tokens(io.StringIO(source).readline)

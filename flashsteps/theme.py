@@ -48,7 +48,17 @@ SMALLEST = 11
 ORDER = ("Q", "K", "V", "S", "P", "O", "l", "m", "LSE")
 
 #: tensors and slots whose name isn't what is written on screen; `_{…}` is a subscript
-NAMES = {"l": "ℓ", "l_i": "ℓ", "m_i": "m", "alpha": "α", "beta": "β", "m_new": "m", "l_new": "ℓ", "m_ij": "m_{ij}", "l_ij": "ℓ_{ij}"}
+NAMES = {
+    "l": "ℓ",
+    "l_i": "ℓ",
+    "m_i": "m",
+    "alpha": "α",
+    "beta": "β",
+    "m_new": "m",
+    "l_new": "ℓ",
+    "m_ij": "m_{ij}",
+    "l_ij": "ℓ_{ij}",
+}
 
 _HUES = {"Q": "Q", "K": "K", "V": "V", "O": "O", "S": "S", "P": "S", "ACC": "O"}
 

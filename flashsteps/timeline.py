@@ -95,18 +95,23 @@ class _Unit:
     pieces: list[tuple[tuple[Event, ...], float]] = field(default_factory=list)
 
 
-def timeline(trace: Trace, *, duration: float, lanes: int = 1, repeats: Mapping[str, str] | None = None, coda: bool = True) -> Timeline:
+def timeline(
+    trace: Trace, *, duration: float, lanes: int = 1, repeats: Mapping[str, str] | None = None, opening: str = ""
+) -> Timeline:
     """The timeline of a trace, `duration` seconds long. With lanes > 1, so many programs run side by side.
 
-    `repeats` says what to say when a loop comes round again. Raises ValueError for a duration that can't be followed.
+    `opening` is said before the first step, `repeats` when a loop comes round again. Raises ValueError for a duration that
+    can't be followed.
     """
     if not SHORTEST <= duration <= LONGEST:
-        raise ValueError(f"a film of {duration:g} s can't be followed: choose --duration from {SHORTEST:g} to {LONGEST:g}")
+        raise ValueError(
+            f"a film of {duration:g} s can't be followed: choose --duration from {SHORTEST:g} to {LONGEST:g}"
+        )
     moments = list(_moments(trace, lanes))
     ticks = _ticks(trace, moments)
     units = _units(trace, moments, ticks, repeats or {})
-    end = duration - HOLD - (min(CODA, CODA_SHARE * duration) if coda else 0.0)
-    beats = _fit(units, end)
+    end = duration - HOLD - min(CODA, CODA_SHARE * duration)
+    beats = _fit(units, opening, end)
     tiles = {}
     for number, beat in enumerate(beats):
         for event in beat.events:
@@ -228,13 +233,17 @@ def _special(
                 scores[event.program] = value
             if event.slot == "alpha" and value is not None and ((value > 0) & (value < 1)).any():
                 row = int(np.argmin(np.where(value > 0, value, 2)))
-                moves.append((float(value[row]), tick, _moved(trace, event, row, scores[event.program], float(value[row]))))
+                moves.append(
+                    (float(value[row]), tick, _moved(trace, event, row, scores[event.program], float(value[row])))
+                )
             if event.op == "load" and event.tile and event.loop and event.tile.tensor in ("Q", "K"):
                 name, size = ("queries", "block_q") if event.tile.tensor == "Q" else ("keys", "block_k")
                 rows = event.tile.stop - event.tile.start
                 if rows < trace.meta[size] and name not in ragged:
                     ragged.add(name)
-                    found[tick, "load"] = f"The last block of {name} is short: {rows}, not {trace.meta[size]}. Nothing is padded."
+                    found[tick, "load"] = (
+                        f"The last block of {name} is short: {rows}, not {trace.meta[size]}. Nothing is padded."
+                    )
         if moment[0].op == "skip" and not any(op == "skip" for _, op in found):
             found[tick, "skip"] = "These queries may not see these keys: the tile is skipped, and nothing moves."
     for _, tick, words in sorted(moves)[:MOVES_TOLD]:
@@ -269,9 +278,10 @@ def query_label(trace: Trace, query: int) -> str:
 # ---- fitting: how long each takes
 
 
-def _fit(units: list[_Unit], end: float) -> list[Beat]:
+def _fit(units: list[_Unit], opening: str, end: float) -> list[Beat]:
     """Beats that fill 0 … end: told units as long as their captions take to read, repeats sharing what is left."""
-    told_time, repeat_weight, repeats = 0.0, 0.0, 0
+    opening_time = 0.6 + 0.013 * len(opening) if opening else 0.0
+    told_time, repeat_weight, repeats = opening_time, 0.0, 0
     previous_tick: tuple[int, ...] | None = None
     for unit in units:
         if unit.told:
@@ -285,9 +295,11 @@ def _fit(units: list[_Unit], end: float) -> list[Beat]:
             repeat_weight += unit.weight
         previous_tick = unit.tick
     for_repeats = 0.0 if not repeat_weight else min(0.35 * repeat_weight, max(REPEATS_SHARE * end, end - told_time))
-    beats, t = [], 0.0
+    told_scale = (end - for_repeats) / told_time
+    t = opening_time * told_scale
+    beats = [Beat(0.0, t, (), opening, (), True)] if opening else []
     for unit in units:
-        length = unit.weight * ((end - for_repeats) / told_time if unit.told else for_repeats / repeat_weight)
+        length = unit.weight * (told_scale if unit.told else for_repeats / repeat_weight)
         whole = sum(share for _, share in unit.pieces)
         for events, share in unit.pieces:
             stop = t + length * share / whole

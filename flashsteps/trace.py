@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from os import PathLike
 from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
@@ -226,8 +227,11 @@ class Trace:
             return hbm, {**sram, event.slot: value}
         return hbm, sram
 
-    def save(self, path: str) -> None:
-        """Write everything to one `.npz` file, whole or not at all. `flashsteps.load` reads it back."""
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write everything to one `.npz` file, whole or not at all: `flashsteps.load` reads it back.
+
+        Raises ValueError where the path has another ending, or cannot be written.
+        """
         from .trace_file import save
 
         save(self, path)

@@ -17,7 +17,7 @@ Shapes = dict[str, tuple[int, ...]]
 
 def check(trace: Trace) -> None:
     """Raises ValueError, one line, if something in the trace is missing, of the wrong kind, or fails in a replay."""
-    _check_meta(trace.meta)
+    check_meta(trace.meta)
     _check_tensors(trace)
     if len(trace.values) not in (0, len(trace.events)):
         raise ValueError(f"it has {len(trace.values)} values for {len(trace.events)} steps")
@@ -33,7 +33,9 @@ def check(trace: Trace) -> None:
             raise ValueError(f"step {step}, a {event.op}, {wrong}")
 
 
-def _check_meta(meta: dict[str, Any]) -> None:
+def check_meta(meta: Any) -> None:
+    """Raises ValueError, one line, if anything that `record` puts into a meta is missing or of another kind."""
+
     def whole(given: object) -> bool:
         return type(given) is int and given > 0
 

@@ -30,7 +30,7 @@ from . import readers
 from .arrays import Work
 from .files import whole
 from .trace import Event, Peak, Tile, Trace
-from .trace_check import check
+from .trace_check import check, check_meta
 
 FORMAT = 1
 
@@ -79,8 +79,8 @@ def load(path: str | os.PathLike[str]) -> Trace:
     A stranger's file is only data. Raises ValueError, one line, for any that is not a trace that can be replayed.
     """
     given = os.fspath(path)
-    if not Path(path).is_file():
-        raise ValueError(f"{given!r} is {'no plain' if Path(path).exists() else 'no such'} file: give a trace's .npz")
+    if not os.path.isfile(path):
+        raise ValueError(f"{given!r} is {'no plain' if os.path.exists(path) else 'no such'} file: give a trace's .npz")
     try:
         with Path(path).open("rb") as file:
             trace = _read(file, file.seek(0, io.SEEK_END))
@@ -137,6 +137,7 @@ def _read(file: BinaryIO, size: int) -> Trace:
         return {name.removeprefix(prefix): array[()] for name, array in stored.items() if name.startswith(prefix)}
 
     meta, peak = json.loads(stored["meta"][()].item()), Peak(*stored["peak"][()].tolist())
+    check_meta(meta)
     columns = {name: stored[name][()].tolist() for name in (*TEXTS, *NUMBERS, *ROWS)}
     rows = zip(*columns.values(), strict=True)
     events = tuple(_event(step, dict(zip(columns, row, strict=True))) for step, row in enumerate(rows))

@@ -153,3 +153,7 @@ def test_what_is_stored_has_to_be_named_and_of_the_right_shape():
         sram.store(O.all, acc)
     with pytest.raises(TypeError, match="not changed in place: write a = a \\+ b"):
         acc += 1
+    with pytest.raises(ValueError, match="read-only"):
+        acc[0] = 1
+    with pytest.raises(ValueError, match=r"^O\[0:4\] is loaded before all of it was stored$"):
+        sram.load(O.all)

@@ -1,1 +1,38 @@
-"""The command line: thin, parse, call, print."""
+"""The command line: thin, parse, call, print. Commands import what they need when they run."""
+
+from __future__ import annotations
+
+import click
+
+from .. import __version__
+from .completion import completion
+from .count import count
+from .doctor import doctor
+from .list import list_
+from .program import Program
+from .record import record
+from .render import render
+from .show import show
+
+EXAMPLES = """\b
+Examples:
+  flashsteps render flash-forward -o flash-forward.gif
+  flashsteps list films
+  flashsteps record flash2-forward -o run.npz --block-q 4 --block-k 4
+  flashsteps show run.npz --step 12
+  flashsteps count flash2-forward --n 1M --d 128
+"""
+
+
+@click.group("flashsteps", cls=Program, epilog=EXAMPLES, invoke_without_command=True,
+             context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})  # fmt: skip
+@click.version_option(__version__, message="flashsteps %(version)s", help="Say which version this is.")
+@click.pass_context
+def main(ctx: click.Context) -> None:
+    """Films of attention, tile by tile, drawn from a recording of every byte that moves between HBM and SRAM."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+for _command in (render, list_, record, show, count, doctor, completion):
+    main.add_command(_command)

@@ -10,10 +10,10 @@ from ..layout import Box
 from ..theme import BODY, HEAD, LABEL
 from ..timeline import HOLD
 from ..units import short, size_of
-from . import parts as stage
+from . import below, header
 from .moment import Moment
 from .paint import Pen, ease
-from .parts import Part
+from .part import Part
 
 #: seconds in which the run's last picture gives way
 FADE = 0.5
@@ -25,7 +25,7 @@ def background(film: Film) -> Callable[[Pen], None]:
     def draw(pen: Pen) -> None:
         place = film.layout
         pen.fill(Box(0, 0, place.width, place.height), "bg")
-        stage._title(pen, film)
+        header.background(pen, film)
         pen.fill(place.rail, "ink", radius=3)
 
     return draw
@@ -35,7 +35,7 @@ def parts(film: Film) -> Iterator[Part]:
     """The sizes, the bars, and what is said of them."""
     place = film.layout
     yield Part(place.main, lambda m: _bars_key(m), lambda pen, m: _bars(pen, m))
-    yield Part(place.caption, lambda m: _caption(m), lambda pen, m: stage.draw_caption(pen, film, _caption(m)))
+    yield Part(place.caption, lambda m: _caption(m), lambda pen, m: below.draw_caption(pen, film, _caption(m)))
     low = Box(place.meter.x, place.meter.y, place.aside.right - place.meter.x, place.height - place.meter.y)
     yield Part(low, lambda m: None, lambda pen, m: _foot(pen, m))
 
@@ -73,7 +73,9 @@ def _bars(pen: Pen, m: Moment) -> None:
         pen.text(chip.right - pen.px(26), chip.y + pen.px(59), value, HEAD, weight=600, mono=True, align="right")
     ours, theirs = _names(film)
     hero_y = top + pen.px(92 + 150)
-    ratio = f"{now.ratio:,.2f}×" if now.ratio < 10 else f"{now.ratio:,.0f}×" if now.ratio >= 100 else f"{now.ratio:,.1f}×"
+    ratio = (
+        f"{now.ratio:,.2f}×" if now.ratio < 10 else f"{now.ratio:,.0f}×" if now.ratio >= 100 else f"{now.ratio:,.1f}×"
+    )
     good = now.ratio < 1
     width = pen.text(box.x, hero_y, ratio, HERO, "accent" if good or film.spec.kind != "kernels" else "S", weight=600)
     for k, words in enumerate(_versus(film)):
@@ -83,7 +85,10 @@ def _bars(pen: Pen, m: Moment) -> None:
     own_share, std_share = _share(was, now, u)
     y, high, gap = hero_y + pen.px(70), pen.px(72), pen.px(34 if wide else 70)
     for k, (name, share, nbytes, color) in enumerate(
-        ((ours, own_share, now.own, "accent" if film.spec.kind != "kernels" else "S"), (theirs, std_share, now.standard, "dim"))
+        (
+            (ours, own_share, now.own, "accent" if film.spec.kind != "kernels" else "S"),
+            (theirs, std_share, now.standard, "dim"),
+        )
     ):
         line = y + k * (high + gap)
         if wide:

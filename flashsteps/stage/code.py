@@ -12,7 +12,7 @@ from ..theme import LABEL, SMALL
 from . import text as texts
 from .moment import Moment
 from .paint import Pen
-from .parts import Part
+from .part import Part
 
 
 def background(pen: Pen, film: Film) -> None:

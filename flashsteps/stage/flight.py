@@ -7,9 +7,9 @@ import numpy as np
 from ..film import Film
 from ..layout import STATS, Box, Grid
 from ..trace import Event
+from .hbm import tile_colors
 from .moment import LANDED, Moment
 from .paint import Pen, ease
-from .parts import tile_colors
 
 
 def flying(m: Moment) -> bool:
@@ -49,7 +49,9 @@ def _tile(pen: Pen, m: Moment, event: Event, u: float, n: int, count: int) -> No
         route = here, _on_bus(film, event, n, count), there
     box = _along(route, u)
     low, high = film.ranges.get(event.tile.tensor, (0.0, 1.0))
-    grid = Grid("", column.box, column.cell, (column.bins[0] if len(values) % column.bins[0] == 0 else 1, column.bins[1]))
+    grid = Grid(
+        "", column.box, column.cell, (column.bins[0] if len(values) % column.bins[0] == 0 else 1, column.bins[1])
+    )
     colors = tile_colors(pen, np.asarray(values), grid, low, high, "panel", event.tile.tensor)
     pen.texture(box, colors)
     pen.frame(box.grown(2), "ink", width=2, radius=4)
@@ -69,7 +71,9 @@ def _on_bus(film: Film, event: Event, n: int, count: int) -> Box:
     bus, unit = place.bus, place.unit
     if place.sideways and film.lanes > 1:
         w, h = round(64 * unit), round(40 * unit)
-        return Box(bus.x + round(6 * unit), bus.y + bus.h // 2 - h // 2 + round((n - (count - 1) / 2) * (h + 6 * unit)), w, h)
+        return Box(
+            bus.x + round(6 * unit), bus.y + bus.h // 2 - h // 2 + round((n - (count - 1) / 2) * (h + 6 * unit)), w, h
+        )
     if place.sideways:
         top, room = bus.y + round(bus.h * 0.45), round(bus.h * 0.185)
         step = room / count

@@ -39,11 +39,22 @@ class Moment(NamedTuple):
     def events(self) -> tuple[Event, ...]:
         return self.beat.events if self.beat else ()
 
+    @property
+    def near(self) -> tuple[Event, ...]:
+        """The events of this beat; while nothing happens, those of the one that comes next, or came last."""
+        beats = self.film.timeline.beats
+        ahead = (beat.events for beat in beats[self.index :] if beat.events)
+        return next(ahead, beats[-1].events)
+
 
 class Shown(NamedTuple):
-    """What a slot shows: a value, of which `part` (0 … 1) is drawn over the one `before` it, and whether it is still of use."""
+    """What a slot shows: the value that a step made, of which `part` (0 … 1) is drawn over the one `before` it.
+
+    `live` is whether it is still of use, `made` whether it is being made in this very beat.
+    """
 
     slot: str
+    step: int
     value: np.ndarray
     before: np.ndarray | None
     part: float
@@ -52,7 +63,7 @@ class Shown(NamedTuple):
 
     @property
     def key(self) -> tuple[object, ...]:
-        return self.slot, id(self.value), id(self.before), self.part, self.live, self.made
+        return self.slot, self.step, id(self.before), self.part, self.live, self.made
 
 
 def moment(film: Film, t: float) -> Moment:
@@ -68,9 +79,7 @@ def moment(film: Film, t: float) -> Moment:
 def program_of(m: Moment, lane: int) -> int | None:
     """The program that a lane shows now: with several lanes, that of its wave; else the one that is running."""
     film = m.film
-    beats = film.timeline.beats
-    beat = m.beat or beats[-1]
-    current = beat.events[0].program
+    current = m.near[0].program
     if film.lanes == 1:
         return current
     program = current // film.lanes * film.lanes + lane
@@ -89,13 +98,13 @@ def shown(m: Moment, program: int, slots: tuple[str, ...]) -> Shown | None:
             value = m.film.trace.values[event.step]
             assert value is not None
             under = old[1].value if old and part < 1 and old[1].value.shape == value.shape else None
-            return Shown(event.slot, value, under, round(part, 3), True, True)
+            return Shown(event.slot, event.step, value, under, round(part, 3), True, True)
     landed = any(event.op == "load" and event.slot in slots for event in mine) and m.landed
     found = _best(m.after.sram[program], slots, m.after.clock[program]) if landed else old
     if found is None:
         return None
     slot, held = found
-    return Shown(slot, held.value, None, 1.0, held.last_read >= m.before.clock.get(program, 0), False)
+    return Shown(slot, held.step, held.value, None, 1.0, held.last_read >= m.before.clock.get(program, 0), False)
 
 
 def _best(sram: Mapping[str, Held], slots: tuple[str, ...], clock: int) -> tuple[str, Held] | None:

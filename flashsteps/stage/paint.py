@@ -96,7 +96,9 @@ class Pen:
         self.source(color, alpha)
         self.ctx.fill()
 
-    def frame(self, box: Box, color: str, *, width: float = 2, radius: float = 0, alpha: float = 1.0, dash: float = 0) -> None:
+    def frame(
+        self, box: Box, color: str, *, width: float = 2, radius: float = 0, alpha: float = 1.0, dash: float = 0
+    ) -> None:
         """An outline, drawn inside the box."""
         line = self.stroke_width(width)
         inset = line / 2
@@ -118,7 +120,12 @@ class Pen:
         if radius == 0:
             self.ctx.rectangle(x, y, w, h)
             return
-        for cx, cy, turn in ((x + w - radius, y + radius, 0), (x + w - radius, y + h - radius, 1), (x + radius, y + h - radius, 2), (x + radius, y + radius, 3)):
+        for cx, cy, turn in (
+            (x + w - radius, y + radius, 0),
+            (x + w - radius, y + h - radius, 1),
+            (x + radius, y + h - radius, 2),
+            (x + radius, y + radius, 3),
+        ):
             self.ctx.arc(cx, cy, radius, (turn - 1) * math.pi / 2, turn * math.pi / 2)
         self.ctx.close_path()
 
@@ -138,7 +145,9 @@ class Pen:
         ctx.stroke()
         ctx.restore()
 
-    def line(self, points: list[tuple[float, float]], color: str, *, width: float = 2, alpha: float = 1.0, dash: float = 0) -> None:
+    def line(
+        self, points: list[tuple[float, float]], color: str, *, width: float = 2, alpha: float = 1.0, dash: float = 0
+    ) -> None:
         self.ctx.new_path()
         for x, y in points:
             self.ctx.line_to(x, y)
@@ -155,7 +164,11 @@ class Pen:
         dx, dy = (math.copysign(1, x1 - x0) if x1 != x0 else 0), (math.copysign(1, y1 - y0) if y1 != y0 else 0)
         self.line([start, stop], color, width=width)
         back, side = head, head * 0.75
-        wings = [(x1 - dx * back - dy * side, y1 - dy * back - dx * side), (x1, y1), (x1 - dx * back + dy * side, y1 - dy * back + dx * side)]
+        wings = [
+            (x1 - dx * back - dy * side, y1 - dy * back - dx * side),
+            (x1, y1),
+            (x1 - dx * back + dy * side, y1 - dy * back + dx * side),
+        ]
         self.line(wings, color, width=width)
 
     # ---- textures

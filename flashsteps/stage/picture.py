@@ -15,15 +15,16 @@ from manim import Animation, Camera, Mobject
 
 from ..film import Film
 from ..layout import Box
-from . import chip, coda, code, flight, parts
+from . import coda, flight, parts
 from .moment import Moment, moment
 from .paint import Pen
+from .part import Part
 
 
 class Layer:
     """A picture that grows from a background and parts, and is kept up to date."""
 
-    def __init__(self, film: Film, draw_background: Any, members: Iterable[parts.Part]) -> None:
+    def __init__(self, film: Film, draw_background: Any, members: Iterable[Part]) -> None:
         place = film.layout
         self.film, self.parts = film, list(members)
         self.keys: list[Hashable] = [_NOTHING] * len(self.parts)
@@ -68,7 +69,7 @@ class Stage(Mobject):
         super().__init__(**options)
         self.film = film
         self.t = 0.0
-        self._run = Layer(film, _background(film), [*parts.parts(film), *chip.parts(film), *code.parts(film)])
+        self._run = Layer(film, lambda pen: parts.background(pen, film), parts.parts(film))
         self._coda: Layer | None = None
         self._on_top = True  # something was drawn over the layers
 
@@ -95,7 +96,7 @@ class Stage(Mobject):
         target = cairo.ImageSurface.create_for_data(memoryview(pixels), cairo.FORMAT_RGB24, width, height)  # type: ignore[arg-type]
         ctx = cairo.Context(target)
         _copy(ctx, self._run.picture if after < 0 or self._coda is None else self._coda.picture)
-        if 0 <= after and coming < 1:
+        if after >= 0 and coming < 1:
             ctx.set_source_surface(self._run.picture, 0, 0)
             ctx.paint_with_alpha(1 - coming)
         if flight.flying(m):
@@ -103,15 +104,6 @@ class Stage(Mobject):
         target.flush()
         self._on_top = on_top
         return True
-
-
-def _background(film: Film) -> Any:
-    def draw(pen: Pen) -> None:
-        parts.background(pen, film)
-        chip.background(pen, film)
-        code.background(pen, film)
-
-    return draw
 
 
 class StageCamera(Camera):

@@ -1,0 +1,50 @@
+"""`flashsteps count`: what a run would move, at any size, without any data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..units import size_of
+from .options import ALGORITHM, RULE, TOKENS, block_options, capacity_options, given, option
+from .program import Command, say, table
+
+if TYPE_CHECKING:
+    from ..trace import IO
+
+EXAMPLES = """\b
+Examples:
+  flashsteps count flash2-forward --n 1M --d 128 --block-q 128
+  flashsteps count flash-forward --n 1K --d 64 --block-k 256 --rule fa1-figure-2
+"""
+
+
+@click.command(cls=Command, epilog=EXAMPLES)
+@click.argument("algorithm", type=ALGORITHM, help="Which algorithm (`flashsteps list algorithms`).")
+@option("--n", type=TOKENS, required=True, help="How many queries: 4096, 4K or 1M (in binary: 1K is 1,024).")
+@option("--d", type=TOKENS, required=True, help="The size of a head.")
+@option("--n-keys", type=TOKENS, help="How many keys  [default: as many as queries]")
+@block_options("{run.BLOCK}, cut to their number")
+@capacity_options
+@option("--rule", type=RULE, help="Which bytes count: all, or as a published figure does  [default: {rules.DEFAULT}]")
+def count(algorithm: str, **options: Any) -> None:
+    """Count the bytes that a run would move, at any size.
+
+    It also says what work the run does and how much it holds on chip. No data is needed."""
+    from .. import run
+
+    for line in totals(run.count(algorithm, **given(options))):
+        say(line)
+
+
+def totals(io: IO) -> Iterator[str]:
+    """What was moved by tensor, the work and the peak, as lines."""
+    moved = [*((name, *nbytes) for name, nbytes in io.by_tensor.items()), ("all", io.read, io.written)]
+    rows = [(name, f"{read:,} B", f"{written:,} B", f"{read + written:,} B") for name, read, written in moved]
+    yield from table([("HBM", "read", "written", "both"), *rows], right="lrrr")
+    yield f"moved: {size_of(io.total)}"
+    work, peak = io.work, io.peak
+    yield f"work: {work.matmul:,} FLOPs in matrix products, {work.exp:,} exp and log, {work.other:,} others"
+    yield f"most on chip: {peak.total:,} B ({peak.shared:,} B loaded, {peak.registers:,} B computed)"

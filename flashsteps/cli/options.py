@@ -1,0 +1,235 @@
+"""What options take: each text is read here, and refused with what to give instead; names complete in the shell."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from .. import algorithms, devices, films, rules, theme
+from ..errors import unknown
+
+
+class Option(click.Option):
+    """An option whose help takes facts from the modules that own them: "{film.DEFAULT_DURATION:g} s".
+
+    They are asked for when the help is shown, so that a program that only starts imports none of them.
+    """
+
+    @property
+    def help(self) -> str | None:
+        return self._help and self._help.format_map(_Modules())
+
+    @help.setter
+    def help(self, text: str | None) -> None:
+        self._help = text
+
+
+class _Modules(dict[str, Any]):
+    def __missing__(self, name: str) -> Any:
+        return importlib.import_module(f"flashsteps.{name}")
+
+
+def option(*names: str, **settings: Any) -> Callable[[Any], Any]:
+    """click's, with the help of `Option`."""
+    return click.option(*names, cls=Option, **settings)
+
+
+# ---- types
+
+
+class Name(click.ParamType):  # type: ignore[type-arg]  # click 8.4 made it generic
+    """One of the names that another module knows."""
+
+    def __init__(self, what: str, names: Callable[[], Iterable[str]]) -> None:
+        self.name, self.names = what, names
+
+    def convert(self, value: str, param: Any, ctx: Any) -> str:
+        if value not in self.names():
+            raise ValueError(unknown(self.name, value, self.names()))
+        return value
+
+    def get_metavar(self, param: click.Parameter, ctx: Any = None) -> str | None:
+        if isinstance(param, click.Argument):
+            return None
+        names = list(self.names())
+        return "|".join(names) if len(names) < 5 else "NAME"
+
+    def shell_complete(self, ctx: Any, param: Any, incomplete: str) -> list[CompletionItem]:
+        return [CompletionItem(name) for name in self.names() if name.startswith(incomplete)]
+
+
+class Text(click.ParamType):  # type: ignore[type-arg]
+    """A text that a function can read; else `advice` says what to give."""
+
+    def __init__(self, name: str, read: Callable[[str], Any], advice: str) -> None:
+        self.name, self.read, self.advice = name, read, advice
+
+    def get_metavar(self, param: click.Parameter, ctx: Any = None) -> str | None:
+        return self.name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: Any) -> Any:
+        try:
+            return self.read(value)
+        except ValueError:
+            raise ValueError(f"{param.opts[-1] if param else self.name} {value!r}: {self.advice}") from None
+
+
+class Source(click.ParamType):  # type: ignore[type-arg]
+    """An input: a name, or a file."""
+
+    name = "source"
+
+    def shell_complete(self, ctx: Any, param: Any, incomplete: str) -> list[CompletionItem]:
+        names = [CompletionItem(name) for name in ("sample", "random:") if incomplete and name.startswith(incomplete)]
+        return names or [CompletionItem(incomplete, type="file")]
+
+
+def _masks() -> Iterable[str]:
+    from ..masks import NAMES
+
+    return NAMES
+
+
+def _dtypes() -> Iterable[str]:
+    from ..dtypes import STORAGE
+
+    return STORAGE
+
+
+def _presets() -> Iterable[str]:
+    from ..render import PRESETS
+
+    return PRESETS
+
+
+FILM, ALGORITHM = Name("film", films.names), Name("algorithm", algorithms.names)
+MASK, DTYPE, PRESET = Name("mask", _masks), Name("dtype", _dtypes), Name("preset", _presets)
+DEVICE, THEME = Name("device", lambda: devices.DEVICES), Name("theme", lambda: theme.THEMES)
+RULE = Name("counting rule", lambda: rules.RULES)
+
+
+# ---- readers: a text becomes a value, or a ValueError
+
+
+def _positive(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise ValueError
+    return number
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError
+    return number
+
+
+def _indices(text: str) -> tuple[int, ...]:
+    return tuple(map(int, text.split(",")))
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, height = map(_positive, re.split("[x×X]", text))
+    return width, height
+
+
+_UNITS = {"": 1, "b": 1} | {f"{k}{i}b": (1024 if i else 1000) ** n for n, k in enumerate("kmg", 1) for i in ("", "i")}
+
+
+def _nbytes(text: str) -> int:
+    number, unit = _split(text, "[a-z]*")
+    nbytes = float(number) * _UNITS.get(unit, 0)
+    if nbytes < 1 or nbytes % 1:
+        raise ValueError
+    return int(nbytes)
+
+
+def _tokens(text: str) -> int:
+    number, unit = _split(text, "[km]?")
+    return _positive(number) * {"": 1, "k": 1 << 10, "m": 1 << 20}[unit]
+
+
+def _split(text: str, unit: str) -> tuple[str, str]:
+    """A number and its unit, in lower case."""
+    found = re.fullmatch(rf"(\d+\.?\d*)\s*({unit})", text.strip().lower(), re.ASCII)
+    if not found:
+        raise ValueError
+    return found[1], found[2]
+
+
+def _moment(text: str) -> float | str:
+    return text if text == "last" else _finite(text)
+
+
+def _steps(text: str) -> slice:
+    if text == "all":
+        return slice(None)
+    start, stop = (int(part) if part else None for part in text.split(":"))
+    if (start or 0) < 0 or (stop or 0) < 0:
+        raise ValueError
+    return slice(start, stop)
+
+
+NUMBER = Text("N", _positive, "give a whole number, 1 or more")
+INTEGER = Text("N", int, "give a whole number")
+REAL = Text("X", _finite, "give a number, such as 0.125")
+SECONDS = Text("SECONDS", _finite, "give seconds, such as 24 or 12.5")
+MOMENT = Text("SECONDS|last", _moment, "give seconds, such as 9.5, or last")
+HEAD = Text("INDEX", _indices, "give an index, from 0, or one for each leading axis: 0,3")
+SIZE = Text("WxH", _size, "give the width and the height in pixels: 1080x1080")
+BYTES = Text("BYTES", _nbytes, "give whole bytes: 2048, 2KiB or 2 KB")
+TOKENS = Text("N", _tokens, "give how many: 4096, 4K or 1M (in binary: 1K is 1,024)")
+STEPS = Text("A:B|all", _steps, "give the first and the one after the last, 20:60, or all")
+
+
+# ---- options that several commands have
+
+
+def given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that were given: the others have their defaults where they are used."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def input_options(command: Any) -> Any:
+    """--input and --head: where q, k and v come from."""
+    source = option(
+        "--input",
+        type=Source(),
+        default="sample",
+        metavar="SOURCE",
+        help="Where q, k and v come from: sample, a file, or random:N,d[,seed]  [default: sample]",
+    )
+    head = option("--head", type=HEAD, help="Which matrix of a file that has several: 3, or batch and head, 0,3.")
+    return source(head(command))
+
+
+def block_options(default: str) -> Callable[[Any], Any]:
+    """--block-q, --block-k, --mask and --dtype; `default` says how large blocks are unless given."""
+
+    def add(command: Any) -> Any:
+        for each in reversed(
+            (
+                option("--block-q", type=NUMBER, help=f"Queries in a block  [default: {default}]"),
+                option("--block-k", type=NUMBER, help=f"Keys in a block  [default: {default}]"),
+                option(
+                    "--mask", type=MASK, help="causal hides later keys, aligned to the bottom right  [default: none]"
+                ),
+                option("--dtype", type=DTYPE, help="What q, k, v and O are stored as  [default: {dtypes.DEFAULT}]"),
+            )
+        ):
+            command = each(command)
+        return command
+
+    return add
+
+
+def capacity_options(command: Any) -> Any:
+    """--device and --sram, where they say what has to fit."""
+    device = option("--device", type=DEVICE, help="A GPU on which the run has to fit (`flashsteps list devices`).")
+    sram = option("--sram", type=BYTES, help="A toy's SRAM, in which it has to fit: 2048, 2KiB.")
+    return device(sram(command))

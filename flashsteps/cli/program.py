@@ -1,0 +1,167 @@
+"""The program as such: its commands, how it prints, and how it ends: what is wrong is said in one line, exit code 2."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import click
+
+from ..errors import unknown
+
+#: what the signs that are printed here become on a terminal that lacks them
+PLAIN = {
+    "→": "->",
+    "×": "x",
+    "…": "...",
+    "−": "-",
+    "∞": "inf",
+    "ℓ": "l",
+    "α": "alpha",
+    "·": "?",
+    "“": '"',
+    "”": '"',
+    "’": "'",
+}
+
+
+# ---- printing
+
+
+def say(text: str = "") -> None:
+    """Print one line. Text may come from a stranger's file: what could move the cursor or turn the line is shown as ·."""
+    click.echo(printable(text), file=sys.stdout)
+
+
+def printable(text: str) -> str:
+    """A text as one line with nothing but signs to be seen."""
+    return "".join(sign if sign.isprintable() else "·" for sign in re.sub(r"\s*\n\s*", " ", text))
+
+
+def table(rows: Iterable[tuple[str, ...]], right: str = "") -> Iterator[str]:
+    """Rows as lines with their columns aligned: to the left, or to the right where `right` has an r."""
+    cells = [tuple(map(printable, row)) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    sides = [f"{'>' if right[n : n + 1] == 'r' else '<'}{width}" for n, width in enumerate(widths)]
+    for row in cells:
+        yield "  ".join(f"{cell:{side}}" for cell, side in zip(row, sides, strict=True)).rstrip()
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    """The nearest that a terminal without Unicode can show."""
+    assert isinstance(error, UnicodeEncodeError)
+    return "".join(PLAIN.get(sign, "?") for sign in error.object[error.start : error.end]), error.end
+
+
+codecs.register_error("flashsteps.plain", _plain)
+
+
+# ---- ending
+
+
+class Refused(click.ClickException):
+    """What was given won't do."""
+
+    exit_code: ClassVar[int] = 2
+
+    def show(self, file: Any = None) -> None:
+        click.echo(f"flashsteps: error: {printable(self.message)}", file=sys.stderr)
+
+
+class Stopped(click.ClickException):
+    """Ctrl-C."""
+
+    exit_code: ClassVar[int] = 130  # as a shell has it: 128 + SIGINT
+
+    def show(self, file: Any = None) -> None:
+        over = "\r" if sys.stderr.isatty() else ""  # the ^C that the terminal shows
+        click.echo(f"{over}stopped: nothing was written", file=sys.stderr)
+
+
+@contextmanager
+def _in_one_line(command: click.Command) -> Iterator[None]:
+    """Whatever goes wrong with what was given becomes a Refused."""
+    try:
+        yield
+    except click.UsageError as error:
+        raise Refused(_usage(error, command)) from error
+    except BrokenPipeError:
+        raise  # click ends silently
+    except OSError as error:
+        where = f"{error.filename!r}: " if error.filename else ""
+        raise Refused(f"{where}{error.strerror or error}: see that it may be used, and that there is room") from error
+    except ImportError as error:
+        raise Refused(f"{error}: `flashsteps doctor` says what is missing") from error
+    except MemoryError as error:
+        raise Refused(f"this takes more memory than there is: give a smaller input ({error})") from error
+    except ValueError as error:
+        raise Refused(_as_options(str(error), command)) from error
+    except KeyboardInterrupt:
+        raise Stopped("") from None
+
+
+def _usage(error: click.UsageError, command: click.Command) -> str:
+    """What click has to say of the arguments, and where to read on."""
+    message = error.format_message().rstrip(".")
+    if isinstance(error, click.NoSuchOption):
+        near = " or ".join(map(repr, error.possibilities or ()))
+        message = f"unknown option {error.option_name!r}" + (f": did you mean {near}?" if near else "")
+    if isinstance(error, click.MissingParameter) and error.param and error.ctx:
+        option = f"{error.param.opts[0]} " if isinstance(error.param, click.Option) else ""
+        message = f"{option}{error.param.make_metavar(error.ctx)} is missing"
+    path = error.ctx.command_path if error.ctx else f"flashsteps {command.name}"
+    return f"{message}{'' if message.endswith('?') else ':'} see `{path} --help`"
+
+
+def _as_options(message: str, command: click.Command) -> str:
+    """A message that speaks of Python's arguments (`dtype='float32'`) in the command's words (`--dtype float32`)."""
+    names = {param.name: param.opts[-1] for param in command.params if isinstance(param, click.Option)}
+
+    def option(found: re.Match[str]) -> str:
+        name, value = names[found[1]], (found[2] or "").strip("'(),").replace(" ", "")
+        return f"no {name}" if value == "None" else f"{name} {value}".rstrip()
+
+    pattern = rf"(?<![^\s])({'|'.join(names)})=('[^']*'|\([-\d, ]*\)|[-\w.]+)?"
+    return re.sub(pattern, option, message) if names else message
+
+
+# ---- commands
+
+
+class Command(click.Command):
+    """A command whose errors are one line."""
+
+    def make_context(self, *args: Any, **options: Any) -> click.Context:
+        with _in_one_line(self):
+            return super().make_context(*args, **options)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _in_one_line(self):
+            return super().invoke(ctx)
+
+
+class Program(Command, click.Group):
+    """The commands, in the order in which they were added."""
+
+    command_class = Command
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="flashsteps.plain")
+        return super().main(*args, **options)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in self.commands and not args[0].startswith("-"):
+            raise ValueError(unknown("command", args[0], self.commands))
+        return super().resolve_command(ctx, args)

@@ -1,0 +1,79 @@
+"""A slot on the stage: what it shows, and whether it is being read."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from functools import lru_cache
+
+from .. import narration
+from ..film import Film
+from ..layout import Box, Grid
+from .hbm import tile_colors
+from .moment import Moment, Shown, program_of, shown
+from .paint import Pen
+from .part import Part
+
+
+def view_of(m: Moment, lane: int, slots: tuple[str, ...]) -> Shown | None:
+    program = program_of(m, lane)
+    return None if program is None else shown(m, program, slots)
+
+
+def view_key(view: Shown | None) -> Hashable:
+    return view.key if view else None
+
+
+@lru_cache(maxsize=16)
+def _lines(code: str) -> dict[int, narration.Line]:
+    return narration.read(code)
+
+
+def read_now(m: Moment, lane: int, slots: tuple[str, ...]) -> bool:
+    """Is one of these slots being read, in a step that is told?"""
+    if m.beat is None or not m.beat.told or m.landed:
+        return False
+    program = program_of(m, lane)
+    lines = _lines(m.film.trace.meta["code"])
+    return any(
+        event.program == program
+        and event.op == "compute"
+        and event.slot not in slots
+        and lines[event.line].reads & set(slots)
+        for event in m.events
+    )
+
+
+def slot(film: Film, lane: int, name: str, grid: Grid) -> Part:
+    """A slot as a texture: full while it is of use, dimmed when not, framed while it is read."""
+    ring = max(3, round(4 * film.layout.unit))
+
+    def key(m: Moment) -> Hashable:
+        return view_key(view_of(m, lane, (name,))), read_now(m, lane, (name,))
+
+    def draw(pen: Pen, m: Moment) -> None:
+        view = view_of(m, lane, (name,))
+        if view is None:
+            pen.frame(grid.box, "faint", radius=4, dash=6)
+            return
+        draw_texture(pen, film, grid, view)
+        rows = grid.rows(0, view.value.shape[0])
+        if view.made and view.part < 1:
+            pen.frame(rows.grown(ring), "accent", width=3, radius=5)
+        elif read_now(m, lane, (name,)):
+            pen.frame(rows.grown(ring), "ink", width=3, radius=5)
+
+    return Part(grid.box.grown(ring + 1), key, draw)
+
+
+def draw_texture(pen: Pen, film: Film, grid: Grid, view: Shown) -> None:
+    """A slot's value, the new one wiped over the old one from the top."""
+    low, high = film.ranges.get(view.slot, (0.0, 1.0))
+    alpha = 1.0 if view.live else 0.35
+    for values, part, strength in ((view.before, 1.0, 0.35), (view.value, view.part, alpha)):
+        if values is None or part <= 0:
+            continue
+        colors = tile_colors(pen, values, grid, low, high, "sram", view.slot)
+        shown_rows = max(1, round(len(colors) * part))
+        pen.texture(
+            Box(grid.box.x, grid.box.y, grid.box.w, grid.cell[1] * shown_rows), colors[:shown_rows], alpha=strength
+        )

@@ -1,0 +1,119 @@
+"""The README: every command runs, every output is what is printed, the table is counted anew, every link leads somewhere.
+
+`pytest --regenerate` writes the outputs and the table into it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import doctest
+import io
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import flashsteps as fs
+from flashsteps.units import short, size_of
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+BLOCK = re.compile(r"```(console|python)\n(.*?)```", re.DOTALL)
+TABLE = re.compile(r"(<!-- table: .*? -->\n)(.*?)(<!-- end of table -->)", re.DOTALL)
+
+
+def table() -> str:
+    """Bytes of the three algorithms, from a toy to a real size."""
+    rows = ["| N | d | tile | standard | FlashAttention | FlashAttention-2 |", "|---:|---:|---:|---:|---:|---:|"]
+    for n, d, tile in ((16, 32, 4), (1 << 10, 64, 128), (1 << 13, 64, 128), (1 << 16, 64, 128), (1 << 20, 64, 128)):
+        names = ("standard-forward", "flash-forward", "flash2-forward")
+        totals = [fs.count(name, n=n, d=d, block_q=tile, block_k=tile).total for name in names]
+        ratios = [f" ({total / totals[0]:.2f}×)" for total in totals[1:]]
+        cells = [size_of(total) + ratio for total, ratio in zip(totals, ["", *ratios], strict=True)]
+        rows.append(f"| {short(n)} | {d} | {tile}×{tile} | {' | '.join(cells)} |")
+    return "\n" + "\n".join(rows) + "\n\n"
+
+
+def run_console(block: str, folder: Path) -> str:
+    """A console block with the outputs that its flashsteps commands really have."""
+    shown: list[str] = []
+    for line in block.splitlines():
+        if not line.startswith("$ "):
+            continue
+        shown.append(line)
+        words = shlex.split(line[2:])
+        if words[0] != "flashsteps":
+            assert line in ("$ make demo", "$ make test")  # the one has a test below, the other runs this
+            continue
+        done = subprocess.run(
+            [sys.executable, "-m", "flashsteps", *words[1:]], cwd=folder, capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, (line, done.stderr)
+        if "-o" in words:
+            assert (folder / words[words.index("-o") + 1]).stat().st_size > 1000
+        shown += done.stdout.rstrip().splitlines()
+    return "\n".join(line.rstrip() for line in shown) + "\n"
+
+
+def run_python(block: str, folder: Path) -> str:
+    """A Python session with the outputs that it really has."""
+    shown: list[str] = []
+    names: dict[str, object] = {}
+    with contextlib.chdir(folder):
+        for example in doctest.DocTestParser().get_examples(block):
+            source = example.source.rstrip("\n").split("\n")
+            shown += [f">>> {source[0]}", *(f"... {line}" for line in source[1:])]
+            said = io.StringIO()
+            with contextlib.redirect_stdout(said):
+                exec(compile(example.source, "README.md", "single"), names)
+            shown += said.getvalue().rstrip("\n").split("\n") if said.getvalue() else []
+    return "\n".join(shown) + "\n"
+
+
+def remade(text: str, folder: Path) -> str:
+    """The README as it is when everything in it is run anew."""
+
+    def again(found: re.Match[str]) -> str:
+        kind, block = found.groups()
+        return f"```{kind}\n{(run_console if kind == 'console' else run_python)(block, folder)}```"
+
+    return TABLE.sub(lambda found: found[1] + table() + found[3], BLOCK.sub(again, text))
+
+
+def test_everything_shown_is_what_is_printed(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    text = README.read_text(encoding="utf-8")
+    now = remade(text, tmp_path)
+    if request.config.getoption("--regenerate"):
+        README.write_text(now, encoding="utf-8")
+    assert README.read_text(encoding="utf-8") == now
+
+
+def test_links_and_pictures_lead_to_files() -> None:
+    for page in (README, ROOT / "renders" / "README.md"):
+        text = page.read_text(encoding="utf-8")
+        links = re.findall(r"\]\((?!http)([^)#]+)\)", text)
+        pictures = re.findall(r'(?:src|srcset)="([^"]+)"', text)
+        base = page.parent if page == README else ROOT
+        assert pictures
+        assert [link for link in (*links, *pictures) if not (base / link).is_file()] == []
+
+
+def test_it_opens_with_a_film_that_has_words_for_those_who_do_not_see_it() -> None:
+    opening = README.read_text(encoding="utf-8").split("\n\n")[1]
+    assert opening.startswith("<picture>")
+    alt = re.search(r'alt="([^"]+)"', opening)
+    assert alt
+    assert len(alt[1]) > 80
+
+
+def test_the_demo_is_one_command(tmp_path: Path) -> None:
+    film = tmp_path / "film.gif"
+    done = subprocess.run(
+        ["make", "demo", f"FILMS={film}"], cwd=ROOT, capture_output=True, text=True, timeout=900, stdin=subprocess.DEVNULL
+    )
+    assert done.returncode == 0, done.stderr
+    assert film.read_bytes()[:6] == b"GIF89a"
+    assert film.name in done.stdout.splitlines()[-1]
