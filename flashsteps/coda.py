@@ -19,7 +19,7 @@ LENGTHS = {"toy": 1.9, "real": 1.5, "tile": 0.5, "tokens": 0.6}
 
 
 class Step(NamedTuple):
-    """One size: what this algorithm and the standard one read and write at it, in bytes, and for how long it is told."""
+    """One size: what this algorithm and the standard one move at it, in bytes, and for how long it is told."""
 
     kind: str
     n: int
@@ -61,7 +61,7 @@ def _towards(size: int) -> int:
 
 
 def memory(trace: Trace) -> list[Step]:
-    """For the standard algorithm: the memory of S and P (`own`) beside that of Q, K, V and O (`standard`), as N grows."""
+    """For the standard algorithm: the memory of S and P (`own`), of Q, K, V and O (`standard`), as N grows."""
     meta = trace.meta
     itemsize = trace.initial["Q"].dtype.itemsize
 

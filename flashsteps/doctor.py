@@ -14,7 +14,7 @@ NOT_FOR_USE = ("all", "test")
 
 
 class Package(NamedTuple):
-    """A package that flashsteps can use: which versions, for which extra ("" where it needs it), and which is installed."""
+    """A package that flashsteps uses: which versions, for which extra ("" for all), and which one is installed."""
 
     name: str
     wanted: str

@@ -65,8 +65,8 @@ def film(
 ) -> Film:
     """Run a film's algorithm on q, k, v and lay everything out.
 
-    Blocks are 4 × 4 for 16 tokens, else max(2, ⌈N/4⌉). `device` names what the panels show; what a toy's SRAM has to hold is
-    `sram` bytes, or else the smallest power of two that does. Raises ValueError where something makes no sense or no picture.
+    Blocks are max(2, ⌈N/4⌉) unless given. `device` names what the panels show; a toy's SRAM holds `sram` bytes, or else
+    the smallest power of two that is enough. Raises ValueError where something makes no sense, or no picture.
     """
     about = spec(name)
     N, M, d = qkv.q.shape[0], qkv.k.shape[0], qkv.q.shape[1]
@@ -145,7 +145,7 @@ def block(rows: int) -> int:
 
 
 def _ranges(trace: Trace) -> dict[str, tuple[float, float]]:
-    """The lowest and highest finite value of each tensor and slot in the whole run: colours mean the same throughout."""
+    """The lowest and highest finite value of each tensor and slot in the run: colours mean the same throughout."""
     found: dict[str, tuple[float, float]] = {}
 
     def widen(name: str, values: Any) -> None:

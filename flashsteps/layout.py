@@ -1,14 +1,14 @@
 """Where things stand: a trace and a size become boxes in whole pixels. Nothing here draws.
 
-Three canvases: wide (1920×1080), square (1080×1080) and tall (1080×1920), each laid out in its own units and scaled to the
-output. What moves on the bus crosses between HBM and SRAM: sideways on the wide canvas, downwards on the others.
+Three canvases: wide (1920×1080), square (1080×1080) and tall (1080×1920), each laid out in its own units and scaled to
+the output. What moves on the bus crosses between HBM and SRAM: sideways on the wide canvas, downwards on the others.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import ceil
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from . import theme
 from .films import Kind
@@ -48,7 +48,7 @@ class Box(NamedTuple):
 class Grid:
     """A matrix on screen: rows × columns of it in `box`, binned so that a cell is no smaller than it may be.
 
-    `cell` is a cell's size in px; `bins` how many rows and columns of the matrix go into one cell. A vector has one column.
+    `cell` is a cell's size in px, `bins` how many rows and columns of the matrix go into one. A vector has one column.
     """
 
     name: str
@@ -82,7 +82,7 @@ class Layout:
 
     width: int
     height: int
-    canvas: Literal["wide", "square", "tall"]
+    canvas: str
     unit: float
     origin: tuple[int, int]
     title: Box
@@ -100,8 +100,7 @@ class Layout:
     aside: Box
     code: Box | None
     main: Box
-    binned: str = ""
-    kinds: tuple[Kind, ...] = field(default=("tile",))
+    binned: str
 
     def px(self, units: float) -> int:
         """Canvas units in whole px."""
@@ -112,7 +111,6 @@ class _Areas(NamedTuple):
     """A canvas: its size and where its panels are, in units."""
 
     size: tuple[float, float]
-    margin: float
     title: tuple[float, float, float, float]
     rail: tuple[float, float, float, float]
     main: tuple[float, float, float, float]
@@ -123,12 +121,18 @@ class _Areas(NamedTuple):
 
 
 _CANVASES = {
-    "wide": _Areas((1920, 1080), 72, (72, 28, 1776, 66), (72, 102, 1776, 6), (72, 140, 1776, 690), (72, 862, 1460, 48), 1,
-                   (72, 926, 1340, 140), (1548, 858, 300, 152)),
-    "square": _Areas((1080, 1080), 40, (40, 16, 1000, 60), (40, 84, 1000, 6), (40, 108, 1000, 748), (40, 862, 1000, 94), 2,
-                     (40, 962, 700, 112), (756, 962, 284, 112)),
-    "tall": _Areas((1080, 1920), 56, (56, 60, 968, 66), (56, 140, 968, 6), (56, 180, 968, 1330), (56, 1534, 968, 98), 2,
-                   (56, 1650, 968, 130), (56, 1788, 968, 116)),
+    "wide": _Areas(
+        size=(1920, 1080), title=(72, 28, 1776, 66), rail=(72, 102, 1776, 6), main=(72, 140, 1776, 690),
+        caption=(72, 862, 1460, 48), caption_lines=1, meter=(72, 926, 1340, 140), aside=(1548, 858, 300, 152),
+    ),
+    "square": _Areas(
+        size=(1080, 1080), title=(40, 16, 1000, 60), rail=(40, 84, 1000, 6), main=(40, 108, 1000, 748),
+        caption=(40, 862, 1000, 94), caption_lines=2, meter=(40, 962, 700, 112), aside=(756, 962, 284, 112),
+    ),
+    "tall": _Areas(
+        size=(1080, 1920), title=(56, 60, 968, 66), rail=(56, 140, 968, 6), main=(56, 180, 968, 1330),
+        caption=(56, 1534, 968, 98), caption_lines=2, meter=(56, 1650, 968, 130), aside=(56, 1788, 968, 116),
+    ),
 }  # fmt: skip
 
 
@@ -145,13 +149,13 @@ def layout(trace: Trace, *, width: int, height: int, kind: Kind = "tile", lanes:
     if not SMALLEST_SCALE <= unit <= LARGEST_SCALE:
         w, h = (round(side * SMALLEST_SCALE / 2) * 2 for side in areas.size)
         raise ValueError(
-            f"size {width}x{height} can't be drawn: choose one between {w}x{h} and {areas.size[0] * 4:.0f}x{areas.size[1] * 4:.0f}"
+            f"size {width}x{height} can't be drawn: in this shape, choose one from {w}x{h} to "
+            f"{areas.size[0] * LARGEST_SCALE:.0f}x{areas.size[1] * LARGEST_SCALE:.0f}"
         )
     origin = round((width - areas.size[0] * unit) / 2), round((height - areas.size[1] * unit) / 2)
     place = _Placer(unit, origin)
     hbm, bus, sram, pane = _panels(areas, canvas, kind, code)
     columns, labels = _columns(trace, place, hbm, canvas)
-    sideways = canvas == "wide"
     if kind == "lanes":
         head = (sram[0], sram[1], sram[2], 34.0)
         rows = _lanes(trace, place, (sram[0], sram[1] + 36, sram[2], sram[3] - 36), lanes)
@@ -159,13 +163,37 @@ def layout(trace: Trace, *, width: int, height: int, kind: Kind = "tile", lanes:
     else:
         rows = (_kernels(trace, place, sram) if kind == "kernels" else _tile(trace, place, sram),)
         heads = None
-    binned = {grid.bins for grid in columns.values() if grid.bins != (1, 1)}
-    note = f"d {trace.meta['d']}, {max(b for _, b in binned)} to a cell" if binned and columns["Q"].bins[1] > 1 else ""
     return Layout(
-        width, height, canvas, unit, origin, place.box(areas.title), place.box(areas.rail), place.box(hbm), columns, labels,  # type: ignore[arg-type]
-        place.box(bus), sideways, rows, heads, place.box(areas.caption), areas.caption_lines, place.box(areas.meter),
-        place.box(areas.aside), place.box(pane) if pane else None, place.box(areas.main), note, (kind,),
-    )  # fmt: skip
+        width=width,
+        height=height,
+        canvas=canvas,
+        unit=unit,
+        origin=origin,
+        title=place.box(areas.title),
+        rail=place.box(areas.rail),
+        hbm=place.box(hbm),
+        columns=columns,
+        labels=labels,
+        bus=place.box(bus),
+        sideways=canvas == "wide",
+        lanes=rows,
+        heads=heads,
+        caption=place.box(areas.caption),
+        caption_lines=areas.caption_lines,
+        meter=place.box(areas.meter),
+        aside=place.box(areas.aside),
+        code=place.box(pane) if pane else None,
+        main=place.box(areas.main),
+        binned=_binned(columns, trace.meta["d"]),
+    )
+
+
+def _binned(columns: dict[str, Grid], d: int) -> str:
+    """What is to be said where columns of a matrix share a cell."""
+    notes = [f"d {d}, {columns['Q'].bins[1]} to a cell"] if columns["Q"].bins[1] > 1 else []
+    if "S" in columns and columns["S"].bins[1] > 1:
+        notes.append(f"S {columns['S'].bins[1]} to a cell")
+    return ", ".join(notes)
 
 
 Rect = tuple[float, float, float, float]
@@ -254,7 +282,8 @@ def _columns(trace: Trace, place: _Placer, panel: Rect, canvas: str) -> tuple[di
     rows = max(N, M)
     tall = h - head - pad
     cell_h = max(2, min(round(48 * place.unit), round(tall * place.unit) // rows))
-    grids, labels = {}, {}
+    grids: dict[str, Grid] = {}
+    labels: dict[str, Box] = {}
     at = x + pad + slack / 2
     top = y + head
     for name in names:
@@ -295,10 +324,10 @@ STATS = {"m": ("m_new", "m_i", "m_ij"), "α": ("alpha", "beta"), "ℓ": ("l_new"
 
 
 def _tile(trace: Trace, place: _Placer, panel: Rect) -> Lane:
-    """One large score tile with its numbers, the loaded tiles above or beside it, the running statistics on its right."""
+    """One large score tile with its numbers, loaded tiles above or beside it, running statistics on its right."""
     x, y, w, h = panel
     shapes = _matrices(trace)
-    slots = [name for name in ("k", "v", "q", "o", "acc") if name in shapes]
+    slots: list[str] = [name for name in ("k", "v", "q", "o", "acc") if name in shapes]
     bq, bk = trace.meta["block_q"], trace.meta["block_k"]
     gauge = (x + w - 24, y + 86, 14.0, h - 130)
     made: dict[str, Grid] = {}
@@ -323,7 +352,7 @@ def _tile(trace: Trace, place: _Placer, panel: Rect) -> Lane:
     scores = place.grid("S", (left + labels, top, max(side, cell * bk), cell * bq + 1), bq, bk, most=cell, square=True)
     scores = Grid("S", Box(place.box((left + labels, top, 0, 0)).x, *scores.box[1:]), scores.cell, scores.bins)
     after = scores.box.right + round(18 * place.unit)
-    columns = {}
+    columns: dict[str, Grid] = {}
     for n, name in enumerate(STATS):
         pitch = round((stats[0] + 4) * place.unit)
         columns[name] = Grid(
@@ -352,14 +381,16 @@ def _lanes(trace: Trace, place: _Placer, area: Rect, count: int) -> tuple[Lane, 
     lanes = []
     for n in range(count):
         top = y + n * (tall + gap)
-        slots, at = {}, x + title + 44
+        slots: dict[str, Grid] = {}
+        at = x + title + 44
+        loaded: list[str] = [name for name in ("q", "k", "v") if name in shapes]
         step = (inner + 10) / 3
-        for k, name in enumerate(name for name in ("q", "k", "v") if name in shapes):
+        for k, name in enumerate(loaded):
             slots[name] = place.grid(name, (at, top + 12 + k * step, minis, step - 10), *shapes[name], most=20.0)
         at += minis + 26
         scores = place.grid("S", (at, top + 12, side, side), bq, bk, square=True)
         at += side + 26
-        columns = {}
+        columns: dict[str, Grid] = {}
         for k, name in enumerate(STATS):
             box = place.box((at + k * stat, 0, stat - 4, 0))
             columns[name] = Grid(

@@ -168,7 +168,7 @@ class SRAM:
     def loop(self, name: str, blocks: Blocks, seen: Seen | None = None) -> Iterator[Block]:
         """One block after another; with `seen`, tiles that no query may see are passed over."""
         line, times = sys._getframe(1).f_lineno, self.times
-        for block in blocks.runs() if self.hbm.counting else blocks.each():
+        for block in _runs(blocks, seen) if self.hbm.counting else blocks.each():
             self.loops[name] = block.index
             if seen is None:
                 self.times = times * block.times
@@ -281,6 +281,17 @@ class SRAM:
         event = Event(self.steps, op, self.program, loop, slot, tile, shape, nbytes, work, line, row)
         self.tape.step(event, value, self.times)
         self.steps += 1
+
+
+def _runs(blocks: Blocks, seen: Seen | None) -> list[Block]:
+    """The runs of blocks to count, in an order that leaves on chip the largest tiles that any of the loops leaves there.
+
+    A loop that a mask cuts short ends before the ragged tail: then the tail comes first.
+    """
+    runs = list(blocks.runs())
+    if seen and seen.kinds(runs[0])["hidden"] < seen.kinds(runs[-1])["hidden"]:
+        return [runs[-1], *runs[:-1]]
+    return runs
 
 
 def _finite(values: np.ndarray, slot: str) -> np.ndarray:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Line:
-    """One line of an algorithm: its code without the comment, its caption ("" where it has none), the slots it reads."""
+    """A line of an algorithm: its code without the comment, its caption ("" where it has none), the slots it reads."""
 
     number: int
     code: str
@@ -24,9 +24,8 @@ class Line:
 
 def read(source: str) -> dict[int, Line]:
     """The lines of `attend` below its docstring, by line number (from 1)."""
-    function = next(
-        node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef) and node.name == "attend"
-    )
+    functions = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
+    function = next(node for node in functions if node.name == "attend")
     comments = {
         token.start[0]: (token.start[1], token.string.lstrip("# "))
         for token in tokenize.generate_tokens(io.StringIO(source).readline)

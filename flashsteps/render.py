@@ -95,6 +95,6 @@ def _stage(film: Film):  # type: ignore[no-untyped-def]  # manim's types, and ma
         from .stage.picture import Stage, camera
     except ModuleNotFoundError as missing:
         raise ValueError(
-            f"drawing needs manim, and {missing.name} is not installed: pip install 'flashsteps[render]' (see `flashsteps doctor`)"
+            f"drawing needs manim, but {missing.name} is not installed: pip install 'flashsteps[render]'"
         ) from missing
     return Stage(film), camera(film)

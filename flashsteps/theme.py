@@ -8,7 +8,7 @@ from .errors import unknown
 
 
 class Theme(NamedTuple):
-    """A set of colours. Q, K, V, O, S and stat are the hues of the tensors; accent is "now" and FlashAttention in charts."""
+    """A set of colours. Q, K, V, O, S, stat: the hues of tensors; accent: what is now, and FlashAttention in charts."""
 
     bg: str
     panel: str
@@ -30,11 +30,13 @@ class Theme(NamedTuple):
 THEMES = {
     "dark": Theme(
         bg="#0d1117", panel="#151b23", line="#2d3540", ink="#e6edf3", dim="#9aa4af", faint="#3d444d", sram="#1f1a10",
-        sram_line="#8a6d1f", Q="#56b4e9", K="#e69f00", V="#2bb894", O="#d98cc0", S="#b8a1ff", stat="#f0e442", accent="#ff8f5e",
+        sram_line="#8a6d1f", Q="#56b4e9", K="#e69f00", V="#2bb894", O="#d98cc0", S="#b8a1ff", stat="#f0e442",
+        accent="#ff8f5e",
     ),
     "light": Theme(
         bg="#ffffff", panel="#f5f7fa", line="#d0d7de", ink="#1f2328", dim="#59636e", faint="#c3cad2", sram="#fff8e6",
-        sram_line="#c9981a", Q="#0072b2", K="#985f00", V="#00805e", O="#b0468f", S="#6a4fd8", stat="#7a6c00", accent="#c4421a",
+        sram_line="#c9981a", Q="#0072b2", K="#985f00", V="#00805e", O="#b0468f", S="#6a4fd8", stat="#7a6c00",
+        accent="#c4421a",
     ),
 }  # fmt: skip
 

@@ -1,8 +1,8 @@
 """What happens when on screen: a trace becomes beats, each a few events that the picture tells at once.
 
-The first time a line of the algorithm runs it is told step by step, with its caption. Repeats are told block-wise and faster
-and faster, and slow down where something new happens: a max that moves, a tile that is skipped, a ragged tail. All times
-are then fitted to the duration asked for. Nothing here draws: the same trace gives the same timeline.
+The first time a line of the algorithm runs it is told step by step, with its caption. Repeats are told block-wise and
+faster and faster, and slow down where something new happens: a max that moves, a tile that is skipped, a ragged tail.
+All times are then fitted to the duration asked for. Nothing here draws: the same trace gives the same timeline.
 """
 
 from __future__ import annotations
@@ -100,8 +100,8 @@ def timeline(
 ) -> Timeline:
     """The timeline of a trace, `duration` seconds long. With lanes > 1, so many programs run side by side.
 
-    `opening` is said before the first step, `repeats` when a loop comes round again. Raises ValueError for a duration that
-    can't be followed.
+    `opening` is said before the first step, `repeats` when a loop comes round again. Raises ValueError for a duration
+    that can't be followed.
     """
     if not SHORTEST <= duration <= LONGEST:
         raise ValueError(
@@ -112,7 +112,7 @@ def timeline(
     units = _units(trace, moments, ticks, repeats or {})
     end = duration - HOLD - min(CODA, CODA_SHARE * duration)
     beats = _fit(units, opening, end)
-    tiles = {}
+    tiles: dict[tuple[int, int], tuple[int, str]] = {}
     for number, beat in enumerate(beats):
         for event in beat.events:
             where = (event.loop.get("i", 0), event.loop.get("j", 0))
@@ -142,7 +142,7 @@ def _moments(trace: Trace, lanes: int) -> Iterator[tuple[Event, ...]]:
 
 
 def _aligned(program: list[Event]) -> Iterator[tuple[tuple[int, ...], Event]]:
-    """Where each event of a program stands: before, within or after its inner loop, then which round, then which line."""
+    """Where each event of a program stands: before, within or after its inner loop; which round; which line."""
     stage = 0
     for event in program:
         inner = tuple(event.loop.values())[1:]
@@ -203,7 +203,7 @@ def _units(
 
 
 def _upcoming(moments: list[tuple[Event, ...]], ticks: Mapping[tuple[object, ...], int]) -> Iterator[tuple[int, ...]]:
-    """The ticks of each moment: its own, or, for what is done around the inner loop, the ticks that come next (or came last)."""
+    """The ticks of each moment: its own, or, around the inner loop, those that come next, or came last."""
     own = [tuple(sorted(ticks[_round(e)] for e in moment if _round(e) in ticks)) for moment in moments]
     following: tuple[int, ...] = ()
     ahead: list[tuple[int, ...]] = []

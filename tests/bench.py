@@ -45,7 +45,7 @@ class Size(NamedTuple):
 
 SIZES = (
     Size("480p15", 854, 480, 15, 3, None, None),
-    Size("720p30", 1280, 720, 30, 3, 0.75, 12),
+    Size("720p30", 1280, 720, 30, 2, 0.75, 12),
     Size("1080p60", 1920, 1080, 60, 2, 0.75, 8),
 )
 GIF_BYTES, GIF_SECONDS = 1_500_000, 20
@@ -65,11 +65,10 @@ def main() -> None:
     began = time.perf_counter()
     print(f"{machine()}\nload average {load()}: others at work slow all of it down", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        duration = SHORTEST if given.quick else DEFAULT_DURATION
         if given.only in (None, "films"):
-            bench_films(Path(folder), 1 if given.quick else given.rounds, duration)
+            bench_films(Path(folder), given.quick, given.rounds)
         if given.only in (None, "sizes"):
-            bench_sizes(Path(folder), duration)
+            bench_sizes(Path(folder))
     if given.only in (None, "core"):
         bench_core()
     print(f"\nAll this took {time.perf_counter() - began:.0f} s; load average now {load()}")
@@ -102,11 +101,10 @@ def timed(call: Callable[..., object], *arguments: Any, **options: Any) -> float
 # ---- films
 
 
-def bench_films(folder: Path, rounds: int | None, duration: float) -> None:
+def bench_films(folder: Path, quick: bool, rounds: int | None) -> None:
+    duration, seconds = (SHORTEST, 1.0) if quick else (DEFAULT_DURATION, 2.0)
     print(f"\nFilms of {duration:g} s to MP4, frames per second, without the set-up (the run and its layout).")
-    print(
-        "Ordinary manim: tests/ordinary.py, its first seconds from the first play on; the same run as flash-forward.\n"
-    )
+    print("Ordinary manim: the run of flash-forward in tests/ordinary.py, its first seconds from the first play on.\n")
     print("                          set-up  whole  (best)  encoder alone  whole / alone  ordinary  whole / ordinary")
     qkv = fs.load_qkv("sample")
     render.picture(film("standard", qkv, width=854, height=480), 0.0)  # now all is imported
@@ -117,9 +115,9 @@ def bench_films(folder: Path, rounds: int | None, duration: float) -> None:
             made = film(name, qkv, width=size.width, height=size.height, duration=duration)
             ready[name] = made, time.perf_counter() - start, list(changes(render.frames(made, size.fps)))
         found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in ready}
-        for turn in range(rounds or size.rounds):
+        for turn in range(rounds or (1 if quick else size.rounds)):
             pairs = {name: alone_and_whole(made, size, kept, folder, turn) for name, (made, _, kept) in ready.items()}
-            ordinary = ordinary_fps(size, 3.0 if duration == DEFAULT_DURATION else 1.0)
+            ordinary = ordinary_fps(size, seconds)
             for name, pair in pairs.items():
                 found[name].append((*pair, ordinary))
         for name, results in found.items():
@@ -193,31 +191,33 @@ def ordinary_fps(size: Size, seconds: float) -> float:
 # ---- sizes
 
 
-def bench_sizes(folder: Path, duration: float) -> None:
+def bench_sizes(folder: Path) -> None:
     preset, qkv = render.PRESETS["readme"], fs.load_qkv("sample")
-    print(f"\nGIFs of {duration:g} s at {preset.width}×{preset.height}, {preset.fps} frames per second\n")
+    print(f"\nGIFs of {DEFAULT_DURATION:g} s at {preset.width}×{preset.height}, {preset.fps} frames per second\n")
     for name in films.names():
-        made = film(name, qkv, width=preset.width, height=preset.height, duration=duration)
+        made = film(name, qkv, width=preset.width, height=preset.height)
         path = folder / f"{name}.gif"
         took = timed(render.render, made, path, fps=preset.fps)
         nbytes = path.stat().st_size
-        share = nbytes * GIF_SECONDS / duration
+        share = nbytes * GIF_SECONDS / DEFAULT_DURATION
         wanted = verdict(share < GIF_BYTES, f"< {GIF_BYTES / 1e6:g} MB")
-        print(f"{name:14} {nbytes:9,} B in {took:.1f} s; {share / 1e6:.2f} MB for {GIF_SECONDS} s, {wanted}")
-        print(f"{'':14} {dither(made, path)}", flush=True)
+        print(f"{name:16} {nbytes:9,} B in {took:.1f} s; {share / 1e6:.2f} MB for {GIF_SECONDS} s, {wanted}")
+        print(f"{'':17}{dither(made, path, preset.fps)}", flush=True)
 
 
-def dither(made: Film, path: Path, every: int = 2) -> str:
+def dither(made: Film, path: Path, fps: int, every: int = 2) -> str:
     """Without dither one colour of the film is one colour of the GIF, everywhere: looked at every few seconds."""
     with av.open(str(path)) as gif:
         shown = [(float(frame.time or 0), frame.to_ndarray(format="rgb24")) for frame in gif.decode(video=0)]
-    pairs = np.empty((0, 2), np.uint32)
-    for t in np.arange(0, made.timeline.duration, every):
-        drawn = render.picture(made, float(t)).view(np.uint32).ravel() & 0xFFFFFF
-        picture = next(pixels for at, pixels in reversed(shown) if at <= t + 0.005)
-        red, green, blue = picture.reshape(-1, 3).T.astype(np.uint32)
-        pairs = np.unique(np.concatenate([pairs, np.stack([drawn, red << 16 | green << 8 | blue], axis=1)]), axis=0)
-    colours, palette = (len(np.unique(column)) for column in pairs.T)
+    pairs, drawn = np.empty(0, np.uint64), np.empty(0)  # colours of the film, each with the one it became
+    for k, frame in enumerate(render.frames(made, fps)):
+        drawn = drawn if frame is None else frame
+        if k % (every * fps) == 0:
+            picture = next(pixels for at, pixels in reversed(shown) if at <= k / fps + 0.005)
+            red, green, blue = picture.reshape(-1, 3).T.astype(np.uint64)
+            before = drawn.view(np.uint32).ravel().astype(np.uint64) & 0xFFFFFF
+            pairs = np.union1d(pairs, before << 24 | red << 16 | green << 8 | blue)
+    colours, palette = len(np.unique(pairs >> 24)), len(np.unique(pairs & 0xFFFFFF))
     return f"{colours:,} colours became {palette}; {verdict(len(pairs) == colours, 'none dithered')}"
 
 

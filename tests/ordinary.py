@@ -1,10 +1,10 @@
 """The same run drawn the ordinary way, to compare speed with: a manim `Scene`, a `Square` a cell, a `play` a step.
 
-It shows flash-forward on the bundled sample (16 × 32 matrices, 4 × 4 blocks): Q, K, V and O in HBM, 2,048 squares; slots
-in SRAM; the score tile; a counter of bytes; a caption. Each of 72 steps is one `play`: a tile of Q, K, V or O is loaded (a
-copy of it moves into its slot), a tile is computed (the scores fade in, o turns into the new one), O's tile is stored (it
-moves back). ℓ and m only count bytes; numbers, map, opening and coda are left out. It lasts as long as flashsteps' own
-film of this run, which tells it in about as many beats.
+It shows flash-forward on the bundled sample (16 × 32 matrices, 4 × 4 blocks): Q, K, V and O in HBM, 2,048 squares;
+slots in SRAM; the score tile; a counter of bytes; a caption. Each of 72 steps is one `play`: a tile of Q, K, V or O is
+loaded (a copy of it moves into its slot), a tile is computed (the scores fade in, o turns into the new one), O's tile
+is stored (it moves back). ℓ and m only count bytes; numbers, map, opening and coda are left out. It lasts as long as
+flashsteps' own film of this run, which tells it in about as many beats.
 
 Nothing here is slow on purpose, and nothing is clever: manim's own defaults for encoder, cache and renderer (cairo).
 
@@ -17,6 +17,7 @@ import sys
 import time
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import av
 import manimpango
@@ -35,6 +36,7 @@ from manim import (
     Text,
     Transform,
     VGroup,
+    VMobject,
     interpolate_color,
     tempconfig,
 )
@@ -82,7 +84,7 @@ class Ordinary(Scene):
         caption = Text("start", font_size=24).move_to(CAPTION)
         self.add(label, counter, caption)
 
-        on_chip: dict[str, VGroup] = {}
+        on_chip: dict[str, VMobject] = {}
         self.began = time.perf_counter()
         for step in steps:
             event, slot, tile = step[0], step[0].slot, step[0].tile
@@ -126,9 +128,9 @@ def steps_of(trace: Trace) -> list[list[Event]]:
     return steps
 
 
-def cells(values: np.ndarray, name: str, side: float = CELL) -> VGroup:
+def cells(values: Any, name: str, side: float = CELL) -> VGroup:
     """A matrix as a grid of squares, from dark (lowest value) to its hue."""
-    values = values.astype(float)
+    values = np.asarray(values, float)
     low, high = values.min(), values.max()
     shares = (values - low) / max(high - low, 1e-9)
     dark, hue = ManimColor(COLORS.panel), ManimColor(getattr(COLORS, theme.hue(name)))

@@ -6,17 +6,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import flashsteps as fs
 from flashsteps import dtypes, formulas, rules
+from flashsteps.memory import HBM, SRAM
+from flashsteps.trace import Tally
 from tests.problems import ALL, Problem, problems
 
 HEADS = 16 * 64  # GPT-2 medium at batch 64: N = 1024, d = 64
 
 
 @given(problems(largest=40))
+@example(Problem("flash2-forward", 4, 3, 1, 1, 2, "causal"))  # one that ends before the ragged tail has the peak
 @settings(deadline=None)
 def test_a_count_is_what_a_recording_moves_and_works(problem):
     assert problem.count() == problem.record().io()
@@ -94,6 +97,29 @@ def test_one_tile_of_flash2_is_this_much_work():
     sums, output, end = 2 + 2 * (3 - 1) + 2, 2 * 4 + 2 * 4, 2 + 2 * 4 + 2
     assert work.other == 2 * 3 + maxima + alpha + p + sums + output + end  # 2 * 3: the scale
     assert work.total == work.matmul + work.exp + work.other
+
+
+@given(*[st.integers(1, 9)] * 6)
+def test_loops_multiply(n, m, k, *blocks):
+    """Three loops around a load, as no algorithm here has them: counted, and run."""
+    totals = []
+    for counting in (True, False):
+        tally = Tally(rules.RULES["all"])
+        hbm = HBM(np.dtype("float16"), np.dtype("float32"), counting)
+        sram = SRAM(hbm, tally)
+        A, B, C = (
+            hbm.tensor(name, (rows,), None if counting else np.ones(rows))
+            for name, rows in (("A", n), ("B", m), ("C", k))
+        )
+        for _ in sram.loop("a", A.blocks(blocks[0])):
+            for j in sram.loop("b", B.blocks(blocks[1])):
+                for i in sram.loop("c", C.blocks(blocks[2])):
+                    sram.load(C[i])
+                sram.load(B[j])
+        totals.append(tally.io("ABC", sram.peak).by_tensor)
+    assert totals[0] == totals[1]
+    outer, middle = -(-n // blocks[0]), -(-m // blocks[1])
+    assert totals[0] == {"B": (2 * m * outer, 0), "C": (2 * k * outer * middle, 0)}
 
 
 # ---- figures from the papers, and of toys

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..units import size_of
-from .options import ALGORITHM, RULE, TOKENS, block_options, capacity_options, given, option
+from . import options as take
+from .options import option
 from .program import Command, say, table
 
 if TYPE_CHECKING:
@@ -22,20 +23,22 @@ Examples:
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
-@click.argument("algorithm", type=ALGORITHM, help="Which algorithm (`flashsteps list algorithms`).")
-@option("--n", type=TOKENS, required=True, help="How many queries: 4096, 4K or 1M (in binary: 1K is 1,024).")
-@option("--d", type=TOKENS, required=True, help="The size of a head.")
-@option("--n-keys", type=TOKENS, help="How many keys  [default: as many as queries]")
-@block_options("{run.BLOCK}, cut to their number")
-@capacity_options
-@option("--rule", type=RULE, help="Which bytes count: all, or as a published figure does  [default: {rules.DEFAULT}]")
+@click.argument("algorithm", type=take.ALGORITHM, help="Which algorithm (`flashsteps list algorithms`).")
+@option("--n", type=take.TOKENS, required=True, help="How many queries: 4096, 4K or 1M (in binary: 1K is 1,024).")
+@option("--d", type=take.TOKENS, required=True, help="The size of a head.")
+@option("--n-keys", type=take.TOKENS, help="How many keys  [default: as many as queries]")
+@take.block_options("{run.BLOCK}, cut to their number")
+@take.capacity_options
+@option(
+    "--rule", type=take.RULE, help="Which bytes count: all, or as a published figure does  [default: {rules.DEFAULT}]"
+)
 def count(algorithm: str, **options: Any) -> None:
     """Count the bytes that a run would move, at any size.
 
     It also says what work the run does and how much it holds on chip. No data is needed."""
     from .. import run
 
-    for line in totals(run.count(algorithm, **given(options))):
+    for line in totals(run.count(algorithm, **take.given(options))):
         say(line)
 
 

@@ -92,7 +92,7 @@ GROUPS: dict[str, Callable[[], Rows]] = {
     "group", type=Name("group", lambda: GROUPS), required=False, help=f"One of {', '.join(GROUPS)}; all unless given."
 )
 def list_(group: str | None) -> None:
-    """Say what there is: films, algorithms, inputs, devices ..."""
+    """Say what there is to choose from, one line each."""
     if group:
         for line in table(GROUPS[group]()):
             say(line)

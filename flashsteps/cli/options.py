@@ -6,6 +6,7 @@ import importlib
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import click
@@ -162,8 +163,8 @@ def _split(text: str, unit: str) -> tuple[str, str]:
     return found[1], found[2]
 
 
-def _moment(text: str) -> float | str:
-    return text if text == "last" else _finite(text)
+def _moment(text: str) -> float:
+    return math.inf if text == "last" else _finite(text)
 
 
 def _steps(text: str) -> slice:
@@ -195,15 +196,15 @@ def given(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
+def output(metavar: str, help: str) -> Callable[[Any], Any]:
+    """-o, --output: the file to write."""
+    return option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar=metavar, help=help)
+
+
 def input_options(command: Any) -> Any:
     """--input and --head: where q, k and v come from."""
-    source = option(
-        "--input",
-        type=Source(),
-        default="sample",
-        metavar="SOURCE",
-        help="Where q, k and v come from: sample, a file, or random:N,d[,seed]  [default: sample]",
-    )
+    where = "Where q, k and v come from: sample, a file, or random:N,d[,seed]  [default: sample]"
+    source = option("--input", "source", type=Source(), default="sample", metavar="SOURCE", help=where)
     head = option("--head", type=HEAD, help="Which matrix of a file that has several: 3, or batch and head, 0,3.")
     return source(head(command))
 
@@ -212,18 +213,11 @@ def block_options(default: str) -> Callable[[Any], Any]:
     """--block-q, --block-k, --mask and --dtype; `default` says how large blocks are unless given."""
 
     def add(command: Any) -> Any:
-        for each in reversed(
-            (
-                option("--block-q", type=NUMBER, help=f"Queries in a block  [default: {default}]"),
-                option("--block-k", type=NUMBER, help=f"Keys in a block  [default: {default}]"),
-                option(
-                    "--mask", type=MASK, help="causal hides later keys, aligned to the bottom right  [default: none]"
-                ),
-                option("--dtype", type=DTYPE, help="What q, k, v and O are stored as  [default: {dtypes.DEFAULT}]"),
-            )
-        ):
-            command = each(command)
-        return command
+        block_q = option("--block-q", type=NUMBER, help=f"Queries in a block  [default: {default}]")
+        block_k = option("--block-k", type=NUMBER, help=f"Keys in a block  [default: {default}]")
+        mask = option("--mask", type=MASK, help="causal hides later keys, aligned to the bottom right  [default: none]")
+        dtype = option("--dtype", type=DTYPE, help="What q, k, v and O are stored as  [default: {dtypes.DEFAULT}]")
+        return block_q(block_k(mask(dtype(command))))
 
     return add
 

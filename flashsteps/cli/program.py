@@ -34,7 +34,7 @@ PLAIN = {
 
 
 def say(text: str = "") -> None:
-    """Print one line. Text may come from a stranger's file: what could move the cursor or turn the line is shown as ·."""
+    """Print one line. Text may come from a stranger's file: what cannot be seen is shown as ·."""
     click.echo(printable(text), file=sys.stdout)
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from ..files import whole
 from ..units import size_of
-from .options import ALGORITHM, REAL, block_options, capacity_options, given, input_options, option
+from . import options as take
+from .options import option
 from .program import Command, say
 
 EXAMPLES = """\b
@@ -20,13 +20,13 @@ Examples:
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
-@click.argument("algorithm", type=ALGORITHM, help="Which algorithm (`flashsteps list algorithms`).")
-@option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="FILE.npz", help="Where to.")
-@input_options
-@block_options("{run.BLOCK}, cut to their number")
-@option("--scale", type=REAL, help="What QKᵀ is multiplied by  [default: 1/√d]")
-@capacity_options
-def record(algorithm: str, output: Path, input: str, head: tuple[int, ...] | None, **options: Any) -> None:
+@click.argument("algorithm", type=take.ALGORITHM, help="Which algorithm (`flashsteps list algorithms`).")
+@take.output("FILE.npz", "Where to.")
+@take.input_options
+@take.block_options("{run.BLOCK}, cut to their number")
+@option("--scale", type=take.REAL, help="What QKᵀ is multiplied by  [default: 1/√d]")
+@take.capacity_options
+def record(algorithm: str, output: Path, source: str, head: tuple[int, ...] | None, **options: Any) -> None:
     """Run an algorithm, and save every step of it as a trace.
 
     A trace holds each tile that moves and each value made on chip, as plain data: `flashsteps show` and
@@ -34,8 +34,8 @@ def record(algorithm: str, output: Path, input: str, head: tuple[int, ...] | Non
     """
     from .. import inputs, run
 
-    qkv = inputs.load_qkv(input, head)
-    trace = run.record(algorithm, *qkv, tokens=qkv.tokens, source=qkv.source, **given(options))
+    qkv = inputs.load_qkv(source, head)
+    trace = run.record(algorithm, *qkv, tokens=qkv.tokens, source=qkv.source, **take.given(options))
     trace.save(output)
     io, size = trace.io(), size_of(output.stat().st_size)
     say(f"{output}   {size}   {len(trace):,} steps, {io.read:,} B read from HBM, {io.written:,} B written")

@@ -79,7 +79,7 @@ def _meter(pen: Pen, m: Moment) -> None:
     total = sum(moved.read + moved.written for moved in whole.values())
     own = film.spec.algorithm == "standard-forward"
     left = box.x + pen.px(258 if wide else 150)
-    room = box.right - left - pen.px(16) - round(pen.width("000.0 KB", LABEL, weight=600, mono=True))
+    room = box.right - left - pen.px(16) - round(pen.figure_width("000.0 KB"))
     scale = room / max(total, film.standard.total)
     u = ease(m.u) if crossing(m) else float(m.landed)
     moved = {}
@@ -87,41 +87,26 @@ def _meter(pen: Pen, m: Moment) -> None:
         was = m.before.moved.get(name, Moved())
         moved[name] = Moved(*(round(a + (b - a) * u) for a, b in zip(was, after, strict=True)))
     high, step = pen.px(34 if wide else 30), pen.px(50 if wide else 42)
-    pen.text(box.x, box.y + pen.px(27), "HBM traffic so far" if wide else "moved", LABEL, "dim")
+    pen.label(box.x, box.y + pen.px(27), "HBM traffic so far" if wide else "moved")
     end = bar(pen, left, box.y, high, scale, meter_parts(moved))
     sofar = sum(moved.read + moved.written for moved in m.now.moved.values())
-    pen.text(end + pen.px(16), box.y + pen.px(27), size_of(sofar), LABEL, weight=600, mono=True)
+    pen.figure(end + pen.px(16), box.y + pen.px(27), size_of(sofar))
     below = box.y + step
     if not own:
         pen.text(box.x, below + pen.px(27), "standard, in all" if wide else "standard", LABEL, "dim")
         ghost = Box(left, below, round(film.standard.total * scale), high)
         pen.frame(ghost, "dim", radius=4, dash=8)
-        pen.text(
-            ghost.right + pen.px(16),
-            below + pen.px(27),
-            size_of(film.standard.total),
-            LABEL,
-            "dim",
-            weight=600,
-            mono=True,
-        )
+        pen.figure(ghost.right + pen.px(16), below + pen.px(27), size_of(film.standard.total), "dim")
     if wide:
         words = "solid: read   hatched: written"
         if film.lanes > 1:
             words += "   side by side: a model of the schedule"
         if film.spec.kind == "kernels":
             words += f"   {MODEL}"
-        pen.text(
-            left if not own else left,
-            box.y + pen.px(126 if not own else 84),
-            words,
-            LABEL,
-            "dim",
-            room=box.right - left,
-        )
+        pen.label(left if not own else left, box.y + pen.px(126 if not own else 84), words, room=box.right - left)
     else:
         words = f"hatched: written   {MODEL}"
-        pen.text(box.x, box.y + pen.px(108), words, LABEL, "dim", room=box.w)
+        pen.label(box.x, box.y + pen.px(108), words, room=box.w)
 
 
 #: what the picture leaves out
@@ -155,11 +140,11 @@ def _map(pen: Pen, m: Moment) -> None:
             pen.fill(tile, "S", radius=3 if gap else 0, alpha=1.0 if now else 0.35)
     visited = sum(kind == "visited" for _, kind in film.timeline.tiles.values())
     right = x - pen.px(20)
-    pen.text(right, y + pen.px(26), "tiles of S", LABEL, "dim", align="right")
-    pen.text(right, y + pen.px(64), f"{done} of {visited}", LABEL, weight=600, mono=True, align="right")
+    pen.label(right, y + pen.px(26), "tiles of S", align="right")
+    pen.figure(right, y + pen.px(64), f"{done} of {visited}", align="right")
     skipped = rows * columns - visited
     if skipped and film.layout.canvas != "square":
-        pen.text(right, y + pen.px(102), f"{skipped} hidden", LABEL, "dim", align="right")
+        pen.label(right, y + pen.px(102), f"{skipped} hidden", align="right")
 
 
 def _memory(pen: Pen, film: Film) -> None:
@@ -173,23 +158,23 @@ def _memory(pen: Pen, film: Film) -> None:
     x, room = box.x + pen.px(24), box.w - pen.px(44)
     here, there = 2 * n * m * itemsize, size_of(2 * large * large * itemsize)
     count = f"2·N{'^{2}' if n == m else '·M'} values, {here:,} B"
-    lines = [
-        ("extra memory: S and P", "extra: S and P", "dim"),
-        (count, f"{here:,} B", "ink"),
-        (f"at N = 64K: {there} a head", f"64K: {there}", "dim"),
-    ]
-    step = box.h / (len(lines) + 0.25)
-    for k, (long, short, color) in enumerate(lines):
-        strong = {"weight": 600, "mono": True} if color == "ink" else {"weight": 400, "mono": False}
-        words = long if pen.width(long, LABEL, **strong) <= room else short  # type: ignore[arg-type]
-        pen.text(x, box.y + step * (k + 0.9), words, LABEL, color, room=room, **strong)  # type: ignore[arg-type]
+    step = box.h / 3.25
+
+    def fitting(long: str, short: str, width: float) -> str:
+        return long if width <= room else short
+
+    words = fitting("extra memory: S and P", "extra: S and P", pen.width("extra memory: S and P", LABEL))
+    pen.label(x, box.y + step * 0.9, words, room=room)
+    pen.figure(x, box.y + step * 1.9, fitting(count, f"{here:,} B", pen.figure_width(count)), room=room)
+    words = f"at N = 64K: {there} a head"
+    pen.label(x, box.y + step * 2.9, fitting(words, f"64K: {there}", pen.width(words, LABEL)), room=room)
 
 
 def background(pen: Pen, film: Film) -> None:
     """What the picture leaves out."""
     place = film.layout
     if place.canvas == "wide" and film.spec.kind != "kernels":
-        pen.text(place.main.right, place.meter.y + pen.px(126), MODEL, LABEL, "dim", align="right")
+        pen.label(place.main.right, place.meter.y + pen.px(126), MODEL, align="right")
 
 
 def parts(film: Film) -> Iterator[Part]:

@@ -56,19 +56,19 @@ def _bus(pen: Pen, m: Moment) -> None:
     elif now:
         x, top, bottom = bus.x + bus.w * 0.62, bus.y + pen.px(8), bus.bottom - pen.px(8)
         pen.arrow(*(((x, top), (x, bottom)) if now[0] == "load" else ((x, bottom), (x, top))), "ink")
-        pen.text(x + pen.px(24), bus.y + bus.h / 2 + pen.px(10), size_of(now[1]), LABEL, weight=600, mono=True)
+        pen.figure(x + pen.px(24), bus.y + bus.h / 2 + pen.px(10), size_of(now[1]))
 
 
 def _bytes(pen: Pen, bus: Box, y: float, nbytes: int) -> None:
     """The bytes on the bus, in two lines where one would be too wide."""
     words = size_of(nbytes)
-    if pen.width(words, LABEL, weight=600, mono=True) <= bus.w:
-        pen.text(bus.x + bus.w / 2, y, words, LABEL, weight=600, mono=True, align="center")
+    if pen.figure_width(words) <= bus.w:
+        pen.figure(bus.x + bus.w / 2, y, words, align="center")
         return
     value, unit = words.split(" ")
-    size = LABEL if pen.width(value, LABEL, weight=600, mono=True) <= bus.w else SMALL
-    pen.text(bus.x + bus.w / 2, y - pen.px(32), value, size, weight=600, mono=True, align="center")
-    pen.text(bus.x + bus.w / 2, y, unit, LABEL, weight=600, mono=True, align="center")
+    size = LABEL if pen.figure_width(value) <= bus.w else SMALL
+    pen.figure(bus.x + bus.w / 2, y - pen.px(32), value, align="center", size=size)
+    pen.figure(bus.x + bus.w / 2, y, unit, align="center")
 
 
 def parts(film: Film) -> Iterator[Part]:

@@ -26,33 +26,20 @@ def background(pen: Pen, film: Film) -> None:
         pen.panel(lane.panel, sram=True)
         if len(place.lanes) == 1:
             base = lane.panel.y + pen.px(52 if wide or lane.panel.h > 0.62 * lane.panel.w else 46)
-            x = lane.panel.x + pen.px(30 if wide else 22)
+            x: float = lane.panel.x + pen.px(30 if wide else 22)
             x += pen.text(x, base, "SRAM", HEAD, weight=700) + pen.px(18)
             if wide or film.spec.kind == "kernels" or lane.panel.h > 0.62 * lane.panel.w:
                 room = lane.panel.right - x - pen.px(24)
-                pen.text(x, base, sram_note(film, pen, room), LABEL, "dim", room=room)
+                pen.label(x, base, sram_note(film, pen, room), room=room)
             else:  # the formula needs that place
-                pen.text(
-                    place.bus.right - pen.px(22),
-                    place.bus.y + place.bus.h // 2 + pen.px(10),
-                    sram_note(film, pen, 0),
-                    LABEL,
-                    "dim",
-                    align="right",
-                )
+                middle = place.bus.y + place.bus.h // 2 + pen.px(10)
+                pen.label(place.bus.right - pen.px(22), middle, sram_note(film, pen, 0), align="right")
         elif lane.note:
             pen.text(lane.note.x, lane.note.y + pen.px(30), f"SM {number_}", BODY, weight=700, room=lane.note.w)
         for name, grid in lane.slots.items():
             if film.spec.kind != "kernels" and not (len(place.lanes) > 1 and name == "acc"):
-                pen.text(
-                    grid.box.x - pen.px(14),
-                    grid.box.y + grid.box.h / 2 + pen.px(10),
-                    _slot_name(film, name),
-                    LABEL,
-                    themes.hue(name),
-                    weight=700,
-                    align="right",
-                )
+                x, y = grid.box.x - pen.px(14), grid.box.y + grid.box.h / 2 + pen.px(10)
+                pen.label(x, y, _slot_name(film, name), themes.hue(name), weight=700, align="right")
         if lane.gauge:
             pen.fill(lane.gauge, "bg", radius=7)
             pen.frame(lane.gauge, "line", radius=7)
@@ -106,16 +93,13 @@ def _statistic(film: Film, lane: int, lane_: Lane, name: str, grid: Grid) -> Par
         view = view_of(m, lane, slots)
         if head:
             label = themes.label(view.slot) if view else name
-            pen.text(
-                grid.box.x + grid.box.w / 2, grid.box.y - pen.px(14), label, LABEL, "stat", weight=700, align="center"
-            )
+            pen.label(grid.box.x + grid.box.w / 2, grid.box.y - pen.px(14), label, "stat", weight=700, align="center")
         if view is None:
             return
         count = len(view.value)
         gap = max(1, pen.px(4))
-        size = (
-            scores.digits(pen, grid.box.w - 2) if grid.bins[0] == 1 and grid.cell[1] >= 1.1 * SMALL * pen.unit else None
-        )
+        roomy = grid.bins[0] == 1 and grid.cell[1] >= 1.1 * SMALL * pen.unit
+        size = scores.digits(pen, grid.box.w - 2) if roomy else None
         if size is None:
             draw_texture(pen, film, grid, view)
             return
@@ -133,16 +117,7 @@ def _statistic(film: Film, lane: int, lane_: Lane, name: str, grid: Grid) -> Par
                 pen.frame(cell, edge, width=2, radius=5, alpha=1.0 if strong else 0.35)
             else:  # too flat for a frame around the digits
                 pen.fill(cell, edge, radius=4, alpha=0.2 if strong else 0.08)
-            pen.text(
-                cell.x + cell.w / 2,
-                cell.y + cell.h / 2 + pen.px(size * 0.36),
-                number(x, 2, 4),
-                size,
-                "ink" if strong else "dim",
-                weight=500,
-                mono=True,
-                align="center",
-            )
+            pen.digits(cell, number(x, 2, 4), size, "ink" if strong else "dim")
 
     return Part(box, key, draw)
 
@@ -162,13 +137,11 @@ def _heads(film: Film, box: Box) -> Part:
     def draw(pen: Pen, m: Moment) -> None:
         shown_, y = names(m), box.bottom - pen.px(8)
         if first.scores:
-            pen.text(
-                first.scores.box.x + first.scores.box.w / 2, y, shown_["tile"], LABEL, "S", weight=700, align="center"
-            )
+            pen.label(first.scores.box.x + first.scores.box.w / 2, y, shown_["tile"], "S", weight=700, align="center")
         for name, grid in first.stats.items():
-            pen.text(grid.box.x + grid.box.w / 2, y, shown_[name], LABEL, "stat", weight=700, align="center")
+            pen.label(grid.box.x + grid.box.w / 2, y, shown_[name], "stat", weight=700, align="center")
         grid = first.slots["acc"]
-        pen.text(grid.box.x + grid.box.w / 2, y, "acc", LABEL, "O", weight=700, align="center")
+        pen.label(grid.box.x + grid.box.w / 2, y, "acc", "O", weight=700, align="center")
 
     return Part(box, lambda m: tuple(names(m).items()), draw)
 
@@ -176,25 +149,24 @@ def _heads(film: Film, box: Box) -> Part:
 def _program(film: Film, lane: int, box: Box) -> Part:
     """Which program an SM is running."""
 
-    def key(m: Moment) -> Hashable:
+    below = round(36 * film.layout.unit)  # the SM's name stands above
+    place = Box(box.x, box.y + below, box.w, max(1, box.h - below))
+
+    def key(m: Moment) -> tuple[int | None, bool]:
         program = program_of(m, lane)
-        events = any(event.program == program for event in m.events)
-        skipping = any(event.program == program and event.op == "skip" for event in m.events)
-        return program, skipping, events
+        return program, any(event.program == program and event.op == "skip" for event in m.events)
 
     def draw(pen: Pen, m: Moment) -> None:
-        program, skipping, _ = key(m)  # type: ignore[misc]
+        program, skipping = key(m)
         y = box.y + pen.px(70)
         words = "idle" if program is None else f"program {program}"
         if pen.width(words, LABEL) > box.w:
             words = words.replace("program ", "p. ")
-        pen.text(box.x, y, words, LABEL, "dim", room=box.w)
+        pen.label(box.x, y, words, room=box.w)
         if skipping:
-            pen.text(box.x, y + pen.px(38), "skips", LABEL, "accent", weight=600, room=box.w)
+            pen.label(box.x, y + pen.px(38), "skips", "accent", weight=600, room=box.w)
 
-    return Part(
-        Box(box.x, box.y + round(36 * film.layout.unit), box.w, max(1, box.h - round(36 * film.layout.unit))), key, draw
-    )
+    return Part(place, key, draw)
 
 
 def _gauge(film: Film, lane: int, box: Box) -> Part:

@@ -69,8 +69,8 @@ def _bars(pen: Pen, m: Moment) -> None:
         chip = Box(box.x + k * (pitch + pen.px(20)), top, pitch, pen.px(92))
         pen.fill(chip, "panel", radius=14)
         pen.frame(chip, "accent" if name in changed else "line", width=3 if name in changed else 2, radius=14)
-        pen.text(chip.x + pen.px(26), chip.y + pen.px(57), name, LABEL, "dim")
-        pen.text(chip.right - pen.px(26), chip.y + pen.px(59), value, HEAD, weight=600, mono=True, align="right")
+        pen.label(chip.x + pen.px(26), chip.y + pen.px(57), name)
+        pen.figure(chip.right - pen.px(26), chip.y + pen.px(59), value, align="right", size=HEAD)
     ours, theirs = _names(film)
     hero_y = top + pen.px(92 + 150)
     ratio = (
@@ -81,7 +81,7 @@ def _bars(pen: Pen, m: Moment) -> None:
     for k, words in enumerate(_versus(film)):
         pen.text(box.x + width + pen.px(30), hero_y - pen.px(44 - 40 * k), words, BODY, "dim")
     label = pen.px(330) if wide else 0
-    room = box.w - label - round(pen.width("000.0 MB", BODY, weight=600, mono=True)) - pen.px(30)
+    room = box.w - label - round(pen.figure_width("000.0 MB", BODY)) - pen.px(30)
     own_share, std_share = _share(was, now, u)
     y, high, gap = hero_y + pen.px(70), pen.px(72), pen.px(34 if wide else 70)
     for k, (name, share, nbytes, color) in enumerate(
@@ -94,10 +94,10 @@ def _bars(pen: Pen, m: Moment) -> None:
         if wide:
             pen.text(box.x, line + high / 2 + pen.px(11), name, BODY, weight=600, room=label - pen.px(20))
         else:
-            pen.text(box.x, line - pen.px(14), name, LABEL, weight=600)
+            pen.label(box.x, line - pen.px(14), name, "ink", weight=600)
         bar = Box(box.x + label, line, max(2, round(room * share)), high)
         pen.fill(bar, color, radius=4)
-        pen.text(bar.right + pen.px(18), line + high / 2 + pen.px(11), size_of(nbytes), BODY, weight=600, mono=True)
+        pen.figure(bar.right + pen.px(18), line + high / 2 + pen.px(11), size_of(nbytes), size=BODY)
     mark = box.x + label + max(2, round(room * std_share))
     pen.line([(mark, y - pen.px(16)), (mark, y + 2 * high + gap + pen.px(10))], "dim", width=2, dash=8)
 
@@ -140,6 +140,6 @@ def _foot(pen: Pen, m: Moment) -> None:
     mask = "causal, " if meta["mask"] else ""
     what = f"one head, {mask}{meta['dtype']}, forward; every figure is counted, none is measured"
     room = film.layout.aside.right - box.x
-    pen.text(box.x, box.y + pen.px(40), what, LABEL, "dim", room=room)
+    pen.label(box.x, box.y + pen.px(40), what, room=room)
     if film.spec.kind != "kernels":
         pen.text(box.x, box.y + pen.px(84), "two levels, no L2, no overlap", LABEL, "dim", room=room)

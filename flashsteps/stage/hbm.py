@@ -23,26 +23,18 @@ def background(pen: Pen, film: Film) -> None:
     pen.panel(place.hbm)
     wide = place.canvas == "wide"
     base = place.hbm.y + pen.px(52 if wide else 46)
-    x = place.hbm.x + pen.px(30 if wide else 22)
+    x: float = place.hbm.x + pen.px(30 if wide else 22)
     x += pen.text(x, base, "HBM", HEAD, weight=700)
     if wide:
         room = place.hbm.right - x - pen.px(40)
-        pen.text(x + pen.px(20), base, _note(film, pen, room), LABEL, "dim", room=room)
+        pen.label(x + pen.px(20), base, _note(film, pen, room), room=room)
     else:
-        room = place.bus.w * 0.56
-        pen.text(
-            place.bus.x + pen.px(22),
-            place.bus.y + place.bus.h // 2 + pen.px(10),
-            _note(film, pen, room),
-            LABEL,
-            "dim",
-            room=room,
-        )
+        room, middle = place.bus.w * 0.56, place.bus.y + place.bus.h // 2 + pen.px(10)
+        pen.label(place.bus.x + pen.px(22), middle, _note(film, pen, room), room=room)
     for name, grid in place.columns.items():
-        centre, size = grid.box.x + grid.box.w / 2, BODY if len(themes.label(name)) == 1 else LABEL
-        pen.text(
-            centre, grid.box.y - pen.px(18), themes.label(name), size, themes.hue(name), weight=700, align="center"
-        )
+        words, x, y = themes.label(name), grid.box.x + grid.box.w / 2, grid.box.y - pen.px(18)
+        size = BODY if len(words) == 1 else LABEL
+        pen.text(x, y, words, size, themes.hue(name), weight=700, align="center")
 
 
 def _note(film: Film, pen: Pen, room: float) -> str:
@@ -138,16 +130,8 @@ def _labels(film: Film, axis: str, grid: Grid) -> Part:
         for row in range(0, count, every):
             y = grid.box.y + row * pitch + pitch / 2 + pen.px(10)
             on = row in strong
-            pen.text(
-                grid.box.right,
-                y,
-                label(row),
-                LABEL,
-                "ink" if on else "dim",
-                weight=600 if on else 400,
-                align="right",
-                room=grid.box.w,
-            )
+            color, weight = ("ink", 600) if on else ("dim", 400)
+            pen.label(grid.box.right, y, label(row), color, weight=weight, align="right", room=grid.box.w)
 
     return Part(box, lit, draw)
 

@@ -29,16 +29,8 @@ def _indices(film: Film) -> Part:
         box = Box(place.title.right - round(370 * place.unit), place.title.y, round(370 * place.unit), place.title.h)
 
     def draw(pen: Pen, m: Moment) -> None:
-        pen.text(
-            box.right,
-            box.y + pen.px(50),
-            running(m),
-            BODY if place.canvas == "wide" else LABEL,
-            weight=600,
-            mono=True,
-            align="right",
-            room=box.w,
-        )
+        size = BODY if place.canvas == "wide" else LABEL
+        pen.figure(box.right, box.y + pen.px(50), running(m), size=size, align="right", room=box.w)
 
     return Part(box, running, draw)
 

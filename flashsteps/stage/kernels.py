@@ -7,7 +7,6 @@ from collections.abc import Hashable
 from .. import theme as themes
 from ..film import Film
 from ..layout import Box, Grid, Lane
-from ..theme import LABEL
 from .moment import Moment, program_of
 from .paint import Pen
 from .part import Part
@@ -35,18 +34,11 @@ def kernel(film: Film, lane: Lane) -> Part:
     def draw(pen: Pen, m: Moment) -> None:
         for name, grid in grids(m).items():
             view = view_of(m, 0, (name,))
-            vector = grid.name in ("m_i", "l_i")
-            words = themes.label(name) if vector else _kernel_title(name, _rows(m))
-            x = grid.box.x + grid.box.w / 2 if vector else grid.box.x
-            pen.text(
-                x,
-                grid.box.y - pen.px(16),
-                words,
-                LABEL,
-                themes.hue(name),
-                weight=600,
-                align="center" if vector else "left",
-            )
+            vector, y = grid.name in ("m_i", "l_i"), grid.box.y - pen.px(16)
+            if vector:
+                pen.label(grid.box.x + grid.box.w / 2, y, themes.label(name), "stat", weight=600, align="center")
+            else:
+                pen.label(grid.box.x, y, _kernel_title(name, _rows(m)), themes.hue(name), weight=600)
             if view is None:
                 pen.frame(grid.box, "faint", radius=4, dash=6)
                 continue

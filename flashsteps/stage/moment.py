@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +16,8 @@ from ..trace import Event
 LANDED = 0.9
 
 
-class Moment(NamedTuple):
+@dataclass(frozen=True)
+class Moment:
     """Time t of a film: beat number `index` (one past the last once the run is over), `u` of it done."""
 
     film: Film
@@ -87,7 +89,7 @@ def program_of(m: Moment, lane: int) -> int | None:
 
 
 def shown(m: Moment, program: int, slots: tuple[str, ...]) -> Shown | None:
-    """What the place of these slots shows: the one that is being made, else the first that is still of use, else the newest."""
+    """What the place of these slots shows: the one being made, else the first that is still of use, else the first."""
     mine = [event for event in m.events if event.program == program]
     before = m.before.sram.get(program, {})
     old = _best(before, slots, m.before.clock.get(program, 0))

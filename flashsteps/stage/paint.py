@@ -1,7 +1,7 @@
 """Drawing in whole pixels with cairo: rectangles, textures, hatches, arrows and text in a theme's colours.
 
-Manim's camera keeps its picture as RGBA bytes but lets cairo believe that it is BGRA. So red and blue change places here,
-once, on the way into cairo, and nowhere else.
+Manim's camera keeps its picture as RGBA bytes but lets cairo believe that it is BGRA. So red and blue change places
+here, once, on the way into cairo, and nowhere else.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ import numpy as np
 
 from .. import theme as themes
 from ..layout import Box
-from ..theme import Theme
+from ..theme import LABEL, Theme
 from . import text as texts
 
 RGB = tuple[float, float, float]
+Point = tuple[float, float]
+Align = Literal["left", "center", "right"]
 
 
 @cache
@@ -157,19 +159,16 @@ class Pen:
         self.ctx.stroke()
         self.ctx.set_dash([])
 
-    def arrow(self, start: tuple[float, float], stop: tuple[float, float], color: str, *, width: float = 4) -> None:
+    def arrow(self, start: Point, stop: Point, color: str, *, width: float = 4) -> None:
         """A straight arrow, along an axis."""
         head = 12 * self.unit
         (x0, y0), (x1, y1) = start, stop
         dx, dy = (math.copysign(1, x1 - x0) if x1 != x0 else 0), (math.copysign(1, y1 - y0) if y1 != y0 else 0)
         self.line([start, stop], color, width=width)
         back, side = head, head * 0.75
-        wings = [
-            (x1 - dx * back - dy * side, y1 - dy * back - dx * side),
-            (x1, y1),
-            (x1 - dx * back + dy * side, y1 - dy * back + dx * side),
-        ]
-        self.line(wings, color, width=width)
+        left = x1 - dx * back - dy * side, y1 - dy * back - dx * side
+        right = x1 - dx * back + dy * side, y1 - dy * back + dx * side
+        self.line([left, (x1, y1), right], color, width=width)
 
     # ---- textures
 
@@ -206,11 +205,11 @@ class Pen:
         *,
         weight: int = 400,
         mono: bool = False,
-        align: Literal["left", "center", "right"] = "left",
+        align: Align = "left",
         alpha: float = 1.0,
         room: float | None = None,
     ) -> float:
-        """Text with its baseline at y; elided to `room` px. Too small to be read, it is dropped. Returns its width in px."""
+        """Text with its baseline at y, elided to `room` px, dropped where it is too small to read. Gives its width."""
         if not self.fits(size):
             return 0.0
         style = self.style(size, weight, mono)
@@ -218,6 +217,42 @@ class Pen:
             words = texts.elide(words, style, room)
         red, green, blue = rgb(self.color(color))
         return texts.draw(self.ctx, x, y, words, style, (blue, green, red), align=align, alpha=alpha)
+
+    def label(
+        self,
+        x: float,
+        y: float,
+        words: str,
+        color: str = "dim",
+        *,
+        weight: int = 400,
+        align: Align = "left",
+        room: float | None = None,
+    ) -> float:
+        """Text as labels are set."""
+        return self.text(x, y, words, LABEL, color, weight=weight, align=align, room=room)
+
+    def figure(
+        self,
+        x: float,
+        y: float,
+        words: str,
+        color: str = "ink",
+        *,
+        size: float = LABEL,
+        align: Align = "left",
+        room: float | None = None,
+    ) -> float:
+        """Text as figures are set: in the mono, strong."""
+        return self.text(x, y, words, size, color, weight=600, mono=True, align=align, room=room)
+
+    def figure_width(self, words: str, size: float = LABEL) -> float:
+        return self.width(words, size, weight=600, mono=True)
+
+    def digits(self, box: Box, words: str, size: float, color: str) -> None:
+        """A number in the middle of its cell."""
+        x, y = box.x + box.w / 2, box.y + box.h / 2 + self.px(size * 0.36)
+        self.text(x, y, words, size, color, weight=500, mono=True, align="center")
 
     def style(self, size: float, weight: int = 400, mono: bool = False) -> texts.Style:
         return texts.Style("mono" if mono else "sans", weight, size * self.unit)
@@ -234,7 +269,8 @@ def shades(values: np.ndarray, low: float, high: float, base: str, hue: str) -> 
     share = 0.1 + 0.9 * np.clip((values - low) / max(high - low, 1e-9), 0, 1)
     share = np.where(np.isnan(share), 0.0, share)[..., None]
     a, b = 255 * np.array(rgb(base)), 255 * np.array(rgb(hue))
-    return (a + (b - a) * share + 0.5).astype(np.uint8)
+    colors: np.ndarray = (a + (b - a) * share + 0.5).astype(np.uint8)
+    return colors
 
 
 def binned(values: np.ndarray, rows: int, columns: int) -> np.ndarray:

@@ -107,7 +107,7 @@ class Stage(Mobject):
 
 
 class StageCamera(Camera):
-    """Manim's camera for a stage: the stage draws straight onto the camera's pixels, other mobjects as ever on top of it.
+    """Manim's camera for a stage: the stage draws straight onto its pixels, other mobjects as ever on top of that.
 
     `changed` says whether the last picture differs from the one before.
     """
@@ -119,13 +119,14 @@ class StageCamera(Camera):
     def capture_mobjects(self, mobjects: Iterable[Mobject], **options: Any) -> None:
         stages = [mobject for mobject in mobjects if isinstance(mobject, Stage)]
         others = [mobject for mobject in mobjects if not isinstance(mobject, Stage)]
-        self.changed = any([stage.draw_on(self.pixel_array) for stage in stages]) or bool(others)
+        drawn = [stage.draw_on(self.pixel_array) for stage in stages]
+        self.changed = any(drawn) or bool(others)
         if others:
             super().capture_mobjects(others, **options)
 
 
 class Play(Animation):
-    """The film from beginning to end as one manim animation: `self.play(Play(Stage(film)))` in a scene with a StageCamera."""
+    """A whole film as one manim animation: `self.play(Play(Stage(film)))`, in a scene with a StageCamera."""
 
     def __init__(self, stage: Stage, **options: Any) -> None:
         from manim import linear

@@ -71,7 +71,7 @@ def scores(film: Film, lane: int, lane_: Lane) -> Part:
 
 
 def cells(pen: Pen, grid: Grid, view: Shown, low: float, high: float) -> None:
-    """Single cells with numbers if they are large enough, else a texture; of a new value the first cells in reading order."""
+    """Cells with numbers if they are large enough, else a texture; of a new value the first ones in reading order."""
     rows, columns = view.value.shape
     base, hue = pen.color("sram"), pen.color("S")
     cell = grid.cell[0]
@@ -96,18 +96,9 @@ def cells(pen: Pen, grid: Grid, view: Shown, low: float, high: float) -> None:
         pen.fill(box, color, radius=5)
         if np.isneginf(x):
             pen.hatch(box, "faint", alpha=0.6)
-        if size:
+        if size and fresh:  # what gives way keeps its colour for a moment, but no number under the new name
             ink = ink_on(color) if not np.isneginf(x) else "dim"
-            pen.text(
-                box.x + box.w / 2,
-                box.y + box.h / 2 + pen.px(size * 0.36),
-                number(x, 1 if view.slot == "S" else 2, 4),
-                size,
-                ink,
-                weight=500,
-                mono=True,
-                align="center",
-            )
+            pen.digits(box, number(x, 1 if view.slot == "S" else 2, 4), size, ink)
 
 
 def digits(pen: Pen, room: float, characters: int = 4) -> int | None:
@@ -129,17 +120,10 @@ def _axis_labels(pen: Pen, film: Film, grid: Grid, view: Shown, left: int) -> No
         for r in range(rows):
             y = grid.box.y + r * grid.cell[1] + grid.cell[1] / 2 + pen.px(8)
             words = texts.literal(query_label(film.trace, i * meta["block_q"] + r).strip("“”"))
-            pen.text(grid.box.x - pen.px(14), y, words, LABEL, "dim", align="right", room=left - pen.px(20))
+            pen.label(grid.box.x - pen.px(14), y, words, align="right", room=left - pen.px(20))
     if grid.cell[0] >= 2.4 * SMALL * pen.unit:
         for c in range(columns):
             y = grid.box.y + rows * grid.cell[1] + pen.px(24 + 26 * (c % 2))
             words = texts.literal(key_label(film.trace, j * meta["block_k"] + c).strip("“”"))
-            pen.text(
-                grid.box.x + c * grid.cell[0] + grid.cell[0] / 2 - 1,
-                y,
-                words,
-                SMALL,
-                "dim",
-                align="center",
-                room=2 * grid.cell[0] - pen.px(16),
-            )
+            x, room = grid.box.x + (c + 0.5) * grid.cell[0] - 1, 2 * grid.cell[0] - pen.px(16)
+            pen.text(x, y, words, SMALL, "dim", align="center", room=room)

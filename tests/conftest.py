@@ -1,0 +1,21 @@
+"""What all tests share: one flag, and how Hypothesis looks for examples."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("flashsteps", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.load_profile("flashsteps")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--regenerate", action="store_true", help="write the golden frames anew instead of comparing")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest):
+    """Where a golden frame lies, and whether it is to be written anew."""
+    folder = Path(__file__).parent / "golden"
+    return lambda name: (folder / f"{name}.png", bool(request.config.getoption("--regenerate")))
