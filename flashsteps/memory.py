@@ -284,9 +284,9 @@ class SRAM:
 
 
 def _runs(blocks: Blocks, seen: Seen | None) -> list[Block]:
-    """The runs of blocks to count, in an order that leaves on chip the largest tiles that any of the loops leaves there.
+    """The runs of blocks to count, in an order that leaves on chip the largest tiles that any of the loops leaves.
 
-    A loop that a mask cuts short ends before the ragged tail: then the tail comes first.
+    Where a mask cuts some of the loops short, they end before the ragged tail, so it comes first.
     """
     runs = list(blocks.runs())
     if seen and seen.kinds(runs[0])["hidden"] < seen.kinds(runs[-1])["hidden"]:

@@ -99,18 +99,16 @@ def test_one_tile_of_flash2_is_this_much_work():
     assert work.total == work.matmul + work.exp + work.other
 
 
-@given(*[st.integers(1, 9)] * 6)
-def test_loops_multiply(n, m, k, *blocks):
+@given(st.tuples(*[st.integers(1, 9)] * 3), st.tuples(*[st.integers(1, 9)] * 3))
+def test_loops_multiply(sizes, blocks):
     """Three loops around a load, as no algorithm here has them: counted, and run."""
     totals = []
     for counting in (True, False):
         tally = Tally(rules.RULES["all"])
         hbm = HBM(np.dtype("float16"), np.dtype("float32"), counting)
         sram = SRAM(hbm, tally)
-        A, B, C = (
-            hbm.tensor(name, (rows,), None if counting else np.ones(rows))
-            for name, rows in (("A", n), ("B", m), ("C", k))
-        )
+        tensors = zip("ABC", sizes, strict=True)
+        A, B, C = (hbm.tensor(name, (n,), None if counting else np.ones(n)) for name, n in tensors)
         for _ in sram.loop("a", A.blocks(blocks[0])):
             for j in sram.loop("b", B.blocks(blocks[1])):
                 for i in sram.loop("c", C.blocks(blocks[2])):
@@ -118,8 +116,8 @@ def test_loops_multiply(n, m, k, *blocks):
                 sram.load(B[j])
         totals.append(tally.io("ABC", sram.peak).by_tensor)
     assert totals[0] == totals[1]
-    outer, middle = -(-n // blocks[0]), -(-m // blocks[1])
-    assert totals[0] == {"B": (2 * m * outer, 0), "C": (2 * k * outer * middle, 0)}
+    outer, middle = (-(-n // block) for n, block in zip(sizes[:2], blocks[:2], strict=True))
+    assert totals[0] == {"B": (2 * sizes[1] * outer, 0), "C": (2 * sizes[2] * outer * middle, 0)}
 
 
 # ---- figures from the papers, and of toys

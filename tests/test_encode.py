@@ -33,13 +33,13 @@ def pictures(count: int, size: tuple[int, int] = SIZE) -> list[np.ndarray]:
 
 
 def drawn(rgbs: Sequence[np.ndarray | None]) -> Iterator[np.ndarray | None]:
-    """The pictures as a producer gives them: BGRA with any alpha, all in one buffer that it goes on using."""
+    """The pictures as a producer gives them: RGBA with any alpha, all in one buffer that it goes on using."""
     buffer = np.empty((*next(rgb for rgb in rgbs if rgb is not None).shape[:2], 4), np.uint8)
     for k, rgb in enumerate(rgbs):
         if rgb is None:
             yield None
         else:
-            buffer[..., 2::-1], buffer[..., 3] = rgb, 37 * k % 256
+            buffer[..., :3], buffer[..., 3] = rgb, 37 * k % 256
             yield buffer
             buffer[:] = 77
 
@@ -251,7 +251,7 @@ def test_ending_may_be_in_capitals(tmp_path):
 
 def test_still_is_a_png_in_rgb(tmp_path):
     rgb = np.random.default_rng(0).integers(0, 256, (33, 45, 3), dtype=np.uint8)
-    frame = np.dstack([rgb[..., ::-1], rgb[..., 0]])
+    frame = np.dstack([rgb, rgb[..., 0]])
     for name in ("a.png", "b.png"):
         encode.write_still(tmp_path / name, frame)
     with Image.open(tmp_path / "a.png") as image:
@@ -412,7 +412,7 @@ def test_other_formats_take_odd_sizes(tmp_path, ending):
     (rgb,) = pictures(1, size=(37, 31))
     encode.check_size(f"a{ending}", (37, 31))
     if ending == ".png":
-        encode.write_still(tmp_path / "a.png", np.dstack([rgb[..., ::-1], rgb[..., 0]]))
+        encode.write_still(tmp_path / "a.png", np.dstack([rgb, rgb[..., 0]]))
     else:
         write(tmp_path / f"a{ending}", [rgb])
     np.testing.assert_array_equal(images(tmp_path / f"a{ending}")[0][0], rgb)
