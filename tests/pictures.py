@@ -188,11 +188,16 @@ class Scene(NamedTuple):
     ground: Sheet
     parts: tuple[Part, ...]
 
-    def at(self, t: float) -> Sheet:
-        """Ground and parts at a time, each part drawn freely: not cut off where its box ends."""
+    def at(self, t: float, cut: bool = False) -> Sheet:
+        """Ground and parts at a time, without what is on its way; each part drawn freely, or cut off at its box."""
         sheet = Sheet(self.film, self.ground)
         for part in self.parts:
+            sheet.pen.ctx.save()
+            if cut:
+                sheet.pen.ctx.rectangle(*part.box)
+                sheet.pen.ctx.clip()
             part.draw(sheet.pen, moment(self.film, t))
+            sheet.pen.ctx.restore()
         sheet.pen.written = [*self.ground.pen.written, *sheet.pen.written]
         return sheet
 

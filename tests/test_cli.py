@@ -513,7 +513,7 @@ def test_ctrl_c_leaves_nothing_behind(ending, folder):
     with program(
         "render", "flash-forward", "-o", f"a{ending}", "--captions", "--fps", "10", "--duration", "600"
     ) as process:
-        while not any(path.suffix == ending and path.stat().st_size for path in folder.iterdir()):
+        while not any(f"a{ending}" in path.name and path.stat().st_size for path in folder.iterdir()):
             assert process.poll() is None
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)

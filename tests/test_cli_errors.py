@@ -47,7 +47,7 @@ WRONG = [
     (f"{RENDER} --duration 9999", "9999 s", f"from {timeline.SHORTEST:g} to {timeline.LONGEST:g}"),
     (f"{RENDER} --size huge", "--size 'huge'", "1080x1080"),
     (f"{RENDER} --size 0x0", "--size '0x0'", "1080x1080"),
-    (f"{RENDER} --size 40x30", "size 40x30", "choose one between"),
+    (f"{RENDER} --size 40x30", "size 40x30", "choose one"),
     (f"{RENDER} --size 99999x99999", "size 99999x99999", "65535"),
     (f"{RENDER} --size 60000x60000", "size 60000x60000", f"{1080 * layout.LARGEST_SCALE:.0f}"),
     ("render standard -o a.mp4 --size 801x451", "size 801x451", "use 802x452"),

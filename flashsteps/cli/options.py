@@ -44,7 +44,7 @@ def option(*names: str, **settings: Any) -> Callable[[Any], Any]:
 # ---- types
 
 
-class Name(click.ParamType):  # type: ignore[type-arg]  # click 8.4 made it generic
+class Name(click.ParamType[str]):
     """One of the names that another module knows."""
 
     def __init__(self, what: str, names: Callable[[], Iterable[str]]) -> None:
@@ -65,7 +65,7 @@ class Name(click.ParamType):  # type: ignore[type-arg]  # click 8.4 made it gene
         return [CompletionItem(name) for name in self.names() if name.startswith(incomplete)]
 
 
-class Text(click.ParamType):  # type: ignore[type-arg]
+class Text(click.ParamType[Any]):
     """A text that a function can read; else `advice` says what to give."""
 
     def __init__(self, name: str, read: Callable[[str], Any], advice: str) -> None:
@@ -81,7 +81,7 @@ class Text(click.ParamType):  # type: ignore[type-arg]
             raise ValueError(f"{param.opts[-1] if param else self.name} {value!r}: {self.advice}") from None
 
 
-class Source(click.ParamType):  # type: ignore[type-arg]
+class Source(click.ParamType[str]):
     """An input: a name, or a file."""
 
     name = "source"
