@@ -10,8 +10,6 @@ one frame to the next such a film changes in a few places, so only the bands of 
 from __future__ import annotations
 
 import os
-import shlex
-import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
@@ -25,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from . import files
 from .files import whole
 
 if TYPE_CHECKING:
@@ -49,26 +48,7 @@ THREADS = 4  # an encoder's: fixed, since its bytes depend on it
 
 def check_path(path: PathLike) -> Path:
     """The path of a film or a still. Raises ValueError where none can be written."""
-    target = Path(path)
-    if target.suffix.lower() not in ENDINGS:
-        known = f"{', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}"
-        raise ValueError(f"'{target}': its ending is to say what to make: use {known}")
-    folder = target.parent
-    if not folder.exists():
-        raise ValueError(
-            f"'{target}': there is no folder '{folder}': make it with: mkdir -p {shlex.quote(str(folder))}"
-        )
-    if not folder.is_dir():
-        raise ValueError(f"'{target}': '{folder}' is a file, not a folder: choose another place")
-    if target.is_dir():
-        raise ValueError(f"'{target}' is a folder: name a file in it, such as '{target / target.name}'")
-    try:
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise ValueError(
-            f"'{target}': nothing can be written to '{folder}' ({error.strerror}): choose another folder"
-        ) from None
-    return target
+    return files.check(path, ENDINGS)
 
 
 def check_size(path: PathLike, size: Size) -> None:
@@ -148,12 +128,6 @@ def write_still(path: PathLike, frame: Frame) -> None:
     picture = av.VideoFrame.from_ndarray(frame, "rgba").reformat(format="rgb24", threads=1)
     with whole(target) as aside:
         aside.write_bytes(b"".join(bytes(packet) for packet in (*codec.encode(picture), *codec.encode(None))))
-
-
-def write_text(path: PathLike, text: str) -> None:
-    """Write a text, such as captions, in UTF-8, its line ends as they are."""
-    with whole(path) as aside:
-        aside.write_bytes(text.encode())
 
 
 # From the thread that draws to the one that encodes

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from collections.abc import Iterator
+import shlex
+import tempfile
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,3 +37,27 @@ def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise ValueError(f"{os.fspath(path)!r} cannot be written: {why}") from error
     finally:
         aside.unlink(missing_ok=True)
+
+
+def check(path: str | os.PathLike[str], endings: Sequence[str]) -> Path:
+    """The path, if a file with one of these endings can be written there. Raises ValueError, one line, where not."""
+    target = Path(path)
+    if target.suffix.lower() not in endings:
+        known = " or ".join(part for part in (", ".join(endings[:-1]), endings[-1]) if part)
+        raise ValueError(f"'{target}': its ending is to say what to make: use {known}")
+    folder = target.parent
+    if not folder.exists():
+        raise ValueError(
+            f"'{target}': there is no folder '{folder}': make it with: mkdir -p {shlex.quote(str(folder))}"
+        )
+    if not folder.is_dir():
+        raise ValueError(f"'{target}': '{folder}' is a file, not a folder: choose another place")
+    if target.is_dir():
+        raise ValueError(f"'{target}' is a folder: name a file in it, such as '{target / target.name}'")
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise ValueError(
+            f"'{target}': nothing can be written to '{folder}' ({error.strerror}): choose another folder"
+        ) from None
+    return target

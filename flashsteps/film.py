@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from . import coda, theme
+from . import coda, dtypes, theme
 from .devices import DEFAULT as DEFAULT_DEVICE
 from .devices import Device
 from .devices import device as device_of
@@ -56,8 +56,8 @@ def film(
     block_q: int | None = None,
     block_k: int | None = None,
     mask: str | None = None,
-    dtype: str = "float16",
-    device: str | None = None,
+    dtype: str = dtypes.DEFAULT,
+    device: str = DEFAULT_DEVICE,
     sram: int | None = None,
     theme_name: str = theme.DEFAULT,
     duration: float = DEFAULT_DURATION,
@@ -102,7 +102,7 @@ def film(
     when = timeline(trace, duration=duration, lanes=lanes, repeats=repeats, opening=_opening(trace))
     room = sram or 1 << (trace.peak.total - 1).bit_length()
     close = coda.memory(trace) if kind == "kernels" else coda.traffic(trace)
-    gpu = device_of(device or DEFAULT_DEVICE)
+    gpu = device_of(device)
     return Film(
         name,
         about,

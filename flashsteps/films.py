@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import re
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from .errors import unknown
+from . import catalog
 
 #: what SRAM shows: one large score tile, programs side by side, or kernels one after another
 Kind = Literal["tile", "lanes", "kernels"]
@@ -35,21 +33,18 @@ def _folder() -> Path:
     return Path(importlib.import_module("flashsteps.scenes").__path__[0])
 
 
-@cache
 def names() -> tuple[str, ...]:
     """All films, by the name that users type. Imports none of them."""
-    return tuple(sorted(file.stem.replace("_", "-") for file in _folder().glob("[a-z]*.py")))
+    return catalog.names(_folder())
 
 
 def summary(name: str) -> str:
-    """The first line of a film's docstring, without importing it."""
-    found = re.match(r'"""(.*)', (_folder() / f"{name.replace('-', '_')}.py").read_text(encoding="utf-8"))
-    return found[1].removesuffix('"""') if found else ""
+    """The first line of a film's docstring, without importing it. Raises ValueError for a name that isn't known."""
+    return catalog.summary(catalog.source(_folder(), "film", name))
 
 
 def spec(name: str) -> Spec:
     """What a film shows. Raises ValueError for a name that isn't known."""
-    if name not in names():
-        raise ValueError(unknown("film", name, names()))
+    catalog.source(_folder(), "film", name)
     found: Spec = importlib.import_module(f"flashsteps.scenes.{name.replace('-', '_')}").FILM
     return found

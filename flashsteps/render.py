@@ -93,7 +93,7 @@ def _clock(t: float) -> str:
 def _stage(film: Film):  # type: ignore[no-untyped-def]  # manim's types, and manim, only when something is drawn
     try:
         from .stage.picture import Stage, camera
-    except ModuleNotFoundError as missing:
+    except ImportError as missing:
         raise ValueError(
             f"drawing needs manim, but {missing.name} is not installed: pip install 'flashsteps[render]'"
         ) from missing

@@ -26,7 +26,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from . import readers
+from . import files, readers
 from .arrays import Work
 from .files import whole
 from .trace import Event, Peak, Tile, Trace
@@ -55,13 +55,17 @@ ROWS: dict[str, Callable[[Event], tuple[int, ...]]] = {
 }
 
 
+def check_path(path: str | os.PathLike[str]) -> Path:
+    """The path of a trace. Raises ValueError where none can be written."""
+    return files.check(path, (".npz",))
+
+
 def save(trace: Trace, path: str | os.PathLike[str]) -> None:
     """Write a trace to `path`, which ends in .npz, whole or not at all. The same trace gives the same bytes.
 
     Raises ValueError for another ending, a path that cannot be written, and a trace that could not be replayed.
     """
-    if Path(path).suffix.lower() != ".npz":
-        raise ValueError(f"{os.fspath(path)!r} does not end in .npz: a trace is saved as one .npz file")
+    check_path(path)
     with readers.one_line("this trace cannot be saved"):
         check(trace)
         arrays = _arrays(trace)

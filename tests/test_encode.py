@@ -260,11 +260,6 @@ def test_still_is_a_png_in_rgb(tmp_path):
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
-def test_text_is_utf8_as_given(tmp_path):
-    encode.write_text(tmp_path / "film.vtt", "WEBVTT\n\nℓ, α\n")
-    assert (tmp_path / "film.vtt").read_bytes() == "WEBVTT\n\nℓ, α\n".encode()
-
-
 # Whole, or not at all
 
 
@@ -332,14 +327,12 @@ def test_a_full_disk_is_told_in_one_line_and_leaves_everything_as_it_was(tmp_pat
     assert (tmp_path / f"film{ending}").read_bytes() == b"old"
 
 
-@pytest.mark.parametrize("name", ["film.gif", "film.mp4", "film.webm", "film.webp", "still.png", "film.vtt"])
+@pytest.mark.parametrize("name", ["film.gif", "film.mp4", "film.webm", "film.webp", "still.png"])
 def test_a_file_may_be_read_by_whom_the_umask_lets(tmp_path, name):
     path = tmp_path / name
     umask = os.umask(0o027)
     try:
-        if path.suffix == ".vtt":
-            encode.write_text(path, "WEBVTT\n")
-        elif path.suffix == ".png":
+        if path.suffix == ".png":
             encode.write_still(path, next(noise()))
         else:
             write(path, pictures(2))

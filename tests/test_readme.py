@@ -1,4 +1,4 @@
-"""The README: every command runs, every output is what is printed, the table is counted anew, every link leads somewhere.
+"""The README: commands run, outputs are what is printed, the table is counted anew, links lead somewhere.
 
 `pytest --regenerate` writes the outputs and the table into it.
 """
@@ -116,9 +116,8 @@ def test_it_opens_with_a_film_that_has_words_for_those_who_do_not_see_it() -> No
 
 def test_the_demo_is_one_command(tmp_path: Path) -> None:
     film = tmp_path / "film.gif"
-    done = subprocess.run(
-        ["make", "demo", f"FILMS={film}"], cwd=ROOT, capture_output=True, text=True, timeout=900, stdin=subprocess.DEVNULL
-    )
+    command = ["make", "demo", f"FILMS={film}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900, stdin=subprocess.DEVNULL)
     assert done.returncode == 0, done.stderr
     assert film.read_bytes()[:6] == b"GIF89a"
     assert film.name in done.stdout.splitlines()[-1]

@@ -7,33 +7,27 @@ says of it, and the comments of its lines are the captions of its film. To add a
 from __future__ import annotations
 
 import importlib
-import re
-from functools import cache
 from pathlib import Path
 from types import ModuleType
 
-from ..errors import unknown
+from .. import catalog
 
 FOLDER = Path(__file__).parent
 
 
-@cache
 def names() -> tuple[str, ...]:
     """All algorithms, by the name that users type. Imports none of them."""
-    return tuple(sorted(file.stem.replace("_", "-") for file in FOLDER.glob("[a-z]*.py")))
+    return catalog.names(FOLDER)
 
 
 def source(name: str) -> str:
     """The text of an algorithm's file. Raises ValueError for a name that isn't known."""
-    if name not in names():
-        raise ValueError(unknown("algorithm", name, names()))
-    return (FOLDER / f"{name.replace('-', '_')}.py").read_text(encoding="utf-8")
+    return catalog.source(FOLDER, "algorithm", name)
 
 
 def summary(name: str) -> str:
     """The first line of an algorithm's docstring, without importing it."""
-    found = re.match(r'"""(.*)', source(name))
-    return found[1].removesuffix('"""') if found else ""
+    return catalog.summary(source(name))
 
 
 def module(name: str) -> ModuleType:

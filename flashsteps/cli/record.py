@@ -32,8 +32,9 @@ def record(algorithm: str, output: Path, source: str, head: tuple[int, ...] | No
     A trace holds each tile that moves and each value made on chip, as plain data: `flashsteps show` and
     `flashsteps.load` read it, and so does NumPy.
     """
-    from .. import inputs, run
+    from .. import inputs, run, trace_file
 
+    trace_file.check_path(output)
     qkv = inputs.load_qkv(source, head)
     trace = run.record(algorithm, *qkv, tokens=qkv.tokens, source=qkv.source, **take.given(options))
     trace.save(output)
