@@ -25,7 +25,21 @@ SIZES = (README, HD, (1920, 1080), (1080, 1080), (800, 800), (1080, 1920), (3840
 SMALL = (README, (800, 800), (540, 960), (1000, 500), (900, 700))
 
 #: what a vocabulary can hold: punctuation, markup, forty characters, scripts that no bundled font has
-WORDS = ("[CLS]", "the", "a", "'", ".", "because", "##ization", "W" * 40, "x_{i}^{2}", "<s>", "Übergröße", "漢字" * 20, "ﷺ")
+WORDS = (
+    "[CLS]",
+    "the",
+    "a",
+    "'",
+    ".",
+    "because",
+    "##ization",
+    "W" * 40,
+    "x_{i}^{2}",
+    "<s>",
+    "Übergröße",
+    "漢字" * 20,
+    "ﷺ",
+)
 
 
 @dataclass(frozen=True)
@@ -89,7 +103,13 @@ def sample(name: str, size: tuple[int, int] = README, **options: Any) -> Film:
 
 @st.composite
 def shots(
-    draw: st.DrawFn, names=films.names(), sizes=SIZES, largest: int = 64, deepest: int = 64, tiles: int = 6, **fixed: Any
+    draw: st.DrawFn,
+    names=films.names(),
+    sizes=SIZES,
+    largest: int = 64,
+    deepest: int = 64,
+    tiles: int = 6,
+    **fixed: Any,
 ) -> Shot:
     """Shots with up to `largest` queries and keys in up to `tiles` blocks each."""
     rows = st.integers(1, largest)

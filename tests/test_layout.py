@@ -57,7 +57,12 @@ def test_no_part_lies_on_another(shot):
     film = shot.film()
     for parts in (run_of(film).parts, coda_of(film).parts):
         for part, other in combinations(parts, 2):
-            assert not part.box.overlaps(other.box), (part.draw.__qualname__, part.box, other.draw.__qualname__, other.box)
+            assert not part.box.overlaps(other.box), (
+                part.draw.__qualname__,
+                part.box,
+                other.draw.__qualname__,
+                other.box,
+            )
 
 
 @many
@@ -192,7 +197,9 @@ REFUSED = [(787, 443), (799, 300), (100, 100), (440, 440), (7800, 4400), (4400, 
 def test_a_size_that_nothing_can_be_read_at_is_refused_and_the_range_is_one_that_can(size):
     trace = sample("standard").trace
     width, height = size
-    with pytest.raises(ValueError, match=rf"^size {width}x{height} can't be drawn: choose one between \S+ and \S+$") as refused:
+    with pytest.raises(
+        ValueError, match=rf"^size {width}x{height} can't be drawn: choose one between \S+ and \S+$"
+    ) as refused:
         layout(trace, width=width, height=height)
     for named in re.findall(r"(\d+)x(\d+)", str(refused.value))[1:]:
         place = layout(trace, width=int(named[0]), height=int(named[1]))
@@ -225,7 +232,12 @@ def test_every_caption_has_the_lines_it_needs(name, size, mask):
     film = sample(name, size, mask=mask)
     place = film.layout
     closing = [coda.caption(film.trace, film.coda, n) for n in range(len(film.coda))]
-    for words in {*(beat.caption for beat in film.timeline.beats), *film.spec.repeats.values(), *film.spec.alone.values(), *closing}:
+    for words in {
+        *(beat.caption for beat in film.timeline.beats),
+        *film.spec.repeats.values(),
+        *film.spec.alone.values(),
+        *closing,
+    }:
         lines = text.wrap(text.literal(words), style(film, theme.BODY, 500), place.caption.w)
         assert len(lines) <= place.caption_lines, (words, lines)
         assert " ".join(lines) == text.literal(words)

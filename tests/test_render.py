@@ -35,7 +35,10 @@ def cues(written: str) -> list[tuple[float, float, str]]:
     for block in written.removeprefix("WEBVTT\n\n").rstrip("\n").split("\n\n"):
         match = CUE.fullmatch(block)
         assert match, block
-        start, stop = (h * 3600 + m * 60 + s + ms / 1000 for h, m, s, ms in (map(int, match.groups()[:4]), map(int, match.groups()[4:8])))
+        start, stop = (
+            h * 3600 + m * 60 + s + ms / 1000
+            for h, m, s, ms in (map(int, match.groups()[:4]), map(int, match.groups()[4:8]))
+        )
         assert "-->" not in match[9]
         assert not re.search(r"<|&(?!amp;|lt;|gt;)", match[9])
         found.append((start, stop, match[9].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")))
@@ -58,7 +61,9 @@ def test_captions_say_what_is_said_when_it_is_said(shot, duration):
         if at < film.timeline.coda:
             assert run[film.timeline.at(at)].caption == words
     said = {words for _, _, words in found}
-    assert said == {beat.caption for beat in run} | {coda.caption(film.trace, film.coda, n) for n in range(len(film.coda))}
+    assert said == {beat.caption for beat in run} | {
+        coda.caption(film.trace, film.coda, n) for n in range(len(film.coda))
+    }
 
 
 def test_captions_are_safe_to_read_whatever_the_tokens_are():
@@ -66,7 +71,9 @@ def test_captions_are_safe_to_read_whatever_the_tokens_are():
     tokens = tuple({"street": "<b>&amp;-->", "cross": "a & b"}.get(token, token) for token in sampled.tokens)
     film = render_film(QKV(*sampled, tokens, sampled.source))
     assert "“&lt;b&gt;&amp;amp;--&gt;” beats the old max of “a &amp; b”" in render.captions(film)
-    assert any(words.startswith("“<b>&amp;-->” beats the old max of “a & b”") for _, _, words in cues(render.captions(film)))
+    assert any(
+        words.startswith("“<b>&amp;-->” beats the old max of “a & b”") for _, _, words in cues(render.captions(film))
+    )
 
 
 def render_film(qkv: QKV):
@@ -80,7 +87,14 @@ def render_film(qkv: QKV):
 
 @pytest.mark.parametrize(
     ("path", "preset"),
-    [("a.gif", "readme"), ("A.GIF", "readme"), ("b.webp", "readme"), ("c.mp4", "slides"), ("d.webm", "slides"), ("gif.png", "slides")],
+    [
+        ("a.gif", "readme"),
+        ("A.GIF", "readme"),
+        ("b.webp", "readme"),
+        ("c.mp4", "slides"),
+        ("d.webm", "slides"),
+        ("gif.png", "slides"),
+    ],
 )
 def test_the_ending_chooses_the_preset(path, preset):
     assert render.preset_for(path) == preset
@@ -205,7 +219,9 @@ for draw in (lambda: render.picture(made, 0), lambda: next(render.frames(made, 1
     except ValueError as error:
         print(error)
 """
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1])
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1]
+    )
     lines = ran.stdout.splitlines()
     assert len(lines) == 3
     assert len(set(lines)) == 1

@@ -113,7 +113,9 @@ def test_nothing_is_cut_off(shot, t):
     if not np.array_equal(free, cut):
         rows, columns = np.nonzero((free != cut).any(axis=2))
         lost = Box(columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1)
-        raise AssertionError(f"{lost} is cut off, near {[p.draw.__qualname__ for p in scene.parts if p.box.overlaps(lost.grown(1))]}")
+        raise AssertionError(
+            f"{lost} is cut off, near {[p.draw.__qualname__ for p in scene.parts if p.box.overlaps(lost.grown(1))]}"
+        )
 
 
 @few(5.0)
@@ -250,6 +252,73 @@ def test_the_statistics_show_their_numbers():
         assert shown == {(r, 0): number(float(x), 2, 4) for r, x in enumerate(values)}
 
 
+@pytest.mark.parametrize("gain", [1.0, 50.0, 2000.0])
+def test_a_number_stays_in_its_cell(gain):
+    film = made(Shot("flash-forward", 16, 16, 32, gain=gain, size=HD))
+    lane = film.layout.lanes[0]
+    for slot, grids in (("S", [lane.scores]), ("l_new", list(lane.stats.values()))):
+        beat = beat_of(film, slot)
+        written = run_of(film).at(beat.stop - 1e-3).pen.written
+        for grid in grids:
+            for text in written:
+                left, top, right, bottom = text.box
+                middle = (left + right) / 2 - grid.box.x
+                if 0 <= middle < grid.box.w and grid.box.y <= top < grid.box.bottom:
+                    start = grid.box.x + middle // grid.cell[0] * grid.cell[0]
+                    assert start <= left, text.words
+                    assert right <= start + grid.cell[0], text.words
+
+
+@FILMS
+@pytest.mark.parametrize("size", [HD, (800, 800), (540, 960)], ids=["wide", "square", "tall"])
+def test_the_code_pane_lights_the_line_that_runs(name, size):
+    film = sample(name, size, code=True)
+    lines = film.trace.meta["code"].splitlines()
+    for beat in [beat for beat in film.timeline.beats if beat.told and beat.events][::3]:
+        written = [
+            text
+            for text in run_of(film).at((beat.start + beat.stop) / 2).pen.written
+            if text.box[0] >= film.layout.code.x
+        ]
+        lit = [
+            t
+            for t in written
+            if t.color == film.theme.ink and film.layout.code.y <= t.box[1] <= film.layout.code.bottom
+        ]
+        shown = "".join(text.words for text in lit).replace(" ", "")
+        assert shown == lines[beat.events[0].line - 1].partition("  # ")[0].replace(" ", "")
+
+
+def test_the_header_names_the_running_loops():
+    film = sample("flash-forward")
+    for beat in film.timeline.beats[1::7]:
+        words = {text.words for text in run_of(film).at((beat.start + beat.stop) / 2).pen.written}
+        if loop := beat.events[-1].loop:
+            assert "  ".join(f"{name} = {index}" for name, index in loop.items()) in words
+
+
+def _on_chip(trace, last: int) -> int:
+    """Bytes on chip after a step of a trace with one program, by the events alone."""
+    held: dict[str, int] = {}
+    for event in trace[: last + 1]:
+        if event.op == "load":
+            held[event.slot] = event.nbytes
+        elif event.op == "compute":
+            held[event.slot] = int(np.prod(event.shape)) * np.dtype(trace.meta["computing"]).itemsize
+    return sum(held.values())
+
+
+def test_the_gauge_is_as_full_as_sram():
+    film = sample("flash-forward", (1920, 1080))
+    gauge, bare = film.layout.lanes[0].gauge, [int(film.theme.bg[i : i + 2], 16) for i in (1, 3, 5)]
+    assert film.sram == 2048 >= film.trace.peak.total > 1024
+    for beat in film.timeline.beats[2::9]:
+        pixels = run_of(film).at(beat.stop - 1e-3).pixels
+        column = pixels[gauge.y + 2 : gauge.bottom - 2, gauge.x + gauge.w // 2]
+        filled = (column != bare).any(axis=1).sum() / len(column)
+        assert filled == pytest.approx(_on_chip(film.trace, beat.events[-1].step) / 2048, abs=0.02)
+
+
 def test_masked_scores_are_hatched_and_others_are_not():
     film = sample("flash-forward", HD, mask="causal")
     beat = next(b for b in film.timeline.beats if b.events and b.events[0].slot == "S" and "may not see" in b.caption)
@@ -377,7 +446,15 @@ def test_a_size_is_within_one_percent(nbytes):
 
 @pytest.mark.parametrize(
     ("nbytes", "shown"),
-    [(0, "0 B"), (6144, "6,144 B"), (9999, "9,999 B"), (16512, "16.5 KB"), (34.36e9, "34.4 GB"), (999_960, "1.0 MB"), (524288, "524 KB")],
+    [
+        (0, "0 B"),
+        (6144, "6,144 B"),
+        (9999, "9,999 B"),
+        (16512, "16.5 KB"),
+        (34.36e9, "34.4 GB"),
+        (999_960, "1.0 MB"),
+        (524288, "524 KB"),
+    ],
 )
 def test_sizes_as_the_films_show_them(nbytes, shown):
     assert units.size_of(nbytes) == shown
@@ -391,7 +468,9 @@ def test_a_number_of_tokens_is_exact(power, odd):
     assert len(shown) <= 7 or power < 10
 
 
-matrices = st.integers(0, 999).map(lambda seed: np.random.default_rng(seed).standard_normal((1 + seed % 7, 1 + seed % 11)))
+matrices = st.integers(0, 999).map(
+    lambda seed: np.random.default_rng(seed).standard_normal((1 + seed % 7, 1 + seed % 11))
+)
 hexes = st.integers(0, 0xFFFFFF).map("#{:06x}".format)
 
 
@@ -447,9 +526,13 @@ def _telling(film):
     """A moment to look at: a max that moves; programs side by side; P on its way out."""
     match film.name:
         case "flash-forward":
-            beat = next(b for b in film.timeline.beats if "street" in b.caption and any(e.slot == "o" for e in b.events))
+            beat = next(
+                b for b in film.timeline.beats if "street" in b.caption and any(e.slot == "o" for e in b.events)
+            )
         case "flash2-forward":
-            beat = next(b for b in film.timeline.beats if "street" in b.caption and any(e.slot == "P" for e in b.events))
+            beat = next(
+                b for b in film.timeline.beats if "street" in b.caption and any(e.slot == "P" for e in b.events)
+            )
         case _:
             beat = next(b for b in film.timeline.beats if any(e.op == "store" and e.slot == "P" for e in b.events))
     return beat.start + 0.45 * (beat.stop - beat.start)

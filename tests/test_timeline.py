@@ -59,7 +59,9 @@ def test_beats_follow_each_other_from_the_start_to_the_coda(shot, duration):
 
 @pytest.mark.parametrize("duration", [0, -1, 7.99, 601, float("nan"), float("inf")])
 def test_a_duration_that_cannot_be_followed_is_refused(duration):
-    with pytest.raises(ValueError, match=re.escape(f"{duration:g} s can't be followed: choose --duration from 8 to 600")):
+    with pytest.raises(
+        ValueError, match=re.escape(f"{duration:g} s can't be followed: choose --duration from 8 to 600")
+    ):
         timeline(sample("standard").trace, duration=duration)
 
 
@@ -71,7 +73,9 @@ def _same_steps(beats) -> list[tuple]:
 @settings(max_examples=15)
 def test_repeats_are_told_faster_and_faster(shot):
     """Rounds of the inner loop that are not told, and in which the same is done, never take longer than those before."""
-    rounds = [list(beats) for told, beats in groupby(shot.film().timeline.beats, key=lambda beat: beat.told or beat.ticks)]
+    rounds = [
+        list(beats) for told, beats in groupby(shot.film().timeline.beats, key=lambda beat: beat.told or beat.ticks)
+    ]
     paces: dict[str, float] = {}
     for beats in rounds:
         if not beats[0].told:
@@ -254,7 +258,9 @@ def test_each_line_is_told_with_its_caption_when_it_first_runs(shot):
             seen.add(event.line)
 
 
-@pytest.mark.parametrize(("name", "options"), [("flash-forward", {}), ("flash2-forward", {}), ("flash2-forward", {"code": True})])
+@pytest.mark.parametrize(
+    ("name", "options"), [("flash-forward", {}), ("flash2-forward", {}), ("flash2-forward", {"code": True})]
+)
 def test_the_sample_tells_how_street_beats_cross(name, options):
     told = [c for c, beats in stretches(sample(name, **options).timeline) if beats[0].told and "street" in c]
     assert told == ["“street” beats the old max of “cross”: its old sum and output shrink by α = 0.36."]
@@ -267,7 +273,9 @@ def _alphas(film: Film, beats) -> set[tuple[str, str, str]]:
     found = set()
     for i, j in {(e.loop["i"], e.loop["j"]) for beat in beats for e in beat.events if e.slot == "alpha"}:
         for r, row in enumerate(scores[i, j]):
-            old = max((float(tile[r].max()) for at, tile in scores.items() if at[0] == i and at[1] < j), default=-np.inf)
+            old = max(
+                (float(tile[r].max()) for at, tile in scores.items() if at[0] == i and at[1] < j), default=-np.inf
+            )
             if -np.inf < old < row.max():
                 key, query = key_label(film.trace, j * bk + int(row.argmax())), query_label(film.trace, i * bq + r)
                 found.add((key.lower(), query, f"{np.exp(old - float(row.max())):.2f}"))
@@ -328,7 +336,9 @@ def test_a_skipped_tile_is_told(shot):
 def test_a_ragged_tail_is_told(shot):
     said = {beat.caption for beat in shot.film().timeline.beats}
     kept = [block for block, seen in shot.tiles().items() if seen or shot.name == "standard"]
-    for axis, (what, rows, size) in enumerate(zip(("queries", "keys"), (shot.n, shot.n_keys), shot.blocks, strict=True)):
+    for axis, (what, rows, size) in enumerate(
+        zip(("queries", "keys"), (shot.n, shot.n_keys), shot.blocks, strict=True)
+    ):
         short = rows % size
         loaded = rows // size in {block[axis] for block in kept}
         expected = f"The last block of {what} is short: {short}, not {size}. Nothing is padded."
