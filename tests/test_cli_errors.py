@@ -64,7 +64,7 @@ WRONG = [
     ("render flash-forward -o folder.gif", "'folder.gif'", "name a file in it"),
     ("render flash-forward -o folder.mp4 --captions", "'folder.vtt'", "it is a folder"),
     ("record flash-forward -o a.txt", "'a.txt'", ".npz"),
-    ("record flash-forward -o nowhere/a.npz", "'nowhere/a.npz'", "make it first"),
+    ("record flash-forward -o nowhere/a.npz", "'nowhere/a.npz'", "mkdir -p"),
     # options that don't go together
     (f"{RENDER} --at 3", "'a.gif'", "--at is for pictures"),
     ("render standard -o a.png --captions", "'a.png'", "--captions is for films"),
