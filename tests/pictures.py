@@ -1,10 +1,10 @@
-"""Films of any size and shape, and what is drawn of them: the ground that the tests of time, place and picture stand on."""
+"""Films of any size and shape, and what is drawn of them: the ground that tests of time, place and picture stand on."""
 
 from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import cairo
 import numpy as np
@@ -19,6 +19,8 @@ from flashsteps.stage import parts, text
 from flashsteps.stage.moment import moment
 from flashsteps.stage.paint import Pen
 from flashsteps.stage.part import Part
+
+FILMS = films.names()
 
 README, HD = (800, 450), (1280, 720)
 SIZES = (README, HD, (1920, 1080), (1080, 1080), (800, 800), (1080, 1920), (3840, 2160), (1024, 768), (1000, 500))
@@ -64,9 +66,9 @@ class Shot:
     def qkv(self) -> QKV:
         rng = np.random.default_rng(self.seed)
         rows = (self.n, self.n_keys, self.n_keys)
-        q, k, v = (self.gain * rng.standard_normal((n, self.d)) for n in rows)
+        q, k, v = ((self.gain * rng.standard_normal((n, self.d))).astype(np.float32) for n in rows)
         words = tuple(WORDS[i % len(WORDS)] for i in rng.integers(0, 99, max(rows)))
-        return check_qkv(*(x.astype(np.float32) for x in (q, k, v)), tokens=words if self.words else None)
+        return check_qkv(q, k, v, tokens=words if self.words else None)
 
     def film(self) -> Film:
         return made(self)
@@ -104,7 +106,8 @@ def sample(name: str, size: tuple[int, int] = README, **options: Any) -> Film:
 @st.composite
 def shots(
     draw: st.DrawFn,
-    names=films.names(),
+    /,
+    names=FILMS,
     sizes=SIZES,
     largest: int = 64,
     deepest: int = 64,
@@ -176,7 +179,7 @@ class Scribe(Pen):
         super().__init__(*args)
         self.written = []
 
-    def text(self, x, y, words, size, color="ink", **options):  # type: ignore[no-untyped-def, override]
+    def text(self, x, y, words, size, color="ink", **options):
         style = self.style(size, options.get("weight", 400), options.get("mono", False))
         if self.fits(size):
             shown = words if options.get("room") is None else text.elide(words, style, options["room"])
@@ -238,3 +241,12 @@ def coda_of(film: Film) -> Scene:
 
 def inside(box: Box, other: Box) -> bool:
     return other.x <= box.x and other.y <= box.y and box.right <= other.right and box.bottom <= other.bottom
+
+
+Thing = TypeVar("Thing")
+
+
+def there(thing: Thing | None) -> Thing:
+    """What is there in the case at hand."""
+    assert thing is not None
+    return thing

@@ -7,7 +7,7 @@ import uharfbuzz as hb
 
 from flashsteps import algorithms, films, narration
 from flashsteps.stage import text
-from tests.pictures import Shot
+from tests.pictures import Shot, there
 
 ALGORITHMS = pytest.mark.parametrize("name", algorithms.names())
 FILMS = {films.spec(name).algorithm: name for name in films.names()}
@@ -99,7 +99,7 @@ def test_each_step_is_on_a_line_that_names_what_it_does(name, mask):
             assert line.code.strip().startswith("for ")
         else:
             call = "gather" if "gather" in line.code else event.op
-            assert f"sram.{call}({event.tile.tensor}" in line.code
+            assert f"sram.{call}({there(event.tile).tensor}" in line.code
 
 
 # What the papers' formulas have on their right-hand side. `bias` is made from indices: it comes from no slot.
@@ -123,7 +123,7 @@ READS = {
 def test_a_step_reads_what_its_formula_has_on_the_right(name):
     lines = narration.read(algorithms.source(name))
     trace = Shot(FILMS[name], 6, 6, block_q=2, block_k=2).film().trace
-    reads = {}
+    reads: dict[str, set[str]] = {}
     for event in trace:
         if event.op == "compute" and lines[event.line].reads:
             reads.setdefault(event.slot, set(lines[event.line].reads))

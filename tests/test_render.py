@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from flashsteps import coda, films, render
-from flashsteps.inputs import QKV, load_qkv
+from flashsteps.film import film as build
+from flashsteps.inputs import check_qkv, load_qkv
 from flashsteps.timeline import HOLD
-from tests.pictures import README, Shot, made, shots
+from tests.pictures import README, Shot, made, shots, there
 
 FILMS = pytest.mark.parametrize("name", films.names())
 SHORT = Shot("flash2-forward", 6, 6, 4, 2, 3, duration=8, size=README)
@@ -55,7 +56,7 @@ def test_captions_say_what_is_said_when_it_is_said(shot, duration):
     assert all(stop == following[0] for (_, stop, _), following in pairwise(found))
     assert all(start < stop for start, stop, _ in found)
     assert all(words != following for (_, _, words), (_, _, following) in pairwise(found))
-    run = [beat for beat in film.timeline.beats]
+    run = film.timeline.beats
     for start, stop, words in found:
         at = (start + stop) / 2
         if at < film.timeline.coda:
@@ -68,18 +69,12 @@ def test_captions_say_what_is_said_when_it_is_said(shot, duration):
 
 def test_captions_are_safe_to_read_whatever_the_tokens_are():
     sampled = load_qkv("sample")
-    tokens = tuple({"street": "<b>&amp;-->", "cross": "a & b"}.get(token, token) for token in sampled.tokens)
-    film = render_film(QKV(*sampled, tokens, sampled.source))
+    tokens = [{"street": "<b>&amp;-->", "cross": "a & b"}.get(token, token) for token in there(sampled.tokens)]
+    film = build("flash-forward", check_qkv(sampled.q, sampled.k, sampled.v, tokens), width=README[0], height=README[1])
     assert "“&lt;b&gt;&amp;amp;--&gt;” beats the old max of “a &amp; b”" in render.captions(film)
     assert any(
         words.startswith("“<b>&amp;-->” beats the old max of “a & b”") for _, _, words in cues(render.captions(film))
     )
-
-
-def render_film(qkv: QKV):
-    from flashsteps.film import film
-
-    return film("flash-forward", qkv, width=README[0], height=README[1])
 
 
 # Frames
@@ -150,10 +145,10 @@ def test_a_file_shows_the_film(ending, tmp_path):
     with av.open(str(path)) as file:
         if ending == ".mp4":
             assert len(shown) == 32
-            assert float(file.duration / av.time_base) == pytest.approx(8)
+            assert float(there(file.duration) / av.time_base) == pytest.approx(8)
     if ending == ".gif":
         with Image.open(path) as gif:
-            lengths = [gif.seek(k) or gif.info["duration"] for k in range(gif.n_frames)]
+            lengths = [picture.info["duration"] for picture in ImageSequence.Iterator(gif)]
         assert sum(lengths) == 8000
         assert lengths[-1] >= 1000 * HOLD
 
@@ -213,9 +208,10 @@ from flashsteps import load_qkv, render
 from flashsteps.film import film
 made = film("standard", load_qkv("sample"), width=800, height=450)
 assert render.captions(made) and render.total(made, 12) == 288
-for draw in (lambda: render.picture(made, 0), lambda: next(render.frames(made, 12)), lambda: render.still(made, "x.png", 0)):
+still = lambda film, t: render.still(film, "still.png", t)
+for draw in (render.picture, lambda film, fps: next(render.frames(film, fps)), still):
     try:
-        draw()
+        draw(made, 1)
     except ValueError as error:
         print(error)
 """

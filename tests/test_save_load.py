@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import flashsteps as fs
 from flashsteps import run
+from flashsteps.arrays import Work
 from flashsteps.files import whole
 from flashsteps.trace import Tile
 from tests.problems import ALL, Problem, problems
@@ -252,8 +253,13 @@ def test_a_changed_meta_gives_a_trace_or_one_line(tmp_path, arrays, name, change
     load_or_one_line(tmp_path / "run.npz")
 
 
-def first(op: str) -> int:
-    return next(event.step for event in SMALL if event.op == op)
+def first(op: str, tensor: str = "") -> int:
+    """The step of the first event of that kind (and tensor)."""
+    return next(e.step for e in SMALL if e.op == op and (not tensor or (e.tile and e.tile.tensor == tensor)))
+
+
+#: the second program's first step, which loads q
+second = next(event.step for event in SMALL if event.program == 1)
 
 
 @pytest.mark.parametrize(
@@ -287,6 +293,26 @@ def test_steps_that_cannot_be_replayed_are_refused(column, step, entry, said, ar
     arrays[column][step] = entry
     np.savez(tmp_path / "run.npz", **arrays)
     assert refusal(tmp_path / "run.npz").startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("step", "change", "said"),
+    [
+        (second, {"row": 1}, "lands at row 1 of 'q', which does not hold as much"),  # it holds the last program's
+        (first("load", "K"), {"slot": "m_i", "row": 1}, "lands at row 1 of 'm_i', which does not hold as much"),
+        (first("store", "O"), {"slot": "m_i"}, "stores 'm_i', which is not on chip, or not of that shape"),
+        (first("skip"), {"row": 1}, "lands in a slot, as only loads do"),
+        (first("skip"), {"slot": "k"}, "has a slot, but moves nothing"),
+        (first("compute"), {"work": Work(-1)}, "has an impossible loop or work"),
+        (first("compute"), {"loop": {"i j": 0}}, "has an impossible loop or work"),
+        (first("compute"), {"shape": (3,)}, "has a value of float32 (2,), not float32 (3,)"),
+    ],
+)
+def test_slots_hold_what_the_program_put_there(step, change, said, tmp_path):
+    events = [replace(event, **change) if event.step == step else event for event in SMALL]
+    with pytest.raises(ValueError, match=r"^this trace cannot be saved") as error:
+        replace(SMALL, events=tuple(events)).save(tmp_path / "run.npz")
+    assert str(error.value) == f"this trace cannot be saved (step {step}, a {SMALL[step].op}, {said})"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from flashsteps import films, narration
 from flashsteps.film import LANES, Film
 from flashsteps.timeline import HOLD, LONGEST, SHORTEST, Timeline, key_label, query_label, timeline
 from flashsteps.trace import Moved, Trace
-from tests.pictures import Shot, sample, shots
+from tests.pictures import Shot, sample, shots, there
 
 FILMS = pytest.mark.parametrize("name", films.names())
 MASKS = pytest.mark.parametrize("mask", [None, "causal"])
@@ -23,8 +23,8 @@ MOVED = re.compile(r"(?P<key>.*) beats the old max of (?P<query>.*): its old sum
 
 
 def any_shots(**options):
-    """All that can be filmed, in a size that does not matter here, and in one that shows programs side by side."""
-    return shots(sizes=((800, 450), (800, 800)), **options)
+    """All that can be filmed, in sizes that show more programs or fewer side by side."""
+    return shots(sizes=((800, 450), (800, 800), (1024, 768)), **options)
 
 
 def stretches(line: Timeline) -> list[tuple[str, list]]:
@@ -72,7 +72,7 @@ def _same_steps(beats) -> list[tuple]:
 @given(any_shots(tiles=8))
 @settings(max_examples=15)
 def test_repeats_are_told_faster_and_faster(shot):
-    """Rounds of the inner loop that are not told, and in which the same is done, never take longer than those before."""
+    """Rounds that are not told, and in which the same is done, never take longer than those before."""
     rounds = [
         list(beats) for told, beats in groupby(shot.film().timeline.beats, key=lambda beat: beat.told or beat.ticks)
     ]
@@ -113,8 +113,7 @@ def test_each_step_happens_once_and_in_its_programs_order(shot):
 def test_side_by_side_each_program_does_one_thing_at_a_time(shot):
     film = shot.film()
     bq, _ = shot.blocks
-    wide = shot.size[0] > shot.size[1]
-    assert film.lanes == min(LANES["wide" if wide else "square"], -(-shot.n // bq))
+    assert film.lanes == min(LANES[film.layout.canvas], -(-shot.n // bq))
     for beat in film.timeline.beats:
         assert len({event.program // film.lanes for event in beat.events}) <= 1
         assert len({event.op for event in beat.events}) <= 1
@@ -269,7 +268,7 @@ def test_the_sample_tells_how_street_beats_cross(name, options):
 def _alphas(film: Film, beats) -> set[tuple[str, str, str]]:
     """Of each maximum that moves in some beats, by the scores alone: which key's, which query's, and α."""
     bq, bk = film.trace.meta["block_q"], film.trace.meta["block_k"]
-    scores = {(e.loop["i"], e.loop["j"]): film.trace.values[e.step] for e in film.trace if e.slot == "S"}
+    scores = {(e.loop["i"], e.loop["j"]): there(film.trace.values[e.step]) for e in film.trace if e.slot == "S"}
     found = set()
     for i, j in {(e.loop["i"], e.loop["j"]) for beat in beats for e in beat.events if e.slot == "alpha"}:
         for r, row in enumerate(scores[i, j]):

@@ -10,7 +10,7 @@ from ..layout import Box, Grid, Lane
 from .moment import Moment, program_of
 from .paint import Pen
 from .part import Part
-from .slots import draw_texture, read_now, view_key, view_of
+from .slots import draw_slot, read_now, view_key, view_of
 
 
 def kernel(film: Film, lane: Lane) -> Part:
@@ -33,21 +33,12 @@ def kernel(film: Film, lane: Lane) -> Part:
 
     def draw(pen: Pen, m: Moment) -> None:
         for name, grid in grids(m).items():
-            view = view_of(m, 0, (name,))
             vector, y = grid.name in ("m_i", "l_i"), grid.box.y - pen.px(16)
             if vector:
                 pen.label(grid.box.x + grid.box.w / 2, y, themes.label(name), "stat", weight=600, align="center")
             else:
                 pen.label(grid.box.x, y, _kernel_title(name, _rows(m)), themes.hue(name), weight=600)
-            if view is None:
-                pen.frame(grid.box, "faint", radius=4, dash=6)
-                continue
-            draw_texture(pen, film, grid, view)
-            used = grid.rows(0, view.value.shape[0])
-            if view.made and view.part < 1:
-                pen.frame(used.grown(3), "accent", width=3, radius=5)
-            elif read_now(m, 0, (name,)):
-                pen.frame(used.grown(3), "ink", width=3, radius=5)
+            draw_slot(pen, m, 0, name, grid)
 
     return Part(inside, key, draw)
 

@@ -44,25 +44,30 @@ def read_now(m: Moment, lane: int, slots: tuple[str, ...]) -> bool:
 
 
 def slot(film: Film, lane: int, name: str, grid: Grid) -> Part:
-    """A slot as a texture: full while it is of use, dimmed when not, framed while it is read."""
-    ring = max(3, round(4 * film.layout.unit))
+    """A slot as a part of its own."""
 
     def key(m: Moment) -> Hashable:
         return view_key(view_of(m, lane, (name,))), read_now(m, lane, (name,))
 
-    def draw(pen: Pen, m: Moment) -> None:
-        view = view_of(m, lane, (name,))
-        if view is None:
-            pen.frame(grid.box, "faint", radius=4, dash=6)
-            return
-        draw_texture(pen, film, grid, view)
-        rows = grid.rows(0, view.value.shape[0])
-        if view.made and view.part < 1:
-            pen.frame(rows.grown(ring), "accent", width=3, radius=5)
-        elif read_now(m, lane, (name,)):
-            pen.frame(rows.grown(ring), "ink", width=3, radius=5)
+    return Part(grid.box.grown(_ring(film) + 1), key, lambda pen, m: draw_slot(pen, m, lane, name, grid))
 
-    return Part(grid.box.grown(ring + 1), key, draw)
+
+def draw_slot(pen: Pen, m: Moment, lane: int, name: str, grid: Grid) -> None:
+    """A slot as a texture: full while it is of use, dimmed when not, framed while it is made or read."""
+    view = view_of(m, lane, (name,))
+    if view is None:
+        pen.frame(grid.box, "faint", radius=4, dash=6)
+        return
+    draw_texture(pen, m.film, grid, view)
+    around = grid.rows(0, view.value.shape[0]).grown(_ring(m.film))
+    if view.made and view.part < 1:
+        pen.frame(around, "accent", width=3, radius=5)
+    elif read_now(m, lane, (name,)):
+        pen.frame(around, "ink", width=3, radius=5)
+
+
+def _ring(film: Film) -> int:
+    return max(3, round(4 * film.layout.unit))
 
 
 def draw_texture(pen: Pen, film: Film, grid: Grid, view: Shown) -> None:
