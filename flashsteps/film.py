@@ -15,7 +15,7 @@ from .devices import Device
 from .devices import device as device_of
 from .films import Spec, spec
 from .inputs import QKV
-from .layout import Layout, layout
+from .layout import Layout, canvas_of, layout
 from .run import count, record
 from .timeline import Timeline, timeline
 from .trace import IO, Trace
@@ -92,9 +92,8 @@ def film(
     lanes = 1
     kind = about.kind
     if kind == "lanes":
-        portrait = "wide" if width > 1.3 * height else "tall" if height > 1.3 * width else "square"
         lanes = (
-            1 if code else min(LANES[portrait], ceil(N / trace.meta["block_q"]))
+            1 if code else min(LANES[canvas_of(width, height)], ceil(N / trace.meta["block_q"]))
         )  # code is followed one program at a time
         kind = "tile" if lanes == 1 else "lanes"
     placed = layout(trace, width=width, height=height, kind=kind, lanes=lanes, code=code)
@@ -128,9 +127,7 @@ def _opening(trace: Trace) -> str:
     match source.get("kind"):
         case "sample":
             model = str(source["model"]).rsplit("/", 1)[-1]
-            return (
-                f"One attention head of a real model: {model}, layer {source['layer']}, head {source['head']}. {size}"
-            )
+            return f"A head of a real model: {model}, layer {source['layer']}, head {source['head']}. {size}"
         case "random":
             return f"Queries, keys and values at random: {size}"
         case "file":

@@ -136,18 +136,23 @@ _CANVASES = {
 }  # fmt: skip
 
 
+def canvas_of(width: int, height: int) -> str:
+    """The canvas whose shape is nearest: "wide", "square" or "tall"."""
+    return min(_CANVASES, key=lambda name: abs(_CANVASES[name].size[0] / _CANVASES[name].size[1] - width / height))
+
+
 def layout(trace: Trace, *, width: int, height: int, kind: Kind = "tile", lanes: int = 1, code: bool = False) -> Layout:
     """Lay out a film's stage for a trace. `kind` says what SRAM shows: one large tile, lanes side by side, or kernels.
 
     Raises ValueError for a size that nothing can be read at, and for a matrix too large to draw.
     """
-    canvas = min(_CANVASES, key=lambda name: abs(_CANVASES[name].size[0] / _CANVASES[name].size[1] - width / height))
+    canvas = canvas_of(width, height)
     areas = _CANVASES[canvas]
     if canvas == "wide" and kind == "kernels":  # the memory of S and P takes more room than the map
         areas = areas._replace(caption=(72, 862, 1330, 48), aside=(1424, 862, 424, 204))
     unit = min(width / areas.size[0], height / areas.size[1])
     if not SMALLEST_SCALE <= unit <= LARGEST_SCALE:
-        w, h = (round(side * SMALLEST_SCALE / 2) * 2 for side in areas.size)
+        w, h = (ceil(side * SMALLEST_SCALE / 2) * 2 for side in areas.size)
         raise ValueError(
             f"size {width}x{height} can't be drawn: in this shape, choose one from {w}x{h} to "
             f"{areas.size[0] * LARGEST_SCALE:.0f}x{areas.size[1] * LARGEST_SCALE:.0f}"
@@ -191,6 +196,8 @@ def layout(trace: Trace, *, width: int, height: int, kind: Kind = "tile", lanes:
 def _binned(columns: dict[str, Grid], d: int) -> str:
     """What is to be said where columns of a matrix share a cell."""
     notes = [f"d {d}, {columns['Q'].bins[1]} to a cell"] if columns["Q"].bins[1] > 1 else []
+    if columns["Q"].bins[0] > 1:
+        notes.append(f"{columns['Q'].bins[0]} rows to a cell")
     if "S" in columns and columns["S"].bins[1] > 1:
         notes.append(f"S {columns['S'].bins[1]} to a cell")
     return ", ".join(notes)
@@ -281,7 +288,8 @@ def _columns(trace: Trace, place: _Placer, panel: Rect, canvas: str) -> tuple[di
     slack = room - unit_width * sum(weight.values())
     rows = max(N, M)
     tall = h - head - pad
-    cell_h = max(2, min(round(48 * place.unit), round(tall * place.unit) // rows))
+    bin_h = _bin(rows, round(tall * place.unit), 2)
+    cell_h = min(round(48 * place.unit), round(tall * place.unit) // ceil(rows / bin_h))
     grids: dict[str, Grid] = {}
     labels: dict[str, Box] = {}
     at = x + pad + slack / 2
@@ -294,16 +302,12 @@ def _columns(trace: Trace, place: _Placer, panel: Rect, canvas: str) -> tuple[di
         shape = trace.initial[name].shape
         width = vector if len(shape) == 1 else unit_width * weight[name]
         grid = place.grid(name, (at, top, width, tall), 1, shape[1] if len(shape) == 2 else 1)
-        bin_h = 1
-        while cell_h * ceil(shape[0] / bin_h) > round(tall * place.unit):
-            bin_h *= 2
         box = Box(grid.box.x, grid.box.y, grid.box.w, cell_h * ceil(shape[0] / bin_h))
         grids[name] = Grid(name, box, (grid.cell[0], cell_h), (bin_h, grid.bins[1]))
         at += width + gap
-    sizes = {"queries": N, "keys": M}
     made = {
-        axis: Grid(axis, Box(box.x, box.y, box.w, cell_h * sizes[axis]), (box.w, cell_h))
-        for axis, box in labels.items()
+        axis: Grid(axis, Box(box.x, box.y, box.w, cell_h * ceil(size / bin_h)), (box.w, cell_h), (bin_h, 1))
+        for (axis, box), size in zip(labels.items(), (N, M), strict=False)
     }
     return grids, made
 
@@ -412,15 +416,15 @@ def _lanes(trace: Trace, place: _Placer, area: Rect, count: int) -> tuple[Lane, 
 def _kernels(trace: Trace, place: _Placer, panel: Rect) -> Lane:
     """Whole rows: the slots of each kernel under each other, or beside each other where the panel is broad."""
     x, y, w, h = panel
-    shapes: dict[int, dict[str, tuple[int, int]]] = {}
+    shapes: dict[int, dict[str, tuple[int, ...]]] = {}
     for event in trace:
         if event.op in ("load", "compute"):
             held = shapes.setdefault(event.program, {})
-            rows, columns = event.row + event.shape[0], event.shape[1] if len(event.shape) == 2 else 1
-            held[event.slot] = max(held.get(event.slot, (0, 0))[0], rows), columns
+            rows = max(held.get(event.slot, (0,))[0], event.row + event.shape[0])
+            held[event.slot] = (rows, *event.shape[1:])
     slots: dict[str, Grid] = {}
     for program, held in shapes.items():
-        wide = [name for name, shape in held.items() if shape[1] > 1]
+        wide = [name for name, shape in held.items() if len(shape) == 2]
         narrow = [name for name in held if name not in wide]
         for n, name in enumerate(wide):
             if h > w:
@@ -429,7 +433,9 @@ def _kernels(trace: Trace, place: _Placer, panel: Rect) -> Lane:
             else:
                 step = (w - 64) / len(wide)
                 rect = (x + 28 + n * step, y + 112, step - 100, h - 130)
-            grid = slots[f"{program}.{name}"] = place.grid(name, rect, *held[name], most=44.0 if h > w else 90.0)
+            grid = slots[f"{program}.{name}"] = place.grid(
+                name, rect, held[name][0], held[name][1], most=44.0 if h > w else 90.0
+            )
             if n < len(narrow):  # a row's max beside its scores, its sum beside its weights
                 at = Box(grid.box.right + round(14 * place.unit), grid.box.y, round(40 * place.unit), grid.box.h)
                 slots[f"{program}.{narrow[n]}"] = Grid(narrow[n], at, (at.w, grid.cell[1]), (grid.bins[0], 1))

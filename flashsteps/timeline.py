@@ -20,8 +20,14 @@ from .trace import Event, Moved, Trace
 #: seconds that the last picture holds, and that the coda takes (at most this share of the film)
 HOLD, CODA, CODA_SHARE = 2.0, 6.5, 0.28
 
-#: of the time before the coda, at least this share goes to the repeats
-REPEATS_SHARE = 0.26
+#: of the time before the coda, at least this share goes to the repeats, and, so that captions can be read, at most that
+REPEATS_SHARE, MOST_REPEATS = 0.26, 0.55
+
+#: for how many seconds a repeat's caption stands, where the film is long enough for that
+READABLE = 0.6
+
+#: more moments than these under one caption are told in phases
+MOST_STEPS = 15
 
 #: how many moving maxima are told
 MOVES_TOLD = 2
@@ -179,26 +185,30 @@ def _units(
     seen_lines: set[int] = set()
     seen_rounds: set[tuple[str, int]] = set()
     units: list[_Unit] = []
-    caption, own = "", ""
+    standing, own = "", ""  # what is said where nothing special is, and the newest caption in the source
     for moment, tick in zip(moments, upcoming, strict=True):
         first, key = moment[0], (tick, moment[0].op)
-        new = first.line not in seen_lines
+        new = first.line not in seen_lines and first.op != "skip"
         own = lines[first.line].caption or own
         again = [name for name, index in first.loop.items() if index and (name, index) not in seen_rounds]
         seen_lines.add(first.line)
-        seen_rounds.update(first.loop.items())
-        told = key in special or (new and first.op != "skip")
-        if key in special and (first.op == "skip" or not new):
-            caption = special[key]
-        elif new and own:
-            caption = own
+        seen_rounds.update(item for event in moment for item in event.loop.items())
+        if new and own:
+            standing = own
         elif again and again[0] in repeats:
-            caption = repeats[again[0]]
+            standing = repeats[again[0]]
+        here = special.get(key) or (special.get((tick, "compute")) if first.op == "store" else None)
+        caption, told = (here, key in special) if here and not new else (standing, new)
         last = units[-1] if units else None
         if last and (last.told, last.tick, last.caption) == (told, tick, caption):
             last.moments.append(moment)
         else:
             units.append(_Unit([moment], caption, told, tick))
+        if new and key in special:  # the line has a caption of its own: this one follows it
+            units.append(_Unit([], special[key], True, tick))
+    for told, stretch in list(_stretches(units)):
+        if not told and len(stretch) == 1:
+            stretch[0].told = True  # one round alone, whose caption would only flash by
     return units
 
 
@@ -285,7 +295,7 @@ def _fit(units: list[_Unit], opening: str, end: float) -> list[Beat]:
     previous_tick: tuple[int, ...] | None = None
     for unit in units:
         if unit.told:
-            unit.pieces = [(moment, _length(moment)) for moment in unit.moments]
+            unit.pieces = _steps(unit)
             unit.weight = 0.6 + 0.013 * len(unit.caption) + 0.1 * sum(length for _, length in unit.pieces)
             told_time += unit.weight
         else:
@@ -294,7 +304,10 @@ def _fit(units: list[_Unit], opening: str, end: float) -> list[Beat]:
             unit.weight = (1 + 3 * 0.8**repeats) * sum(length for _, length in unit.pieces)
             repeat_weight += unit.weight
         previous_tick = unit.tick
-    for_repeats = 0.0 if not repeat_weight else min(0.35 * repeat_weight, max(REPEATS_SHARE * end, end - told_time))
+    for_repeats = 0.0
+    if repeat_weight:
+        for_repeats = min(0.35 * repeat_weight, max(REPEATS_SHARE * end, end - told_time))
+        for_repeats = _enough(units, for_repeats, end)
     told_scale = (end - for_repeats) / told_time
     t = opening_time * told_scale
     beats = [Beat(0.0, t, (), opening, (), True)] if opening else []
@@ -306,6 +319,27 @@ def _fit(units: list[_Unit], opening: str, end: float) -> list[Beat]:
             beats.append(Beat(t, stop, events, unit.caption, unit.tick, unit.told))
             t = stop
     return beats
+
+
+def _enough(units: list[_Unit], for_repeats: float, end: float) -> float:
+    """Seconds for all repeats together, so that each of their captions can be read, as far as there is time."""
+    weights = [sum(unit.weight for unit in run) for told, run in _stretches(units) if not told]
+    needed = READABLE * sum(unit.weight for unit in units if not unit.told) / min(weights, default=1e9)
+    return max(for_repeats, min(MOST_REPEATS * end, needed))
+
+
+def _stretches(units: list[_Unit]) -> Iterator[tuple[bool, list[_Unit]]]:
+    """Units that follow each other with one caption, and whether any of them is told."""
+    for _, run in groupby(units, key=lambda unit: unit.caption):
+        stretch = list(run)
+        yield any(unit.told for unit in stretch), stretch
+
+
+def _steps(unit: _Unit) -> list[tuple[tuple[Event, ...], float]]:
+    """What is told, moment by moment; a round that is only told for its caption's sake in phases, as any repeat."""
+    if len(unit.moments) > MOST_STEPS:
+        return list(_phases(unit.moments))
+    return [(moment, _length(moment)) for moment in unit.moments] or [((), 1.0)]
 
 
 def _phases(moments: list[tuple[Event, ...]]) -> Iterator[tuple[tuple[Event, ...], float]]:

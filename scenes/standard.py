@@ -7,6 +7,6 @@ FILM = Spec(
     title="Standard attention",
     loops="S = Q K^{T}   P = softmax(S)   O = P V",
     kind="kernels",
-    repeats={"i": "The same for the next rows.", "j": "Block by block, until all of it is on chip."},
+    repeats={"i": "The same for the next rows."},
     kernels=("S = Q K^{T}", "softmax", "O = P V"),
 )

@@ -83,7 +83,8 @@ def test_tensors_and_their_labels_stand_in_hbm_in_the_order_of_all_films(shot):
     place = film.layout
     assert set(place.columns) == set(film.trace.initial)
     columns = sorted(place.columns.values(), key=lambda grid: grid.box.x)
-    assert [grid.name for grid in columns] == [name for name in theme.ORDER if name in place.columns]
+    order = ["Q", "K", "V", "S", "P", "O", "l", "m", "LSE"]
+    assert [grid.name for grid in columns] == [name for name in order if name in place.columns]
     assert set(place.labels) == ({"queries"} if shot.n == shot.n_keys else {"queries", "keys"})
     row = sorted([*place.labels.values(), *columns], key=lambda grid: grid.box.x)
     assert row[0].name == "queries"
@@ -123,6 +124,17 @@ def test_each_slot_has_a_place_that_fits_what_it_holds(shot):
                 assert ceil(event.shape[1] / grid.bins[1]) * grid.cell[0] <= grid.box.w
 
 
+@many
+def test_a_row_label_stands_beside_its_row(shot):
+    place = shot.film().layout
+    for axis, tensor, rows in (("queries", "Q", shot.n), ("keys", "K", shot.n_keys)):
+        if axis in place.labels:
+            labels, column = place.labels[axis], place.columns[tensor]
+            for row in {0, rows // 2, rows - 1}:
+                label, cells = labels.rows(row, row + 1), column.rows(row, row + 1)
+                assert abs(label.y + label.h / 2 - cells.y - cells.h / 2) <= column.cell[1]
+
+
 # Cells
 
 
@@ -158,11 +170,15 @@ def test_columns_are_binned_only_where_they_must_be_and_that_is_said(shot):
     film = shot.film()
     for grid, shape in shapes(shot):
         rows, columns = grid.bins
-        assert rows == 1
+        if rows > 1:
+            assert max(shot.n, shot.n_keys) // (rows // 2) * 2 > film.layout.hbm.h - film.layout.px(80)
         if columns > 1:
             assert ceil(shape[1] / (columns // 2)) * CELL > grid.box.w
     shown = {name: grid.bins[1] for name, grid in film.layout.columns.items() if grid.bins[1] > 1}
     notes = [f"{axis}{shown[name]} to a cell" for name, axis in (("Q", f"d {shot.d}, "), ("S", "S ")) if name in shown]
+    rows = film.layout.columns["Q"].bins[0]
+    if rows > 1:
+        notes.insert("Q" in shown, f"{rows} rows to a cell")
     assert film.layout.binned == ", ".join(notes)
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from flashsteps import films, render, theme, units
 from flashsteps.layout import Box
 from flashsteps.stage import coda as closing
-from flashsteps.stage import flight, paint
+from flashsteps.stage import paint
 from flashsteps.stage.moment import LANDED, moment
 from flashsteps.stage.paint import binned, contrast, ink_on, mix, number, rgb, shades
 from flashsteps.stage.picture import Stage, camera
@@ -388,7 +388,9 @@ def test_a_tile_goes_from_its_place_over_the_bus_to_the_other(name, size):
         event = beat.events[0]
         tile = there(event.tile)
         home = film.layout.columns[tile.tensor].rows(tile.start, tile.stop)
-        here = flight.slot_box(film, event)
+        lane = film.layout.lanes[0]
+        grid = lane.slots[f"{event.program}.{event.slot}" if film.spec.kind == "kernels" else event.slot]
+        here = grid.rows(event.row, event.row + event.shape[0])
         long = beat.stop - beat.start
         ends = (home, here) if op == "load" else (here, home)
         for u, place in ((0.001, ends[0]), (LANDED - 0.001, ends[1])):
@@ -462,7 +464,6 @@ def test_a_number_of_tokens_is_exact(power, odd):
     shown = units.short(odd << power)
     factor = {"K": 1 << 10, "M": 1 << 20}.get(shown[-1], 1)
     assert int(shown.rstrip("KM")) * factor == odd << power
-    assert len(shown) <= 7 or power < 10
 
 
 matrices = st.integers(0, 999).map(

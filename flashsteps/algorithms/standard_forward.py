@@ -22,7 +22,7 @@ def attend(
     m, l = [], []
 
     sram.launch()
-    k = sram.gather(K, block_k)  # First kernel, S = QKᵀ: bring in all the keys, block by block.
+    k = sram.gather(K, block_k)  # First kernel, the scores: bring in all keys, block by block.
     for i in sram.loop("i", Q.blocks(block_q)):
         q = sram.load(Q[i])  # Then the queries: each operand is read just once.
         s = sram["S"] = q @ k.T * scale  # Every score of these queries, against every key.
@@ -42,7 +42,7 @@ def attend(
         l.append(l_i)
 
     sram.launch()
-    v = sram.gather(V, block_k)  # Third kernel, O = PV: bring in all the values.
+    v = sram.gather(V, block_k)  # Third kernel, the output: bring in all values.
     for i in sram.loop("i", Q.blocks(block_q)):
         p = sram.load(P[i], "P")  # All of P comes back from HBM.
         o = sram["O"] = p @ v  # Values, weighted: the output of these queries.

@@ -125,7 +125,7 @@ def _map(pen: Pen, m: Moment) -> None:
     cell = max(1, side // max(rows, columns))
     gap = 3 if cell >= 12 else 1 if cell >= 5 else 0
     gap = pen.px(gap) if gap == 3 else gap
-    x, y = box.right - cell * columns, box.y + pen.px(8 if film.layout.canvas == "wide" else 0)
+    x, y = box.right - cell * columns - 2, box.y + pen.px(8 if film.layout.canvas == "wide" else 0)
     pen.frame(Box(x - gap - 1, y - gap - 1, cell * columns + gap + 2, cell * rows + gap + 2), "line", radius=4)
     done = 0
     for (i, j), (at, kind) in film.timeline.tiles.items():

@@ -102,10 +102,11 @@ def _labels(film: Film, axis: str, grid: Grid) -> Part:
     """Row labels: tokens, or numbers; every k-th where they would touch."""
     tensor = "Q" if axis == "queries" else "K"
     count = film.trace.meta[axis]
-    pitch = grid.cell[1]
+    pitch = grid.cell[1] / grid.bins[0]
     every = max(1, int(np.ceil(LABEL * film.layout.unit * 1.12 / pitch)))
     high = round(LABEL * film.layout.unit)
-    box = Box(grid.box.x - 2, grid.box.y - high // 2, grid.box.w + 2, grid.box.h + high)
+    low = min(grid.box.bottom + high // 2, film.layout.hbm.bottom - 3)
+    box = Box(grid.box.x - 2, grid.box.y - high // 2, grid.box.w + 2, low - grid.box.y + high // 2)
 
     def label(row: int) -> str:
         tokens = film.trace.meta["tokens"]
@@ -128,7 +129,8 @@ def _labels(film: Film, axis: str, grid: Grid) -> Part:
     def draw(pen: Pen, m: Moment) -> None:
         strong = lit(m)
         for row in range(0, count, every):
-            y = grid.box.y + row * pitch + pitch / 2 + pen.px(10)
+            at = grid.rows(row, row + 1)
+            y = at.y + at.h / 2 + pen.px(10)
             on = row in strong
             color, weight = ("ink", 600) if on else ("dim", 400)
             pen.label(grid.box.right, y, label(row), color, weight=weight, align="right", room=grid.box.w)
