@@ -275,7 +275,8 @@ def test_the_code_pane_lights_the_line_that_runs(name, size):
     film = sample(name, size, code=True)
     lines = film.trace.meta["code"].splitlines()
     pane = there(film.layout.code)
-    for beat in [beat for beat in film.timeline.beats if beat.told and beat.events][::3]:
+    told = [beat for beat in film.timeline.beats if beat.told and len({event.line for event in beat.events}) == 1]
+    for beat in told[::3]:
         written = run_of(film).at((beat.start + beat.stop) / 2).pen.written
         lit = [
             t for t in written if t.color == film.theme.ink and t.box[0] >= pane.x and pane.y <= t.box[1] <= pane.bottom
@@ -354,7 +355,7 @@ def test_the_coda_ends_with_what_was_counted(name):
 @FILMS
 @pytest.mark.parametrize("size", [README, (800, 800)], ids=["wide", "square"])
 def test_bars_of_the_coda_are_never_in_the_wrong_order(name, size):
-    """Their figures are there at once: the longer bar is the one with more bytes, also while they slide."""
+    """The longer bar is the one with more bytes, in every frame."""
     film = sample(name, size)
     scene, theirs = coda_of(film), film.theme.dim
     ours = film.theme.S if film.spec.kind == "kernels" else film.theme.accent
@@ -363,7 +364,7 @@ def test_bars_of_the_coda_are_never_in_the_wrong_order(name, size):
         area = scene.at(t).pixels[main.y + main.h // 3 : main.bottom, main.x : main.right]
         colours = ([int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in (ours, theirs))
         own, other = ((area == colour).all(axis=2).sum(axis=1).max() for colour in colours)
-        step = film.coda[closing.where(moment(film, t))[0]]
+        step = film.coda[closing.where(moment(film, t))]
         if abs(step.ratio - 1) > 0.1:
             assert (own > other) == (step.own > step.standard), t
 
@@ -407,15 +408,21 @@ def test_a_tile_goes_from_its_place_over_the_bus_to_the_other(name, size):
 # Numbers and shades
 
 
-@given(st.floats(-1e6, 1e6), st.integers(0, 3), st.integers(3, 6))
+@given(st.floats(-1e9, 1e9), st.integers(0, 3), st.integers(4, 6))
+@example(-1646.2, 1, 4)
+@example(9999.6, 2, 4)
 def test_a_number_is_near_its_value_in_as_few_places_as_fit(x, places, room):
     shown = number(x, places, room)
     assert "-" not in shown
+    assert len(shown) <= room
     value = float(shown.replace("−", "-"))
+    if "e" in shown:  # no place for all digits: the first one, and how many follow
+        assert len(f"{x:.0f}") > room
+        assert abs(value - x) <= 0.51 * 10.0 ** np.floor(np.log10(abs(x)))
+        return
     digits = len(shown.partition(".")[2])
     assert abs(value - x) <= 0.5001 * 10.0**-digits
     assert not re.fullmatch(r"−[0.]+", shown)
-    assert len(shown) <= room or digits == 0
     if digits < places:  # one more would have been too long
         longer = f"{abs(x):.{digits + 1}f}"
         assert len(longer) + (x < 0 and float(longer) > 0) > room
@@ -425,8 +432,8 @@ def test_a_number_is_near_its_value_in_as_few_places_as_fit(x, places, room):
     ("x", "places", "room", "shown"),
     [
         (-0.001, 1, 4, "0.0"), (-0.06, 1, 4, "−0.1"), (0.0, 2, 4, "0.00"), (3.46, 2, 4, "3.46"), (-1.34, 2, 4, "−1.3"),
-        (12.34, 2, 4, "12.3"), (-99.96, 1, 4, "−100"), (float("-inf"), 1, 4, "−∞"), (float("inf"), 1, 4, "∞"),
-        (float("nan"), 1, 4, ""),
+        (12.34, 2, 4, "12.3"), (-99.96, 1, 4, "−100"), (-1646.0, 1, 4, "−2e3"),
+        (float("-inf"), 1, 4, "−∞"), (float("inf"), 1, 4, "∞"), (float("nan"), 1, 4, ""),
     ],
 )  # fmt: skip
 def test_numbers_as_cells_show_them(x, places, room, shown):

@@ -106,7 +106,7 @@ def _meter(pen: Pen, m: Moment) -> None:
         pen.label(left if not own else left, box.y + pen.px(126 if not own else 84), words, room=box.right - left)
     else:
         words = f"hatched: written   {MODEL}"
-        pen.label(box.x, box.y + pen.px(108), words, room=box.w)
+        pen.label(box.x, box.y + pen.px(101), words, room=box.w)
 
 
 #: what the picture leaves out
@@ -121,11 +121,11 @@ def _map(pen: Pen, m: Moment) -> None:
     film, box = m.film, m.film.layout.aside
     meta = film.trace.meta
     rows, columns = -(-meta["queries"] // meta["block_q"]), -(-meta["keys"] // meta["block_k"])
-    side = min(pen.px(132), box.h - pen.px(4))
+    side = min(pen.px(132), box.h - pen.px(12))
     cell = max(1, side // max(rows, columns))
     gap = 3 if cell >= 12 else 1 if cell >= 5 else 0
     gap = pen.px(gap) if gap == 3 else gap
-    x, y = box.right - cell * columns - 2, box.y + pen.px(8 if film.layout.canvas == "wide" else 0)
+    x, y = box.right - cell * columns - 2, box.y + pen.px(8 if film.layout.canvas == "wide" else 6)
     pen.frame(Box(x - gap - 1, y - gap - 1, cell * columns + gap + 2, cell * rows + gap + 2), "line", radius=4)
     done = 0
     for (i, j), (at, kind) in film.timeline.tiles.items():

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
 
 from ..coda import Step, caption, schedule
 from ..film import Film
 from ..layout import Box
 from ..theme import BODY, HEAD, LABEL
-from ..timeline import HOLD
 from ..units import short, size_of
 from . import below, header
 from .moment import Moment
-from .paint import Pen, ease
+from .paint import Pen
 from .part import Part
 
 #: seconds in which the run's last picture gives way
@@ -34,30 +33,21 @@ def background(film: Film) -> Callable[[Pen], None]:
 def parts(film: Film) -> Iterator[Part]:
     """The sizes, the bars, and what is said of them."""
     place = film.layout
-    yield Part(place.main, lambda m: _bars_key(m), lambda pen, m: _bars(pen, m))
+    yield Part(place.main, where, _bars)
     yield Part(place.caption, lambda m: _caption(m), lambda pen, m: below.draw_caption(pen, film, _caption(m)))
     low = Box(place.meter.x, place.meter.y, place.aside.right - place.meter.x, place.height - place.meter.y)
     yield Part(low, lambda m: None, lambda pen, m: _foot(pen, m))
 
 
-def where(m: Moment) -> tuple[int, float]:
-    """The step that is on, and how far the bars have come from the one before: 0 … 1."""
+def where(m: Moment) -> int:
+    """The step that is on."""
     times = schedule(m.film.timeline, m.film.coda)
-    n = max((k for k, (start, _) in enumerate(times) if m.t >= start), default=0)
-    start, stop = times[n]
-    length = stop - start - (HOLD if n == len(times) - 1 else 0.0)
-    return n, min(1.0, max(0.0, m.t - start) / (0.6 * length)) if n else 1.0
-
-
-def _bars_key(m: Moment) -> Hashable:
-    n, u = where(m)
-    return n, round(u, 3)
+    return max((k for k, (start, _) in enumerate(times) if m.t >= start), default=0)
 
 
 def _bars(pen: Pen, m: Moment) -> None:
     film, box = m.film, m.film.layout.main
-    n, u = where(m)
-    all_steps = film.coda
+    n, all_steps = where(m), film.coda
     now, was = all_steps[n], all_steps[max(0, n - 1)]
     wide = film.layout.canvas == "wide"
     chips = [("N", short(now.n)), ("d", str(now.d))]
@@ -82,7 +72,8 @@ def _bars(pen: Pen, m: Moment) -> None:
         pen.text(box.x + width + pen.px(30), hero_y - pen.px(44 - 40 * k), words, BODY, "dim")
     label = pen.px(330) if wide else 0
     room = box.w - label - round(pen.figure_width("000.0 MB", BODY)) - pen.px(30)
-    own_share, std_share = _share(was, now, u)
+    most = max(now.own, now.standard)  # the longer bar is whole
+    own_share, std_share = now.own / most, now.standard / most
     y, high, gap = hero_y + pen.px(70), pen.px(72), pen.px(34 if wide else 70)
     for k, (name, share, nbytes, color) in enumerate(
         (
@@ -100,17 +91,6 @@ def _bars(pen: Pen, m: Moment) -> None:
         pen.figure(bar.right + pen.px(18), line + high / 2 + pen.px(11), size_of(nbytes), size=BODY)
     mark = box.x + label + max(2, round(room * std_share))
     pen.line([(mark, y - pen.px(16)), (mark, y + 2 * high + gap + pen.px(10))], "dim", width=2, dash=8)
-
-
-def _share(was: Step, now: Step, u: float) -> tuple[float, float]:
-    """How long the bars are, 0 … 1: the longer one is whole, and on the way from one step to the next both slide."""
-
-    def of(step: Step) -> tuple[float, float]:
-        most = max(step.own, step.standard)
-        return step.own / most, step.standard / most
-
-    a, b, p = of(was), of(now), ease(u)
-    return a[0] + (b[0] - a[0]) * p, a[1] + (b[1] - a[1]) * p
 
 
 def _chips(step: Step) -> list[tuple[str, str]]:
@@ -131,7 +111,7 @@ def _versus(film: Film) -> tuple[str, str]:
 
 
 def _caption(m: Moment) -> str:
-    return caption(m.film.trace, m.film.coda, where(m)[0])
+    return caption(m.film.trace, m.film.coda, where(m))
 
 
 def _foot(pen: Pen, m: Moment) -> None:

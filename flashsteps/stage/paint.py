@@ -58,7 +58,7 @@ def ease(u: float) -> float:
 
 
 def number(x: float, places: int, room: int = 5) -> str:
-    """A value as cells show it: a true minus, no minus zero, fewer places where it would be longer than `room`."""
+    """A value as cells show it: a true minus, no minus zero, fewer places where it would be too long, then 1e3."""
     if math.isnan(x):
         return ""
     if math.isinf(x):
@@ -66,9 +66,10 @@ def number(x: float, places: int, room: int = 5) -> str:
     for digits in range(places, -1, -1):
         shown = f"{abs(x):.{digits}f}"
         shown = "−" + shown if x < 0 and float(shown) else shown
-        if len(shown) <= room or digits == 0:
+        if len(shown) <= room:
             return shown
-    raise AssertionError("the loop ends at 0 digits")
+    mantissa, exponent = f"{x:.0e}".split("e")
+    return f"{mantissa}e{int(exponent)}".replace("-", "−")
 
 
 class Pen:

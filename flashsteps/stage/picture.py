@@ -11,7 +11,7 @@ from typing import Any
 
 import cairo
 import numpy as np
-from manim import Animation, Camera, Mobject
+from manim import Animation, Camera, Mobject, config
 
 from ..film import Film
 from ..layout import Box
@@ -67,6 +67,8 @@ class Stage(Mobject):
 
     def __init__(self, film: Film, **options: Any) -> None:
         super().__init__(**options)
+        x, y = config.frame_x_radius, config.frame_y_radius
+        self.points = np.array([[-x, -y, 0], [x, y, 0]])  # all of the frame; manim passes over what has no points
         self.film = film
         self.t = 0.0
         self._run = Layer(film, lambda pen: parts.background(pen, film), parts.parts(film))
@@ -78,8 +80,8 @@ class Stage(Mobject):
         self.t = t
         return self
 
-    def draw_on(self, pixels: np.ndarray) -> bool:
-        """Draw onto RGBA pixels (height, width, 4), which hold what was drawn last. Did anything change?"""
+    def draw_on(self, pixels: np.ndarray, blank: bool = False) -> bool:
+        """Draw onto RGBA pixels (height, width, 4) that hold what was drawn last, or are blank. Did anything change?"""
         m = moment(self.film, self.t)
         line = self.film.timeline
         after = self.t - line.coda
@@ -90,7 +92,7 @@ class Stage(Mobject):
                 self._coda = Layer(self.film, coda.background(self.film), coda.parts(self.film))
             changed = self._coda.update(m) or changed
         on_top = flight.flying(m) or 0 < coming < 1
-        if not (changed or on_top or self._on_top):
+        if not (changed or on_top or self._on_top or blank):
             return False
         height, width = pixels.shape[:2]
         target = cairo.ImageSurface.create_for_data(memoryview(pixels), cairo.FORMAT_RGB24, width, height)  # type: ignore[arg-type]
@@ -113,13 +115,23 @@ class StageCamera(Camera):
     """
 
     def __init__(self, **options: Any) -> None:
-        self.changed = True
+        self.changed = self._blank = True
         super().__init__(**options)
+
+    def reset(self) -> StageCamera:
+        self._blank = True
+        super().reset()
+        return self
+
+    def set_frame_to_background(self, background: Any) -> None:
+        self._blank = True
+        super().set_frame_to_background(background)
 
     def capture_mobjects(self, mobjects: Iterable[Mobject], **options: Any) -> None:
         stages = [mobject for mobject in mobjects if isinstance(mobject, Stage)]
         others = [mobject for mobject in mobjects if not isinstance(mobject, Stage)]
-        drawn = [stage.draw_on(self.pixel_array) for stage in stages]
+        drawn = [stage.draw_on(self.pixel_array, self._blank) for stage in stages]
+        self._blank = False
         self.changed = any(drawn) or bool(others)
         if others:
             super().capture_mobjects(others, **options)

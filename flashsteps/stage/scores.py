@@ -97,7 +97,7 @@ def cells(pen: Pen, grid: Grid, view: Shown, low: float, high: float) -> None:
         if np.isneginf(x):
             pen.hatch(box, "faint", alpha=0.6)
         if size and fresh:  # what gives way keeps its colour for a moment, but no number under the new name
-            ink = ink_on(color) if not np.isneginf(x) else "dim"
+            ink = ink_on(color) if not np.isneginf(x) else "ink"
             pen.digits(box, number(x, 1 if view.slot == "S" else 2, 4), size, ink)
 
 
@@ -125,5 +125,7 @@ def _axis_labels(pen: Pen, film: Film, grid: Grid, view: Shown, left: int) -> No
         for c in range(columns):
             y = grid.box.y + rows * grid.cell[1] + pen.px(24 + 26 * (c % 2))
             words = texts.literal(key_label(film.trace, j * meta["block_k"] + c).strip("“”"))
-            x, room = grid.box.x + (c + 0.5) * grid.cell[0] - 1, 2 * grid.cell[0] - pen.px(16)
+            x = grid.box.x + (c + 0.5) * grid.cell[0] - 1
+            edge = min(x - grid.box.x + left, grid.box.right - x)  # on both sides of x there is as much room
+            room = min(2 * grid.cell[0] - pen.px(16), 2 * edge)
             pen.text(x, y, words, SMALL, "dim", align="center", room=room)
