@@ -388,9 +388,9 @@ def _lanes(trace: Trace, place: _Placer, area: Rect, count: int) -> tuple[Lane, 
         slots: dict[str, Grid] = {}
         at = x + title + 44
         loaded: list[str] = [name for name in ("q", "k", "v") if name in shapes]
-        step = (inner + 10) / 3
+        step = (inner + 16) / 3
         for k, name in enumerate(loaded):
-            slots[name] = place.grid(name, (at, top + 12 + k * step, minis, step - 10), *shapes[name], most=20.0)
+            slots[name] = place.grid(name, (at, top + 12 + k * step, minis, step - 16), *shapes[name], most=20.0)
         at += minis + 26
         scores = place.grid("S", (at, top + 12, side, side), bq, bk, square=True)
         at += side + 26

@@ -67,7 +67,7 @@ def draw_slot(pen: Pen, m: Moment, lane: int, name: str, grid: Grid) -> None:
 
 
 def _ring(film: Film) -> int:
-    return max(3, round(4 * film.layout.unit))
+    return max(2, round(4 * film.layout.unit))
 
 
 def draw_texture(pen: Pen, film: Film, grid: Grid, view: Shown) -> None:
