@@ -123,7 +123,7 @@ def _opening(trace: Trace) -> str:
     meta = trace.meta
     source = meta["input"] or {}
     N, M, d = meta["queries"], meta["keys"], meta["d"]
-    size = f"{N} tokens, d = {d}." if N == M else f"{N} queries, {M} keys, d = {d}."
+    size = f"{_some(N, 'token')}, d = {d}." if N == M else f"{_some(N, 'query')}, {_some(M, 'key')}, d = {d}."
     match source.get("kind"):
         case "sample":
             model = str(source["model"]).rsplit("/", 1)[-1]
@@ -134,6 +134,12 @@ def _opening(trace: Trace) -> str:
             words = f"Queries, keys and values from {source['file']}: {size}"
             return words if len(words) <= 90 else f"Queries, keys and values from a file: {size}"
     return f"One attention head: {size}"
+
+
+def _some(count: int, what: str) -> str:
+    """`1 token`, `16 tokens`, `5 queries`."""
+    many = {"query": "queries"}.get(what, f"{what}s")
+    return f"{count} {what if count == 1 else many}"
 
 
 def block(rows: int) -> int:

@@ -63,8 +63,8 @@ def _slot_written(node: ast.Assign) -> str | None:
             return str(target.slice.value)
     call = node.value
     if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr in ("load", "gather"):
-        if len(call.args) > 1 and isinstance(call.args[1], ast.Constant):
-            return str(call.args[1].value)
+        if len(call.args) > 1 and isinstance(call.args[1], ast.Constant) and isinstance(call.args[1].value, str):
+            return call.args[1].value
         return next(iter(_names(call.args[0]))).lower()
     return None
 

@@ -18,7 +18,7 @@ from . import narration
 from .trace import Event, Moved, Trace
 
 #: seconds that the last picture holds, and that the coda takes (at most this share of the film)
-HOLD, CODA, CODA_SHARE = 2.0, 6.5, 0.28
+HOLD, CODA, CODA_SHARE = 2.0, 5.8, 0.26
 
 #: of the time before the coda, at least this share goes to the repeats, and, so that captions can be read, at most that
 REPEATS_SHARE, MOST_REPEATS = 0.26, 0.55
@@ -26,11 +26,14 @@ REPEATS_SHARE, MOST_REPEATS = 0.26, 0.55
 #: for how many seconds a repeat's caption stands, where the film is long enough for that
 READABLE = 0.6
 
+#: an α below this is as good as 0: there is nothing to tell of it
+LEAST = 0.005
+
 #: more moments than these under one caption are told in phases
 MOST_STEPS = 15
 
 #: how many moving maxima are told
-MOVES_TOLD = 2
+MOVES_TOLD = 1
 
 SHORTEST, LONGEST = 8.0, 600.0
 
@@ -185,6 +188,7 @@ def _units(
     seen_lines: set[int] = set()
     seen_rounds: set[tuple[str, int]] = set()
     units: list[_Unit] = []
+    said: set[tuple[tuple[int, ...], str]] = set()
     standing, own = "", ""  # what is said where nothing special is, and the newest caption in the source
     for moment, tick in zip(moments, upcoming, strict=True):
         first, key = moment[0], (tick, moment[0].op)
@@ -204,8 +208,10 @@ def _units(
             last.moments.append(moment)
         else:
             units.append(_Unit([moment], caption, told, tick))
-        if new and key in special:  # the line has a caption of its own: this one follows it
+        if new and first.op == "load" and key in special and key not in said:  # after the line's own caption
             units.append(_Unit([], special[key], True, tick))
+        if first.op == "load" and key in special:
+            said.add(key)
     for told, stretch in list(_stretches(units)):
         if not told and len(stretch) == 1:
             stretch[0].told = True  # one round alone, whose caption would only flash by
@@ -241,8 +247,8 @@ def _special(
             value = trace.values[event.step] if trace.values else None
             if event.slot == "S" and value is not None:
                 scores[event.program] = value
-            if event.slot == "alpha" and value is not None and ((value > 0) & (value < 1)).any():
-                row = int(np.argmin(np.where(value > 0, value, 2)))
+            if event.slot == "alpha" and value is not None and ((value > LEAST) & (value < 1)).any():
+                row = int(np.argmin(np.where(value > LEAST, value, 2)))
                 moves.append(
                     (float(value[row]), tick, _moved(trace, event, row, scores[event.program], float(value[row])))
                 )
@@ -273,16 +279,17 @@ def _moved(trace: Trace, event: Event, row: int, scores: np.ndarray, alpha: floa
 
 
 def key_label(trace: Trace, key: int) -> str:
-    """A key as a caption calls it: its token in quotes, or its number."""
+    """A key as a caption calls it: its token in quotes, or its number. Fewer keys than queries are the last tokens."""
     tokens = trace.meta["tokens"]
-    return f"“{tokens[key]}”" if tokens and key < len(tokens) else f"key {key}"
+    at = key + max(0, trace.meta["queries"] - trace.meta["keys"])
+    return f"“{tokens[at]}”" if tokens else f"key {key}"
 
 
 def query_label(trace: Trace, query: int) -> str:
     """The same for a query; with fewer queries than keys they are the last ones, as the causal mask aligns them."""
     tokens = trace.meta["tokens"]
     at = query + max(0, trace.meta["keys"] - trace.meta["queries"])
-    return f"“{tokens[at]}”" if tokens and at < len(tokens) else f"query {query}"
+    return f"“{tokens[at]}”" if tokens else f"query {query}"
 
 
 # ---- fitting: how long each takes

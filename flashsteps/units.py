@@ -14,6 +14,11 @@ def size_of(nbytes: float) -> str:
     return f"{nbytes / 1000:,.1f} TB"
 
 
+def rows_of(start: int, stop: int) -> str:
+    """Rows start … stop − 1: `rows 8–11`, `row 4`."""
+    return f"rows {start}–{stop - 1}" if stop - start > 1 else f"row {start}"
+
+
 def short(n: int) -> str:
     """A number of tokens: 16, 1K, 64K, 1M."""
     for size, name in ((1 << 20, "M"), (1 << 10, "K")):

@@ -299,12 +299,16 @@ def test_a_max_that_is_said_to_move_does(shot):
 @FILMS
 @MASKS
 @pytest.mark.parametrize("size", [(800, 450), (800, 800)])
-def test_what_is_said_of_one_tile_is_said_no_longer_than_it_is_worked_on(name, mask, size):
-    for caption, beats in stretches(sample(name, size, mask=mask, block_k=5).timeline):
+@pytest.mark.parametrize("block_k", [4, 5])
+def test_what_is_said_of_one_tile_is_said_once_and_no_longer_than_it_is_worked_on(name, mask, size, block_k):
+    said = []
+    for caption, beats in stretches(sample(name, size, mask=mask, block_k=block_k).timeline):
         if "is skipped" in caption:
             assert {event.op for beat in beats for event in beat.events} == {"skip"}
         if MOVED.fullmatch(caption) or "is short" in caption:
             assert len({beat.ticks for beat in beats}) == 1, caption
+            said.append(caption)
+    assert len(said) == len(set(said))
 
 
 @given(any_shots(names=("flash2-forward",), code=False))

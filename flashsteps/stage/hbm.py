@@ -72,11 +72,13 @@ def _column(film: Film, name: str, grid: Grid) -> Part:
 
 
 def tile_colors(pen: Pen, values: np.ndarray, grid: Grid, low: float, high: float, base: str, name: str) -> np.ndarray:
-    """A tile's colours (rows, columns, 3), binned as its grid is. −∞ is drawn as the lowest value."""
+    """A tile's colours (rows, columns, 3), binned as its grid is. Where a mask hides all of a cell (−∞) it is empty."""
     matrix = values.astype(np.float64)
     matrix = matrix[:, None] if matrix.ndim == 1 else matrix
-    matrix = np.where(np.isneginf(matrix), low, matrix)
-    return shades(binned(matrix, *grid.bins), low, high, pen.color(base), pen.color(themes.hue(name)))
+    hidden = np.isneginf(matrix)
+    cells = binned(np.where(hidden, low, matrix), *grid.bins)
+    cells = np.where(binned(hidden.astype(float), *grid.bins) == 1, np.nan, cells)  # nothing is there to be seen
+    return shades(cells, low, high, pen.color(base), pen.color(themes.hue(name)))
 
 
 def in_use(m: Moment, tensor: str) -> list[tuple[int, int]]:

@@ -8,6 +8,7 @@ from ..film import Film
 from ..layout import Box
 from ..theme import BODY, LABEL, TITLE
 from ..trace import Event
+from ..units import rows_of
 from .moment import Moment
 from .paint import Pen
 from .part import Part
@@ -41,7 +42,7 @@ def running(m: Moment) -> str:
     event = m.near[-1]
     if film.spec.kernels:
         rows = [e.tile for e in m.near if e.tile and e.tile.tensor not in "KV"]
-        at = f", rows {rows[-1].start}–{rows[-1].stop - 1}" if rows and film.layout.canvas == "wide" else ""
+        at = f", {rows_of(rows[-1].start, rows[-1].stop)}" if rows and film.layout.canvas == "wide" else ""
         return film.spec.kernels[event.program] + (at or _rows_of(m, event))
     loops = dict(event.loop)
     if film.lanes > 1:
@@ -63,7 +64,7 @@ def _rows_of(m: Moment, event: Event) -> str:
         return ""
     start = event.loop["i"] * m.film.trace.meta["block_q"]
     stop = min(start + m.film.trace.meta["block_q"], m.film.trace.meta["queries"])
-    return f", rows {start}–{stop - 1}"
+    return f", {rows_of(start, stop)}"
 
 
 def _rail(film: Film) -> Part:

@@ -7,6 +7,7 @@ from collections.abc import Hashable
 from .. import theme as themes
 from ..film import Film
 from ..layout import Box, Grid, Lane
+from ..units import rows_of
 from .moment import Moment, program_of
 from .paint import Pen
 from .part import Part
@@ -50,7 +51,7 @@ def _rows(m: Moment) -> str:
         return ""
     size, queries = m.film.trace.meta["block_q"], m.film.trace.meta["queries"]
     start = event.loop["i"] * size
-    return f"rows {start}–{min(start + size, queries) - 1}"
+    return rows_of(start, min(start + size, queries))
 
 
 def _kernel_title(name: str, rows: str) -> str:

@@ -94,6 +94,9 @@ def shown(m: Moment, program: int, slots: tuple[str, ...]) -> Shown | None:
     before = m.before.sram.get(program, {})
     old = _best(before, slots, m.before.clock.get(program, 0))
     computes = [event for event in mine if event.op == "compute"]
+    if m.beat and not m.beat.told:  # in a repeat, only what is left of each place in the end
+        last = max((event.step for event in computes if event.slot in slots), default=-1)
+        computes = [event for event in computes if event.slot not in slots or event.step == last]
     for n, event in reversed(list(enumerate(computes))):
         part = min(1.0, m.u / LANDED * len(computes) - n)
         if event.slot in slots and part > 0:

@@ -20,7 +20,7 @@ from .slots import read_now, view_key, view_of
 #: what the score tile is called while it holds a slot
 TILE = ("P", "S")
 
-FORMULAS = {"S": "S = Q K^{T} / √d", "P": "P = e^{S − m}"}
+FORMULAS = {"S": "S = Q K^{T} / √d", "P": "P = exp(S − m)"}
 
 
 def formula(film: Film, lane: Lane) -> Part:
@@ -28,6 +28,7 @@ def formula(film: Film, lane: Lane) -> Part:
     grid, unit = lane.scores, film.layout.unit
     assert grid is not None
     left = lane.note.x if lane.note else grid.box.x
+    own_max = any(event.slot == "m_ij" for event in film.trace)
     box = Box(left, grid.box.y - round(76 * unit), round(340 * unit), round(38 * unit))
 
     def name(m: Moment) -> str:
@@ -35,7 +36,10 @@ def formula(film: Film, lane: Lane) -> Part:
         return view.slot if view else "S"
 
     def draw(pen: Pen, m: Moment) -> None:
-        pen.text(box.x + pen.px(6), box.y + pen.px(28), FORMULAS[name(m)], BODY, "S", weight=600)
+        words = FORMULAS[name(m)]
+        if own_max:  # FA1 takes a tile's exponentials against the tile's own max
+            words = words.replace("− m)", "− m_{ij})")
+        pen.text(box.x + pen.px(6), box.y + pen.px(28), words, BODY, "S", weight=600)
 
     return Part(box, name, draw)
 

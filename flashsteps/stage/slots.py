@@ -30,7 +30,7 @@ def _lines(code: str) -> dict[int, narration.Line]:
 
 def read_now(m: Moment, lane: int, slots: tuple[str, ...]) -> bool:
     """Is one of these slots being read, in a step that is told?"""
-    if m.beat is None or not m.beat.told or m.landed:
+    if m.beat is None or not m.beat.told:
         return False
     program = program_of(m, lane)
     lines = _lines(m.film.trace.meta["code"])
