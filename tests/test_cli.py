@@ -53,7 +53,9 @@ def program(*args: str, code: str = "", **settings) -> Any:
     run = f"import sys; {code}\nfrom flashsteps.cli import main; main()"
     env = os.environ | {"PYTHONPATH": str(ROOT)} | settings.pop("env", {})
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen([sys.executable, "-c", run, *args], env=env, **pipes | settings)
+    # as from a terminal, even where a shell in the background has Ctrl-C ignored
+    heed = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    return subprocess.Popen([sys.executable, "-c", run, *args], env=env, **pipes | heed | settings)
 
 
 def there(folder: Path) -> list[str]:

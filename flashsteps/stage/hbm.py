@@ -75,7 +75,7 @@ def tile_colors(pen: Pen, values: np.ndarray, grid: Grid, low: float, high: floa
     """A tile's colours (rows, columns, 3), binned as its grid is. Where a mask hides all of a cell (−∞) it is empty."""
     matrix = values.astype(np.float64)
     matrix = matrix[:, None] if matrix.ndim == 1 else matrix
-    hidden = np.isneginf(matrix)
+    hidden = np.isneginf(matrix) & (values.ndim == 2)  # a running max of −∞ is there: it is just the lowest
     cells = binned(np.where(hidden, low, matrix), *grid.bins)
     cells = np.where(binned(hidden.astype(float), *grid.bins) == 1, np.nan, cells)  # nothing is there to be seen
     return shades(cells, low, high, pen.color(base), pen.color(themes.hue(name)))
