@@ -145,8 +145,15 @@ class Slot(NamedTuple):
 class SRAM:
     """On-chip memory, one program at a time: named slots, and the loops that a program runs."""
 
-    def __init__(self, hbm: HBM, tape: Tape, capacity: Capacity = Capacity()) -> None:  # noqa: B008 (immutable)
+    def __init__(
+        self,
+        hbm: HBM,
+        tape: Tape,
+        capacity: Capacity = Capacity(),  # noqa: B008 (immutable)
+        by_runs: bool | None = None,
+    ) -> None:
         self.hbm, self.tape, self.capacity, self.meter = hbm, tape, capacity, Meter()
+        self.by_runs = hbm.counting if by_runs is None else by_runs  # equal blocks as one, multiplied
         self.slots: dict[str, Slot] = {}
         self.steps, self.program, self.launched, self.times = 0, 0, False, 1
         self.loops: dict[str, int] = {}
@@ -168,7 +175,7 @@ class SRAM:
     def loop(self, name: str, blocks: Blocks, seen: Seen | None = None) -> Iterator[Block]:
         """One block after another; with `seen`, tiles that no query may see are passed over."""
         line, times = sys._getframe(1).f_lineno, self.times
-        for block in _runs(blocks, seen) if self.hbm.counting else blocks.each():
+        for block in _runs(blocks, seen) if self.by_runs else blocks.each():
             self.loops[name] = block.index
             if seen is None:
                 self.times = times * block.times
@@ -286,10 +293,10 @@ class SRAM:
 def _runs(blocks: Blocks, seen: Seen | None) -> list[Block]:
     """The runs of blocks to count, in an order that leaves on chip the largest tiles that any of the loops leaves.
 
-    Where a mask cuts some of the loops short, they end before the ragged tail, so it comes first.
+    Where some of the loops see blocks but not the ragged tail, they end before it, so it comes first.
     """
     runs = list(blocks.runs())
-    if seen and seen.kinds(runs[0])["hidden"] < seen.kinds(runs[-1])["hidden"]:
+    if seen and seen.kinds(runs[-1])["hidden"] > seen.kinds(Block(0, blocks.n))["hidden"]:
         return [runs[-1], *runs[:-1]]
     return runs
 

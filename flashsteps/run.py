@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any
 
@@ -45,9 +47,10 @@ def record(
     k: Any,
     v: Any,
     *,
-    block_q: int = BLOCK,
-    block_k: int = BLOCK,
-    mask: str | None = None,
+    do: Any = None,
+    block_q: int | None = None,
+    block_k: int | None = None,
+    mask: Any = None,
     dtype: str = dtypes.DEFAULT,
     scale: float | None = None,
     tokens: Sequence[str] | None = None,
@@ -59,28 +62,37 @@ def record(
     """Run an algorithm on q (N, d), k and v (M, d), and write down each step.
 
     Arrays may be NumPy's or torch's; those with more than two dimensions need `head`. Values are stored as `dtype`,
-    computed and summed in float32 (float64 for float64). `mask` is None or "causal", aligned to the bottom right as in
-    flash-attn ≥ 2.1 (torch's is_causal=True is top left). `scale` is 1/√d unless given. With `device` (a preset's name)
-    or `sram` (bytes of a toy's) the run has to fit on chip. `source` says where the input is from, and is kept in the
-    trace.
+    computed and summed in float32 (float64 for float64). `mask` is None, a name such as "causal" or "window:8,0"
+    (`flashsteps.masks`; names joined by + must all allow a key) or a Boolean array (N, M), True where a query sees a
+    key; it is aligned to the bottom right as in flash-attn ≥ 2.1 (torch's is_causal=True is top left). `scale` is 1/√d
+    unless given. A backward pass takes `do` (N, d), the gradient of O; what its forward pass saved is made beforehand,
+    and is no part of the trace. With `device` (a preset's name) or `sram` (bytes of a toy's) the run has to fit on
+    chip. `source` says where the input is from, and is kept in the trace.
 
-    Raises ValueError where an argument makes no sense, where a step doesn't fit, and where a number gets too large.
+    Raises ValueError where an argument makes no sense, where an algorithm does not take it, where a step doesn't fit,
+    and where a number gets too large.
     """
     qkv = check_qkv(q, k, v, tokens=tokens, head=head)
     (N, d), M = qkv.q.shape, qkv.k.shape[0]
-    parameters = _parameters(N, M, d, block_q, block_k, mask, scale)
+    data: dict[str, np.ndarray] = dict(zip("QKV", qkv, strict=True))
+    given = {"block_q": block_q, "block_k": block_k, "mask": mask, "scale": scale}
+    options = _options(algorithm, N, M, d, given, {"do": do})
+    if "dO" in _tensors(algorithm):
+        data["dO"] = _gradient(do, head, (N, d))
+    shapes = {name: array.shape for name, array in data.items()}
     recorder = Recorder()
     hbm, memory = _machine(algorithm, dtype, device, sram, recorder)
-    tensors = [hbm.tensor(name, data.shape, data) for name, data in zip("QKV", qkv, strict=True)]
+    tensors = _initial(algorithm, hbm, shapes, data, options)
     initial = {tensor.name: np.array(tensor.data) for tensor in tensors}
-    results = _run(algorithm, hbm, memory, tensors, parameters)
+    results = _run(algorithm, hbm, memory, tensors, options)
     unwritten = {name: np.full(t.shape, np.nan, t.dtype) for name, t in hbm.tensors.items() if name not in initial}
     meta = {
         "algorithm": algorithm,
         "queries": N,
         "keys": M,
         "d": d,
-        **parameters,
+        **options,
+        "mask": options["mask"].name,
         "dtype": dtype,
         "computing": hbm.computing.name,
         "device": device,
@@ -89,8 +101,9 @@ def record(
         "input": qkv.source if source is None else source,
         "code": algorithms.source(algorithm),
     }
-    outputs = {"O": np.array(results["O"]), "LSE": _lse(results)}
-    return Trace(meta, tuple(recorder.events), initial | unwritten, tuple(recorder.values or ()), outputs, memory.peak)
+    return Trace(
+        meta, tuple(recorder.events), initial | unwritten, tuple(recorder.values or ()), _outputs(results), memory.peak
+    )
 
 
 def count(
@@ -99,9 +112,9 @@ def count(
     n: int,
     d: int,
     n_keys: int | None = None,
-    block_q: int = BLOCK,
-    block_k: int = BLOCK,
-    mask: str | None = None,
+    block_q: int | None = None,
+    block_k: int | None = None,
+    mask: Any = None,
     dtype: str = dtypes.DEFAULT,
     device: str | None = None,
     sram: int | None = None,
@@ -109,14 +122,17 @@ def count(
 ) -> IO:
     """What `record(…).io(rule)` would be for n queries and n_keys keys (n unless given) of size d, without any data.
 
-    Raises ValueError as `record` and `Trace.io` do.
+    A mask that is a matrix is counted tile by tile, all others by arithmetic. Raises ValueError as `record` and
+    `Trace.io` do.
     """
     N, M, d = positive("n", n), positive("n_keys", n if n_keys is None else n_keys), positive("d", d)
-    parameters = _parameters(N, M, d, block_q, block_k, mask, None)
+    given = {"block_q": block_q, "block_k": block_k, "mask": mask, "scale": None}
+    options = _options(algorithm, N, M, d, given, {})
     tally = Tally(rules.rule(rule, algorithm))
-    hbm, memory = _machine(algorithm, dtype, device, sram, tally, counting=True)
-    tensors = [hbm.tensor(name, shape, None) for name, shape in (("Q", (N, d)), ("K", (M, d)), ("V", (M, d)))]
-    _run(algorithm, hbm, memory, tensors, parameters)
+    by_runs = bool(options["mask"].by_rule)
+    hbm, memory = _machine(algorithm, dtype, device, sram, tally, counting=True, by_runs=by_runs)
+    shapes = {"Q": (N, d), "K": (M, d), "V": (M, d), "dO": (N, d)}
+    _run(algorithm, hbm, memory, _initial(algorithm, hbm, shapes, None, options), options)
     return tally.io(hbm.tensors, memory.peak)
 
 
@@ -128,7 +144,13 @@ def positive(name: str, given: Any) -> int:
 
 
 def _machine(
-    algorithm: str, dtype: str, device: str | None, sram: int | None, tape: Tape, counting: bool = False
+    algorithm: str,
+    dtype: str,
+    device: str | None,
+    sram: int | None,
+    tape: Tape,
+    counting: bool = False,
+    by_runs: bool = False,
 ) -> tuple[HBM, SRAM]:
     """HBM and SRAM for one run, with the capacity that is to be enforced."""
     capacity = Capacity()
@@ -142,31 +164,116 @@ def _machine(
     if getattr(algorithms.module(algorithm), "IDEAL_PRODUCTS", False):
         capacity = Capacity()
     hbm = HBM(dtypes.storage(dtype), dtypes.computing(dtype), counting)
-    return hbm, SRAM(hbm, tape, capacity)
+    return hbm, SRAM(hbm, tape, capacity, by_runs)
 
 
-def _parameters(
-    N: int, M: int, d: int, block_q: int, block_k: int, mask: str | None, scale: float | None
+# ---- what an algorithm takes, as its signature says
+
+
+def _tensors(algorithm: str) -> list[str]:
+    """The tensors that it finds in HBM, by name."""
+    return [name for name, of in _signature(algorithm).items() if of.kind is not of.KEYWORD_ONLY][2:]
+
+
+def _signature(algorithm: str) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(algorithms.module(algorithm).attend).parameters
+
+
+def _takes(algorithm: str, option: str) -> bool:
+    return option in _signature(algorithm) or (option == "do" and "dO" in _signature(algorithm))
+
+
+def _options(
+    algorithm: str, N: int, M: int, d: int, given: Mapping[str, Any], extra: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What an algorithm is called with, checked; blocks are cut to the number of rows."""
+    """What an algorithm is called with, checked; blocks are cut to the number of rows.
+
+    Raises ValueError for an option that it doesn't take: nothing is accepted and ignored.
+    """
+    for name, value in (*given.items(), *extra.items()):
+        if value is not None and not _takes(algorithm, name):
+            others = ", ".join(other for other in algorithms.names() if _takes(other, name))
+            raise ValueError(f"{algorithm} takes no {name}: leave it out, or use {others}")
+    scale: float | None = given["scale"]
     if scale is not None and not (isinstance(scale, Real) and abs(scale) <= sys.float_info.max):
         raise ValueError(f"scale is {scale!r}: give a finite number, or None for 1/√d")
     return {
-        "block_q": min(positive("block_q", block_q), N),
-        "block_k": min(positive("block_k", block_k), M),
-        "mask": masks.parse(mask, N, M).name,
+        "block_q": min(_block(algorithm, "block_q", given["block_q"]), N),
+        "block_k": min(_block(algorithm, "block_k", given["block_k"]), M),
+        "mask": masks.parse(given["mask"], N, M),
         "scale": d**-0.5 if scale is None else float(scale),
     }
 
 
-def _run(algorithm: str, hbm: HBM, memory: SRAM, tensors: list[Tensor], parameters: dict[str, Any]) -> dict[str, Any]:
-    Q, K, V = tensors
-    mask = masks.parse(parameters["mask"], Q.shape[0], K.shape[0])
+def _block(algorithm: str, name: str, given: Any) -> int:
+    """A block size as given, or as the algorithm's signature has it, or BLOCK."""
+    if given is not None:
+        return positive(name, given)
+    declared = _signature(algorithm)[name].default
+    return BLOCK if declared is inspect.Parameter.empty else int(declared)
+
+
+def _gradient(do: Any, head: Head, shape: tuple[int, ...]) -> np.ndarray:
+    """dO as a matrix of this shape."""
+    if do is None:
+        raise ValueError(f"a backward pass needs do, the gradient of O: give an array of shape {shape}")
+    try:
+        found: np.ndarray = check_qkv(do, do, do, head=head).q
+    except ValueError as error:
+        raise ValueError(re.sub(r"^q\b", "do", str(error))) from None
+    if found.shape != shape:
+        raise ValueError(f"do has shape {found.shape}: give the gradient of O, of shape {shape}")
+    return found
+
+
+# ---- the run
+
+
+class _Nobody:
+    """A tape for what is no part of the trace."""
+
+    def step(self, event: Event, value: np.ndarray | None, times: int) -> None:
+        pass
+
+
+def _initial(
+    algorithm: str,
+    hbm: HBM,
+    shapes: Mapping[str, tuple[int, ...]],
+    data: Mapping[str, np.ndarray] | None,
+    options: dict[str, Any],
+) -> list[Tensor]:
+    """The tensors that an algorithm finds in HBM: those given, and those that its forward pass saved."""
+    names = _tensors(algorithm)
+    for name in names:
+        if name in shapes:
+            hbm.tensor(name, shapes[name], None if data is None else data[name])
+    if saved_by := getattr(algorithms.module(algorithm), "SAVED_BY", None):
+        before = HBM(hbm.storage, hbm.computing, hbm.counting)
+        forward = SRAM(before, _Nobody())
+        _run(saved_by, before, forward, _initial(saved_by, before, shapes, data, options), options)
+        for name in names:
+            if name not in hbm.tensors:
+                hbm.tensors[name] = before.tensors[name]
+    return [hbm.tensors[name] for name in names]
+
+
+def _run(
+    algorithm: str, hbm: HBM, memory: SRAM, tensors: Sequence[Tensor], options: Mapping[str, Any]
+) -> dict[str, Any]:
+    takes = _signature(algorithm)
     # ln 0 = −∞ is right for a query that sees no key; NaN and +∞ are refused where a slot gets them
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         attend = algorithms.module(algorithm).attend
-        results: dict[str, Any] = attend(hbm, memory, Q, K, V, **parameters | {"mask": mask})
+        results: dict[str, Any] = attend(hbm, memory, *tensors, **{n: x for n, x in options.items() if n in takes})
     return results
+
+
+def _outputs(results: dict[str, Any]) -> dict[str, np.ndarray]:
+    """O and LSE, or the gradients."""
+    if "O" in results:
+        return {"O": np.array(results["O"]), "LSE": _lse(results)}
+    return {name: np.array(data) for name, data in results.items()}
 
 
 def _lse(results: dict[str, Any]) -> np.ndarray:

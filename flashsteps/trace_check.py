@@ -47,7 +47,7 @@ def check_meta(meta: Any) -> None:
     kinds: dict[str, Callable[[Any], bool]] = {
         **dict.fromkeys(("queries", "keys", "d", "block_q", "block_k"), whole),
         **dict.fromkeys(("algorithm", "code", "dtype", "computing"), text),
-        "mask": lambda given: given is None or given in masks.NAMES,
+        "mask": lambda given: given is None or text(given),
         "scale": lambda given: type(given) is float and math.isfinite(given),
         "device": lambda given: given is None or (text(given) and given in DEVICES),
         "sram": lambda given: given is None or whole(given),
@@ -59,6 +59,8 @@ def check_meta(meta: Any) -> None:
             raise ValueError(f"its {name} is {meta.get(name)!r:.40}")
     if meta["computing"] != dtypes.computing(meta["dtype"]).name:
         raise ValueError(f"it computes {meta['dtype']} in {meta['computing']}")
+    if not masks.is_name(meta["mask"], meta["queries"], meta["keys"]):
+        raise ValueError(f"its mask is {meta['mask']!r:.40}")
     if meta["block_q"] > meta["queries"] or meta["block_k"] > meta["keys"]:
         raise ValueError("its blocks are larger than its matrices")
     if meta["tokens"] is not None and len(meta["tokens"]) != max(meta["queries"], meta["keys"]):

@@ -46,8 +46,7 @@ class Problem:
 
     def kept(self) -> np.ndarray:
         """True where a query sees a key, (n, n_keys)."""
-        all_true = np.ones((self.n, self.n_keys), bool)
-        return np.tril(all_true, self.n_keys - self.n) if self.mask == "causal" else all_true
+        return brute_force(self.mask, self.n, self.n_keys)
 
     def tiles(self) -> list[tuple[range, range]]:
         """The query rows and key rows of each tile that a query sees any of."""
@@ -60,21 +59,69 @@ class Problem:
         ]
 
 
-def problems(
-    names=ALL, largest: int = 20, masks=(None, "causal"), dtype_names=tuple(dtypes.STORAGE)
-) -> st.SearchStrategy[Problem]:
+def brute_force(mask: Any, n: int, n_keys: int) -> np.ndarray:
+    """True where a query sees a key, (n, n_keys): each rule by its definition, key by key."""
+    kept = np.ones((n, n_keys), bool)
+    if isinstance(mask, np.ndarray):
+        return mask
+    for rule in (mask or "none").split("+"):
+        kind, *rest = rule.replace(",", ":").split(":")
+        numbers = [int(number) for number in rest]
+        for i in range(n):
+            for j in range(n_keys):
+                kept[i, j] &= _sees(kind, numbers, i, j, i + n_keys - n)
+    return kept
+
+
+def _sees(kind: str, numbers: list[int], i: int, j: int, diagonal: int) -> bool:
+    if kind == "window":
+        left, right = numbers
+        return (left == -1 or j >= diagonal - left) and (right == -1 or j <= diagonal + right)
+    if kind == "document":
+        document = [which for which, length in enumerate(numbers) for _ in range(length)]
+        return document[i] == document[j]
+    return kind == "none" or j <= diagonal or (kind == "prefix" and j < numbers[0])
+
+
+@st.composite
+def mask_names(draw, n: int, n_keys: int) -> Any:
+    """A mask that is a rule, over so many queries and keys, or several joined by +."""
+    bound = st.integers(-1, max(n, n_keys))
+    rules = [
+        st.just("none"),
+        st.just("causal"),
+        st.builds(lambda left, right: f"window:{left},{right}", bound, bound),
+        st.integers(1, n_keys).map(lambda length: f"prefix:{length}"),
+    ]
+    if n == n_keys:
+        rules.append(_documents(n))
+    return draw(st.none() | st.lists(st.one_of(rules), min_size=1, max_size=3).map("+".join))
+
+
+def _documents(n: int) -> st.SearchStrategy[str]:
+    def lengths(ends: set[int]) -> str:
+        stops = sorted({*ends, n})
+        return "document:" + ",".join(str(b - a) for a, b in zip([0, *stops], stops, strict=False))
+
+    return st.sets(st.integers(1, n), max_size=5).map(lengths)
+
+
+@st.composite
+def problems(draw, names=ALL, largest: int = 20, masks=None, dtype_names=tuple(dtypes.STORAGE)) -> Problem:
+    """Any problem; with any mask that is a rule, unless `masks` lists some."""
     rows = st.integers(1, largest)
-    return st.builds(
-        Problem,
-        st.sampled_from(names),
-        rows,
-        rows,
-        st.integers(1, 8),
-        rows,
-        rows,
-        st.sampled_from(masks),
-        st.sampled_from(dtype_names),
-        st.integers(0, 1000),
+    n, n_keys = draw(rows), draw(rows)
+    n_keys = draw(st.sampled_from((n_keys, n)))
+    return Problem(
+        draw(st.sampled_from(names)),
+        n,
+        n_keys,
+        draw(st.integers(1, 8)),
+        draw(rows),
+        draw(rows),
+        draw(mask_names(n, n_keys) if masks is None else st.sampled_from(masks)),
+        draw(st.sampled_from(dtype_names)),
+        draw(st.integers(0, 1000)),
     )
 
 

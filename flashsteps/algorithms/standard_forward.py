@@ -31,7 +31,7 @@ def attend(
     sram.launch()
     for i in sram.loop("i", Q.blocks(block_q)):
         s = sram.load(S[i], "S")  # Second kernel, softmax: all of S comes back from HBM.
-        if mask.causal:
+        if mask.hides:
             s = sram["S"] = s + sram.bias(mask, i, K.all)  # Keys that a query may not see get −∞. It saves no bytes.
         m_i = sram["m_i"] = s.max(axis=1)  # The largest score of each row, to subtract: no overflow.
         p = sram["P"] = exp_sub(s, m_i[:, None])  # Exponentials: now every weight is from 0 to 1.
