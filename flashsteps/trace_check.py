@@ -79,7 +79,7 @@ def _texts(data: Any) -> Iterator[str]:
 
 
 def _check_tensors(trace: Trace) -> None:
-    """Q, K, V as meta says, then what the run makes, each by rows; O and LSE came out."""
+    """Q, K, V as meta says, then what else the run finds or makes, by rows; O and LSE came out, or gradients."""
     meta = trace.meta
     N, M, d = meta["queries"], meta["keys"], meta["d"]
     storage, computing = dtypes.storage(meta["dtype"]), dtypes.computing(meta["dtype"])
@@ -92,7 +92,9 @@ def _check_tensors(trace: Trace) -> None:
         if data.ndim not in (1, 2) or not data.size:
             raise ValueError(f"its tensor {name!r:.40} has shape {data.shape}")
     outputs = {name: (data.shape, data.dtype) for name, data in trace.outputs.items()}
-    if outputs != {"O": ((N, d), storage), "LSE": ((N,), computing)}:
+    forward = {"O": ((N, d), storage), "LSE": ((N,), computing)}
+    backward = {"dQ": ((N, d), storage), "dK": ((M, d), storage), "dV": ((M, d), storage)}
+    if outputs not in (forward, backward):
         raise ValueError("its outputs are not what its meta says")
     if not (isinstance(trace.peak, Peak) and min(trace.peak) >= 0):
         raise ValueError("its peak is no number of bytes")

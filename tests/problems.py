@@ -11,6 +11,8 @@ from flashsteps import algorithms, dtypes
 from flashsteps.trace import IO, Trace
 
 ALL = algorithms.names()
+BACKWARD = tuple(name for name in ALL if name.endswith("backward"))
+FORWARD = tuple(name for name in ALL if name not in BACKWARD)
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,15 @@ class Problem:
         q, k, v = (rng.standard_normal((n, self.d)).astype(dtypes.storage(self.dtype)) for n in rows)
         return q, k, v
 
+    def gradient(self) -> np.ndarray:
+        """dO (n, d), for a backward pass."""
+        rng = np.random.default_rng(self.seed + 1)
+        return rng.standard_normal((self.n, self.d)).astype(dtypes.storage(self.dtype))
+
     def record(self, **options) -> Trace:
         q, k, v = self.inputs()
+        if self.algorithm in BACKWARD:
+            options = {"do": self.gradient()} | options
         return fs.record(self.algorithm, q, k, v, **self.options(), **options)
 
     def count(self, **options) -> IO:
@@ -135,3 +144,13 @@ def attention(problem: Problem, scale: float | None = None) -> tuple[np.ndarray,
     with np.errstate(divide="ignore"):
         lse = (top + np.log(total))[:, 0]
     return weights @ v / np.maximum(total, 1), np.where(total[:, 0] > 0, lse, -np.inf)
+
+
+def gradients(problem: Problem, scale: float | None = None) -> dict[str, np.ndarray]:
+    """dQ, dK and dV by the definition, in float64: the derivatives of Σ dO∘O."""
+    q, k, v = (x.astype(np.float64) for x in problem.inputs())
+    do, scale = problem.gradient().astype(np.float64), problem.d**-0.5 if scale is None else scale
+    O, LSE = attention(problem, scale)
+    p = np.where(problem.kept(), np.exp(np.minimum(q @ k.T * scale - np.maximum(LSE, -1e300)[:, None], 0)), 0)
+    ds = p * (do @ v.T - (do * O).sum(axis=1, keepdims=True))
+    return {"dQ": ds @ k * scale, "dK": ds.T @ q * scale, "dV": p.T @ do}
