@@ -45,11 +45,11 @@ def fitting(
     gpu = device_of(device)
     if getattr(algorithms.module(algorithm), "IDEAL_PRODUCTS", False):
         raise ValueError(f"{algorithm} has ideal matrix products, so no tile has to fit: name another algorithm")
-    n_queries = report.queries(algorithm, run.positive("n", n))
-    shape: dict[str, Any] = {"n": n_queries, "n_keys": n, "d": d, "mask": mask, "dtype": dtype}
+    rows = report.rows_of(algorithm, run.positive("n", n))
+    shape: dict[str, Any] = {"d": d, "mask": mask, "dtype": dtype, **rows}
     level = run.count(report.standard(algorithm), **shape).total
     found = []
-    for block_q, block_k in product(_sides(n_queries), _sides(n)):
+    for block_q, block_k in product(_sides(rows["n"]), _sides(n)):
         io = run.count(algorithm, **shape, block_q=block_q, block_k=block_k)
         if report.fits(algorithm, io, gpu):
             found.append(Blocks(block_q, block_k, io.peak.shared, io.peak.registers, io.total, io.total / level))
@@ -58,7 +58,7 @@ def fitting(
 
 def tried(algorithm: str, n: int) -> int:
     """How many tiles `fitting` looks at."""
-    return len(_sides(report.queries(algorithm, n))) * len(_sides(n))
+    return len(_sides(report.rows_of(algorithm, n)["n"])) * len(_sides(n))
 
 
 def papers(d: int, device: str = DEFAULT_DEVICE, dtype: str = dtypes.DEFAULT) -> tuple[int, int, int]:

@@ -43,10 +43,19 @@ def training(algorithm: str, **sizes: Any) -> Footprint | None:
 
     `algorithm` is either of the two; None for one that has no such partner. Raises ValueError as `count` does.
     """
-    pair = [f"{algorithm.removesuffix('-forward').removesuffix('-backward')}-{way}" for way in ("forward", "backward")]
-    if algorithm not in pair or not set(pair) <= set(algorithms.names()):
+    backward = _backward(algorithm)
+    if backward is None:
         return None
-    return _peak(*(_usage(name, **sizes) for name in pair))
+    forward = algorithms.module(backward).SAVED_BY
+    return _peak(*(_usage(name, **sizes) for name in (forward, backward)))
+
+
+def _backward(algorithm: str) -> str | None:
+    """The backward pass that goes with an algorithm, itself if it is one."""
+    saved_by = {name: getattr(algorithms.module(name), "SAVED_BY", None) for name in algorithms.names()}
+    if saved_by.get(algorithm):
+        return algorithm
+    return next((name for name, forward in saved_by.items() if forward == algorithm), None)
 
 
 class Use(NamedTuple):
@@ -110,15 +119,17 @@ def _usage(
     n: int,
     d: int,
     n_keys: int | None = None,
-    block_q: int = run.BLOCK,
-    block_k: int = run.BLOCK,
-    mask: str | None = None,
+    block_q: int | None = None,
+    block_k: int | None = None,
+    mask: Any = None,
     dtype: str = dtypes.DEFAULT,
 ) -> Usage:
     """What a counted run declares and uses."""
     N, M, d = run.positive("n", n), run.positive("n_keys", n if n_keys is None else n_keys), run.positive("d", d)
+    given = {"block_q": block_q, "block_k": block_k, "mask": mask, "scale": None}
+    options = run._options(algorithm, N, M, d, given, {})
     watch = _Watch()
-    hbm, memory = run._machine(algorithm, dtype, None, None, watch, counting=True)
-    tensors = [hbm.tensor(name, shape, None) for name, shape in (("Q", (N, d)), ("K", (M, d)), ("V", (M, d)))]
-    run._run(algorithm, hbm, memory, tensors, run._parameters(N, M, d, block_q, block_k, mask, None))
+    hbm, memory = run._machine(algorithm, dtype, None, None, watch, counting=True, by_runs=options["mask"].by_rule)
+    shapes = {"Q": (N, d), "K": (M, d), "V": (M, d), "dO": (N, d)}
+    run._run(algorithm, hbm, memory, run._initial(algorithm, hbm, shapes, None, options), options)
     return Usage(hbm.tensors, watch.uses, watch.programs)

@@ -69,15 +69,24 @@ class Row:
         """Bytes read and written."""
         return self.read + self.written
 
+    @property
+    def tile(self) -> str:
+        """The tile as it is written: 128×64."""
+        return f"{self.block_q}×{self.block_k}"
+
     def data(self) -> dict[str, Any]:
         """All of it by name, as JSON takes it."""
         return asdict(self)
 
 
 def default_algorithms(rule: str = rules.DEFAULT) -> tuple[str, ...]:
-    """The algorithms that are reported unless others are named: of these, standard attention and those of the rule."""
-    names = [f"{family}-{way}" for way in ("forward", "backward") for family in FAMILIES]
-    return tuple(name for name in names if name in algorithms.names() and (_is_standard(name) or _takes(name, rule)))
+    """The algorithms that are reported unless others are named: those that the rule is for, and standard attention."""
+    found: list[str] = []
+    for way in ("forward", "backward"):
+        there = [name for name in (f"{family}-{way}" for family in FAMILIES) if name in algorithms.names()]
+        taken = [name for name in there if _is_standard(name) or _takes(name, rule)]
+        found += taken if len(taken) > 1 else []
+    return tuple(found)
 
 
 def rows(
@@ -100,8 +109,8 @@ def rows(
     `flashsteps.count` does, and for a size past `MOST`.
     """
     gpu = device_of(device)
-    algorithm_names = default_algorithms(rule) if names is None else tuple(names)
-    sizes = tuple(sizes)
+    algorithm_names = default_algorithms(rule) if names is None else tuple(dict.fromkeys(names))
+    sizes = tuple(dict.fromkeys(sizes))
     for name, size in (*(("n", n) for n in sizes), ("d", d), ("batch", batch), ("heads", heads)):
         if run.positive(name, size) > MOST:
             raise ValueError(f"{name} is {size}: give at most {MOST}")
@@ -110,8 +119,8 @@ def rows(
     found = []
     for n in sizes:
         for name in algorithm_names:
-            shape = options | {"n": queries(name, n), "n_keys": n}
-            counted = "all" if _is_standard(name) else rule
+            shape = options | rows_of(name, n)
+            counted = rule_of(name, rule)
             io, baseline = run.count(name, **shape, rule=counted), standard(name)
             level = run.count(baseline, **shape).total if baseline in algorithms.names() else None
             found.append(
@@ -126,14 +135,19 @@ def rows(
     return found
 
 
-def queries(algorithm: str, n: int) -> int:
-    """How many queries look at n keys: as many, or the one that is decoded."""
-    return 1 if algorithm.endswith("-decode") else n
+def rows_of(algorithm: str, n: int) -> dict[str, int]:
+    """`count`'s n and n_keys for n keys: as many queries look at them, or the one that is decoded."""
+    return {"n": 1 if algorithm.endswith("-decode") else n, "n_keys": n}
 
 
 def standard(algorithm: str) -> str:
     """The standard algorithm of the same direction: what others are measured by."""
     return f"standard-{'backward' if algorithm.endswith('-backward') else 'forward'}"
+
+
+def rule_of(algorithm: str, rule: str) -> str:
+    """The rule that counts for an algorithm: standard attention's bytes all do."""
+    return rules.DEFAULT if _is_standard(algorithm) else rule
 
 
 def fits(algorithm: str, io: IO, gpu: Device) -> bool | None:
@@ -146,7 +160,12 @@ def fits(algorithm: str, io: IO, gpu: Device) -> bool | None:
     return io.peak.shared <= gpu.shared_per_block * 1024 and io.peak.registers <= gpu.registers_per_sm * 1024
 
 
-def unfit(found: Sequence[Row]) -> list[Row]:
+def ratio_of(ratio: float) -> str:
+    """A ratio as it is written: 0.25×, or 0.0006× where two places would not tell it from nothing."""
+    return f"{ratio:.2f}×" if ratio >= 0.01 else f"{ratio:.1g}×"
+
+
+def too_large(found: Sequence[Row]) -> list[Row]:
     """The rows whose footprint is more than the device's memory."""
     return [row for row in found if row.footprint > device_of(row.device).memory * 10**9]
 

@@ -2,15 +2,16 @@
 
 import tracemalloc
 
+import numpy as np
 import pytest
 from hypothesis import given
 
 import flashsteps as fs
-from flashsteps import algorithms, dtypes, footprint
+from flashsteps import dtypes, footprint
 from tests.problems import ALL, Problem, problems
 
 FORWARD = ("standard-forward", "flash-forward", "flash2-forward")
-PAIRED = tuple(name for name in ALL if footprint.training(name, n=2, d=1))
+FAMILIES = ("standard", "flash", "flash2")
 
 
 def of(problem: Problem) -> footprint.Footprint:
@@ -35,18 +36,41 @@ def test_it_is_what_a_recorded_run_holds(problem):
     """A second opinion, from a recording: step through its programs with the arrays that it really has."""
     trace = problem.record()
     size = {name: data.nbytes for name, data in trace.initial.items()}
+    given_to_it = {name for name, data in trace.initial.items() if not np.isnan(data).all()}
     moves = [(event.program, event.op, event.tile.tensor) for event in trace if event.tile and event.nbytes]
     most = 0
     for now in range(trace[-1].program + 1):
         alive = set()
         for name in size:
             own = [(program, op) for program, op, tensor in moves if tensor == name]
-            brought = not own or own[0][1] == "load"
+            brought = name in given_to_it
             left = bool(own) and own[-1][1] == "store"
             if (brought or own[0][0] <= now) and (brought or left or now <= own[-1][0]):
                 alive.add(name)
         most = max(most, sum(size[name] for name in alive))
     assert of(problem).total == most
+
+
+@given(problems([f"{family}-backward" for family in FAMILIES], largest=40))
+def test_training_takes_what_arithmetic_says(problem):
+    """Each of the papers' matrices once, and of S, P, dP and dS those that are alive together."""
+    N, M, d = problem.n, problem.n_keys, problem.d
+    storage, statistic = dtypes.storage(problem.dtype).itemsize, dtypes.computing(problem.dtype).itemsize
+    caller = 3 * N * d + 2 * M * d  # Q, O, dO; K, V
+    gradients = N * d + 2 * M * d
+    expected = {
+        "standard-backward": storage
+        * max(
+            N * d + 2 * M * d + 2 * N * M,  # S and P, before there is O
+            caller + M * d + 3 * N * M,  # P, dP and dS, with dV
+            caller + gradients + N * M,  # dS, with all gradients
+        ),
+        "flash-backward": storage * (caller + gradients) + statistic * 2 * N,
+        "flash2-backward": storage * (caller + gradients) + statistic * 2 * N,  # LSE and D
+    }
+    found = footprint.training(problem.algorithm, n=N, n_keys=M, d=d, **problem.options())
+    assert found
+    assert found.total == expected[problem.algorithm]
 
 
 @given(problems(largest=40))
@@ -85,16 +109,26 @@ def test_a_million_keys_take_no_memory_to_tell():
 
 
 def test_training_is_known_where_there_are_both_passes():
-    assert {name for name in algorithms.names() if name.endswith("-backward")} <= set(PAIRED)
-    assert all(name.endswith(("-forward", "-backward")) for name in PAIRED)
-    assert footprint.training("flash2-sideways", n=8, d=4) is None
+    paired = [name for name in ALL if footprint.training(name, n=2, d=1)]
+    assert set(paired) == {f"{family}-{way}" for family in FAMILIES for way in ("forward", "backward")}
 
 
 def test_training_takes_at_least_what_either_pass_takes():
-    for name in PAIRED:
-        both = footprint.training(name, n=64, d=8)
+    for family in FAMILIES:
+        forward, backward = f"{family}-forward", f"{family}-backward"
+        both = footprint.training(forward, n=64, d=8)
         assert both
-        assert both.total >= footprint.footprint(name, n=64, d=8).total
+        assert both == footprint.training(backward, n=64, d=8)
+        assert all(both.total >= footprint.footprint(name, n=64, d=8).total for name in (forward, backward))
+
+
+def test_training_keeps_p_but_not_s_or_what_flash_attention_makes_again():
+    standard, flash2 = (footprint.training(name, n=256, d=8) for name in ("standard-forward", "flash2-forward"))
+    assert standard
+    assert flash2
+    assert {"P", "dP", "dS"} < set(standard.by_tensor)
+    assert "S" not in standard.by_tensor
+    assert set(flash2.by_tensor) == {"Q", "K", "V", "O", "LSE", "dO", "D", "dQ", "dK", "dV"}
 
 
 @pytest.mark.parametrize("options", [{"n": 0}, {"dtype": "float8"}, {"mask": "casual"}])
