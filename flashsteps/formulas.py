@@ -6,6 +6,7 @@ arXiv:2205.14135, FA2 is arXiv:2307.08691. The papers write M = N; the forms her
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 
@@ -49,6 +50,31 @@ def flash2_forward(N: int, M: int, d: int, block_q: int, block_k: int, causal: b
     of keys that the last of these queries still sees.
     """
     return Elements(2 * N * d + 2 * _keys(N, M, block_q, block_k, causal) * d, N)
+
+
+def block_sparse_forward(N: int, M: int, d: int, block_q: int, visited: Sequence[Sequence[bool]]) -> Elements:
+    """2Nd + nnz·(3Br·d + 4Br), and Nd + 2N to set O, ℓ and m up (FA1, Algorithm 5).
+
+    K and V come once, for every block of keys. `visited` (query blocks, key blocks) says which tiles are; the last
+    block of queries may be short.
+    """
+    rows = sum(min(block_q, N - i * block_q) * sum(map(bool, row)) for i, row in enumerate(visited))
+    return Elements(2 * M * d + 3 * rows * d + N * d, 4 * rows + 2 * N)
+
+
+def split_kv_decode(N: int, M: int, d: int, block_q: int, block_k: int, splits: int) -> Elements:
+    """S·Nd + 2·Tr·Md + Nd + N, and 2·S·N(d + 1) for partial results in fp32, of S pieces (Flash-Decoding).
+
+    S is `splits`, or less: pieces are equally many blocks of keys.
+    """
+    blocks = ceil(M, block_k)
+    pieces = ceil(blocks, ceil(blocks, splits))
+    return Elements((pieces + 1) * N * d + 2 * ceil(N, block_q) * M * d, 2 * pieces * N * (d + 1) + N)
+
+
+def paged_decode(N: int, M: int, d: int, block_q: int, page: int = 16) -> tuple[Elements, int]:
+    """2Nd + 2·Tr·Md + N as FA2, and Tr·Tc entries of the block table, which are addresses (4 bytes each)."""
+    return Elements(2 * N * d + 2 * ceil(N, block_q) * M * d, N), ceil(N, block_q) * ceil(M, page)
 
 
 def _rows(N: int, M: int, block_q: int, block_k: int, causal: bool) -> int:

@@ -23,6 +23,7 @@ from . import readers
 from .errors import unknown
 
 if TYPE_CHECKING:
+    from .block_masks import BlockMask
     from .memory import Block
 
 Kind = Literal["full", "cut", "hidden"]
@@ -61,7 +62,7 @@ class Edge(NamedTuple):
 class Seen(NamedTuple):
     """How the tiles between one fixed block (of queries or of keys) and others are seen."""
 
-    mask: Mask
+    mask: Mask | BlockMask
     queries: Block | None
     keys: Block | None
 

@@ -37,26 +37,55 @@ class Block:
     def __len__(self) -> int:
         return self.stop - self.start
 
+    def blocks(self, size: int) -> Blocks:
+        """These rows cut into blocks; they start at a multiple of `size`."""
+        return Blocks(self.stop, size, self.start)
+
+    def below(self, rows: int) -> Block:
+        """The same so many rows further down."""
+        return replace(self, start=self.start + rows, stop=self.stop + rows)
+
 
 class Blocks(NamedTuple):
-    """0 … n − 1 cut into blocks of `size`; the last may be shorter."""
+    """`first` … n − 1 cut into blocks of `size`; the last may be shorter."""
+
+    n: int
+    size: int
+    first: int = 0
+
+    def each(self) -> Iterator[Block]:
+        for start in range(self.first, self.n, self.size):
+            yield Block(start, min(start + self.size, self.n), start // self.size)
+
+    def runs(self) -> Iterator[Block]:
+        """The first block (counting rules may treat it apart), the other whole ones as one run, the ragged tail."""
+        whole, rest = divmod(self.n - self.first, self.size)
+        index = self.first // self.size
+        if whole:
+            yield Block(self.first, self.first + self.size, index)
+        if whole > 1:
+            yield Block(self.first + self.size, self.first + 2 * self.size, index + 1, whole - 1)
+        if rest:
+            yield Block(self.n - rest, self.n, index + whole)
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """0 … n − 1 cut into pieces of `size`, to be gone through one by one even when counting: each is cut further."""
 
     n: int
     size: int
 
-    def each(self) -> Iterator[Block]:
-        for index, start in enumerate(range(0, self.n, self.size)):
-            yield Block(start, min(start + self.size, self.n), index)
+    def __len__(self) -> int:
+        return -(-self.n // self.size)
 
-    def runs(self) -> Iterator[Block]:
-        """The first block (counting rules may treat it apart), the other whole ones as one run, the ragged tail."""
-        whole, rest = divmod(self.n, self.size)
-        if whole:
-            yield Block(0, self.size)
-        if whole > 1:
-            yield Block(self.size, 2 * self.size, 1, whole - 1)
-        if rest:
-            yield Block(self.n - rest, self.n, whole)
+    @property
+    def all(self) -> Blocks:
+        """The pieces as blocks like any others."""
+        return Blocks(self.n, self.size)
+
+    def each(self) -> Iterator[Block]:
+        return self.all.each()
 
 
 class View(NamedTuple):
@@ -73,7 +102,7 @@ class View(NamedTuple):
 
 @dataclass(frozen=True)
 class Tensor:
-    """A named array in HBM. `data` is None when counting. Shape (rows,) or (rows, columns)."""
+    """A named array in HBM; `data` is None when counting. Shape (rows,) or (rows, columns)."""
 
     name: str
     shape: tuple[int, ...]
@@ -89,6 +118,11 @@ class Tensor:
 
     def blocks(self, size: int) -> Blocks:
         return Blocks(self.shape[0], min(size, self.shape[0]))
+
+    def pieces(self, most: int, size: int) -> Pieces:
+        """Pieces of equally many blocks of `size`: `most` of them, or fewer, as ceil division has it."""
+        blocks = -(-self.shape[0] // size)
+        return Pieces(self.shape[0], -(-blocks // most) * size)
 
 
 class Capacity(NamedTuple):
@@ -117,6 +151,10 @@ class HBM:
         """A tensor that is there before the run, rounded to the storage type."""
         stored = None if data is None else round_to(data, self.storage, name)
         return self._put(Tensor(name, shape, self.storage, stored))
+
+    def addresses(self, name: str, shape: tuple[int, ...], data: np.ndarray | None) -> Tensor:
+        """A table of whole numbers, 4 bytes each, that is there before the run."""
+        return self._put(Tensor(name, shape, np.dtype(np.int32), data))
 
     def empty(self, name: str, shape: tuple[int, ...]) -> Tensor:
         """A tensor to be written, of the storage type: full of NaN, so that a forgotten store shows."""
@@ -166,16 +204,16 @@ class SRAM:
         self.slots.clear()
         self.program, self.launched = self.program + self.launched, True
 
-    def programs(self, name: str, blocks: Blocks) -> Iterator[Block]:
+    def programs(self, name: str, blocks: Blocks | Pieces) -> Iterator[Block]:
         """One program a block. Programs share nothing on chip; a GPU runs them in any order, many at once."""
         for block in self.loop(name, blocks):
             self.launch()
             yield block
 
-    def loop(self, name: str, blocks: Blocks, seen: Seen | None = None) -> Iterator[Block]:
+    def loop(self, name: str, blocks: Blocks | Pieces, seen: Seen | None = None) -> Iterator[Block]:
         """One block after another; with `seen`, tiles that no query may see are passed over."""
         line, times = sys._getframe(1).f_lineno, self.times
-        for block in _runs(blocks, seen) if self.by_runs else blocks.each():
+        for block in _runs(blocks, seen) if self.by_runs and isinstance(blocks, Blocks) else blocks.each():
             self.loops[name] = block.index
             if seen is None:
                 self.times = times * block.times
@@ -206,6 +244,15 @@ class SRAM:
         for j in self.loop("j", tensor.blocks(size)):
             value = self._load(tensor[j], slot, line, above=value, rows=j.start + len(j) * j.times)
         return value
+
+    def lookup(self, table: Tensor, page: Block, size: int) -> Block:
+        """Read one entry of a block table: where this page lies in a pool of pages of so many rows."""
+        entry = View(table, page.index, page.index + 1)
+        number = self._load(entry, "page", sys._getframe(1).f_lineno)
+        if self.hbm.counting:
+            return page
+        start = int(number[0]) * size
+        return replace(page, start=start, stop=start + len(page))
 
     def full(self, shape: tuple[int, ...], fill: float) -> Array:
         """A new on-chip array of one value."""
@@ -296,7 +343,7 @@ def _runs(blocks: Blocks, seen: Seen | None) -> list[Block]:
     Where some of the loops see blocks but not the ragged tail, they end before it, so it comes first.
     """
     runs = list(blocks.runs())
-    if seen and seen.kinds(runs[-1])["hidden"] > seen.kinds(Block(0, blocks.n))["hidden"]:
+    if seen and seen.kinds(runs[-1])["hidden"] > seen.kinds(Block(blocks.first, blocks.n))["hidden"]:
         return [runs[-1], *runs[:-1]]
     return runs
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from . import algorithms, dtypes, masks, rules
+from . import algorithms, block_masks, dtypes, masks, pages, rules
 from .devices import device as device_of
 from .inputs import Head, check_qkv
 from .memory import HBM, SRAM, Capacity, Tape, Tensor
@@ -53,6 +53,10 @@ def record(
     mask: Any = None,
     dtype: str = dtypes.DEFAULT,
     scale: float | None = None,
+    block_mask: Any = None,
+    splits: int | None = None,
+    table: Any = None,
+    seed: int | None = None,
     tokens: Sequence[str] | None = None,
     head: Head = None,
     device: str | None = None,
@@ -66,8 +70,11 @@ def record(
     (`flashsteps.masks`; names joined by + must all allow a key) or a Boolean array (N, M), True where a query sees a
     key; it is aligned to the bottom right as in flash-attn ≥ 2.1 (torch's is_causal=True is top left). `scale` is 1/√d
     unless given. A backward pass takes `do` (N, d), the gradient of O; what its forward pass saved is made beforehand,
-    and is no part of the trace. With `device` (a preset's name) or `sram` (bytes of a toy's) the run has to fit on
-    chip. `source` says where the input is from, and is kept in the trace.
+    and is no part of the trace. `block_mask` (`flashsteps.block_masks`, or a Boolean array, query blocks × key blocks)
+    is for block-sparse-forward; `splits`, into how many pieces keys are shared out, for split-kv-decode; `table`, the
+    page of each block of keys, or a `seed` to draw it with, for paged-decode. With `device` (a preset's name) or
+    `sram` (bytes of a toy's) the run has to fit on chip. `source` says where the input is from, and is kept in the
+    trace.
 
     Raises ValueError where an argument makes no sense, where an algorithm does not take it, where a step doesn't fit,
     and where a number gets too large.
@@ -76,9 +83,14 @@ def record(
     (N, d), M = qkv.q.shape, qkv.k.shape[0]
     data: dict[str, np.ndarray] = dict(zip("QKV", qkv, strict=True))
     given = {"block_q": block_q, "block_k": block_k, "mask": mask, "scale": scale}
-    options = _options(algorithm, N, M, d, given, {"do": do})
+    extra = {"do": do, "block_mask": block_mask, "splits": splits, "table": table, "seed": seed}
+    options = _options(algorithm, N, M, d, given, extra)
     if "dO" in _tensors(algorithm):
         data["dO"] = _gradient(do, head, (N, d))
+    if "table" in _tensors(algorithm):
+        page = options["block_k"]
+        data["table"] = pages.table(table, seed, M, page)
+        data |= {name: pages.scattered(data[name], data["table"], page) for name in "KV"}
     shapes = {name: array.shape for name, array in data.items()}
     recorder = Recorder()
     hbm, memory = _machine(algorithm, dtype, device, sram, recorder)
@@ -91,8 +103,7 @@ def record(
         "queries": N,
         "keys": M,
         "d": d,
-        **options,
-        "mask": options["mask"].name,
+        **{name: getattr(option, "name", option) for name, option in options.items()},
         "dtype": dtype,
         "computing": hbm.computing.name,
         "device": device,
@@ -116,6 +127,8 @@ def count(
     block_k: int | None = None,
     mask: Any = None,
     dtype: str = dtypes.DEFAULT,
+    block_mask: Any = None,
+    splits: int | None = None,
     device: str | None = None,
     sram: int | None = None,
     rule: str = rules.DEFAULT,
@@ -127,11 +140,16 @@ def count(
     """
     N, M, d = positive("n", n), positive("n_keys", n if n_keys is None else n_keys), positive("d", d)
     given = {"block_q": block_q, "block_k": block_k, "mask": mask, "scale": None}
-    options = _options(algorithm, N, M, d, given, {})
+    options = _options(algorithm, N, M, d, given, {"block_mask": block_mask, "splits": splits})
     tally = Tally(rules.rule(rule, algorithm))
     by_runs = bool(options["mask"].by_rule)
+    if "block_mask" in options:
+        by_runs = by_runs and options["block_mask"].by_rule((N // options["block_q"], M // options["block_k"]))
     hbm, memory = _machine(algorithm, dtype, device, sram, tally, counting=True, by_runs=by_runs)
-    shapes = {"Q": (N, d), "K": (M, d), "V": (M, d), "dO": (N, d)}
+    shapes: dict[str, tuple[int, ...]] = {"Q": (N, d), "K": (M, d), "V": (M, d), "dO": (N, d)}
+    if "table" in _tensors(algorithm):
+        page = options["block_k"]
+        shapes |= {"table": (-(-M // page),)} | dict.fromkeys("KV", (pages.pool(M, page) * page, d))
     _run(algorithm, hbm, memory, _initial(algorithm, hbm, shapes, None, options), options)
     return tally.io(hbm.tensors, memory.peak)
 
@@ -180,7 +198,8 @@ def _signature(algorithm: str) -> Mapping[str, inspect.Parameter]:
 
 
 def _takes(algorithm: str, option: str) -> bool:
-    return option in _signature(algorithm) or (option == "do" and "dO" in _signature(algorithm))
+    names = {"do": ("dO",), "seed": ("table",)}.get(option, (option,))
+    return any(name in _signature(algorithm) for name in names)
 
 
 def _options(
@@ -197,16 +216,24 @@ def _options(
     scale: float | None = given["scale"]
     if scale is not None and not (isinstance(scale, Real) and abs(scale) <= sys.float_info.max):
         raise ValueError(f"scale is {scale!r}: give a finite number, or None for 1/√d")
-    return {
-        "block_q": min(_block(algorithm, "block_q", given["block_q"]), N),
-        "block_k": min(_block(algorithm, "block_k", given["block_k"]), M),
+    options: dict[str, Any] = {
+        "block_q": min(_size(algorithm, "block_q", given["block_q"]), N),
+        "block_k": min(_size(algorithm, "block_k", given["block_k"]), M),
         "mask": masks.parse(given["mask"], N, M),
         "scale": d**-0.5 if scale is None else float(scale),
     }
+    if _takes(algorithm, "splits"):
+        options["splits"] = _size(algorithm, "splits", extra["splits"])
+    if _takes(algorithm, "block_mask"):
+        blocks = options["block_q"], options["block_k"]
+        options["block_mask"] = block_masks.parse(extra["block_mask"], options["mask"], *blocks)
+    if (seed := extra.get("seed")) is not None and (type(seed) is not int or seed < 0):
+        raise ValueError(f"seed is {seed!r}: give a whole number, 0 or more")
+    return options
 
 
-def _block(algorithm: str, name: str, given: Any) -> int:
-    """A block size as given, or as the algorithm's signature has it, or BLOCK."""
+def _size(algorithm: str, name: str, given: Any) -> int:
+    """A size as given, or as the algorithm's signature has it, or BLOCK."""
     if given is not None:
         return positive(name, given)
     declared = _signature(algorithm)[name].default
@@ -246,7 +273,9 @@ def _initial(
     """The tensors that an algorithm finds in HBM: those given, and those that its forward pass saved."""
     names = _tensors(algorithm)
     for name in names:
-        if name in shapes:
+        if name == "table":
+            hbm.addresses(name, shapes[name], None if data is None else data[name])
+        elif name in shapes:
             hbm.tensor(name, shapes[name], None if data is None else data[name])
     if saved_by := getattr(algorithms.module(algorithm), "SAVED_BY", None):
         before = HBM(hbm.storage, hbm.computing, hbm.counting)

@@ -7,7 +7,9 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from . import dtypes, masks
+import numpy as np
+
+from . import dtypes, masks, pages
 from .devices import DEVICES
 from .inputs import UNPRINTABLE
 from .trace import Event, Peak, Tile, Trace
@@ -84,10 +86,12 @@ def _check_tensors(trace: Trace) -> None:
     N, M, d = meta["queries"], meta["keys"], meta["d"]
     storage, computing = dtypes.storage(meta["dtype"]), dtypes.computing(meta["dtype"])
     inputs = [(name, trace.initial[name].shape, trace.initial[name].dtype) for name in list(trace.initial)[:3]]
-    if inputs != [("Q", (N, d), storage), ("K", (M, d), storage), ("V", (M, d), storage)]:
+    table = trace.initial.get("table")
+    rows = M if table is None else pages.pool(M, meta["block_k"]) * meta["block_k"]
+    if inputs != [("Q", (N, d), storage), ("K", (rows, d), storage), ("V", (rows, d), storage)]:
         raise ValueError("its Q, K and V are not what its meta says")
     for name, data in trace.initial.items():
-        if not name.isidentifier() or data.dtype not in (storage, computing):
+        if not name.isidentifier() or data.dtype not in ((np.int32,) if data is table else (storage, computing)):
             raise ValueError(f"its tensor {name!r:.40} is no {storage} or {computing}")
         if data.ndim not in (1, 2) or not data.size:
             raise ValueError(f"its tensor {name!r:.40} has shape {data.shape}")

@@ -7,12 +7,15 @@ import numpy as np
 from hypothesis import strategies as st
 
 import flashsteps as fs
-from flashsteps import algorithms, dtypes
+from flashsteps import algorithms, block_masks, dtypes, masks
 from flashsteps.trace import IO, Trace
 
 ALL = algorithms.names()
 BACKWARD = tuple(name for name in ALL if name.endswith("backward"))
 FORWARD = tuple(name for name in ALL if name not in BACKWARD)
+SPARSE = "block-sparse-forward"
+#: those that need no more than q, k and v
+PLAIN = tuple(name for name in FORWARD if name != SPARSE)
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,8 @@ class Problem:
     mask: str | None = None
     dtype: str = "float16"
     seed: int = 0
+    block_mask: Any = "strided:1"
+    splits: int = 3
 
     def inputs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """q, k and v as the run stores them: in `dtype`."""
@@ -51,11 +56,24 @@ class Problem:
         return fs.count(self.algorithm, n=self.n, n_keys=self.n_keys, d=self.d, **self.options(), **options)
 
     def options(self) -> dict[str, Any]:
-        return {"block_q": self.block_q, "block_k": self.block_k, "mask": self.mask, "dtype": self.dtype}
+        options = {"block_q": self.block_q, "block_k": self.block_k, "mask": self.mask, "dtype": self.dtype}
+        if self.algorithm == SPARSE:
+            options["block_mask"] = self.block_mask
+        if self.algorithm == "split-kv-decode":
+            options["splits"] = self.splits
+        return options
 
     def kept(self) -> np.ndarray:
         """True where a query sees a key, (n, n_keys)."""
-        return brute_force(self.mask, self.n, self.n_keys)
+        kept = brute_force(self.mask, self.n, self.n_keys)
+        return kept & self.visited() if self.algorithm == SPARSE else kept
+
+    def visited(self) -> np.ndarray:
+        """True where a query and a key are of a tile that the block mask has, (n, n_keys)."""
+        block_q, block_k = min(self.block_q, self.n), min(self.block_k, self.n_keys)
+        mask = masks.parse(None, self.n, self.n_keys)
+        tiles = block_masks.parse(self.block_mask, mask, block_q, block_k).visited
+        return tiles.repeat(block_q, axis=0)[: self.n].repeat(block_k, axis=1)[:, : self.n_keys]
 
     def tiles(self) -> list[tuple[range, range]]:
         """The query rows and key rows of each tile that a query sees any of."""
@@ -115,6 +133,14 @@ def _documents(n: int) -> st.SearchStrategy[str]:
     return st.sets(st.integers(1, n), max_size=5).map(lengths)
 
 
+BLOCK_MASKS = st.one_of(
+    st.just("butterfly"),
+    st.integers(0, 4).map(lambda far: f"local:{far}"),
+    st.integers(1, 5).map(lambda far: f"strided:{far}"),
+    st.builds(lambda tenths, seed: f"random:0.{tenths},{seed}", st.integers(1, 9), st.integers(0, 99)),
+)
+
+
 @st.composite
 def problems(draw, names=ALL, largest: int = 20, masks=None, dtype_names=tuple(dtypes.STORAGE)) -> Problem:
     """Any problem; with any mask that is a rule, unless `masks` lists some."""
@@ -131,6 +157,8 @@ def problems(draw, names=ALL, largest: int = 20, masks=None, dtype_names=tuple(d
         draw(mask_names(n, n_keys) if masks is None else st.sampled_from(masks)),
         draw(st.sampled_from(dtype_names)),
         draw(st.integers(0, 1000)),
+        draw(BLOCK_MASKS),
+        draw(st.integers(1, 6)),
     )
 
 

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 import flashsteps as fs
 from flashsteps import algorithms
 from flashsteps.memory import SRAM
-from tests.problems import ALL, BACKWARD, Problem, problems
+from tests.problems import ALL, BACKWARD, SPARSE, Problem, problems
 
 #: what stands on the line of an event
 MARKS = {
-    "load": (".load(", ".gather("),
+    "load": (".load(", ".gather(", ".lookup("),
     "store": (".store(",),
     "compute": ("sram[",),
     "skip": (".loop(",),
@@ -44,7 +44,7 @@ def test_an_algorithm_says_what_it_is_and_from_where(name):
     assert callable(module.attend)
     first = str(module.__doc__).splitlines()[0]
     assert algorithms.summary(name) == first
-    assert re.search(r"\(FA\d, Algorithm \d\)\.$", first)
+    assert re.search(r"\((FA\d, Algorithm \d|Flash-Decoding|PagedAttention)\)\.$", first)
     assert module.attend.__doc__
 
 
@@ -117,7 +117,7 @@ def test_a_forgotten_store_shows(name, monkeypatch):
     monkeypatch.setattr(SRAM, "store", forgetful)
     partial = problem.record()
     assert not np.array_equal(partial.outputs[made][2:], whole.outputs[made][2:])
-    if name not in ("flash-forward", "flash-backward"):  # which write zeros first
+    if name not in ("flash-forward", "flash-backward", "block-sparse-forward"):  # which write zeros first
         assert np.isnan(partial.outputs[made][2:]).all()
 
 
@@ -133,6 +133,9 @@ def test_programs_share_nothing_on_chip(name):
         "standard-backward": 5,
         "flash-backward": 1,
         "flash2-backward": 3 + 2 + 3,
+        "block-sparse-forward": 1,
+        "split-kv-decode": 3 * 2 + 3,
+        "paged-decode": 3,
     }
     assert len(set(programs)) == expected[name]
     for event, before in zip(trace, [None, *trace], strict=False):
@@ -143,8 +146,8 @@ def test_programs_share_nothing_on_chip(name):
 @pytest.mark.parametrize("name", ALL)
 def test_a_block_larger_than_the_matrix_is_cut_to_it(name):
     q = np.ones((3, 2))
-    do = q if name in BACKWARD else None
-    large, cut = (fs.record(name, q, q, q, do=do, block_q=size, block_k=size) for size in (64, 3))
+    do, tiles = q if name in BACKWARD else None, "butterfly" if name == SPARSE else None
+    large, cut = (fs.record(name, q, q, q, do=do, block_mask=tiles, block_q=size, block_k=size) for size in (64, 3))
     assert large == cut
     assert (large.meta["block_q"], large.meta["block_k"]) == (3, 3)
 

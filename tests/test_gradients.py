@@ -20,7 +20,7 @@ def error(problem: Problem) -> dict[str, float]:
 
 
 def like(problem: Problem, algorithm: str) -> Problem:
-    return Problem(algorithm, *list(vars(problem).values())[1:])
+    return Problem(**vars(problem) | {"algorithm": algorithm})
 
 
 @given(problems(BACKWARD, dtype_names=("float64",)), st.none() | st.floats(-3, 3))
