@@ -28,6 +28,10 @@ class BlockMask:
     visited: np.ndarray
     mask: Mask
 
+    @property
+    def n_keys(self) -> int:
+        return self.mask.n_keys
+
     def column(self, j: Block) -> Seen:
         """How these keys are seen by one block of queries after another."""
         return Seen(self, None, j)

@@ -52,6 +52,17 @@ def flash2_forward(N: int, M: int, d: int, block_q: int, block_k: int, causal: b
     return Elements(2 * N * d + 2 * _keys(N, M, block_q, block_k, causal) * d, N)
 
 
+def grouped_forward(
+    N: int, M: int, d: int, block_q: int, block_k: int, heads: int, kv_heads: int, causal: bool = False
+) -> Elements:
+    """heads·(2Nd + N) + kv_heads·2·Tr·Nd: FA2 with grouped queries, where a group shares each tile of K and V.
+
+    Without sharing, each head brings in its own: 2·Tr·Nd for each of `heads` (arXiv:2305.13245).
+    """
+    streamed = 2 * _keys(N, M, block_q, block_k, causal) * d
+    return Elements(heads * 2 * N * d + kv_heads * streamed, heads * N)
+
+
 def block_sparse_forward(N: int, M: int, d: int, block_q: int, visited: Sequence[Sequence[bool]]) -> Elements:
     """2Nd + nnz·(3Br·d + 4Br), and Nd + 2N to set O, ℓ and m up (FA1, Algorithm 5).
 

@@ -12,7 +12,7 @@ import io
 import re
 from bisect import bisect_right
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -73,7 +73,11 @@ class Seen(NamedTuple):
 
 @dataclass(frozen=True)
 class Mask:
-    """Which of n_keys keys each of n_queries queries sees: from `first` to `stop`, if `matrix` (if any) allows it."""
+    """Which of n_keys keys each of n_queries queries sees: from `first` to `stop`, if `matrix` (if any) allows it.
+
+    With `group`, each query stands for so many rows: the heads that share keys and values, packed. With `slope`, a
+    score is lowered by it for each step between query and key (ALiBi, arXiv:2108.12409), and no tile counts as full.
+    """
 
     name: str | None
     n_queries: int
@@ -81,11 +85,13 @@ class Mask:
     first: Edge
     stop: Edge
     matrix: np.ndarray | None = field(default=None, compare=False)
+    group: int = 1
+    slope: float = 0
 
     @property
     def hides(self) -> bool:
-        """Whether there is a mask at all."""
-        return self.name is not None
+        """Whether anything is added to scores at all."""
+        return self.name is not None or self.slope > 0
 
     @property
     def by_rule(self) -> bool:
@@ -94,14 +100,24 @@ class Mask:
 
     def keep(self, queries: slice, keys: slice) -> np.ndarray:
         """True where a query sees a key. Shape (queries, keys)."""
-        first, stop = (edge.rows(queries.start, queries.stop)[:, None] for edge in (self.first, self.stop))
+        rows = slice(queries.start // self.group, queries.stop // self.group)
+        first, stop = (edge.rows(rows.start, rows.stop)[:, None] for edge in (self.first, self.stop))
         columns = np.arange(keys.start, keys.stop)
         kept: np.ndarray = (first <= columns) & (columns < stop)
-        return kept if self.matrix is None else kept & self.matrix[queries, keys]
+        if self.matrix is not None:
+            kept &= self.matrix[rows, keys]
+        return kept.repeat(self.group, axis=0)
 
     def bias(self, queries: slice, keys: slice) -> np.ndarray:
-        """What to add to a tile of scores: 0 where a query sees a key, −∞ where not. Shape (queries, keys), float32."""
-        return np.where(self.keep(queries, keys), np.float32(0), np.float32(-np.inf))
+        """What to add to a tile of scores: 0 where a query sees a key, −∞ where not. Shape (queries, keys), float32.
+
+        With a slope, −slope·|i + n_keys − n_queries − j| instead of 0, in float64.
+        """
+        kept, seen = self.keep(queries, keys), np.float32(0)
+        if not self.slope:
+            return np.where(kept, seen, np.float32(-np.inf))
+        rows = np.arange(queries.start, queries.stop) // self.group + self.n_keys - self.n_queries
+        return np.where(kept, -self.slope * np.abs(rows[:, None] - np.arange(keys.start, keys.stop)), -np.inf)
 
     def row(self, i: Block) -> Seen:
         """How these queries see one block of keys after another."""
@@ -113,8 +129,12 @@ class Mask:
 
     def kinds(self, i: Block, j: Block) -> dict[Kind, int]:
         """Tiles by kind, where i and j may each stand for a run of `times` equal blocks."""
+        i = replace(i, start=i.start // self.group, stop=i.stop // self.group)
+        if self.slope:
+            found = replace(self, slope=0, group=1).kinds(i, j)
+            return {"full": 0, "cut": found["full"] + found["cut"], "hidden": found["hidden"]}
         if self.matrix is not None:
-            return self._looked_at(i, j)
+            return replace(self, group=1)._looked_at(i, j)
         # a tile is touched if it has keys from the first row's first to the last row's last, and full if it is all
         # between the last row's first key and the first row's last one
         last = i.stop - 1

@@ -17,6 +17,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from .arrays import Array, Meter, Shape, on_chip
+from .dropout import Dropout
+from .dtypes import largest
 from .masks import Mask, Seen
 from .trace import Event, Op, Peak, Tile
 
@@ -99,6 +101,11 @@ class View(NamedTuple):
     def shape(self) -> tuple[int, ...]:
         return (self.stop - self.start, *self.tensor.shape[1:])
 
+    @property
+    def tile(self) -> Tile:
+        first = self.tensor.first
+        return Tile(self.tensor.name, first + self.start, first + self.stop)
+
 
 @dataclass(frozen=True)
 class Tensor:
@@ -108,6 +115,13 @@ class Tensor:
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     data: np.ndarray | None
+    first: int = 0  # where its rows begin, if it is a part of a larger tensor of that name
+
+    def part(self, index: int, parts: int) -> Tensor:
+        """One of so many equal parts: the rows of one key-value head."""
+        rows = self.shape[0] // parts
+        data = None if self.data is None else self.data[index * rows : (index + 1) * rows]
+        return replace(self, shape=(rows, *self.shape[1:]), data=data, first=index * rows)
 
     def __getitem__(self, block: Block) -> View:
         return View(self, block.start, block.stop)
@@ -141,10 +155,11 @@ class Tape(Protocol):
 
 
 class HBM:
-    """The tensors that a run finds and makes."""
+    """The tensors that a run finds and makes. Where there are several key-value heads, each run is about one `part`."""
 
-    def __init__(self, storage: np.dtype[Any], computing: np.dtype[Any], counting: bool) -> None:
+    def __init__(self, storage: np.dtype[Any], computing: np.dtype[Any], counting: bool, parts: int = 1) -> None:
         self.storage, self.computing, self.counting = storage, computing, counting
+        self.part, self.parts = 0, parts
         self.tensors: dict[str, Tensor] = {}
 
     def tensor(self, name: str, shape: tuple[int, ...], data: np.ndarray | None) -> Tensor:
@@ -158,14 +173,17 @@ class HBM:
 
     def empty(self, name: str, shape: tuple[int, ...]) -> Tensor:
         """A tensor to be written, of the storage type: full of NaN, so that a forgotten store shows."""
-        return self._put(Tensor(name, shape, self.storage, self._nan(shape, self.storage)))
+        return self._empty(name, shape, self.storage)
 
     def empty_statistics(self, name: str, shape: tuple[int, ...]) -> Tensor:
         """The same, of the type that m, ℓ and LSE are kept in."""
-        return self._put(Tensor(name, shape, self.computing, self._nan(shape, self.computing)))
+        return self._empty(name, shape, self.computing)
 
-    def _nan(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray | None:
-        return None if self.counting else np.full(shape, np.nan, dtype)
+    def _empty(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Tensor:
+        if name not in self.tensors:
+            whole = (shape[0] * self.parts, *shape[1:])
+            self._put(Tensor(name, whole, dtype, None if self.counting else np.full(whole, np.nan, dtype)))
+        return self.tensors[name].part(self.part, self.parts)
 
     def _put(self, tensor: Tensor) -> Tensor:
         self.tensors[tensor.name] = tensor
@@ -225,8 +243,8 @@ class SRAM:
                 if not tiles:
                     continue
                 if kind == "hidden":
-                    keys = seen.keys or block
-                    self._tell("skip", "", Tile("K", keys.start, keys.stop), (), 0, line)
+                    keys, first = seen.keys or block, self.hbm.part * seen.mask.n_keys
+                    self._tell("skip", "", Tile("K", first + keys.start, first + keys.stop), (), 0, line)
                 else:
                     yield replace(block, cut=kind == "cut")
         self.loops.pop(name, None)
@@ -266,6 +284,13 @@ class SRAM:
             return Shape((i.stop - i.start, j.stop - j.start), self.meter)
         return mask.bias(slice(i.start, i.stop), slice(j.start, j.stop)).astype(self.hbm.computing)
 
+    def kept(self, dropout: Dropout, i: Block | View, j: Block | View) -> Array:
+        """0 where a weight is dropped, 1 / (1 − rate) where not: made from the seed on chip, so it moves no bytes."""
+        if self.hbm.counting:
+            return Shape((i.stop - i.start, j.stop - j.start), self.meter)
+        kept = dropout.kept(slice(i.start, i.stop), slice(j.start, j.stop), self.hbm.part)
+        return kept.astype(self.hbm.computing)
+
     def __setitem__(self, slot: str, value: Array) -> None:
         """Name a result: from here on it takes up registers, and it can be stored."""
         self._hold(slot, Slot(value, prod(value.shape) * self.hbm.computing.itemsize, loaded=False))
@@ -281,7 +306,7 @@ class SRAM:
                 raise ValueError(f"what is stored to {tensor.name} is in no slot: name it first, sram[...] = value")
             if value.shape != view.shape:
                 raise ValueError(f"{tensor.name} has {view.shape} at rows {view.start}:{view.stop}, not {value.shape}")
-        tile, stored = Tile(tensor.name, view.start, view.stop), None
+        tile, stored = view.tile, None
         if tensor.data is not None:
             stored = round_to(np.broadcast_to(value, view.shape), tensor.dtype, str(tile))
             tensor.data[view.start : view.stop] = stored
@@ -291,7 +316,7 @@ class SRAM:
     def _load(self, view: View, slot: str, line: int, above: Array | None = None, rows: int | None = None) -> Array:
         """Load below what the slot holds already (`above`), so that it comes to `rows` rows."""
         tensor, shape = view.tensor, (rows or view.shape[0], *view.shape[1:])
-        tile, itemsize = Tile(tensor.name, view.start, view.stop), tensor.dtype.itemsize
+        tile, itemsize = view.tile, tensor.dtype.itemsize
         if tensor.data is None:
             value: Array = Shape(shape, self.meter)
         else:
@@ -352,7 +377,7 @@ def _finite(values: np.ndarray, slot: str) -> np.ndarray:
     """The values of a slot, if none of them is NaN or +∞ (−∞ is what a mask leaves). Raises ValueError otherwise."""
     if not (values < np.inf).all():
         wider = "" if values.dtype == np.float64 else "use dtype='float64', or "
-        most = np.finfo(values.dtype).max
+        most = largest(values.dtype)
         raise ValueError(f"{slot} grew past the largest {values.dtype} ({most:.2g}): {wider}scale q, k and v down")
     return values
 
@@ -364,7 +389,7 @@ def round_to(data: np.ndarray, dtype: np.dtype[Any], name: str) -> np.ndarray:
         rounded = plain.astype(dtype)
     too_large = np.isinf(rounded) & np.isfinite(plain)
     if too_large.any():
-        wider = "float32" if dtype == np.float16 else "float64"
-        worst, most = plain[too_large][0], np.finfo(dtype).max
+        wider = "float32" if dtype.itemsize == 2 else "float64"
+        worst, most = plain[too_large][0], largest(dtype)
         raise ValueError(f"{name} holds {worst:,.6g}, past the largest {dtype} ({most:,.6g}): use dtype={wider!r}")
     return rounded

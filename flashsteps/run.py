@@ -6,13 +6,16 @@ import inspect
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from . import algorithms, block_masks, dtypes, masks, pages, rules
+from . import heads as head_groups
 from .devices import device as device_of
+from .dropout import Dropout
 from .inputs import Head, check_qkv
 from .memory import HBM, SRAM, Capacity, Tape, Tensor
 from .trace import IO, Event, Tally, Trace
@@ -56,6 +59,9 @@ def record(
     block_mask: Any = None,
     splits: int | None = None,
     table: Any = None,
+    softcap: float | None = None,
+    alibi: float | None = None,
+    dropout: float | None = None,
     seed: int | None = None,
     tokens: Sequence[str] | None = None,
     head: Head = None,
@@ -65,11 +71,16 @@ def record(
 ) -> Trace:
     """Run an algorithm on q (N, d), k and v (M, d), and write down each step.
 
-    Arrays may be NumPy's or torch's; those with more than two dimensions need `head`. Values are stored as `dtype`,
-    computed and summed in float32 (float64 for float64). `mask` is None, a name such as "causal" or "window:8,0"
-    (`flashsteps.masks`; names joined by + must all allow a key) or a Boolean array (N, M), True where a query sees a
-    key; it is aligned to the bottom right as in flash-attn ≥ 2.1 (torch's is_causal=True is top left). `scale` is 1/√d
-    unless given. A backward pass takes `do` (N, d), the gradient of O; what its forward pass saved is made beforehand,
+    Arrays may be NumPy's or torch's; those with more than two dimensions need `head`, but flash2-forward takes all
+    heads of q (heads, N, d), k and v (kv_heads, M, d) together: each group of them shares its tiles of K and V. Values
+    are stored as `dtype`, computed and summed in float32 (float64 for float64). `mask` is None, a name such as "causal"
+    or "window:8,0" (`flashsteps.masks`; names joined by + must all allow a key) or a Boolean array (N, M), True where a
+    query sees a key; it is aligned to the bottom right as in flash-attn ≥ 2.1 (torch's is_causal=True is top left).
+    Scores are scaled by `scale` (1/√d unless given), made cap·tanh(s/cap) by `softcap`, and lowered by `alibi` times
+    the distance of query and key. `dropout` is the probability with which a weight is dropped, which follows from
+    `seed` and its place.
+
+    A backward pass takes `do` (N, d), the gradient of O; what its forward pass saved is made beforehand,
     and is no part of the trace. `block_mask` (`flashsteps.block_masks`, or a Boolean array, query blocks × key blocks)
     is for block-sparse-forward; `splits`, into how many pieces keys are shared out, for split-kv-decode; `table`, the
     page of each block of keys, or a `seed` to draw it with, for paged-decode. With `device` (a preset's name) or
@@ -79,12 +90,22 @@ def record(
     Raises ValueError where an argument makes no sense, where an algorithm does not take it, where a step doesn't fit,
     and where a number gets too large.
     """
-    qkv = check_qkv(q, k, v, tokens=tokens, head=head)
+    n_heads, n_kv_heads = _heads(algorithm, q, k, head)
+    picked = range(n_heads) if n_heads > 1 else (head,)
+    matrices = [check_qkv(q, k, v, tokens=tokens, head=one) for one in picked]
+    qkv, group = matrices[0], head_groups.check(n_heads, n_kv_heads)
     (N, d), M = qkv.q.shape, qkv.k.shape[0]
-    data: dict[str, np.ndarray] = dict(zip("QKV", qkv, strict=True))
+    data: dict[str, np.ndarray] = {
+        "Q": head_groups.pack([one.q for one in matrices], group),
+        "K": np.concatenate([one.k for one in matrices[::group]]),
+        "V": np.concatenate([one.v for one in matrices[::group]]),
+    }
     given = {"block_q": block_q, "block_k": block_k, "mask": mask, "scale": scale}
     extra = {"do": do, "block_mask": block_mask, "splits": splits, "table": table, "seed": seed}
+    extra |= {"softcap": softcap, "alibi": alibi, "dropout": dropout}
     options = _options(algorithm, N, M, d, given, extra)
+    sizes = dict(options)
+    options = _packed(options, group)
     if "dO" in _tensors(algorithm):
         data["dO"] = _gradient(do, head, (N, d))
     if "table" in _tensors(algorithm):
@@ -93,7 +114,7 @@ def record(
         data |= {name: pages.scattered(data[name], data["table"], page) for name in "KV"}
     shapes = {name: array.shape for name, array in data.items()}
     recorder = Recorder()
-    hbm, memory = _machine(algorithm, dtype, device, sram, recorder)
+    hbm, memory = _machine(algorithm, dtype, device, sram, recorder, parts=n_kv_heads)
     tensors = _initial(algorithm, hbm, shapes, data, options)
     initial = {tensor.name: np.array(tensor.data) for tensor in tensors}
     results = _run(algorithm, hbm, memory, tensors, options)
@@ -103,18 +124,20 @@ def record(
         "queries": N,
         "keys": M,
         "d": d,
-        **{name: getattr(option, "name", option) for name, option in options.items()},
+        **_said(sizes),
+        **({"heads": n_heads, "kv_heads": n_kv_heads} if n_heads > 1 else {}),
         "dtype": dtype,
         "computing": hbm.computing.name,
         "device": device,
         "sram": None if sram is None else int(sram),
         "tokens": None if qkv.tokens is None else list(qkv.tokens),
-        "input": qkv.source if source is None else source,
+        "input": (qkv.source if n_heads == 1 else {"kind": "arrays"}) if source is None else source,
         "code": algorithms.source(algorithm),
     }
-    return Trace(
-        meta, tuple(recorder.events), initial | unwritten, tuple(recorder.values or ()), _outputs(results), memory.peak
-    )
+    outputs = _outputs(hbm, results)
+    if n_heads > 1:
+        outputs = {name: head_groups.unpack(rows, n_heads, group) for name, rows in outputs.items()}
+    return Trace(meta, tuple(recorder.events), initial | unwritten, tuple(recorder.values or ()), outputs, memory.peak)
 
 
 def count(
@@ -123,30 +146,42 @@ def count(
     n: int,
     d: int,
     n_keys: int | None = None,
+    heads: int = 1,
+    kv_heads: int | None = None,
     block_q: int | None = None,
     block_k: int | None = None,
     mask: Any = None,
     dtype: str = dtypes.DEFAULT,
     block_mask: Any = None,
     splits: int | None = None,
+    softcap: float | None = None,
+    alibi: float | None = None,
+    dropout: float | None = None,
     device: str | None = None,
     sram: int | None = None,
     rule: str = rules.DEFAULT,
 ) -> IO:
     """What `record(…).io(rule)` would be for n queries and n_keys keys (n unless given) of size d, without any data.
 
+    With `heads` and `kv_heads` (heads unless given), for all heads together; those of a group share each tile of K, V.
+
     A mask that is a matrix is counted tile by tile, all others by arithmetic. Raises ValueError as `record` and
     `Trace.io` do.
     """
     N, M, d = positive("n", n), positive("n_keys", n if n_keys is None else n_keys), positive("d", d)
+    H, parts = positive("heads", heads), positive("kv_heads", heads if kv_heads is None else kv_heads)
+    group = head_groups.check(H, parts)
+    _grouped(algorithm, H)
     given = {"block_q": block_q, "block_k": block_k, "mask": mask, "scale": None}
-    options = _options(algorithm, N, M, d, given, {"block_mask": block_mask, "splits": splits})
+    extra = {"block_mask": block_mask, "splits": splits, "softcap": softcap, "alibi": alibi, "dropout": dropout}
+    options = _options(algorithm, N, M, d, given, extra)
+    options = _packed(options, group)
     tally = Tally(rules.rule(rule, algorithm))
     by_runs = bool(options["mask"].by_rule)
     if "block_mask" in options:
         by_runs = by_runs and options["block_mask"].by_rule((N // options["block_q"], M // options["block_k"]))
-    hbm, memory = _machine(algorithm, dtype, device, sram, tally, counting=True, by_runs=by_runs)
-    shapes: dict[str, tuple[int, ...]] = {"Q": (N, d), "K": (M, d), "V": (M, d), "dO": (N, d)}
+    hbm, memory = _machine(algorithm, dtype, device, sram, tally, counting=True, by_runs=by_runs, parts=parts)
+    shapes: dict[str, tuple[int, ...]] = {"Q": (H * N, d), "K": (parts * M, d), "V": (parts * M, d), "dO": (N, d)}
     if "table" in _tensors(algorithm):
         page = options["block_k"]
         shapes |= {"table": (-(-M // page),)} | dict.fromkeys("KV", (pages.pool(M, page) * page, d))
@@ -169,6 +204,7 @@ def _machine(
     tape: Tape,
     counting: bool = False,
     by_runs: bool = False,
+    parts: int = 1,
 ) -> tuple[HBM, SRAM]:
     """HBM and SRAM for one run, with the capacity that is to be enforced."""
     capacity = Capacity()
@@ -181,7 +217,7 @@ def _machine(
         capacity = Capacity(gpu.shared_per_block * 1024, gpu.registers_per_sm * 1024)
     if getattr(algorithms.module(algorithm), "IDEAL_PRODUCTS", False):
         capacity = Capacity()
-    hbm = HBM(dtypes.storage(dtype), dtypes.computing(dtype), counting)
+    hbm = HBM(dtypes.storage(dtype), dtypes.computing(dtype), counting, parts)
     return hbm, SRAM(hbm, tape, capacity, by_runs)
 
 
@@ -198,8 +234,32 @@ def _signature(algorithm: str) -> Mapping[str, inspect.Parameter]:
 
 
 def _takes(algorithm: str, option: str) -> bool:
-    names = {"do": ("dO",), "seed": ("table",)}.get(option, (option,))
+    names = {"do": ("dO",), "seed": ("table", "dropout"), "alibi": ("mask",)}.get(option, (option,))
     return any(name in _signature(algorithm) for name in names)
+
+
+def _heads(algorithm: str, q: Any, k: Any, head: Head) -> tuple[int, int]:
+    """The heads of q and of k where all of them are to be run together, else 1 and 1: see `check_qkv`."""
+    shapes = [tuple(getattr(array, "shape", ())) or np.shape(array) for array in (q, k)]
+    several = head is None and [len(shape) for shape in shapes] == [3, 3] and shapes[0][0] > 1 and shapes[1][0] > 0
+    if not several or not getattr(algorithms.module(algorithm), "GROUPS", False):
+        return 1, 1
+    if shapes[0][0] % shapes[1][0]:
+        raise ValueError(f"q has shape {shapes[0]} and k {shapes[1]}: the heads of q must be a multiple of those of k")
+    return shapes[0][0], shapes[1][0]
+
+
+def _grouped(algorithm: str, heads: int) -> None:
+    """Raises ValueError where an algorithm takes one head at a time, but there are more."""
+    if heads > 1 and not getattr(algorithms.module(algorithm), "GROUPS", False):
+        others = ", ".join(name for name in algorithms.names() if getattr(algorithms.module(name), "GROUPS", False))
+        raise ValueError(f"{algorithm} takes one head at a time: multiply by {heads} heads, or use {others}")
+
+
+def _packed(options: dict[str, Any], group: int) -> dict[str, Any]:
+    """The same for queries of `group` heads packed as rows: a block of so many tokens has that many times the rows."""
+    mask = replace(options["mask"], group=group)
+    return options if group == 1 else options | {"block_q": options["block_q"] * group, "mask": mask}
 
 
 def _options(
@@ -229,7 +289,41 @@ def _options(
         options["block_mask"] = block_masks.parse(extra["block_mask"], options["mask"], *blocks)
     if (seed := extra.get("seed")) is not None and (type(seed) is not int or seed < 0):
         raise ValueError(f"seed is {seed!r}: give a whole number, 0 or more")
+    softcap, alibi, dropout = (_number(name, extra.get(name)) for name in ("softcap", "alibi", "dropout"))
+    if softcap is not None:
+        if not softcap > 0:
+            raise ValueError(f"softcap is {softcap!r}: give a number above 0, or None for none")
+        options["softcap"] = softcap
+    if alibi is not None:
+        if alibi < 0:
+            raise ValueError(f"alibi is {alibi!r}: give a slope, 0 or more")
+        options |= {"alibi": alibi, "mask": replace(options["mask"], slope=alibi)}
+        if "block_mask" in options:
+            options["block_mask"] = replace(options["block_mask"], mask=options["mask"])
+    if dropout is not None:
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout is {dropout!r}: give a probability from 0 to less than 1")
+        options["dropout"] = Dropout(dropout, seed or 0) if dropout else None
+    elif seed is not None and not _takes(algorithm, "table"):
+        raise ValueError(f"seed={seed} is for dropout: give dropout, too, or leave it out")
     return options
+
+
+def _number(name: str, given: Any) -> float | None:
+    """`given` as a float. Raises ValueError unless it is a finite number."""
+    if given is None:
+        return None
+    if not isinstance(given, Real) or isinstance(given, bool) or not abs(given) <= sys.float_info.max:  # type: ignore[operator]
+        raise ValueError(f"{name} is {given!r}: give a finite number, or None")
+    return float(given)
+
+
+def _said(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options as plain data."""
+    said = {name: getattr(option, "name", option) for name, option in options.items()}
+    if isinstance(dropout := said.pop("dropout", None), Dropout):
+        said |= {"dropout": dropout.rate, "seed": dropout.seed}
+    return said
 
 
 def _size(algorithm: str, name: str, given: Any) -> int:
@@ -291,15 +385,23 @@ def _run(
     algorithm: str, hbm: HBM, memory: SRAM, tensors: Sequence[Tensor], options: Mapping[str, Any]
 ) -> dict[str, Any]:
     takes = _signature(algorithm)
+    memory.times = hbm.parts if hbm.counting else 1  # all heads are alike, so that one is counted for all
     # ln 0 = −∞ is right for a query that sees no key; NaN and +∞ are refused where a slot gets them
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         attend = algorithms.module(algorithm).attend
-        results: dict[str, Any] = attend(hbm, memory, *tensors, **{n: x for n, x in options.items() if n in takes})
+        for part in range(1 if hbm.counting else hbm.parts):
+            hbm.part = part
+            if hbm.parts > 1:
+                memory.loops["h"] = part
+            found = [tensor.part(part, hbm.parts) for tensor in tensors]
+            results: dict[str, Any] = attend(hbm, memory, *found, **{n: x for n, x in options.items() if n in takes})
     return results
 
 
-def _outputs(results: dict[str, Any]) -> dict[str, np.ndarray]:
-    """O and LSE, or the gradients."""
+def _outputs(hbm: HBM, results: dict[str, Any]) -> dict[str, np.ndarray]:
+    """O and LSE, or the gradients; of all heads, one after another."""
+    if hbm.parts > 1:
+        results = {name: hbm.tensors[name].data for name in results}
     if "O" in results:
         return {"O": np.array(results["O"]), "LSE": _lse(results)}
     return {name: np.array(data) for name, data in results.items()}

@@ -87,8 +87,11 @@ def _check_tensors(trace: Trace) -> None:
     storage, computing = dtypes.storage(meta["dtype"]), dtypes.computing(meta["dtype"])
     inputs = [(name, trace.initial[name].shape, trace.initial[name].dtype) for name in list(trace.initial)[:3]]
     table = trace.initial.get("table")
-    rows = M if table is None else pages.pool(M, meta["block_k"]) * meta["block_k"]
-    if inputs != [("Q", (N, d), storage), ("K", (rows, d), storage), ("V", (rows, d), storage)]:
+    H, parts = meta.get("heads", 1), meta.get("kv_heads", 1)
+    if not all(type(given) is int and given > 0 for given in (H, parts)) or H % parts:
+        raise ValueError(f"its heads are {H!r:.40} and {parts!r:.40}")
+    rows = parts * M if table is None else pages.pool(M, meta["block_k"]) * meta["block_k"]
+    if inputs != [("Q", (H * N, d), storage), ("K", (rows, d), storage), ("V", (rows, d), storage)]:
         raise ValueError("its Q, K and V are not what its meta says")
     for name, data in trace.initial.items():
         if not name.isidentifier() or data.dtype not in ((np.int32,) if data is table else (storage, computing)):
@@ -96,7 +99,8 @@ def _check_tensors(trace: Trace) -> None:
         if data.ndim not in (1, 2) or not data.size:
             raise ValueError(f"its tensor {name!r:.40} has shape {data.shape}")
     outputs = {name: (data.shape, data.dtype) for name, data in trace.outputs.items()}
-    forward = {"O": ((N, d), storage), "LSE": ((N,), computing)}
+    lead = () if H == 1 else (H,)
+    forward = {"O": ((*lead, N, d), storage), "LSE": ((*lead, N), computing)}
     backward = {"dQ": ((N, d), storage), "dK": ((M, d), storage), "dV": ((M, d), storage)}
     if outputs not in (forward, backward):
         raise ValueError("its outputs are not what its meta says")

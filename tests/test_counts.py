@@ -323,8 +323,8 @@ def test_a_size_that_is_no_whole_number_above_0_is_refused(name, given_size):
         ),
         ({"mask": "casual"}, "unknown mask 'casual': did you mean 'causal'? known are none, causal"),
         (
-            {"dtype": "bfloat16"},
-            "unknown dtype 'bfloat16': did you mean 'float16'? known are float16, float32, float64",
+            {"dtype": "bfloat61"},
+            "unknown dtype 'bfloat61': did you mean 'bfloat16'? known are float16, bfloat16, float32, float64",
         ),
         ({"device": "a100"}, "unknown device 'a100': did you mean 'a100-40gb' or 'a100-80gb'? known are t4, "),
     ],

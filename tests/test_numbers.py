@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 import flashsteps as fs
 from tests.problems import FORWARD, PLAIN, Problem, attention, problems
 
+HALF = ("float16", "bfloat16")
+
 
 def error(problem: Problem) -> float:
     """The largest difference between a run's output and attention in float64 of what the run had stored."""
@@ -36,9 +38,9 @@ def test_float32_agrees_to_1e_5(problem):
     np.testing.assert_allclose(outputs["LSE"], LSE, rtol=1e-5, atol=1e-5)
 
 
-@given(problems(names=("flash2-forward",), largest=40, dtype_names=("float16",)))
+@given(problems(names=("flash2-forward", "split-kv-decode", "paged-decode"), largest=40, dtype_names=HALF))
 @settings(deadline=None)
-def test_flash2_in_float16_is_as_exact_as_the_field_asks(problem):
+def test_flash2_in_16_bits_is_as_exact_as_the_field_asks(problem):
     """flash-attn's own rule: at most twice the error of standard attention in the same type, and 1e-5."""
     assert error(problem) <= 2 * error(like(problem, "standard-forward")) + 1e-5
 

@@ -5,7 +5,10 @@ and no two write to one place. The forward pass saved O and LSE; a first kernel 
 Elements moved: 5Nd + 4Md + 3N + Tc(2Nd + 2N) + 2·Tr·Md for N queries in Tr blocks and M keys in Tc blocks.
 """
 
+import numpy as np
+
 from ..arrays import Array, exp_sub
+from ..dropout import Dropout
 from ..masks import Mask
 from ..memory import HBM, SRAM, Tensor
 
@@ -26,6 +29,8 @@ def attend(
     block_k: int,
     mask: Mask,
     scale: float,
+    softcap: float | None = None,
+    dropout: Dropout | None = None,
 ) -> dict[str, Array]:
     """Gradients, tile by tile. Q, O and dO (N, d), K and V (M, d), LSE (N,); gives dQ (N, d), dK and dV (M, d)."""
     (N, d), M = Q.shape, K.shape[0]
@@ -49,12 +54,22 @@ def attend(
             lse = sram.load(LSE[i])
             D_i = sram.load(D[i], "D")
             s = sram["S"] = q @ k.T * scale  # The scores are made again: cheaper than to fetch them.
+            if softcap:
+                c = sram["C"] = np.tanh(s / softcap)  # Softcap: no score grows past it, and changes less.
+                s = sram["S"] = softcap * c
             if i.cut:
                 s = sram["S"] = s + sram.bias(mask, i, j)  # Keys that a query may not see get −∞.
             p = sram["P"] = exp_sub(s, lse[:, None])  # P, as it was, from LSE alone.
-            dv = sram["dv"] = dv + p.T @ do  # Each value's gradient: what it gave, weighted as it was.
+            w = p
+            if dropout:
+                w = sram["W"] = p * sram.kept(dropout, i, j)  # Dropped as they were: the seed says which.
+            dv = sram["dv"] = dv + w.T @ do  # Each value's gradient: what it gave, weighted as it was.
             dp = sram["dP"] = do @ v.T  # How the loss would change with each weight, and with each score.
+            if dropout:
+                dp = sram["dP"] = dp * sram.kept(dropout, i, j)
             ds = sram["dS"] = p * (dp - D_i[:, None])
+            if softcap:
+                ds = sram["dS"] = ds * (1 - c * c)
             dk = sram["dk"] = dk + ds.T @ q * scale  # Each key's gradient takes in this tile.
         sram.store(dK[j], dk)  # All queries seen: dK and dV go out, once.
         sram.store(dV[j], dv)
@@ -69,11 +84,18 @@ def attend(
             k = sram.load(K[j])  # Keys and values stream past, and P is made once more.
             v = sram.load(V[j])
             s = sram["S"] = q @ k.T * scale
+            if softcap:
+                c = sram["C"] = np.tanh(s / softcap)  # Softcap: no score grows past it, and changes less.
+                s = sram["S"] = softcap * c
             if j.cut:
                 s = sram["S"] = s + sram.bias(mask, i, j)  # Keys that a query may not see get −∞.
             p = sram["P"] = exp_sub(s, lse[:, None])
             dp = sram["dP"] = do @ v.T
+            if dropout:
+                dp = sram["dP"] = dp * sram.kept(dropout, i, j)
             ds = sram["dS"] = p * (dp - D_i[:, None])
+            if softcap:
+                ds = sram["dS"] = ds * (1 - c * c)
             dq = sram["dq"] = dq + ds @ k * scale  # Each query's gradient takes in this tile.
         sram.store(dQ[i], dq)  # All keys seen: dQ goes out, once.
     return {"dQ": dQ.data, "dK": dK.data, "dV": dV.data}

@@ -8,6 +8,7 @@ blocks.
 import numpy as np
 
 from ..arrays import Array, exp_sub
+from ..dropout import Dropout
 from ..masks import Mask
 from ..memory import HBM, SRAM, Tensor
 
@@ -29,6 +30,7 @@ def attend(
     block_k: int,
     mask: Mask,
     scale: float,
+    dropout: Dropout | None = None,
 ) -> dict[str, Array]:
     """Gradients, tile by tile. Q, O and dO (N, d), K and V (M, d), ℓ and m (N,); gives dQ (N, d), dK and dV (M, d)."""
     (N, d), M = Q.shape, K.shape[0]
@@ -53,8 +55,13 @@ def attend(
             if i.cut:
                 s = sram["S"] = s + sram.bias(mask, i, j)  # Keys that a query may not see get −∞.
             p = sram["P"] = exp_sub(s, m_i[:, None]) / np.maximum(l_i, 1)[:, None]  # P, as it was, from ℓ and m.
-            dv = sram["dv"] = dv + p.T @ do  # Each value's gradient: what it gave, weighted as it was.
+            w = p
+            if dropout:
+                w = sram["W"] = p * sram.kept(dropout, i, j)  # Dropped as they were: the seed says which.
+            dv = sram["dv"] = dv + w.T @ do  # Each value's gradient: what it gave, weighted as it was.
             dp = sram["dP"] = do @ v.T  # How the loss would change with each weight, and with each score.
+            if dropout:
+                dp = sram["dP"] = dp * sram.kept(dropout, i, j)
             D_i = sram["D"] = (do * o).sum(axis=1)
             ds = sram["dS"] = p * (dp - D_i[:, None])
             dq = sram["dq"] = dq + ds @ k * scale  # The gradient dQ takes in this tile, and goes back to HBM.

@@ -5,6 +5,7 @@ is not held against it. Elements moved: 4Nd + 4Md + 7NM for N queries and M keys
 """
 
 from ..arrays import Array
+from ..dropout import Dropout
 from ..masks import Mask
 from ..memory import HBM, SRAM, Tensor
 
@@ -25,6 +26,7 @@ def attend(
     block_k: int,
     mask: Mask,
     scale: float,
+    dropout: Dropout | None = None,
 ) -> dict[str, Array]:
     """Gradients in five kernels. Q and dO (N, d), K and V (M, d), P (N, M); gives dQ (N, d), dK and dV (M, d)."""
     (N, d), M = Q.shape, K.shape[0]
@@ -36,6 +38,8 @@ def attend(
     for i in sram.loop("i", Q.blocks(block_q)):
         p = sram.load(P[i], "P")  # All of P comes back from the forward pass, with its mask.
         do = sram.load(dO[i])
+        if dropout:
+            p = sram["P"] = p * sram.kept(dropout, i, K.all)  # Dropped as they were: the seed says which.
         dv = sram["dv"] = dv + p.T @ do  # Each value's gradient: what it gave, weighted as it was.
     sram.store(dV.all, dv)  # The gradient of the values goes out.
 
@@ -44,6 +48,8 @@ def attend(
     for i in sram.loop("i", Q.blocks(block_q)):
         do = sram.load(dO[i])
         dp = sram["dP"] = do @ v.T  # How the loss would change with each weight.
+        if dropout:
+            dp = sram["dP"] = dp * sram.kept(dropout, i, K.all)
         sram.store(dP[i], dp)  # As large as P: dP goes out to HBM.
 
     sram.launch()
