@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 #: the block masks by name or form
 NAMES = ("butterfly", "local:W", "strided:S", "random:DENSITY,SEED", "file:PATH")
 
+#: the same for a command's help
+HELP = ", ".join(NAMES[:-1]) + " or file:PATH (Boolean, query blocks × key blocks)"
+
 
 @dataclass(frozen=True)
 class BlockMask:

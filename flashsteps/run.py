@@ -233,7 +233,8 @@ def _signature(algorithm: str) -> Mapping[str, inspect.Parameter]:
     return inspect.signature(algorithms.module(algorithm).attend).parameters
 
 
-def _takes(algorithm: str, option: str) -> bool:
+def takes(algorithm: str, option: str) -> bool:
+    """Whether an algorithm takes an option of `record`, as its signature says. Raises ValueError for an unknown one."""
     names = {"do": ("dO",), "seed": ("table", "dropout"), "alibi": ("mask",)}.get(option, (option,))
     return any(name in _signature(algorithm) for name in names)
 
@@ -270,8 +271,8 @@ def _options(
     Raises ValueError for an option that it doesn't take: nothing is accepted and ignored.
     """
     for name, value in (*given.items(), *extra.items()):
-        if value is not None and not _takes(algorithm, name):
-            others = ", ".join(other for other in algorithms.names() if _takes(other, name))
+        if value is not None and not takes(algorithm, name):
+            others = ", ".join(other for other in algorithms.names() if takes(other, name))
             raise ValueError(f"{algorithm} takes no {name}: leave it out, or use {others}")
     scale: float | None = given["scale"]
     if scale is not None and not (isinstance(scale, Real) and abs(scale) <= sys.float_info.max):
@@ -282,9 +283,9 @@ def _options(
         "mask": masks.parse(given["mask"], N, M),
         "scale": d**-0.5 if scale is None else float(scale),
     }
-    if _takes(algorithm, "splits"):
+    if takes(algorithm, "splits"):
         options["splits"] = _size(algorithm, "splits", extra["splits"])
-    if _takes(algorithm, "block_mask"):
+    if takes(algorithm, "block_mask"):
         blocks = options["block_q"], options["block_k"]
         options["block_mask"] = block_masks.parse(extra["block_mask"], options["mask"], *blocks)
     if (seed := extra.get("seed")) is not None and (type(seed) is not int or seed < 0):
@@ -304,7 +305,7 @@ def _options(
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout is {dropout!r}: give a probability from 0 to less than 1")
         options["dropout"] = Dropout(dropout, seed or 0) if dropout else None
-    elif seed is not None and not _takes(algorithm, "table"):
+    elif seed is not None and not takes(algorithm, "table"):
         raise ValueError(f"seed={seed} is for dropout: give dropout, too, or leave it out")
     return options
 

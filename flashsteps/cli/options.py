@@ -235,6 +235,20 @@ def block_options(default: str) -> Callable[[Any], Any]:
     return add
 
 
+def change_options(command: Any) -> Any:
+    """--block-mask, --splits, --softcap, --alibi and --dropout, for the algorithms that take them."""
+    adds = (
+        option("--block-mask", metavar="MASK", help="For block-sparse-forward: {block_masks.HELP}"),
+        option("--splits", type=NUMBER, help="For split-kv-decode: into how many pieces keys are shared out."),
+        option("--softcap", type=REAL, help="Make scores cap·tanh(s/cap)  [default: no]"),
+        option("--alibi", type=REAL, help="Lower scores by this for each step between query and key  [default: no]"),
+        option("--dropout", type=REAL, help="The probability with which a weight is dropped  [default: 0]"),
+    )
+    for add in reversed(adds):
+        command = add(command)
+    return command
+
+
 def capacity_options(command: Any) -> Any:
     """--device and --sram, where they say what has to fit."""
     device = option("--device", type=DEVICE, help="A GPU on which the run has to fit (`flashsteps list devices`).")
