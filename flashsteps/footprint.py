@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import algorithms, dtypes, run
+from . import algorithms, run
 from .memory import Tensor
 from .trace import Event
 
@@ -113,23 +113,8 @@ def _peak(*runs: Usage) -> Footprint:
     return Footprint(max(alive, key=lambda held: sum(held.values())))
 
 
-def _usage(
-    algorithm: str,
-    *,
-    n: int,
-    d: int,
-    n_keys: int | None = None,
-    block_q: int | None = None,
-    block_k: int | None = None,
-    mask: Any = None,
-    dtype: str = dtypes.DEFAULT,
-) -> Usage:
+def _usage(algorithm: str, **sizes: Any) -> Usage:
     """What a counted run declares and uses."""
-    N, M, d = run.positive("n", n), run.positive("n_keys", n if n_keys is None else n_keys), run.positive("d", d)
-    given = {"block_q": block_q, "block_k": block_k, "mask": mask, "scale": None}
-    options = run._options(algorithm, N, M, d, given, {})
     watch = _Watch()
-    hbm, memory = run._machine(algorithm, dtype, None, None, watch, counting=True, by_runs=options["mask"].by_rule)
-    shapes = {"Q": (N, d), "K": (M, d), "V": (M, d), "dO": (N, d)}
-    run._run(algorithm, hbm, memory, run._initial(algorithm, hbm, shapes, None, options), options)
+    hbm, _ = run.walk(algorithm, watch, **sizes)
     return Usage(hbm.tensors, watch.uses, watch.programs)

@@ -168,25 +168,59 @@ def count(
     A mask that is a matrix is counted tile by tile, all others by arithmetic. Raises ValueError as `record` and
     `Trace.io` do.
     """
+    tally = Tally(rules.rule(rule, algorithm))
+    sizes: dict[str, Any] = {"n": n, "d": d, "n_keys": n_keys, "heads": heads, "kv_heads": kv_heads}
+    options: dict[str, Any] = {
+        "block_q": block_q,
+        "block_k": block_k,
+        "mask": mask,
+        "dtype": dtype,
+        "device": device,
+        "sram": sram,
+    }
+    extra = {"block_mask": block_mask, "splits": splits, "softcap": softcap, "alibi": alibi, "dropout": dropout}
+    hbm, memory = walk(algorithm, tally, **sizes, **options, **extra)
+    return tally.io(hbm.tensors, memory.peak)
+
+
+def walk(
+    algorithm: str,
+    tape: Tape,
+    *,
+    n: int,
+    d: int,
+    n_keys: int | None = None,
+    heads: int = 1,
+    kv_heads: int | None = None,
+    block_q: int | None = None,
+    block_k: int | None = None,
+    mask: Any = None,
+    dtype: str = dtypes.DEFAULT,
+    device: str | None = None,
+    sram: int | None = None,
+    **extra: Any,
+) -> tuple[HBM, SRAM]:
+    """Go through a run without any data and tell a tape of each step; `extra` are other options of `count`.
+
+    Raises ValueError as `count` does.
+    """
     N, M, d = positive("n", n), positive("n_keys", n if n_keys is None else n_keys), positive("d", d)
     H, parts = positive("heads", heads), positive("kv_heads", heads if kv_heads is None else kv_heads)
     group = head_groups.check(H, parts)
     _grouped(algorithm, H)
     given = {"block_q": block_q, "block_k": block_k, "mask": mask, "scale": None}
-    extra = {"block_mask": block_mask, "splits": splits, "softcap": softcap, "alibi": alibi, "dropout": dropout}
     options = _options(algorithm, N, M, d, given, extra)
     options = _packed(options, group)
-    tally = Tally(rules.rule(rule, algorithm))
     by_runs = bool(options["mask"].by_rule)
     if "block_mask" in options:
         by_runs = by_runs and options["block_mask"].by_rule((N // options["block_q"], M // options["block_k"]))
-    hbm, memory = _machine(algorithm, dtype, device, sram, tally, counting=True, by_runs=by_runs, parts=parts)
+    hbm, memory = _machine(algorithm, dtype, device, sram, tape, counting=True, by_runs=by_runs, parts=parts)
     shapes: dict[str, tuple[int, ...]] = {"Q": (H * N, d), "K": (parts * M, d), "V": (parts * M, d), "dO": (N, d)}
     if "table" in _tensors(algorithm):
         page = options["block_k"]
         shapes |= {"table": (-(-M // page),)} | dict.fromkeys("KV", (pages.pool(M, page) * page, d))
     _run(algorithm, hbm, memory, _initial(algorithm, hbm, shapes, None, options), options)
-    return tally.io(hbm.tensors, memory.peak)
+    return hbm, memory
 
 
 def positive(name: str, given: Any) -> int:
@@ -284,10 +318,10 @@ def _options(
         "scale": d**-0.5 if scale is None else float(scale),
     }
     if takes(algorithm, "splits"):
-        options["splits"] = _size(algorithm, "splits", extra["splits"])
+        options["splits"] = _size(algorithm, "splits", extra.get("splits"))
     if takes(algorithm, "block_mask"):
         blocks = options["block_q"], options["block_k"]
-        options["block_mask"] = block_masks.parse(extra["block_mask"], options["mask"], *blocks)
+        options["block_mask"] = block_masks.parse(extra.get("block_mask"), options["mask"], *blocks)
     if (seed := extra.get("seed")) is not None and (type(seed) is not int or seed < 0):
         raise ValueError(f"seed is {seed!r}: give a whole number, 0 or more")
     softcap, alibi, dropout = (_number(name, extra.get(name)) for name in ("softcap", "alibi", "dropout"))
