@@ -89,7 +89,7 @@ def attend(
                 s = sram["S"] = softcap * c
             if j.cut:
                 s = sram["S"] = s + sram.bias(mask, i, j)  # Keys that a query may not see get −∞.
-            p = sram["P"] = exp_sub(s, lse[:, None])
+            p = sram["P"] = exp_sub(s, lse[:, None])  # P once more, and from it the gradient of each score.
             dp = sram["dP"] = do @ v.T
             if dropout:
                 dp = sram["dP"] = dp * sram.kept(dropout, i, j)

@@ -52,7 +52,7 @@ def attend(
             p = sram["P"] = exp_sub(s, m_i[:, None])  # Exponentials, taken against the max so far.
             l_i = sram["l_i"] = alpha * l_i + p.sum(axis=1)  # Old sum and output shrink by α; this tile is added.
             if dropout:
-                p = sram["P"] = p * sram.kept(dropout, i, j)  # Weights are dropped after they were summed.
+                p = sram["P"] = p * sram.kept(dropout, i, j)
             acc = sram["acc"] = alpha[:, None] * acc + p @ v
         o = sram["acc"] = acc / np.maximum(l_i, 1)[:, None]  # All keys seen: divide by the sum, once.
         sram.store(O[i], o)  # The output goes out, once, with one number a row: LSE.
