@@ -15,7 +15,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 
 
 class Work(NamedTuple):
-    """Floating-point operations by kind: matrix products (a multiply and an add are two), exp and log, all others."""
+    """Floating-point operations: matrix products (a multiply and an add are two), exp, log and tanh, all others."""
 
     matmul: int = 0
     exp: int = 0
@@ -50,7 +50,7 @@ def work_of(ufunc: np.ufunc, method: str, operands: list[tuple[int, ...]], resul
         return Work(matmul=2 * prod(result) * operands[0][-1])
     if method == "reduce":
         return Work(other=prod(operands[0]) - prod(result))
-    if ufunc in (np.exp, np.log):
+    if ufunc in (np.exp, np.log, np.tanh):
         return Work(exp=prod(result))
     return Work(other=prod(result))
 

@@ -6,6 +6,7 @@ arXiv:2205.14135, FA2 is arXiv:2307.08691. The papers write M = N; the forms her
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 
@@ -38,9 +39,7 @@ def flash_forward(N: int, M: int, d: int, block_q: int, block_k: int, causal: bo
     K and V come once. For each block of keys, Q and O come and O goes, ℓ and m come and go; with the causal mask, only
     for the queries from the block on in which the first of these keys is seen.
     """
-    rows = N * ceil(M, block_k)
-    if causal:
-        rows = sum(N - block_q * (max(0, key + N - M) // block_q) for key in range(0, M, block_k))
+    rows = _rows(N, M, block_q, block_k, causal)
     return Elements(2 * M * d + 3 * rows * d + N * d, 4 * rows + 2 * N)
 
 
@@ -50,16 +49,98 @@ def flash2_forward(N: int, M: int, d: int, block_q: int, block_k: int, causal: b
     Q comes once, O and LSE go once. For each block of queries, K and V come; with the causal mask, only up to the block
     of keys that the last of these queries still sees.
     """
-    keys = M * ceil(N, block_q)
-    if causal:
-        seen = [max(0, min(N, start + block_q) + M - N) for start in range(0, N, block_q)]
-        keys = sum(min(M, block_k * ceil(last, block_k)) for last in seen)
-    return Elements(2 * N * d + 2 * keys * d, N)
+    return Elements(2 * N * d + 2 * _keys(N, M, block_q, block_k, causal) * d, N)
+
+
+def grouped_forward(
+    N: int, M: int, d: int, block_q: int, block_k: int, heads: int, kv_heads: int, causal: bool = False
+) -> Elements:
+    """heads·(2Nd + N) + kv_heads·2·Tr·Nd: FA2 with grouped queries, where a group shares each tile of K and V.
+
+    Without sharing, each head brings in its own: 2·Tr·Nd for each of `heads` (arXiv:2305.13245).
+    """
+    streamed = 2 * _keys(N, M, block_q, block_k, causal) * d
+    return Elements(heads * 2 * N * d + kv_heads * streamed, heads * N)
+
+
+def block_sparse_forward(N: int, M: int, d: int, block_q: int, visited: Sequence[Sequence[bool]]) -> Elements:
+    """2Nd + nnz·(3Br·d + 4Br), and Nd + 2N to set O, ℓ and m up (FA1, Algorithm 5).
+
+    K and V come once, for every block of keys. `visited` (query blocks, key blocks) says which tiles are; the last
+    block of queries may be short.
+    """
+    rows = sum(min(block_q, N - i * block_q) * sum(map(bool, row)) for i, row in enumerate(visited))
+    return Elements(2 * M * d + 3 * rows * d + N * d, 4 * rows + 2 * N)
+
+
+def split_kv_decode(N: int, M: int, d: int, block_q: int, block_k: int, splits: int) -> Elements:
+    """S·Nd + 2·Tr·Md + Nd + N, and 2·S·N(d + 1) for partial results in fp32, of S pieces (Flash-Decoding).
+
+    S is `splits`, or less: pieces are equally many blocks of keys.
+    """
+    blocks = ceil(M, block_k)
+    pieces = ceil(blocks, ceil(blocks, splits))
+    return Elements((pieces + 1) * N * d + 2 * ceil(N, block_q) * M * d, 2 * pieces * N * (d + 1) + N)
+
+
+def paged_decode(N: int, M: int, d: int, block_q: int, page: int = 16) -> tuple[Elements, int]:
+    """2Nd + 2·Tr·Md + N as FA2, and Tr·Tc entries of the block table, which are addresses (4 bytes each)."""
+    return Elements(2 * N * d + 2 * ceil(N, block_q) * M * d, N), ceil(N, block_q) * ceil(M, page)
+
+
+def _rows(N: int, M: int, block_q: int, block_k: int, causal: bool) -> int:
+    """Queries that come in for all blocks of keys together."""
+    if not causal:
+        return N * ceil(M, block_k)
+    return sum(N - block_q * (max(0, key + N - M) // block_q) for key in range(0, M, block_k))
+
+
+def _keys(N: int, M: int, block_q: int, block_k: int, causal: bool) -> int:
+    """Keys that come in for all blocks of queries together."""
+    if not causal:
+        return M * ceil(N, block_q)
+    seen = [max(0, min(N, start + block_q) + M - N) for start in range(0, N, block_q)]
+    return sum(min(M, block_k * ceil(last, block_k)) for last in seen)
 
 
 def forward_flops(N: int, M: int, d: int) -> int:
     """4NMd: S = QKᵀ and O = PV, without a mask; to multiply and to add are two (FA2, section 4.1)."""
     return 4 * N * M * d
+
+
+# ---- a backward pass
+
+
+def standard_backward(N: int, M: int, d: int) -> Elements:
+    """8Nd + 7N²: P and dS are read twice, dP once, both dP and dS are written, dO is read twice (FA1, Algorithm 3)."""
+    return Elements(4 * N * d + 4 * M * d + 7 * N * M)
+
+
+def flash_backward(N: int, M: int, d: int, block_q: int, block_k: int, causal: bool = False) -> Elements:
+    """4Nd + Tc(5Nd + 2N), and 3Nd to set dQ, dK and dV up (FA1, Algorithm 4).
+
+    K and V come and dK and dV go once. For each block of keys, Q, O, dO and dQ come and dQ goes, ℓ and m come.
+    """
+    rows = _rows(N, M, block_q, block_k, causal)
+    return Elements(4 * M * d + 5 * rows * d + N * d + 2 * M * d, 2 * rows)
+
+
+def flash2_backward(N: int, M: int, d: int, block_q: int, block_k: int, causal: bool = False) -> Elements:
+    """9Nd + 3N + Tc(2Nd + 2N) + 2·Tr·Nd: FA2, Algorithm 2, in two kernels, derived here.
+
+    D: O and dO come, D goes. dK and dV: K and V come, dK and dV go, and for each block of keys Q, dO, LSE and D come.
+    dQ: Q, dO, LSE and D come, dQ goes, and for each block of queries K and V come.
+    """
+    rows, keys = (streamed(N, M, block_q, block_k, causal) for streamed in (_rows, _keys))
+    return Elements(5 * N * d + 4 * M * d + 2 * rows * d + 2 * keys * d, 3 * N + 2 * rows)
+
+
+def backward_flops(N: int, M: int, d: int, products: int = 5) -> int:
+    """10NMd, 2.5 times a forward pass: S, dP, dV, dQ and dK (FA2, section 4.1).
+
+    `products` is 4 where P was saved, and 7 where two kernels make S and dP each for themselves.
+    """
+    return 2 * products * N * M * d
 
 
 # ---- what follows from them
@@ -98,6 +179,22 @@ def flash2_level(d: int) -> float:
 def figure_2_middle(N: int, d: int, block_k: int) -> Elements:
     """(1 + 3Tc)·Nd, as FA1's Figure 2, middle, counts Algorithm 1: no ℓ and m, no set-up, no first read of O."""
     return Elements((1 + 3 * ceil(N, block_k)) * N * d)
+
+
+def figure_2_left(N: int, d: int, block_k: int) -> Elements:
+    """(13 + 20)·Nd at Tc = 4: FA1's Figure 2, left, forward as in `figure_2_middle` and backward (4 + 4Tc)·Nd.
+
+    A fit: that the backward pass read O only once and dQ not at first is what makes the published 4.4 GB come out.
+    """
+    return Elements(figure_2_middle(N, d, block_k).total + (4 + 4 * ceil(N, block_k)) * N * d)
+
+
+def figure_2_left_standard(N: int, d: int) -> Elements:
+    """18N² + 12Nd: standard attention in FA1's Figure 2, left, with mask and dropout, forward and backward.
+
+    A fit to the published 40.3 GB, no count of an algorithm that was printed.
+    """
+    return Elements(18 * N * N + 12 * N * d)
 
 
 def ceil(a: int, b: int) -> int:

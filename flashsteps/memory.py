@@ -17,6 +17,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from .arrays import Array, Meter, Shape, on_chip
+from .dropout import Dropout
+from .dtypes import largest
 from .masks import Mask, Seen
 from .trace import Event, Op, Peak, Tile
 
@@ -37,26 +39,55 @@ class Block:
     def __len__(self) -> int:
         return self.stop - self.start
 
+    def blocks(self, size: int) -> Blocks:
+        """These rows cut into blocks; they start at a multiple of `size`."""
+        return Blocks(self.stop, size, self.start)
+
+    def below(self, rows: int) -> Block:
+        """The same so many rows further down."""
+        return replace(self, start=self.start + rows, stop=self.stop + rows)
+
 
 class Blocks(NamedTuple):
-    """0 … n − 1 cut into blocks of `size`; the last may be shorter."""
+    """`first` … n − 1 cut into blocks of `size`; the last may be shorter."""
+
+    n: int
+    size: int
+    first: int = 0
+
+    def each(self) -> Iterator[Block]:
+        for start in range(self.first, self.n, self.size):
+            yield Block(start, min(start + self.size, self.n), start // self.size)
+
+    def runs(self) -> Iterator[Block]:
+        """The first block (counting rules may treat it apart), the other whole ones as one run, the ragged tail."""
+        whole, rest = divmod(self.n - self.first, self.size)
+        index = self.first // self.size
+        if whole:
+            yield Block(self.first, self.first + self.size, index)
+        if whole > 1:
+            yield Block(self.first + self.size, self.first + 2 * self.size, index + 1, whole - 1)
+        if rest:
+            yield Block(self.n - rest, self.n, index + whole)
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """0 … n − 1 cut into pieces of `size`, to be gone through one by one even when counting: each is cut further."""
 
     n: int
     size: int
 
-    def each(self) -> Iterator[Block]:
-        for index, start in enumerate(range(0, self.n, self.size)):
-            yield Block(start, min(start + self.size, self.n), index)
+    def __len__(self) -> int:
+        return -(-self.n // self.size)
 
-    def runs(self) -> Iterator[Block]:
-        """The first block (counting rules may treat it apart), the other whole ones as one run, the ragged tail."""
-        whole, rest = divmod(self.n, self.size)
-        if whole:
-            yield Block(0, self.size)
-        if whole > 1:
-            yield Block(self.size, 2 * self.size, 1, whole - 1)
-        if rest:
-            yield Block(self.n - rest, self.n, whole)
+    @property
+    def all(self) -> Blocks:
+        """The pieces as blocks like any others."""
+        return Blocks(self.n, self.size)
+
+    def each(self) -> Iterator[Block]:
+        return self.all.each()
 
 
 class View(NamedTuple):
@@ -70,15 +101,27 @@ class View(NamedTuple):
     def shape(self) -> tuple[int, ...]:
         return (self.stop - self.start, *self.tensor.shape[1:])
 
+    @property
+    def tile(self) -> Tile:
+        first = self.tensor.first
+        return Tile(self.tensor.name, first + self.start, first + self.stop)
+
 
 @dataclass(frozen=True)
 class Tensor:
-    """A named array in HBM. `data` is None when counting. Shape (rows,) or (rows, columns)."""
+    """A named array in HBM; `data` is None when counting. Shape (rows,) or (rows, columns)."""
 
     name: str
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     data: np.ndarray | None
+    first: int = 0  # where its rows begin, if it is a part of a larger tensor of that name
+
+    def part(self, index: int, parts: int) -> Tensor:
+        """One of so many equal parts: the rows of one key-value head."""
+        rows = self.shape[0] // parts
+        data = None if self.data is None else self.data[index * rows : (index + 1) * rows]
+        return replace(self, shape=(rows, *self.shape[1:]), data=data, first=index * rows)
 
     def __getitem__(self, block: Block) -> View:
         return View(self, block.start, block.stop)
@@ -89,6 +132,11 @@ class Tensor:
 
     def blocks(self, size: int) -> Blocks:
         return Blocks(self.shape[0], min(size, self.shape[0]))
+
+    def pieces(self, most: int, size: int) -> Pieces:
+        """Pieces of equally many blocks of `size`: `most` of them, or fewer, as ceil division has it."""
+        blocks = -(-self.shape[0] // size)
+        return Pieces(self.shape[0], -(-blocks // most) * size)
 
 
 class Capacity(NamedTuple):
@@ -107,10 +155,11 @@ class Tape(Protocol):
 
 
 class HBM:
-    """The tensors that a run finds and makes."""
+    """The tensors that a run finds and makes. Where there are several key-value heads, each run is about one `part`."""
 
-    def __init__(self, storage: np.dtype[Any], computing: np.dtype[Any], counting: bool) -> None:
+    def __init__(self, storage: np.dtype[Any], computing: np.dtype[Any], counting: bool, parts: int = 1) -> None:
         self.storage, self.computing, self.counting = storage, computing, counting
+        self.part, self.parts = 0, parts
         self.tensors: dict[str, Tensor] = {}
 
     def tensor(self, name: str, shape: tuple[int, ...], data: np.ndarray | None) -> Tensor:
@@ -118,16 +167,23 @@ class HBM:
         stored = None if data is None else round_to(data, self.storage, name)
         return self._put(Tensor(name, shape, self.storage, stored))
 
+    def addresses(self, name: str, shape: tuple[int, ...], data: np.ndarray | None) -> Tensor:
+        """A table of whole numbers, 4 bytes each, that is there before the run."""
+        return self._put(Tensor(name, shape, np.dtype(np.int32), data))
+
     def empty(self, name: str, shape: tuple[int, ...]) -> Tensor:
         """A tensor to be written, of the storage type: full of NaN, so that a forgotten store shows."""
-        return self._put(Tensor(name, shape, self.storage, self._nan(shape, self.storage)))
+        return self._empty(name, shape, self.storage)
 
     def empty_statistics(self, name: str, shape: tuple[int, ...]) -> Tensor:
         """The same, of the type that m, ℓ and LSE are kept in."""
-        return self._put(Tensor(name, shape, self.computing, self._nan(shape, self.computing)))
+        return self._empty(name, shape, self.computing)
 
-    def _nan(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray | None:
-        return None if self.counting else np.full(shape, np.nan, dtype)
+    def _empty(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Tensor:
+        if name not in self.tensors:
+            whole = (shape[0] * self.parts, *shape[1:])
+            self._put(Tensor(name, whole, dtype, None if self.counting else np.full(whole, np.nan, dtype)))
+        return self.tensors[name].part(self.part, self.parts)
 
     def _put(self, tensor: Tensor) -> Tensor:
         self.tensors[tensor.name] = tensor
@@ -145,8 +201,15 @@ class Slot(NamedTuple):
 class SRAM:
     """On-chip memory, one program at a time: named slots, and the loops that a program runs."""
 
-    def __init__(self, hbm: HBM, tape: Tape, capacity: Capacity = Capacity()) -> None:  # noqa: B008 (immutable)
+    def __init__(
+        self,
+        hbm: HBM,
+        tape: Tape,
+        capacity: Capacity = Capacity(),  # noqa: B008 (immutable)
+        by_runs: bool | None = None,
+    ) -> None:
         self.hbm, self.tape, self.capacity, self.meter = hbm, tape, capacity, Meter()
+        self.by_runs = hbm.counting if by_runs is None else by_runs  # equal blocks as one, multiplied
         self.slots: dict[str, Slot] = {}
         self.steps, self.program, self.launched, self.times = 0, 0, False, 1
         self.loops: dict[str, int] = {}
@@ -159,16 +222,16 @@ class SRAM:
         self.slots.clear()
         self.program, self.launched = self.program + self.launched, True
 
-    def programs(self, name: str, blocks: Blocks) -> Iterator[Block]:
+    def programs(self, name: str, blocks: Blocks | Pieces) -> Iterator[Block]:
         """One program a block. Programs share nothing on chip; a GPU runs them in any order, many at once."""
         for block in self.loop(name, blocks):
             self.launch()
             yield block
 
-    def loop(self, name: str, blocks: Blocks, seen: Seen | None = None) -> Iterator[Block]:
+    def loop(self, name: str, blocks: Blocks | Pieces, seen: Seen | None = None) -> Iterator[Block]:
         """One block after another; with `seen`, tiles that no query may see are passed over."""
         line, times = sys._getframe(1).f_lineno, self.times
-        for block in _runs(blocks, seen) if self.hbm.counting else blocks.each():
+        for block in _runs(blocks, seen) if self.by_runs and isinstance(blocks, Blocks) else blocks.each():
             self.loops[name] = block.index
             if seen is None:
                 self.times = times * block.times
@@ -180,8 +243,8 @@ class SRAM:
                 if not tiles:
                     continue
                 if kind == "hidden":
-                    keys = seen.keys or block
-                    self._tell("skip", "", Tile("K", keys.start, keys.stop), (), 0, line)
+                    keys, first = seen.keys or block, self.hbm.part * seen.mask.n_keys
+                    self._tell("skip", "", Tile("K", first + keys.start, first + keys.stop), (), 0, line)
                 else:
                     yield replace(block, cut=kind == "cut")
         self.loops.pop(name, None)
@@ -200,6 +263,15 @@ class SRAM:
             value = self._load(tensor[j], slot, line, above=value, rows=j.start + len(j) * j.times)
         return value
 
+    def lookup(self, table: Tensor, page: Block, size: int) -> Block:
+        """Read one entry of a block table: where this page lies in a pool of pages of so many rows."""
+        entry = View(table, page.index, page.index + 1)
+        number = self._load(entry, "page", sys._getframe(1).f_lineno)
+        if self.hbm.counting:
+            return page
+        start = int(number[0]) * size
+        return replace(page, start=start, stop=start + len(page))
+
     def full(self, shape: tuple[int, ...], fill: float) -> Array:
         """A new on-chip array of one value."""
         if self.hbm.counting:
@@ -211,6 +283,13 @@ class SRAM:
         if self.hbm.counting:
             return Shape((i.stop - i.start, j.stop - j.start), self.meter)
         return mask.bias(slice(i.start, i.stop), slice(j.start, j.stop)).astype(self.hbm.computing)
+
+    def kept(self, dropout: Dropout, i: Block | View, j: Block | View) -> Array:
+        """0 where a weight is dropped, 1 / (1 − rate) where not: made from the seed on chip, so it moves no bytes."""
+        if self.hbm.counting:
+            return Shape((i.stop - i.start, j.stop - j.start), self.meter)
+        kept = dropout.kept(slice(i.start, i.stop), slice(j.start, j.stop), self.hbm.part)
+        return kept.astype(self.hbm.computing)
 
     def __setitem__(self, slot: str, value: Array) -> None:
         """Name a result: from here on it takes up registers, and it can be stored."""
@@ -227,7 +306,7 @@ class SRAM:
                 raise ValueError(f"what is stored to {tensor.name} is in no slot: name it first, sram[...] = value")
             if value.shape != view.shape:
                 raise ValueError(f"{tensor.name} has {view.shape} at rows {view.start}:{view.stop}, not {value.shape}")
-        tile, stored = Tile(tensor.name, view.start, view.stop), None
+        tile, stored = view.tile, None
         if tensor.data is not None:
             stored = round_to(np.broadcast_to(value, view.shape), tensor.dtype, str(tile))
             tensor.data[view.start : view.stop] = stored
@@ -237,7 +316,7 @@ class SRAM:
     def _load(self, view: View, slot: str, line: int, above: Array | None = None, rows: int | None = None) -> Array:
         """Load below what the slot holds already (`above`), so that it comes to `rows` rows."""
         tensor, shape = view.tensor, (rows or view.shape[0], *view.shape[1:])
-        tile, itemsize = Tile(tensor.name, view.start, view.stop), tensor.dtype.itemsize
+        tile, itemsize = view.tile, tensor.dtype.itemsize
         if tensor.data is None:
             value: Array = Shape(shape, self.meter)
         else:
@@ -286,10 +365,10 @@ class SRAM:
 def _runs(blocks: Blocks, seen: Seen | None) -> list[Block]:
     """The runs of blocks to count, in an order that leaves on chip the largest tiles that any of the loops leaves.
 
-    Where a mask cuts some of the loops short, they end before the ragged tail, so it comes first.
+    Where some of the loops see blocks but not the ragged tail, they end before it, so it comes first.
     """
     runs = list(blocks.runs())
-    if seen and seen.kinds(runs[0])["hidden"] < seen.kinds(runs[-1])["hidden"]:
+    if seen and seen.kinds(runs[-1])["hidden"] > seen.kinds(Block(blocks.first, blocks.n))["hidden"]:
         return [runs[-1], *runs[:-1]]
     return runs
 
@@ -298,7 +377,7 @@ def _finite(values: np.ndarray, slot: str) -> np.ndarray:
     """The values of a slot, if none of them is NaN or +∞ (−∞ is what a mask leaves). Raises ValueError otherwise."""
     if not (values < np.inf).all():
         wider = "" if values.dtype == np.float64 else "use dtype='float64', or "
-        most = np.finfo(values.dtype).max
+        most = largest(values.dtype)
         raise ValueError(f"{slot} grew past the largest {values.dtype} ({most:.2g}): {wider}scale q, k and v down")
     return values
 
@@ -310,7 +389,7 @@ def round_to(data: np.ndarray, dtype: np.dtype[Any], name: str) -> np.ndarray:
         rounded = plain.astype(dtype)
     too_large = np.isinf(rounded) & np.isfinite(plain)
     if too_large.any():
-        wider = "float32" if dtype == np.float16 else "float64"
-        worst, most = plain[too_large][0], np.finfo(dtype).max
+        wider = "float32" if dtype.itemsize == 2 else "float64"
+        worst, most = plain[too_large][0], largest(dtype)
         raise ValueError(f"{name} holds {worst:,.6g}, past the largest {dtype} ({most:,.6g}): use dtype={wider!r}")
     return rounded

@@ -186,6 +186,11 @@ def _from(file: BinaryIO) -> Fetch:
     return fetch
 
 
+def npy(file: BinaryIO, size: int) -> Stored:
+    """The array of an open .npy file of `size` bytes. Raises ValueError, one line without the file's name."""
+    return _npy(_from(file), size)
+
+
 def npz(file: BinaryIO, size: int) -> dict[str, Callable[[], Stored]]:
     """The arrays of an open .npz file of `size` bytes, by name: call one to have its header read and checked.
 

@@ -7,7 +7,9 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from . import dtypes, masks
+import numpy as np
+
+from . import dtypes, masks, pages
 from .devices import DEVICES
 from .inputs import UNPRINTABLE
 from .trace import Event, Peak, Tile, Trace
@@ -47,7 +49,7 @@ def check_meta(meta: Any) -> None:
     kinds: dict[str, Callable[[Any], bool]] = {
         **dict.fromkeys(("queries", "keys", "d", "block_q", "block_k"), whole),
         **dict.fromkeys(("algorithm", "code", "dtype", "computing"), text),
-        "mask": lambda given: given is None or given in masks.NAMES,
+        "mask": lambda given: given is None or text(given),
         "scale": lambda given: type(given) is float and math.isfinite(given),
         "device": lambda given: given is None or (text(given) and given in DEVICES),
         "sram": lambda given: given is None or whole(given),
@@ -59,6 +61,8 @@ def check_meta(meta: Any) -> None:
             raise ValueError(f"its {name} is {meta.get(name)!r:.40}")
     if meta["computing"] != dtypes.computing(meta["dtype"]).name:
         raise ValueError(f"it computes {meta['dtype']} in {meta['computing']}")
+    if not masks.is_name(meta["mask"], meta["queries"], meta["keys"]):
+        raise ValueError(f"its mask is {meta['mask']!r:.40}")
     if meta["block_q"] > meta["queries"] or meta["block_k"] > meta["keys"]:
         raise ValueError("its blocks are larger than its matrices")
     if meta["tokens"] is not None and len(meta["tokens"]) != max(meta["queries"], meta["keys"]):
@@ -77,20 +81,28 @@ def _texts(data: Any) -> Iterator[str]:
 
 
 def _check_tensors(trace: Trace) -> None:
-    """Q, K, V as meta says, then what the run makes, each by rows; O and LSE came out."""
+    """Q, K, V as meta says, then what else the run finds or makes, by rows; O and LSE came out, or gradients."""
     meta = trace.meta
     N, M, d = meta["queries"], meta["keys"], meta["d"]
     storage, computing = dtypes.storage(meta["dtype"]), dtypes.computing(meta["dtype"])
     inputs = [(name, trace.initial[name].shape, trace.initial[name].dtype) for name in list(trace.initial)[:3]]
-    if inputs != [("Q", (N, d), storage), ("K", (M, d), storage), ("V", (M, d), storage)]:
+    table = trace.initial.get("table")
+    H, parts = meta.get("heads", 1), meta.get("kv_heads", 1)
+    if not all(type(given) is int and given > 0 for given in (H, parts)) or H % parts:
+        raise ValueError(f"its heads are {H!r:.40} and {parts!r:.40}")
+    rows = parts * M if table is None else pages.pool(M, meta["block_k"]) * meta["block_k"]
+    if inputs != [("Q", (H * N, d), storage), ("K", (rows, d), storage), ("V", (rows, d), storage)]:
         raise ValueError("its Q, K and V are not what its meta says")
     for name, data in trace.initial.items():
-        if not name.isidentifier() or data.dtype not in (storage, computing):
+        if not name.isidentifier() or data.dtype not in ((np.int32,) if data is table else (storage, computing)):
             raise ValueError(f"its tensor {name!r:.40} is no {storage} or {computing}")
         if data.ndim not in (1, 2) or not data.size:
             raise ValueError(f"its tensor {name!r:.40} has shape {data.shape}")
     outputs = {name: (data.shape, data.dtype) for name, data in trace.outputs.items()}
-    if outputs != {"O": ((N, d), storage), "LSE": ((N,), computing)}:
+    lead = () if H == 1 else (H,)
+    forward = {"O": ((*lead, N, d), storage), "LSE": ((*lead, N), computing)}
+    backward = {"dQ": ((N, d), storage), "dK": ((M, d), storage), "dV": ((M, d), storage)}
+    if outputs not in (forward, backward):
         raise ValueError("its outputs are not what its meta says")
     if not (isinstance(trace.peak, Peak) and min(trace.peak) >= 0):
         raise ValueError("its peak is no number of bytes")

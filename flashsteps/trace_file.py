@@ -9,6 +9,7 @@ program, start, stop, nbytes, line, row        one number an event; start and st
 index, shape, work          numbers (events, …): an index for each loop, the shape, the work by kind; −1 fills up
 initial.Q, …                HBM's tensors as the run found them, in their order
 outputs.O, …                what the run gave
+(initial, outputs, values)  bfloat16 as its bits, uint16
 values.float32, …           what its events made or stored, one after another; none if the run was too large
 """
 
@@ -28,6 +29,7 @@ import numpy as np
 
 from . import files, readers
 from .arrays import Work
+from .dtypes import from_plain, to_plain
 from .files import whole
 from .trace import Event, Peak, Tile, Trace
 from .trace_check import check, check_meta
@@ -107,15 +109,15 @@ def _arrays(trace: Trace) -> dict[str, np.ndarray]:
         **{name: np.array([of(event) for event in trace], str) for name, of in TEXTS.items()},
         **{name: np.array([of(event) for event in trace], np.int64) for name, of in NUMBERS.items()},
         **{name: _filled([of(event) for event in trace]) for name, of in ROWS.items()},
-        **{f"initial.{name}": np.ascontiguousarray(data) for name, data in trace.initial.items()},
-        **{f"outputs.{name}": np.ascontiguousarray(data) for name, data in trace.outputs.items()},
-        **{f"values.{kind}": _joined([value for value in values if value.dtype.name == kind], kind) for kind in kinds},
+        **{f"initial.{name}": to_plain(np.ascontiguousarray(data)) for name, data in trace.initial.items()},
+        **{f"outputs.{name}": to_plain(np.ascontiguousarray(data)) for name, data in trace.outputs.items()},
+        **{f"values.{kind}": to_plain(_joined([v for v in values if v.dtype.name == kind], kind)) for kind in kinds},
     }
 
 
 def _joined(values: list[np.ndarray], kind: str) -> np.ndarray:
     """Arrays of one type one after another, in one row."""
-    return np.concatenate([np.empty(0, kind), *(value.ravel() for value in values)])
+    return np.concatenate([np.empty(0, values[0].dtype if values else kind), *(value.ravel() for value in values)])
 
 
 def _filled(rows: list[tuple[int, ...]]) -> np.ndarray:
@@ -138,7 +140,11 @@ def _read(file: BinaryIO, size: int) -> Trace:
         raise ValueError(f"its format is {version}, and this flashsteps reads {FORMAT}")
 
     def part(prefix: str) -> dict[str, np.ndarray]:
-        return {name.removeprefix(prefix): array[()] for name, array in stored.items() if name.startswith(prefix)}
+        return {
+            name.removeprefix(prefix): from_plain(array[()])
+            for name, array in stored.items()
+            if name.startswith(prefix)
+        }
 
     meta, peak = json.loads(stored["meta"][()].item()), Peak(*stored["peak"][()].tolist())
     check_meta(meta)

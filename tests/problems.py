@@ -7,10 +7,15 @@ import numpy as np
 from hypothesis import strategies as st
 
 import flashsteps as fs
-from flashsteps import algorithms, dtypes
+from flashsteps import algorithms, block_masks, dtypes, masks
 from flashsteps.trace import IO, Trace
 
 ALL = algorithms.names()
+BACKWARD = tuple(name for name in ALL if name.endswith("backward"))
+FORWARD = tuple(name for name in ALL if name not in BACKWARD)
+SPARSE = "block-sparse-forward"
+#: those that need no more than q, k and v
+PLAIN = tuple(name for name in FORWARD if name != SPARSE)
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,8 @@ class Problem:
     mask: str | None = None
     dtype: str = "float16"
     seed: int = 0
+    block_mask: Any = "strided:1"
+    splits: int = 3
 
     def inputs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """q, k and v as the run stores them: in `dtype`."""
@@ -34,20 +41,39 @@ class Problem:
         q, k, v = (rng.standard_normal((n, self.d)).astype(dtypes.storage(self.dtype)) for n in rows)
         return q, k, v
 
+    def gradient(self) -> np.ndarray:
+        """dO (n, d), for a backward pass."""
+        rng = np.random.default_rng(self.seed + 1)
+        return rng.standard_normal((self.n, self.d)).astype(dtypes.storage(self.dtype))
+
     def record(self, **options) -> Trace:
         q, k, v = self.inputs()
+        if self.algorithm in BACKWARD:
+            options = {"do": self.gradient()} | options
         return fs.record(self.algorithm, q, k, v, **self.options(), **options)
 
     def count(self, **options) -> IO:
         return fs.count(self.algorithm, n=self.n, n_keys=self.n_keys, d=self.d, **self.options(), **options)
 
     def options(self) -> dict[str, Any]:
-        return {"block_q": self.block_q, "block_k": self.block_k, "mask": self.mask, "dtype": self.dtype}
+        options = {"block_q": self.block_q, "block_k": self.block_k, "mask": self.mask, "dtype": self.dtype}
+        if self.algorithm == SPARSE:
+            options["block_mask"] = self.block_mask
+        if self.algorithm == "split-kv-decode":
+            options["splits"] = self.splits
+        return options
 
     def kept(self) -> np.ndarray:
         """True where a query sees a key, (n, n_keys)."""
-        all_true = np.ones((self.n, self.n_keys), bool)
-        return np.tril(all_true, self.n_keys - self.n) if self.mask == "causal" else all_true
+        kept = brute_force(self.mask, self.n, self.n_keys)
+        return kept & self.visited() if self.algorithm == SPARSE else kept
+
+    def visited(self) -> np.ndarray:
+        """True where a query and a key are of a tile that the block mask has, (n, n_keys)."""
+        block_q, block_k = min(self.block_q, self.n), min(self.block_k, self.n_keys)
+        mask = masks.parse(None, self.n, self.n_keys)
+        tiles = block_masks.parse(self.block_mask, mask, block_q, block_k).visited
+        return tiles.repeat(block_q, axis=0)[: self.n].repeat(block_k, axis=1)[:, : self.n_keys]
 
     def tiles(self) -> list[tuple[range, range]]:
         """The query rows and key rows of each tile that a query sees any of."""
@@ -60,21 +86,79 @@ class Problem:
         ]
 
 
-def problems(
-    names=ALL, largest: int = 20, masks=(None, "causal"), dtype_names=tuple(dtypes.STORAGE)
-) -> st.SearchStrategy[Problem]:
+def brute_force(mask: Any, n: int, n_keys: int) -> np.ndarray:
+    """True where a query sees a key, (n, n_keys): each rule by its definition, key by key."""
+    kept = np.ones((n, n_keys), bool)
+    if isinstance(mask, np.ndarray):
+        return mask
+    for rule in (mask or "none").split("+"):
+        kind, *rest = rule.replace(",", ":").split(":")
+        numbers = [int(number) for number in rest]
+        for i in range(n):
+            for j in range(n_keys):
+                kept[i, j] &= _sees(kind, numbers, i, j, i + n_keys - n)
+    return kept
+
+
+def _sees(kind: str, numbers: list[int], i: int, j: int, diagonal: int) -> bool:
+    if kind == "window":
+        left, right = numbers
+        return (left == -1 or j >= diagonal - left) and (right == -1 or j <= diagonal + right)
+    if kind == "document":
+        document = [which for which, length in enumerate(numbers) for _ in range(length)]
+        return document[i] == document[j]
+    return kind == "none" or j <= diagonal or (kind == "prefix" and j < numbers[0])
+
+
+@st.composite
+def mask_names(draw, n: int, n_keys: int) -> Any:
+    """A mask that is a rule, over so many queries and keys, or several joined by +."""
+    bound = st.integers(-1, max(n, n_keys))
+    rules = [
+        st.just("none"),
+        st.just("causal"),
+        st.builds(lambda left, right: f"window:{left},{right}", bound, bound),
+        st.integers(1, n_keys).map(lambda length: f"prefix:{length}"),
+    ]
+    if n == n_keys:
+        rules.append(_documents(n))
+    return draw(st.none() | st.lists(st.one_of(rules), min_size=1, max_size=3).map("+".join))
+
+
+def _documents(n: int) -> st.SearchStrategy[str]:
+    def lengths(ends: set[int]) -> str:
+        stops = sorted({*ends, n})
+        return "document:" + ",".join(str(b - a) for a, b in zip([0, *stops], stops, strict=False))
+
+    return st.sets(st.integers(1, n), max_size=5).map(lengths)
+
+
+BLOCK_MASKS = st.one_of(
+    st.just("butterfly"),
+    st.integers(0, 4).map(lambda far: f"local:{far}"),
+    st.integers(1, 5).map(lambda far: f"strided:{far}"),
+    st.builds(lambda tenths, seed: f"random:0.{tenths},{seed}", st.integers(1, 9), st.integers(0, 99)),
+)
+
+
+@st.composite
+def problems(draw, names=ALL, largest: int = 20, masks=None, dtype_names=tuple(dtypes.STORAGE)) -> Problem:
+    """Any problem; with any mask that is a rule, unless `masks` lists some."""
     rows = st.integers(1, largest)
-    return st.builds(
-        Problem,
-        st.sampled_from(names),
-        rows,
-        rows,
-        st.integers(1, 8),
-        rows,
-        rows,
-        st.sampled_from(masks),
-        st.sampled_from(dtype_names),
-        st.integers(0, 1000),
+    n, n_keys = draw(rows), draw(rows)
+    n_keys = draw(st.sampled_from((n_keys, n)))
+    return Problem(
+        draw(st.sampled_from(names)),
+        n,
+        n_keys,
+        draw(st.integers(1, 8)),
+        draw(rows),
+        draw(rows),
+        draw(mask_names(n, n_keys) if masks is None else st.sampled_from(masks)),
+        draw(st.sampled_from(dtype_names)),
+        draw(st.integers(0, 1000)),
+        draw(BLOCK_MASKS),
+        draw(st.integers(1, 6)),
     )
 
 
@@ -88,3 +172,13 @@ def attention(problem: Problem, scale: float | None = None) -> tuple[np.ndarray,
     with np.errstate(divide="ignore"):
         lse = (top + np.log(total))[:, 0]
     return weights @ v / np.maximum(total, 1), np.where(total[:, 0] > 0, lse, -np.inf)
+
+
+def gradients(problem: Problem, scale: float | None = None) -> dict[str, np.ndarray]:
+    """dQ, dK and dV by the definition, in float64: the derivatives of Σ dO∘O."""
+    q, k, v = (x.astype(np.float64) for x in problem.inputs())
+    do, scale = problem.gradient().astype(np.float64), problem.d**-0.5 if scale is None else scale
+    O, LSE = attention(problem, scale)
+    p = np.where(problem.kept(), np.exp(np.minimum(q @ k.T * scale - np.maximum(LSE, -1e300)[:, None], 0)), 0)
+    ds = p * (do @ v.T - (do * O).sum(axis=1, keepdims=True))
+    return {"dQ": ds @ k * scale, "dK": ds.T @ q * scale, "dV": p.T @ do}

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 import flashsteps as fs
 from flashsteps import algorithms
 from flashsteps.memory import SRAM
-from tests.problems import ALL, Problem, problems
+from tests.problems import ALL, BACKWARD, SPARSE, Problem, problems
 
 #: what stands on the line of an event
 MARKS = {
-    "load": (".load(", ".gather("),
+    "load": (".load(", ".gather(", ".lookup("),
     "store": (".store(",),
     "compute": ("sram[",),
     "skip": (".loop(",),
@@ -44,7 +44,7 @@ def test_an_algorithm_says_what_it_is_and_from_where(name):
     assert callable(module.attend)
     first = str(module.__doc__).splitlines()[0]
     assert algorithms.summary(name) == first
-    assert re.search(r"\(FA\d, Algorithm \d\)\.$", first)
+    assert re.search(r"\((FA\d, Algorithm \d|Flash-Decoding|PagedAttention)\)\.$", first)
     assert module.attend.__doc__
 
 
@@ -78,7 +78,7 @@ def test_work_belongs_to_the_step_that_names_its_result(problem):
     assert all(event.work.total == 0 for event in trace if event.op != "compute")
     assert all(event.nbytes == 0 for event in trace if event.op in ("compute", "skip"))
     products = [event for event in trace if event.work.matmul]
-    assert {event.slot for event in products} <= {"S", "acc", "o", "O"}
+    assert {event.slot for event in products} <= {"S", "acc", "o", "O", "dP", "dq", "dk", "dv"}
 
 
 @given(problems(masks=("causal",)))
@@ -88,10 +88,14 @@ def test_a_tile_is_skipped_where_all_of_it_is_hidden_and_only_there(problem):
     visited = {(queries.start, keys.start) for queries, keys in problem.tiles()}
     rows, cols = range(0, problem.n, problem.block_q), range(0, problem.n_keys, problem.block_k)
     skipped = [event for event in trace if event.op == "skip"]
+    if problem.algorithm == "flash2-backward":  # each of its two kernels passes the same tiles over
+        kernel = next(event.program for event in trace if event.slot == "dq")
+        assert sum(event.program >= kernel for event in skipped) * 2 == len(skipped)
+        skipped = [event for event in skipped if event.program >= kernel]
     assert all(event.tile.tensor == "K" for event in skipped)
     found = [(rows[event.loop["i"]], event.tile.start) for event in skipped]
     assert [event.loop["j"] for event in skipped] == [cols.index(start) for _, start in found]
-    if problem.algorithm == "standard-forward":  # a mask saves it nothing
+    if problem.algorithm.startswith("standard"):  # a mask saves it nothing
         assert not skipped
     else:
         assert sorted(found) == sorted({(i, j) for i in rows for j in cols} - visited)
@@ -102,19 +106,19 @@ def test_a_tile_is_skipped_where_all_of_it_is_hidden_and_only_there(problem):
 @pytest.mark.parametrize("name", ALL)
 def test_a_forgotten_store_shows(name, monkeypatch):
     """What is to be written starts as NaN, so that a store left out cannot go unseen."""
-    store = SRAM.store
+    store, made = SRAM.store, "dQ" if name in BACKWARD else "O"
 
     def forgetful(sram, view, value):
-        if view.tensor.name != "O" or view.start != 2 or isinstance(value, float):
+        if view.tensor.name != made or view.start != 2 or isinstance(value, float):
             store(sram, view, value)
 
     problem = Problem(name, 4, 4, 2, 2, 4, dtype="float64")
     whole = problem.record()
     monkeypatch.setattr(SRAM, "store", forgetful)
     partial = problem.record()
-    assert not np.array_equal(partial.outputs["O"][2:], whole.outputs["O"][2:])
-    if name != "flash-forward":  # which writes zeros first
-        assert np.isnan(partial.outputs["O"][2:]).all()
+    assert not np.array_equal(partial.outputs[made][2:], whole.outputs[made][2:])
+    if name not in ("flash-forward", "flash-backward", "block-sparse-forward"):  # which write zeros first
+        assert np.isnan(partial.outputs[made][2:]).all()
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -122,7 +126,18 @@ def test_programs_share_nothing_on_chip(name):
     trace = Problem(name, 6, 6, 2, 2, 3).record()
     programs = [event.program for event in trace]
     assert programs == sorted(programs)
-    assert len(set(programs)) == {"standard-forward": 3, "flash-forward": 1, "flash2-forward": 3}[name]
+    expected = {
+        "standard-forward": 3,
+        "flash-forward": 1,
+        "flash2-forward": 3,
+        "standard-backward": 5,
+        "flash-backward": 1,
+        "flash2-backward": 3 + 2 + 3,
+        "block-sparse-forward": 1,
+        "split-kv-decode": 3 * 2 + 3,
+        "paged-decode": 3,
+    }
+    assert len(set(programs)) == expected[name]
     for event, before in zip(trace, [None, *trace], strict=False):
         if before is not None and event.program != before.program:
             assert set(trace.at(event.step).sram) == {event.slot}
@@ -131,7 +146,8 @@ def test_programs_share_nothing_on_chip(name):
 @pytest.mark.parametrize("name", ALL)
 def test_a_block_larger_than_the_matrix_is_cut_to_it(name):
     q = np.ones((3, 2))
-    large, cut = (fs.record(name, q, q, q, block_q=size, block_k=size) for size in (64, 3))
+    do, tiles = q if name in BACKWARD else None, "butterfly" if name == SPARSE else None
+    large, cut = (fs.record(name, q, q, q, do=do, block_mask=tiles, block_q=size, block_k=size) for size in (64, 3))
     assert large == cut
     assert (large.meta["block_q"], large.meta["block_k"]) == (3, 3)
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import av
 import click
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -258,6 +259,41 @@ def trace() -> fs.Trace:
     return fs.load("run.npz")
 
 
+@pytest.mark.parametrize(
+    ("algorithm", "options", "expected"),
+    [
+        ("block-sparse-forward", "--block-mask local:1", {"block_mask": "local:1"}),
+        ("split-kv-decode", "--splits 2 --mask window:2,1", {"splits": 2, "mask": "window:2,1"}),
+        ("paged-decode", "--seed 3", {"seed": 3}),
+        ("flash2-forward", "--softcap 2 --alibi .5 --dropout .5 --seed 4 --dtype bfloat16",
+         {"softcap": 2.0, "alibi": 0.5, "dropout": 0.5, "seed": 4, "dtype": "bfloat16"}),
+    ],
+)  # fmt: skip
+def test_record_takes_what_the_library_takes(folder, algorithm, options, expected):
+    command = f"{algorithm} -o run.npz --input random:6,4 --block-q 2 --block-k 2 {options}"
+    flashsteps("record", *command.split())
+    qkv = fs.load_qkv("random:6,4")
+    assert fs.load("run.npz") == fs.record(algorithm, *qkv, block_q=2, block_k=2, source=qkv.source, **expected)
+
+
+@pytest.mark.parametrize("do", ["", "--do random:7", "--do do.npy"])
+def test_record_takes_the_gradient_of_o(folder, do):
+    rng = {"": 0, "--do random:7": 7}.get(do, 9)
+    gradient = np.random.default_rng(rng).standard_normal((6, 4), dtype=np.float32)
+    np.save("do.npy", gradient)
+    flashsteps("record", *f"flash2-backward -o run.npz --input random:6,4 {do}".split())
+    qkv = fs.load_qkv("random:6,4")
+    assert fs.load("run.npz") == fs.record("flash2-backward", *qkv, do=gradient, source=qkv.source)
+
+
+def test_count_takes_heads(folder):
+    options = "--n 16 --d 8 --heads 4 --kv-heads 2 --mask prefix:3"
+    lines = flashsteps("count", "flash2-forward", *options.split())
+    assert (
+        f"moved: {size_of(fs.count('flash2-forward', n=16, d=8, heads=4, kv_heads=2, mask='prefix:3').total)}" in lines
+    )
+
+
 def test_show_tells_what_ran_what_moved_and_how_it_starts(trace):
     lines = flashsteps("show", "run.npz")
     text = "\n".join(lines)
@@ -279,6 +315,7 @@ def test_show_lists_the_events_asked_for_and_nothing_else(trace, given, part):
 @pytest.mark.parametrize("algorithm", algorithms.names())
 def test_each_step_can_be_shown_and_what_is_on_chip_adds_up(algorithm):
     options = "--input random:3,2 --block-q 2 --block-k 2 --mask causal"
+    options += " --block-mask butterfly" if algorithm == "block-sparse-forward" else ""
     flashsteps("record", algorithm, "-o", "run.npz", *options.split())
     run, most = fs.load("run.npz"), 0
     for event in run:
@@ -413,8 +450,8 @@ def test_completion_prints_a_script_that_asks_this_program(shell):
         ("render x --device h", ["h100", "h200"]),
         ("render x --theme ", list(theme.THEMES)),
         ("render x --input sam", ["sample"]),
-        ("record st", ["standard-forward"]),
-        ("count x --rule f", ["fa1-figure-2"]),
+        ("record standard-f", ["standard-forward"]),
+        ("count x --rule fa1-f", ["fa1-figure-2"]),
         ("list d", ["devices"]),
         ("completion z", ["zsh"]),
     ],

@@ -2,6 +2,10 @@
 
 Each file has a function `attend` that reads like its paper, the first line of its docstring is what `flashsteps list`
 says of it, and the comments of its lines are the captions of its film. To add an algorithm is to add a file.
+
+Its signature says what it takes: the tensors that it finds in HBM, then its options. A file may also set SAVED_BY, the
+forward pass whose tensors a backward pass finds; GROUPS, where heads may come packed as rows; and IDEAL_PRODUCTS, where
+the capacity of SRAM is not held against it.
 """
 
 from __future__ import annotations

@@ -1,18 +1,33 @@
 """FlashAttention-2 forward: one program for each block of queries, keys and values stream past (FA2, Algorithm 1).
 
 The output stays on chip until it is done, is divided by ℓ once, and O and LSE are stored once. Elements moved:
-2Nd + 2·Tr·Md + N for N queries in Tr blocks and M keys.
+2Nd + 2·Tr·Md + N for N queries in Tr blocks and M keys. Heads that share keys and values may come packed, as more rows
+of Q: one tile of K and V then serves them all.
 """
 
 import numpy as np
 
 from ..arrays import Array, exp_sub
+from ..dropout import Dropout
 from ..masks import Mask
 from ..memory import HBM, SRAM, Tensor
 
+GROUPS = True
+
 
 def attend(
-    hbm: HBM, sram: SRAM, Q: Tensor, K: Tensor, V: Tensor, *, block_q: int, block_k: int, mask: Mask, scale: float
+    hbm: HBM,
+    sram: SRAM,
+    Q: Tensor,
+    K: Tensor,
+    V: Tensor,
+    *,
+    block_q: int,
+    block_k: int,
+    mask: Mask,
+    scale: float,
+    softcap: float | None = None,
+    dropout: Dropout | None = None,
 ) -> dict[str, Array]:
     """O = softmax(Q Kᵀ · scale) V, tile by tile. Q (N, d), K and V (M, d); gives O (N, d) and LSE (N,)."""
     N, d = Q.shape
@@ -27,6 +42,8 @@ def attend(
             k = sram.load(K[j])  # Keys and values stream past, block by block.
             v = sram.load(V[j])
             s = sram["S"] = q @ k.T * scale  # One tile of scores, made on chip. It never goes to HBM.
+            if softcap:
+                s = sram["S"] = softcap * np.tanh(s / softcap)  # Softcap: no score grows past it.
             if j.cut:
                 s = sram["S"] = s + sram.bias(mask, i, j)  # Keys that a query may not see get −∞.
             m_old = m_i
@@ -34,6 +51,8 @@ def attend(
             alpha = sram["alpha"] = exp_sub(m_old, m_i)  # α: how much all that was summed before must shrink.
             p = sram["P"] = exp_sub(s, m_i[:, None])  # Exponentials, taken against the max so far.
             l_i = sram["l_i"] = alpha * l_i + p.sum(axis=1)  # Old sum and output shrink by α; this tile is added.
+            if dropout:
+                p = sram["P"] = p * sram.kept(dropout, i, j)
             acc = sram["acc"] = alpha[:, None] * acc + p @ v
         o = sram["acc"] = acc / np.maximum(l_i, 1)[:, None]  # All keys seen: divide by the sum, once.
         sram.store(O[i], o)  # The output goes out, once, with one number a row: LSE.

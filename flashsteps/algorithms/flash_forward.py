@@ -8,12 +8,23 @@ blocks.
 import numpy as np
 
 from ..arrays import Array, exp_sub
+from ..dropout import Dropout
 from ..masks import Mask
 from ..memory import HBM, SRAM, Tensor
 
 
 def attend(
-    hbm: HBM, sram: SRAM, Q: Tensor, K: Tensor, V: Tensor, *, block_q: int, block_k: int, mask: Mask, scale: float
+    hbm: HBM,
+    sram: SRAM,
+    Q: Tensor,
+    K: Tensor,
+    V: Tensor,
+    *,
+    block_q: int,
+    block_k: int,
+    mask: Mask,
+    scale: float,
+    dropout: Dropout | None = None,
 ) -> dict[str, Array]:
     """O = softmax(Q Kᵀ · scale) V, tile by tile. Q (N, d), K and V (M, d); gives O (N, d), m and ℓ (N,)."""
     N, d = Q.shape
@@ -37,6 +48,8 @@ def attend(
             m_ij = sram["m_ij"] = s.max(axis=1)  # This tile's own max, exponentials and sum.
             p = sram["P"] = exp_sub(s, m_ij[:, None])
             l_ij = sram["l_ij"] = p.sum(axis=1)
+            if dropout:
+                p = sram["P"] = p * sram.kept(dropout, i, j)  # Weights are dropped after they were summed.
             m_new = sram["m_new"] = np.maximum(m_i, m_ij)  # The larger max wins: α shrinks the old sum, β the tile's.
             alpha = sram["alpha"] = exp_sub(m_i, m_new)
             beta = sram["beta"] = exp_sub(m_ij, m_new)

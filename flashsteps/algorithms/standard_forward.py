@@ -7,6 +7,7 @@ against it. Elements moved: 2Nd + 2Md + 4NM for N queries and M keys, and a mask
 import numpy as np
 
 from ..arrays import Array, exp_sub
+from ..dropout import Dropout
 from ..masks import Mask
 from ..memory import HBM, SRAM, Tensor
 
@@ -14,7 +15,18 @@ IDEAL_PRODUCTS = True
 
 
 def attend(
-    hbm: HBM, sram: SRAM, Q: Tensor, K: Tensor, V: Tensor, *, block_q: int, block_k: int, mask: Mask, scale: float
+    hbm: HBM,
+    sram: SRAM,
+    Q: Tensor,
+    K: Tensor,
+    V: Tensor,
+    *,
+    block_q: int,
+    block_k: int,
+    mask: Mask,
+    scale: float,
+    softcap: float | None = None,
+    dropout: Dropout | None = None,
 ) -> dict[str, Array]:
     """O = softmax(Q Kᵀ · scale) V in three kernels. Q (N, d), K and V (M, d); gives O (N, d), m and ℓ (N,)."""
     (N, d), M = Q.shape, K.shape[0]
@@ -31,7 +43,9 @@ def attend(
     sram.launch()
     for i in sram.loop("i", Q.blocks(block_q)):
         s = sram.load(S[i], "S")  # Second kernel, softmax: all of S comes back from HBM.
-        if mask.causal:
+        if softcap:
+            s = sram["S"] = softcap * np.tanh(s / softcap)  # Softcap: no score grows past it.
+        if mask.hides:
             s = sram["S"] = s + sram.bias(mask, i, K.all)  # Keys that a query may not see get −∞. It saves no bytes.
         m_i = sram["m_i"] = s.max(axis=1)  # The largest score of each row, to subtract: no overflow.
         p = sram["P"] = exp_sub(s, m_i[:, None])  # Exponentials: now every weight is from 0 to 1.
@@ -45,6 +59,8 @@ def attend(
     v = sram.gather(V, block_k)  # Third kernel, the output: bring in all values.
     for i in sram.loop("i", Q.blocks(block_q)):
         p = sram.load(P[i], "P")  # All of P comes back from HBM.
+        if dropout:
+            p = sram["P"] = p * sram.kept(dropout, i, K.all)  # Weights are dropped: which, the seed says.
         o = sram["O"] = p @ v  # Values, weighted: the output of these queries.
         sram.store(O[i], o)  # Done: O goes out to HBM.
     return {"O": O.data, "m": m, "l": l}

@@ -5,9 +5,11 @@ from __future__ import annotations
 import click
 
 from .. import __version__
+from .blocks import blocks
 from .completion import completion
 from .count import count
 from .doctor import doctor
+from .io import io
 from .list import list_
 from .program import Program
 from .record import record
@@ -21,6 +23,7 @@ Examples:
   flashsteps record flash2-forward -o run.npz --block-q 4 --block-k 4
   flashsteps show run.npz --step 12
   flashsteps count flash2-forward --n 1M --d 128
+  flashsteps io --n 1K,1M --device h100
 """
 
 
@@ -34,5 +37,5 @@ def main(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for _command in (render, list_, record, show, count, doctor, completion):
+for _command in (render, list_, record, show, count, io, blocks, doctor, completion):
     main.add_command(_command)

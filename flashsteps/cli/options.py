@@ -97,6 +97,19 @@ def _masks() -> Iterable[str]:
     return NAMES
 
 
+class _Mask(Name):
+    """A mask's name, whose form may hold numbers or a path."""
+
+    def convert(self, value: str, param: Any, ctx: Any) -> str:
+        from .. import masks
+
+        masks.names(value)
+        return value
+
+    def get_metavar(self, param: click.Parameter, ctx: Any = None) -> str | None:
+        return "MASK"
+
+
 def _dtypes() -> Iterable[str]:
     from ..dtypes import STORAGE
 
@@ -110,7 +123,7 @@ def _presets() -> Iterable[str]:
 
 
 FILM, ALGORITHM = Name("film", films.names), Name("algorithm", algorithms.names)
-MASK, DTYPE, PRESET = Name("mask", _masks), Name("dtype", _dtypes), Name("preset", _presets)
+MASK, DTYPE, PRESET = _Mask("mask", _masks), Name("dtype", _dtypes), Name("preset", _presets)
 DEVICE, THEME = Name("device", lambda: devices.DEVICES), Name("theme", lambda: theme.THEMES)
 RULE = Name("counting rule", lambda: rules.RULES)
 
@@ -215,11 +228,25 @@ def block_options(default: str) -> Callable[[Any], Any]:
     def add(command: Any) -> Any:
         block_q = option("--block-q", type=NUMBER, help=f"Queries in a block  [default: {default}]")
         block_k = option("--block-k", type=NUMBER, help=f"Keys in a block  [default: {default}]")
-        mask = option("--mask", type=MASK, help="causal hides later keys, aligned to the bottom right  [default: none]")
+        mask = option("--mask", type=MASK, help="{masks.HELP}  [default: none]")
         dtype = option("--dtype", type=DTYPE, help="What q, k, v and O are stored as  [default: {dtypes.DEFAULT}]")
         return block_q(block_k(mask(dtype(command))))
 
     return add
+
+
+def change_options(command: Any) -> Any:
+    """--block-mask, --splits, --softcap, --alibi and --dropout, for the algorithms that take them."""
+    adds = (
+        option("--block-mask", metavar="MASK", help="For block-sparse-forward: {block_masks.HELP}"),
+        option("--splits", type=NUMBER, help="For split-kv-decode: into how many pieces keys are shared out."),
+        option("--softcap", type=REAL, help="Make scores cap·tanh(s/cap)  [default: no]"),
+        option("--alibi", type=REAL, help="Lower scores by this for each step between query and key  [default: no]"),
+        option("--dropout", type=REAL, help="The probability with which a weight is dropped  [default: 0]"),
+    )
+    for add in reversed(adds):
+        command = add(command)
+    return command
 
 
 def capacity_options(command: Any) -> Any:

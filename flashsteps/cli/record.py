@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,11 @@ from .program import Command, say
 EXAMPLES = """\b
 Examples:
   flashsteps record flash2-forward -o run.npz --block-q 4 --block-k 4
+  flashsteps record flash2-backward -o back.npz --input random:32,8 --mask window:7,0
   flashsteps record flash-forward -o run.npz --input random:1024,64 --mask causal --device h100
 """
+
+DO = "an .npy file, or random[:SEED], standard normal numbers  [default: random]"
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
@@ -25,8 +29,13 @@ Examples:
 @take.input_options
 @take.block_options("{run.BLOCK}, cut to their number")
 @option("--scale", type=take.REAL, help="What QKᵀ is multiplied by  [default: 1/√d]")
+@take.change_options
+@option("--seed", type=take.INTEGER, help="What decides which weights are dropped, or where pages lie  [default: 0]")
+@option("--do", type=take.Source(), metavar="SOURCE", help=f"For a backward pass, dO: {DO}")
 @take.capacity_options
-def record(algorithm: str, output: Path, source: str, head: tuple[int, ...] | None, **options: Any) -> None:
+def record(
+    algorithm: str, output: Path, source: str, head: tuple[int, ...] | None, do: str | None, **options: Any
+) -> None:
     """Run an algorithm, and save every step of it as a trace.
 
     A trace holds each tile that moves and each value made on chip, as plain data: `flashsteps show` and
@@ -36,7 +45,20 @@ def record(algorithm: str, output: Path, source: str, head: tuple[int, ...] | No
 
     trace_file.check_path(output)
     qkv = inputs.load_qkv(source, head)
-    trace = run.record(algorithm, *qkv, tokens=qkv.tokens, source=qkv.source, **take.given(options))
+    gradient = _gradient(do or "random", qkv.q.shape) if do or run.takes(algorithm, "do") else None
+    trace = run.record(algorithm, *qkv, do=gradient, tokens=qkv.tokens, source=qkv.source, **take.given(options))
     trace.save(output)
     io, size = trace.io(), size_of(output.stat().st_size)
     say(f"{output}   {size}   {len(trace):,} steps, {io.read:,} B read from HBM, {io.written:,} B written")
+
+
+def _gradient(given: str, shape: tuple[int, ...]) -> Any:
+    """dO: from a file, or at random."""
+    import numpy as np
+
+    from ..masks import load_matrix
+
+    found = re.fullmatch(r"random(?::(\d{1,18}))?", given, re.ASCII)
+    if not found:
+        return load_matrix(given)
+    return np.random.default_rng(int(found[1] or 0)).standard_normal(shape, dtype=np.float32)

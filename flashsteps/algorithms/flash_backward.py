@@ -1,0 +1,72 @@
+"""FlashAttention backward: P is made again on chip, from ℓ and m; keys outside, queries inside (FA1, Algorithm 4).
+
+As printed: dQ lives in HBM, comes in and goes out once for each block of keys. The forward pass saved O, ℓ and m.
+Elements moved, with the writes that set dQ, dK and dV up: 4Md + Tc(5Nd + 2N) + Nd + 2Md for N queries and M keys in Tc
+blocks.
+"""
+
+import numpy as np
+
+from ..arrays import Array, exp_sub
+from ..dropout import Dropout
+from ..masks import Mask
+from ..memory import HBM, SRAM, Tensor
+
+SAVED_BY = "flash-forward"
+
+
+def attend(
+    hbm: HBM,
+    sram: SRAM,
+    Q: Tensor,
+    K: Tensor,
+    V: Tensor,
+    O: Tensor,
+    l: Tensor,
+    m: Tensor,
+    dO: Tensor,
+    *,
+    block_q: int,
+    block_k: int,
+    mask: Mask,
+    scale: float,
+    dropout: Dropout | None = None,
+) -> dict[str, Array]:
+    """Gradients, tile by tile. Q, O and dO (N, d), K and V (M, d), ℓ and m (N,); gives dQ (N, d), dK and dV (M, d)."""
+    (N, d), M = Q.shape, K.shape[0]
+    dQ, dK, dV = hbm.empty("dQ", (N, d)), hbm.empty("dK", (M, d)), hbm.empty("dV", (M, d))
+    sram.store(dQ.all, 0.0)  # All gradients start in HBM, from 0.
+    sram.store(dK.all, 0.0)
+    sram.store(dV.all, 0.0)
+
+    for j in sram.loop("j", K.blocks(block_k)):
+        k = sram.load(K[j])  # A block of keys and values comes in, and stays for all queries.
+        v = sram.load(V[j])
+        dk = sram["dk"] = sram.full((len(j), d), 0.0)  # Their gradients are summed on chip.
+        dv = sram["dv"] = sram.full((len(j), d), 0.0)
+        for i in sram.loop("i", Q.blocks(block_q), mask.column(j)):
+            q = sram.load(Q[i])  # Queries come in with their output, its gradient, and dQ so far.
+            o = sram.load(O[i])
+            do = sram.load(dO[i])
+            dq = sram.load(dQ[i])
+            l_i = sram.load(l[i], "l_i")  # Two numbers a row are all that is left of the softmax.
+            m_i = sram.load(m[i], "m_i")
+            s = sram["S"] = q @ k.T * scale  # The scores are made again: cheaper than to fetch them.
+            if i.cut:
+                s = sram["S"] = s + sram.bias(mask, i, j)  # Keys that a query may not see get −∞.
+            p = sram["P"] = exp_sub(s, m_i[:, None]) / np.maximum(l_i, 1)[:, None]  # P, as it was, from ℓ and m.
+            w = p
+            if dropout:
+                w = sram["W"] = p * sram.kept(dropout, i, j)  # Dropped as they were: the seed says which.
+            dv = sram["dv"] = dv + w.T @ do  # Each value's gradient: what it gave, weighted as it was.
+            dp = sram["dP"] = do @ v.T  # How the loss would change with each weight, and with each score.
+            if dropout:
+                dp = sram["dP"] = dp * sram.kept(dropout, i, j)
+            D_i = sram["D"] = (do * o).sum(axis=1)
+            ds = sram["dS"] = p * (dp - D_i[:, None])
+            dq = sram["dq"] = dq + ds @ k * scale  # The gradient dQ takes in this tile, and goes back to HBM.
+            sram.store(dQ[i], dq)
+            dk = sram["dk"] = dk + ds.T @ q * scale  # The gradient dK takes in this tile, and stays on chip.
+        sram.store(dK[j], dk)  # All queries seen: these keys and values are done.
+        sram.store(dV[j], dv)
+    return {"dQ": dQ.data, "dK": dK.data, "dV": dV.data}

@@ -1,0 +1,77 @@
+"""Standard attention, backward: P comes in, dP and dS go out to HBM and come back (FA1, Algorithm 3).
+
+The forward pass saved P, with its mask. As there, each matrix product reads its operands once, so the capacity of SRAM
+is not held against it. Elements moved: 4Nd + 4Md + 7NM for N queries and M keys, and a mask saves nothing.
+"""
+
+from ..arrays import Array
+from ..dropout import Dropout
+from ..masks import Mask
+from ..memory import HBM, SRAM, Tensor
+
+IDEAL_PRODUCTS = True
+SAVED_BY = "standard-forward"
+
+
+def attend(
+    hbm: HBM,
+    sram: SRAM,
+    Q: Tensor,
+    K: Tensor,
+    V: Tensor,
+    P: Tensor,
+    dO: Tensor,
+    *,
+    block_q: int,
+    block_k: int,
+    mask: Mask,
+    scale: float,
+    dropout: Dropout | None = None,
+) -> dict[str, Array]:
+    """Gradients in five kernels. Q and dO (N, d), K and V (M, d), P (N, M); gives dQ (N, d), dK and dV (M, d)."""
+    (N, d), M = Q.shape, K.shape[0]
+    dP, dS = hbm.empty("dP", (N, M)), hbm.empty("dS", (N, M))
+    dQ, dK, dV = hbm.empty("dQ", (N, d)), hbm.empty("dK", (M, d)), hbm.empty("dV", (M, d))
+
+    sram.launch()
+    dv = sram["dv"] = sram.full((M, d), 0.0)  # First kernel, dV = PᵀdO: a sum over all queries.
+    for i in sram.loop("i", Q.blocks(block_q)):
+        p = sram.load(P[i], "P")  # All of P comes back from the forward pass, with its mask.
+        do = sram.load(dO[i])
+        if dropout:
+            p = sram["P"] = p * sram.kept(dropout, i, K.all)  # Dropped as they were: the seed says which.
+        dv = sram["dv"] = dv + p.T @ do  # Each value's gradient: what it gave, weighted as it was.
+    sram.store(dV.all, dv)  # The gradient of the values goes out.
+
+    sram.launch()
+    v = sram.gather(V, block_k)  # Second kernel, dP = dO Vᵀ: bring in all the values.
+    for i in sram.loop("i", Q.blocks(block_q)):
+        do = sram.load(dO[i])
+        dp = sram["dP"] = do @ v.T  # How the loss would change with each weight.
+        if dropout:
+            dp = sram["dP"] = dp * sram.kept(dropout, i, K.all)
+        sram.store(dP[i], dp)  # As large as P: dP goes out to HBM.
+
+    sram.launch()
+    for i in sram.loop("i", Q.blocks(block_q)):
+        p = sram.load(P[i], "P")  # Third kernel, softmax backward: P and dP come in.
+        dp = sram.load(dP[i], "dP")
+        D_i = sram["D"] = (p * dp).sum(axis=1)  # One number a row: weights add up to 1, so they move together.
+        ds = sram["dS"] = p * (dp - D_i[:, None])  # How the loss would change with each score.
+        sram.store(dS[i], ds)  # As large again: dS goes out too.
+
+    sram.launch()
+    k = sram.gather(K, block_k)  # Fourth kernel, dQ = dS K: bring in all the keys.
+    for i in sram.loop("i", Q.blocks(block_q)):
+        ds = sram.load(dS[i], "dS")
+        dq = sram["dq"] = ds @ k * scale  # The gradient of these queries, done at once.
+        sram.store(dQ[i], dq)
+
+    sram.launch()
+    dk = sram["dk"] = sram.full((M, d), 0.0)  # Fifth kernel, dK = dSᵀQ: a sum over all queries.
+    for i in sram.loop("i", Q.blocks(block_q)):
+        ds = sram.load(dS[i], "dS")  # All of dS comes in again.
+        q = sram.load(Q[i])
+        dk = sram["dk"] = dk + ds.T @ q * scale
+    sram.store(dK.all, dk)  # The gradient of the keys goes out: done.
+    return {"dQ": dQ.data, "dK": dK.data, "dV": dV.data}
