@@ -45,14 +45,23 @@ def traffic(trace: Trace) -> list[Step]:
         own, standard = (count(name, **same).total for name in (algorithm, "standard-forward"))
         return Step(kind, n, d, min(block_q, n), min(block_k, n_keys), own, standard, LENGTHS[kind])
 
-    mask, bq, bk = meta["mask"], meta["block_q"], meta["block_k"]
+    mask, bq, bk = scalable_mask(trace), meta["block_q"], meta["block_k"]
     steps = [step("toy", meta["queries"], meta["keys"], meta["d"], bq, bk, mask)]
+    if mask != meta["mask"]:  # its own bytes are known all the same
+        steps = [steps[0]._replace(own=trace.io().total)]
     steps.append(step("real", TOKENS[0], TOKENS[0], D, bq, bk, mask))
     while bq != TILE or bk != TILE:
         bq, bk = _towards(bq), _towards(bk)
         steps.append(step("tile", TOKENS[0], TOKENS[0], D, bq, bk, mask))
     steps += [step("tokens", n, n, D, TILE, TILE, mask) for n in TOKENS[1:]]
     return steps
+
+
+def scalable_mask(trace: Trace) -> str | None:
+    """The run's mask, if it is a rule for any number of tokens; None where it is for this very input."""
+    mask: str | None = trace.meta["mask"]
+    fixed = ("document", "file", "matrix")
+    return None if mask is None or any(part.startswith(fixed) for part in mask.split("+")) else mask
 
 
 def _towards(size: int) -> int:

@@ -278,7 +278,7 @@ def _columns(trace: Trace, place: _Placer, panel: Rect, canvas: str) -> tuple[di
     names = sorted(trace.initial, key=lambda name: theme.ORDER.index(name) if name in theme.ORDER else len(theme.ORDER))
     N, M = trace.meta["queries"], trace.meta["keys"]
     head, pad, gap = (126.0, 20.0, 16.0) if canvas == "wide" else (66.0, 14.0, 14.0)
-    label = min(158.0, 0.165 * w) if trace.meta["tokens"] else 64.0
+    label = min(158.0, 0.225 * w) if trace.meta["tokens"] else 64.0
     vector = 44.0
     wide = [name for name in names if trace.initial[name].ndim == 2]
     weight = {name: 2.1 if trace.initial[name].shape[1] == M and name in "SP" else 1.0 for name in wide}

@@ -161,7 +161,7 @@ def test_a_trace_keeps_its_masks_name(algorithm, tmp_path):
     ("mask", "said"),
     [
         ("top-left", "unknown mask 'top-left': known are none, causal, window:LEFT,RIGHT, "),
-        ("causal+windw:1,2", "unknown mask 'windw:1,2': known are none, "),
+        ("causal+windw:1,2", "unknown mask 'windw:1,2': did you mean 'window:LEFT,RIGHT'? known are none, "),
         ("", "unknown mask '': known are none"),
         ("window:3", "mask 'window:3' is not of the form window:LEFT,RIGHT: give keys to the left and right"),
         ("window:-2,0", "mask 'window:-2,0' has the wrong sign: LEFT and RIGHT are 0 or more, or -1 for no bound"),

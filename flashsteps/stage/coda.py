@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from ..coda import Step, caption, schedule
+from ..coda import Step, caption, scalable_mask, schedule
 from ..film import Film
 from ..layout import Box
 from ..theme import BODY, HEAD, LABEL
@@ -117,7 +117,8 @@ def _caption(m: Moment) -> str:
 def _foot(pen: Pen, m: Moment) -> None:
     film, box = m.film, m.film.layout.meter
     meta = film.trace.meta
-    mask = "causal, " if meta["mask"] else ""
+    mask = scalable_mask(film.trace)
+    mask = f"{mask}, " if mask else "no mask at real sizes, " if meta["mask"] else ""
     what = f"one head, {mask}{meta['dtype']}, forward; every figure is counted, none is measured"
     room = film.layout.aside.right - box.x
     pen.label(box.x, box.y + pen.px(40), what, room=room)
