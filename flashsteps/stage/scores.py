@@ -29,7 +29,7 @@ def formula(film: Film, lane: Lane) -> Part:
     assert grid is not None
     left = lane.note.x if lane.note else grid.box.x
     own_max = any(event.slot == "m_ij" for event in film.trace)
-    box = Box(left, grid.box.y - round(76 * unit), round(340 * unit), round(38 * unit))
+    box = Box(left, grid.box.y - round(80 * unit), round(340 * unit), round(42 * unit))
 
     def name(m: Moment) -> str:
         view = view_of(m, 0, TILE)
@@ -39,7 +39,7 @@ def formula(film: Film, lane: Lane) -> Part:
         words = FORMULAS[name(m)]
         if own_max:  # FA1 takes a tile's exponentials against the tile's own max
             words = words.replace("− m)", "− m_{ij})")
-        pen.text(box.x + pen.px(6), box.y + pen.px(28), words, BODY, "S", weight=600)
+        pen.text(box.x + pen.px(6), box.y + pen.px(29), words, BODY, "S", weight=600)
 
     return Part(box, name, draw)
 
