@@ -66,7 +66,8 @@ def by_tile(name: str, n: int, rule: str, times: int, options: dict[str, Any], g
     """Bytes of so many heads against the side of a square tile at n keys."""
     low, high = (min(side, n) for side in TILES)
     every = range(low, high + 1)
-    standard = _counted(report.standard(name), n, rule, options)
+    shape = report.arguments(report.standard(name), n, options) | report.rows_of(name, n)
+    standard = run.count(report.standard(name), **shape).total
 
     def with_tile(tile: int) -> dict[str, Any]:
         return options | {"block_q": tile, "block_k": tile}
@@ -75,7 +76,7 @@ def by_tile(name: str, n: int, rule: str, times: int, options: dict[str, Any], g
         return _counted(name, n, rule, with_tile(tile)) <= standard
 
     def is_too_large(tile: int) -> bool:
-        return report.fits(name, run.count(name, **with_tile(tile) | report.rows_of(name, n)), gpu) is False
+        return report.fits(name, run.count(name, **report.arguments(name, n, with_tile(tile))), gpu) is False
 
     level, beyond = bisect_left(every, True, key=moves_no_more), bisect_left(every, True, key=is_too_large)
     return Curve(
@@ -95,13 +96,17 @@ def _between(low: int, high: int) -> list[int]:
 
 
 def _counted(name: str, n: int, rule: str, options: dict[str, Any]) -> int:
-    return run.count(name, **options | report.rows_of(name, n), rule=report.rule_of(name, rule)).total
+    return run.count(name, **report.arguments(name, n, options), rule=report.rule_of(name, rule)).total
 
 
 def _recorded(name: str, n: int, rule: str, options: dict[str, Any]) -> int:
     """What a run on random numbers moved."""
     q, k, v = inputs.load_qkv(f"random:{n},{options['d']}")
-    given = {key: value for key, value in options.items() if key != "d"}
+    given = {key: value for key, value in report.arguments(name, n, options).items() if key not in ("d", "n", "n_keys")}
     if name.endswith("-backward"):
         given["do"] = inputs.load_qkv(f"random:{n},{options['d']},1").q
-    return run.record(name, q[: report.rows_of(name, n)["n"]], k, v, **given).io(report.rule_of(name, rule)).total
+    return (
+        run.record(name, q[: report.arguments(name, n, options)["n"]], k, v, **given)
+        .io(report.rule_of(name, rule))
+        .total
+    )

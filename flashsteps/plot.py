@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from math import ceil
+from math import ceil, floor, log10
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -60,6 +60,7 @@ def plot(
     block_q: int = report.BLOCK,
     block_k: int = report.BLOCK,
     mask: str | None = None,
+    block_mask: str | None = None,
     dtype: str = dtypes.DEFAULT,
 ) -> None:
     """Draw the traffic that `report.rows` tells to an .svg or .png file, whole or not at all.
@@ -76,10 +77,12 @@ def plot(
     what = curves.kind(chosen)
     chosen = list(dict.fromkeys([report.standard(chosen[0]), *chosen]))
     options: dict[str, Any] = {"d": d, "block_q": block_q, "block_k": block_k, "mask": mask, "dtype": dtype}
+    options |= {"block_mask": block_mask}
     report.rows(chosen, [most], **options, rule=rule, device=device, batch=batch, heads=heads)  # refuses what is wrong
     if most < SMALLEST:
         raise ValueError(f"n is {most}: a plot begins with {SMALLEST}, give a larger one")
     n = min(curves.TILE_N, most)
+    options |= {"n": 1} if "step" in what else {}  # so has standard attention, beside a step of decoding
     try:
         from matplotlib import style
         from matplotlib.figure import Figure
@@ -102,7 +105,7 @@ def plot(
         _lines(by_tile, right, inks, colours)
         _levels(by_tile, right, colours, _known_levels(d, dtype, masked, rule))
         _legend(figure, colours, left, inks)
-        _words(figure, MARGIN, 950, _says(right, what, masked), colours.ink, BODY)
+        _words(figure, MARGIN, 950, _says(right, what, masked, block_mask), colours.ink, BODY)
         _words(figure, MARGIN, 1006, _small_print(left, right, gpu.title), colours.dim, LABEL)
         ending = Path(path).suffix.lower()[1:]
         maker = {"Date": None, "Creator": "flashsteps"} if ending == "svg" else {"Software": "flashsteps"}
@@ -116,7 +119,7 @@ def plot(
 def name_of(algorithm: str) -> str:
     """An algorithm as people call it; the direction is in the title."""
     family, _, way = algorithm.rpartition("-")
-    return NAMES.get(family, algorithm if way not in curves.KINDS else family.replace("-", " "))
+    return NAMES.get(family, algorithm if way not in curves.KINDS else family)
 
 
 def _known_levels(d: int, dtype: str, masked: str, rule: str) -> dict[str, tuple[str, int]]:
@@ -130,12 +133,16 @@ def _known_levels(d: int, dtype: str, masked: str, rule: str) -> dict[str, tuple
     }
 
 
-def _says(right: Sequence[Curve], what: str, masked: str) -> str:
+def _says(right: Sequence[Curve], what: str, masked: str, block_mask: str | None) -> str:
     """What is to be seen, as far as it is."""
     levels = {name_of(curve.algorithm): curve.level for curve in right if curve.level}
     first, *rest = [f"{name} from {level}" for name, level in levels.items()][:2] or [""]
     said = [
-        "" if "step" in what else "The mask saves standard attention nothing." if masked else "All grow with N².",
+        ""
+        if "step" in what or block_mask
+        else "The mask saves standard attention nothing."
+        if masked
+        else "All grow with N².",
         f"The tile decides: {first.replace(' from', ' moves less from')}{''.join(f', {one}' for one in rest)}."
         * bool(first),
     ]
@@ -207,12 +214,15 @@ def _panel(figure: Figure, colours: Theme, left: int, title: str, found: Sequenc
     xs = [x for x, _ in found[0].points]
     values = [nbytes for curve in found for _, nbytes in curve.points]
     axes.set_xlim(xs[0], xs[-1])
-    axes.set_ylim(min(values) / 1.4, max(values) * 1.4)
+    low, high = min(values) / 1.4, max(values) * 1.4
+    if not any(low <= 10**power <= high for power in range(60)):  # nothing to label: out to the next powers of ten
+        low, high = 10 ** floor(log10(low)), 10 ** ceil(log10(high))
+    axes.set_ylim(low, high)
     axes.spines[:].set_visible(False)
     axes.minorticks_off()
     axes.tick_params(length=0, pad=_points(14), labelcolor=colours.dim)
-    decades = [10**power for power in range(60) if min(values) / 1.4 <= 10**power <= max(values) * 1.4]
-    decades = decades[:: ceil(len(decades) / 7)] or [min(values)]
+    decades = [10**power for power in range(60) if low <= 10**power <= high]
+    decades = decades[:: ceil(len(decades) / 7)]
     axes.set_yticks(decades, [_bytes(n) for n in decades], fontproperties=_font("words", SMALL), va="center")
     doublings = [1 << power for power in range(60) if xs[0] <= 1 << power <= xs[-1]] or [xs[0]]
     doublings = doublings[:: -ceil(len(doublings) / 7)]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -59,7 +60,7 @@ class Row:
     intensity: float
     bound_seconds: float
     bound_by: str
-    ratio: float | None
+    ratio: float
     shared: int
     registers: int
     fits: bool | None
@@ -94,9 +95,10 @@ def rows(
     sizes: Iterable[int] = SIZES,
     *,
     d: int = D,
-    block_q: int = BLOCK,
-    block_k: int = BLOCK,
+    block_q: int | None = None,
+    block_k: int | None = None,
     mask: str | None = None,
+    block_mask: str | None = None,
     dtype: str = dtypes.DEFAULT,
     rule: str = rules.DEFAULT,
     device: str = DEFAULT_DEVICE,
@@ -105,7 +107,8 @@ def rows(
 ) -> list[Row]:
     """One row for each size and algorithm, by size: n keys, and as many queries, or one for a decoding algorithm.
 
-    `rule` says which bytes of the algorithms count; those of standard attention all do. Raises ValueError as
+    Blocks are `BLOCK` unless given, or what the algorithm says (a page). `block_mask` is for the algorithms that take
+    one. `rule` says which bytes of the algorithms count; those of standard attention all do. Raises ValueError as
     `flashsteps.count` does, and for a size past `MOST`.
     """
     gpu = device_of(device)
@@ -116,22 +119,40 @@ def rows(
             raise ValueError(f"{name} is {size}: give at most {MOST}")
     mask = None if mask == "none" else mask
     options: dict[str, Any] = {"d": d, "block_q": block_q, "block_k": block_k, "mask": mask, "dtype": dtype}
+    options["block_mask"] = block_mask
+    if block_mask is not None and not any(_declares(name, "block_mask") for name in algorithm_names):
+        takers = ", ".join(name for name in algorithms.names() if _declares(name, "block_mask"))
+        raise ValueError(f"block_mask={block_mask!r} is for {takers}: name it among the algorithms, or leave this out")
     found = []
     for n in sizes:
         for name in algorithm_names:
-            shape = options | rows_of(name, n)
+            shape = arguments(name, n, options)
             counted = rule_of(name, rule)
             io, baseline = run.count(name, **shape, rule=counted), standard(name)
-            level = run.count(baseline, **shape).total if baseline in algorithms.names() else None
+            level = run.count(baseline, **arguments(baseline, n, options) | rows_of(name, n)).total
             found.append(
                 Row(
                     algorithm=name, queries=shape["n"], keys=n, d=d, batch=batch, heads=heads,
-                    block_q=min(block_q, shape["n"]), block_k=min(block_k, n), mask=mask, dtype=dtype, rule=counted,
-                    device=device, **_amounts(io, batch * heads), **_allocated(name, shape, batch * heads),
-                    **_bound(io, batch * heads, gpu), ratio=io.total / level if level else None,
+                    block_q=min(shape["block_q"], shape["n"]), block_k=min(shape["block_k"], n), mask=mask,
+                    dtype=dtype, rule=counted, device=device, **_amounts(io, batch * heads),
+                    **_allocated(name, shape, batch * heads),
+                    **_bound(io, batch * heads, gpu), ratio=io.total / level,
                     shared=io.peak.shared, registers=io.peak.registers, fits=fits(name, io, gpu),
                 )
             )  # fmt: skip
+    return found
+
+
+def arguments(algorithm: str, n: int, options: Mapping[str, Any]) -> dict[str, Any]:
+    """`count`'s arguments for n keys: of `options` those that the algorithm takes, with its own blocks or `BLOCK`."""
+    declared = inspect.signature(algorithms.module(algorithm).attend).parameters
+    found = rows_of(algorithm, n) | dict(options)
+    for side in ("block_q", "block_k"):
+        own = declared[side].default
+        if found[side] is None:
+            found[side] = BLOCK if own is inspect.Parameter.empty else own
+    if "block_mask" not in declared:
+        found.pop("block_mask", None)
     return found
 
 
@@ -189,6 +210,10 @@ def _bound(io: IO, times: int, gpu: Device) -> dict[str, Any]:
 
 def _is_standard(name: str) -> bool:
     return name == standard(name)
+
+
+def _declares(name: str, option: str) -> bool:
+    return option in inspect.signature(algorithms.module(name).attend).parameters
 
 
 def _takes(name: str, rule: str) -> bool:

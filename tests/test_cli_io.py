@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from flashsteps import blocks, curves, devices, dtypes, plot, report, theme
+from flashsteps import blocks, curves, devices, dtypes, plot, report, run, theme
 from flashsteps.cli import main
 from flashsteps.units import short, size_of
 from tests.test_cli import flashsteps, program, there
@@ -124,6 +124,20 @@ def test_each_option_reaches_the_report():
     expected = report.rows(**{name: value for name, (_, _, value) in OPTIONS.items()})
     assert found == [row.data() for row in expected]
     assert {row["rule"] for row in found} == {"all", "fa1-figure-2"}
+
+
+def test_a_block_mask_reaches_the_algorithm_that_takes_one():
+    names = "block-sparse-forward,flash-forward"
+    found = json.loads("\n".join(flashsteps("io", "--json", "--algorithms", names, "--block-mask", "butterfly")))
+    assert found == [row.data() for row in report.rows(names.split(","), block_mask="butterfly")]
+
+
+@pytest.mark.parametrize("name", ["split-kv-decode", "paged-decode", "block-sparse-forward", "flash2-backward"])
+def test_every_kind_of_algorithm_can_be_plotted(name, folder):
+    extra = ("--block-mask", "local:1") if name.startswith("block-sparse") else ()
+    flashsteps("io", *SMALL, "--plot", "a.png", "--algorithms", name, *extra)
+    with Image.open("a.png") as image:
+        assert image.size == (plot.WIDTH, plot.HEIGHT)
 
 
 def test_json_and_csv_hold_every_number_of_every_row():
@@ -237,6 +251,15 @@ def test_recorded_runs_lie_on_the_counted_curve(name, mask):
         assert row.total == nbytes
 
 
+def test_beside_a_step_of_decoding_standard_attention_has_one_query_too(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(plot, "_lines", lambda axes, found, inks, colours: drawn.append(found))
+    plot.plot("a.svg", ["split-kv-decode"], [256])
+    standard = dict(drawn[0][0].points)
+    assert standard[256] == run.count("standard-forward", n=1, n_keys=256, d=report.D).total
+    assert dict(drawn[0][0].recorded).items() <= standard.items()
+
+
 def test_small_tiles_and_many_are_not_recorded():
     curve = curves.by_size("flash2-forward", 1 << 20, "all", 1, SHAPE | {"block_q": 1, "block_k": 1})
     assert [n for n, _ in curve.recorded] == []
@@ -321,6 +344,8 @@ def test_where_nothing_fits_it_is_said():
         ("io --device a100", ("device 'a100'", "'a100-40gb' or 'a100-80gb'")),
         ("io --rule fig2", ("rule 'fig2'", "fa1-figure-2")),
         ("io --rule fa1-figure-2 --algorithms flash2-forward", ("not for flash2-forward", "use --rule all")),
+        ("io --block-mask local:1", ("--block-mask local:1", "is for block-sparse-forward")),
+        ("io --algorithms block-sparse-forward", ("block_mask", "butterfly")),
         ("io --csv --json", ("--csv and --json", "give one of them")),
         ("io --csv --plot a.svg", ("--csv and --plot", "give one of them")),
         ("io --theme dark", ("--theme dark", "give --plot FILE")),

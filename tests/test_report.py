@@ -114,6 +114,23 @@ def test_what_does_not_fit_on_chip_or_in_memory_is_known():
     assert [(row.algorithm, row.keys) for row in report.too_large(found)] == [("standard-forward", 1 << 20)]
 
 
+def test_every_algorithm_that_there_is_can_be_reported():
+    found = report.rows(algorithms.names(), [1 << 16], block_mask="local:2")
+    assert [row.algorithm for row in found] == list(algorithms.names())
+    assert {row.queries for row in found if row.algorithm.endswith("-decode")} == {1}
+    assert next(row for row in found if row.algorithm == "paged-decode").block_k == 16
+    for row in found:
+        if not row.algorithm.startswith("block-sparse"):
+            plain = one(row.algorithm, 1 << 16)
+            assert row == plain
+
+
+def test_a_block_mask_saves_in_proportion():
+    sparse, dense = (one("block-sparse-forward", 1 << 14, block_mask=mask) for mask in ("local:2", "local:1000"))
+    assert sparse.total < dense.total / 8
+    assert dense.total == one("flash-forward", 1 << 14).total
+
+
 @pytest.mark.parametrize("name", dtypes.STORAGE)
 def test_wider_numbers_take_more(name):
     assert (
@@ -139,6 +156,7 @@ def test_a_row_is_plain_data():
         ({"batch": -1}, "batch is -1: give a whole number, 1 or more"),
         ({"device": "a100"}, "unknown device 'a100': did you mean 'a100-40gb' or 'a100-80gb'? "),
         ({"rule": "fig2"}, "unknown counting rule 'fig2': "),
+        ({"block_mask": "local:1"}, "block_mask='local:1' is for block-sparse-forward: name it among the algorithms"),
         ({"block_q": 0}, "block_q is 0: give a whole number, 1 or more"),
     ],
 )

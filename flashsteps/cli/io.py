@@ -58,6 +58,7 @@ NAMES = Algorithms("algorithm", take.ALGORITHM.names)
 @option("--batch", type=take.NUMBER, help="How many sequences, each with all heads  [default: 1]")
 @option("--algorithms", "names", type=NAMES, help="Which ones  [default: standard and flash, forward and backward]")
 @take.block_options("{report.BLOCK}, cut to their number")
+@option("--block-mask", metavar="MASK", help="For block-sparse-forward: {block_masks.HELP}")
 @option("--device", type=take.DEVICE, help="The GPU whose limits bound the time  [default: {devices.DEFAULT}]")
 @option(
     "--rule", type=take.RULE, help="Which bytes count: all, or as a published figure does  [default: {rules.DEFAULT}]"
@@ -114,8 +115,8 @@ def _table(rows: list[Row]) -> Iterator[str]:
     from ..devices import device
     from ..report import ratio_of
 
-    first, gpu = rows[0], device(rows[0].device)
-    yield _setting(first)
+    gpu = device(rows[0].device)
+    yield _setting(rows)
     yield ""
     trained = any(row.training_footprint for row in rows)
     heads = ("N", "", "read", "written", "footprint", *["training"] * trained)
@@ -131,7 +132,7 @@ def _table(rows: list[Row]) -> Iterator[str]:
                     row.algorithm,
                     *nbytes,
                     *work,
-                    "-" if row.ratio is None else ratio_of(row.ratio),
+                    ratio_of(row.ratio),
                 )
             )
     yield from table(lines, right="rl" + "r" * (6 + trained) + "lr")
@@ -146,12 +147,13 @@ def _table(rows: list[Row]) -> Iterator[str]:
     yield from _notes(rows)
 
 
-def _setting(row: Row) -> str:
-    """What all rows have in common."""
+def _setting(rows: list[Row]) -> str:
+    """What all rows have in common, and their tiles."""
+    row, tiles = rows[0], " or ".join(dict.fromkeys(row.tile for row in rows))
     heads = "one head" if row.heads == 1 else f"{row.heads:,} heads"
     many = heads if row.batch == 1 else f"{heads} × {row.batch:,} sequences"
     mask = f"mask {row.mask}" if row.mask else "no mask"
-    return f"{many}, d = {row.d}, tiles of {row.tile}, {row.dtype}, {mask}"
+    return f"{many}, d = {row.d}, tiles of {tiles}, {row.dtype}, {mask}"
 
 
 def _notes(rows: list[Row]) -> Iterator[str]:
