@@ -21,7 +21,7 @@ from .timeline import Timeline, timeline
 from .trace import IO, Trace
 
 #: how many queries and keys, and how wide, a picture has room for
-MOST_ROWS, FEWEST_ROWS, MOST_COLUMNS, FEWEST_COLUMNS = 64, 1, 64, 1
+MOST_ROWS, MOST_COLUMNS = 64, 64
 
 DEFAULT_DURATION = 24.0
 
@@ -89,12 +89,10 @@ def film(
         mask=mask,
         dtype=dtype,
     )
-    lanes = 1
-    kind = about.kind
+    kind, lanes = about.kind, 1
     if kind == "lanes":
-        lanes = (
-            1 if code else min(LANES[canvas_of(width, height)], ceil(N / trace.meta["block_q"]))
-        )  # code is followed one program at a time
+        if not code:  # which is followed one program at a time
+            lanes = min(LANES[canvas_of(width, height)], ceil(N / trace.meta["block_q"]))
         kind = "tile" if lanes == 1 else "lanes"
     placed = layout(trace, width=width, height=height, kind=kind, lanes=lanes, code=code)
     repeats = {**about.repeats, **(about.alone if lanes == 1 else {})}

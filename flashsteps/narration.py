@@ -10,6 +10,7 @@ import ast
 import io
 import tokenize
 from dataclasses import dataclass
+from functools import lru_cache
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Line:
     reads: frozenset[str]
 
 
+@lru_cache(maxsize=16)
 def read(source: str) -> dict[int, Line]:
     """The lines of `attend` below its docstring, by line number (from 1)."""
     functions = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]

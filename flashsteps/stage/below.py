@@ -103,7 +103,7 @@ def _meter(pen: Pen, m: Moment) -> None:
             words += "   side by side: a model of the schedule"
         if film.spec.kind == "kernels":
             words += f"   {MODEL}"
-        pen.label(left if not own else left, box.y + pen.px(126 if not own else 84), words, room=box.right - left)
+        pen.label(left, box.y + pen.px(126 if not own else 84), words, room=box.right - left)
     else:
         words = f"{'schedule: a model' if film.lanes > 1 else 'hatched: written'}   {MODEL}"
         pen.label(box.x, box.y + pen.px(101), words, room=box.w)

@@ -34,9 +34,9 @@ def parts(film: Film) -> Iterator[Part]:
     """The sizes, the bars, and what is said of them."""
     place = film.layout
     yield Part(place.main, where, _bars)
-    yield Part(place.caption, lambda m: _caption(m), lambda pen, m: below.draw_caption(pen, film, _caption(m)))
+    yield Part(place.caption, _caption, lambda pen, m: below.draw_caption(pen, film, _caption(m)))
     low = Box(place.meter.x, place.meter.y, place.aside.right - place.meter.x, place.height - place.meter.y)
-    yield Part(low, lambda m: None, lambda pen, m: _foot(pen, m))
+    yield Part(low, lambda m: None, _foot)
 
 
 def where(m: Moment) -> int:
@@ -50,11 +50,9 @@ def _bars(pen: Pen, m: Moment) -> None:
     n, all_steps = where(m), film.coda
     now, was = all_steps[n], all_steps[max(0, n - 1)]
     wide = film.layout.canvas == "wide"
-    chips = [("N", short(now.n)), ("d", str(now.d))]
-    if now.block_q:
-        chips.append(("tile", f"{now.block_q}×{now.block_k}"))
+    chips = _chips(now)
     changed = {name for (name, value), (_, before) in zip(chips, _chips(was), strict=True) if value != before}
-    top, pitch = box.y + pen.px(30), pen.px(300 if wide else 300)
+    top, pitch = box.y + pen.px(30), pen.px(300)
     for k, (name, value) in enumerate(chips):
         chip = Box(box.x + k * (pitch + pen.px(20)), top, pitch, pen.px(92))
         pen.fill(chip, "panel", radius=14)
@@ -66,8 +64,8 @@ def _bars(pen: Pen, m: Moment) -> None:
     ratio = (
         f"{now.ratio:,.2f}×" if now.ratio < 10 else f"{now.ratio:,.0f}×" if now.ratio >= 100 else f"{now.ratio:,.1f}×"
     )
-    good = now.ratio < 1
-    width = pen.text(box.x, hero_y, ratio, HERO, "accent" if good or film.spec.kind != "kernels" else "S", weight=600)
+    own_color = "S" if film.spec.kind == "kernels" else "accent"
+    width = pen.text(box.x, hero_y, ratio, HERO, "accent" if now.ratio < 1 else own_color, weight=600)
     for k, words in enumerate(_versus(film)):
         pen.text(box.x + width + pen.px(30), hero_y - pen.px(44 - 40 * k), words, BODY, "dim")
     label = pen.px(330) if wide else 0
@@ -75,12 +73,8 @@ def _bars(pen: Pen, m: Moment) -> None:
     most = max(now.own, now.standard)  # the longer bar is whole
     own_share, std_share = now.own / most, now.standard / most
     y, high, gap = hero_y + pen.px(70), pen.px(72), pen.px(34 if wide else 70)
-    for k, (name, share, nbytes, color) in enumerate(
-        (
-            (ours, own_share, now.own, "accent" if film.spec.kind != "kernels" else "S"),
-            (theirs, std_share, now.standard, "dim"),
-        )
-    ):
+    bars = ((ours, own_share, now.own, own_color), (theirs, std_share, now.standard, "dim"))
+    for k, (name, share, nbytes, color) in enumerate(bars):
         line = y + k * (high + gap)
         if wide:
             pen.text(box.x, line + high / 2 + pen.px(11), name, BODY, weight=600, room=label - pen.px(20))

@@ -14,7 +14,6 @@ import numpy as np
 from manim import Animation, Camera, Mobject, config
 
 from ..film import Film
-from ..layout import Box
 from . import coda, flight, parts
 from .moment import Moment, moment
 from .paint import Pen
@@ -160,4 +159,4 @@ def camera(film: Film) -> StageCamera:
     return StageCamera(pixel_width=film.layout.width, pixel_height=film.layout.height, frame_rate=1)
 
 
-__all__ = ["Box", "Play", "Stage", "StageCamera", "camera"]
+__all__ = ["Play", "Stage", "StageCamera", "camera"]

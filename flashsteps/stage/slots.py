@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from functools import lru_cache
 
 from .. import narration
 from ..film import Film
@@ -23,17 +22,12 @@ def view_key(view: Shown | None) -> Hashable:
     return view.key if view else None
 
 
-@lru_cache(maxsize=16)
-def _lines(code: str) -> dict[int, narration.Line]:
-    return narration.read(code)
-
-
 def read_now(m: Moment, lane: int, slots: tuple[str, ...]) -> bool:
     """Is one of these slots being read, in a step that is told?"""
     if m.beat is None or not m.beat.told:
         return False
     program = program_of(m, lane)
-    lines = _lines(m.film.trace.meta["code"])
+    lines = narration.read(m.film.trace.meta["code"])
     return any(
         event.program == program
         and event.op == "compute"
