@@ -43,4 +43,4 @@ bench:  ## measure frames per second, file sizes and start-up on this machine
 
 clean:  ## remove .venv and what tools leave behind; the films stay
 	rm -rf .venv build dist media *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find flashsteps scenes tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find flashsteps kernels scenes tests -name __pycache__ -type d -prune -exec rm -rf {} +

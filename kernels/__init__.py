@@ -1,0 +1,1 @@
+"""Triton kernels of attention, and the recorder that proves them against the traces of the NumPy reference."""
