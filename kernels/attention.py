@@ -43,7 +43,9 @@ def flash_attention(
     """
     for name, x in {"q": q, "k": k, "v": v}.items():
         if not isinstance(x, torch.Tensor):
-            raise ValueError(f"{name} is {type(x).__name__}: give a torch.Tensor (batch, heads, tokens, head dimension)")
+            raise ValueError(
+                f"{name} is {type(x).__name__}: give a torch.Tensor (batch, heads, tokens, head dimension)"
+            )
     if torch.is_autocast_enabled(q.device.type):
         dtype = torch.get_autocast_dtype(q.device.type)
         q, k, v = q.to(dtype), k.to(dtype), v.to(dtype)
