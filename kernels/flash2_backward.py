@@ -59,14 +59,13 @@ def add_queries(
         # Queries stream past, with dO and two numbers a row: LSE and D.
         q = load_tile(Q, q_strides, b, h, first, N, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM, D, ragged, TMA)
         do = load_tile(dO, do_strides, b, h, first, N, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM, D, ragged, TMA)
-        lse = load_statistic(LSE, b, h, heads, first, N, BLOCK_M, BLOCK_Q, GROUP)
-        D_i = load_statistic(D_, b, h, heads, first, N, BLOCK_M, BLOCK_Q, GROUP)
         s = tl.dot(k, q.T, input_precision=PRECISION)  # The scores are made again: cheaper than to fetch them.
         if SOFTCAP:
             s, c = capped(s, scale, softcap)  # Softcap: no score grows past it, and changes less.
             factor = LOG2_E
         else:
             factor = scale * LOG2_E
+        lse = load_statistic(LSE, b, h, heads, first, N, BLOCK_M, BLOCK_Q, GROUP)
         p = tl.math.exp2(s * factor - (lse * LOG2_E)[None, :])  # P, as it was, from LSE alone.
         if CUT and (LEFT or RIGHT):  # Keys that a query may not see: e^−∞. (Its LSE may be −∞, too, and p be ∞ here.)
             p = tl.where(seeing_tokens(keys, first, N, M, left, right, BLOCK_M, GROUP, LEFT, RIGHT), p, 0.0)
@@ -74,6 +73,7 @@ def add_queries(
         dv = tl.dot(p.to(do.dtype), do, dv, input_precision=PRECISION)
         # How the loss would change with each weight, and with each score.
         dp = tl.dot(v, do.T, input_precision=PRECISION)
+        D_i = load_statistic(D_, b, h, heads, first, N, BLOCK_M, BLOCK_Q, GROUP)
         ds = p * (dp - D_i[None, :])
         if SOFTCAP:
             ds = ds * (1 - c * c)
