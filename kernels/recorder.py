@@ -1,0 +1,208 @@
+"""The recorder: what a Triton kernel itself loads, makes and stores, step by step, as Triton's interpreter runs it.
+
+    with record(Q=q, K=k, V=v, O=o, LSE=vector(lse)) as tape:
+        forward_kernel[grid](q, k, v, o, lse, ...)
+    for program in tape.programs():
+        print(*program.steps, sep="\\n")
+
+It works for any kernel. Each load and store of the interpreter, by pointers or by descriptors, is looked up in the
+tensors that were registered: an address becomes rows of a tensor in the order of its view's dimensions, so a view says
+what a row is (`q.view(B, Hk, G, N, d).transpose(2, 3)` packs the heads of a group as rows). Lanes that are masked off
+count for nothing. With `slots`, the kernel's own variables are watched, too.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from .source import Source, is_kernel
+from .tape import Refused, Registered, Slots, Tape, Vector
+
+#: LSE or D, one number a row: `record(LSE=vector(lse))`; a tensor of one dimension needs no such word
+vector = Vector
+
+
+@contextmanager
+def record(
+    *,
+    slots: Slots | None = None,
+    loops: Mapping[str, tuple[str, int]] | None = None,
+    through: Iterable[str] = (),
+    **tensors: Any,
+) -> Iterator[Tape]:
+    """Record what kernels do to `tensors` (torch, on the CPU) while this is open. Gives the tape.
+
+    A tensor is a view, (…, columns): its leading dimensions, in their order, count its rows; `vector(view)` has no
+    columns. `slots` names the kernels' variables to watch, each with its slot and, if it is to be cut to what is in
+    range, what its axes count: {"s": ("S", "q", "k"), "m_i": ("m_i", "q"), "acc": ("acc", "q", "d")}. `loops` names the
+    variables that loops run over, each with the loop's name and by how much it grows: {"start": ("j", block_k)}.
+
+    Raises ValueError, here, where Triton's interpreter is off or a tensor cannot be registered, and, where a kernel is
+    launched, if it loads or stores anything outside of all tensors (with the nearest tensor, program and source line),
+    something that is not a tile, or by an atomic operation. Whatever happens, nothing stays wrapped.
+    """
+    interpreter = _interpreter()
+    registered = {name: _registered(name, given) for name, given in tensors.items()}
+    if not registered:
+        raise ValueError("record() got no tensor: name those that the kernel may touch, record(Q=q, K=k, O=o)")
+    tape = Tape(registered, dict(slots or {}), dict(loops or {}), Source(through))
+    with ExitStack() as wrapped:
+        for owner, name, around in _wrappers(interpreter, tape):
+            original = getattr(owner, name)
+            wrapped.callback(setattr, owner, name, original)
+            setattr(owner, name, around(original))
+        yield tape
+
+
+def _interpreter() -> Any:
+    """Triton's interpreter. Raises ValueError where kernels are compiled instead."""
+    try:
+        import triton
+        from triton.runtime import interpreter
+    except ImportError as missing:
+        raise ValueError(f"{missing.name} is missing: pip install 'flashsteps[kernels]'") from missing
+    if not triton.knobs.runtime.interpret:
+        raise ValueError("Triton's interpreter is off: set TRITON_INTERPRET=1 before triton is imported")
+    return interpreter
+
+
+def _registered(name: str, given: Any) -> Registered:
+    """A tensor's memory as an array. Raises ValueError, with its name, where that can't be."""
+    view = given.view if isinstance(given, Vector) else given
+    if not hasattr(view, "data_ptr"):
+        raise ValueError(f"{name} is {type(view).__name__}: give a torch tensor, or vector(tensor)")
+    if view.device.type != "cpu":
+        raise ValueError(f"{name} is on {view.device}: the interpreter's kernels are recorded on the CPU")
+    if not view.numel():
+        raise ValueError(f"{name} has shape {tuple(view.shape)}: give one with elements")
+    array = _memory(view.detach())
+    extents = sorted((stride, size) for size, stride in zip(array.shape, array.strides, strict=True) if size > 1)
+    room = array.itemsize
+    for stride, size in extents:
+        if stride < room:
+            raise ValueError(f"{name} has strides {tuple(view.stride())}: some of its elements share one address")
+        room = stride * size
+    leading = array.ndim if isinstance(given, Vector) or array.ndim < 2 else array.ndim - 1
+    return Registered(name, array, leading)
+
+
+def _memory(tensor: Any) -> np.ndarray:
+    """An array over a tensor's memory, with its strides."""
+    import torch
+
+    if tensor.dtype == torch.bfloat16:
+        import ml_dtypes
+
+        array: np.ndarray = tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+    else:
+        array = tensor.numpy()
+    return array[None] if array.ndim == 0 else array
+
+
+Wrapper = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def _wrappers(interpreter: Any, tape: Tape) -> list[tuple[Any, str, Wrapper]]:
+    """What is wrapped while recording: (owner, name, what makes the wrapper of the original)."""
+
+    def load(original: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapper(builder: Any, ptrs: Any, mask: Any, *rest: Any, **options: Any) -> Any:
+            steps = tape.moved("load", builder.grid_idx, ptrs.data, _data(mask))
+            result = original(builder, ptrs, mask, *rest, **options)
+            tape.loaded(steps, result.data)
+            return result
+
+        return wrapper
+
+    def store(original: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapper(builder: Any, ptrs: Any, value: Any, mask: Any, *rest: Any, **options: Any) -> Any:
+            steps = tape.moved("store", builder.grid_idx, ptrs.data, _data(mask))
+            result = original(builder, ptrs, value, mask, *rest, **options)
+            tape.stored(steps)
+            return result
+
+        return wrapper
+
+    def atomic(original: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapper(builder: Any, *rest: Any, **options: Any) -> Any:
+            where = tape.source.quote(tape.source.frame(sys._getframe(1)))
+            raise Refused(f"program {builder.grid_idx} does an atomic operation, for which there is no step: {where}")
+
+        return wrapper
+
+    def dot(original: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapper(builder: Any, a: Any, b: Any, *rest: Any, **options: Any) -> Any:
+            tape.multiplied(2 * prod(a.data.shape) * b.data.shape[-1])
+            return original(builder, a, b, *rest, **options)
+
+        return wrapper
+
+    def launch(original: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapper(executor: Any, *args: Any, **options: Any) -> Any:
+            tape.launched(executor.fn.__name__)
+            before = sys.gettrace()
+            try:
+                if tape.slots:
+                    sys.settrace(_watch(interpreter.interpreter_builder, tape))
+                return original(executor, *args, **options)
+            except interpreter.InterpreterError as error:
+                refused = _cause(error)
+                if refused is None:
+                    raise
+            finally:
+                sys.settrace(before)
+            raise refused from None
+
+        return wrapper
+
+    builder = interpreter.InterpreterBuilder
+    return [
+        (builder, "create_masked_load", load),
+        (builder, "create_masked_store", store),
+        (builder, "create_atomic_rmw", atomic),
+        (builder, "create_atomic_cas", atomic),
+        (builder, "create_dot", dot),
+        (interpreter.GridExecutor, "__call__", launch),
+    ]
+
+
+def _data(mask: Any) -> Any:
+    """A mask's array: of a handle, or given as such."""
+    return mask if mask is None or isinstance(mask, np.ndarray) else mask.data
+
+
+def _cause(error: BaseException | None) -> Refused | None:
+    """What the interpreter wrapped in errors of its own, if it is ours."""
+    while error is not None and not isinstance(error, Refused):
+        error = error.__cause__
+    return error
+
+
+def _watch(builder: Any, tape: Tape) -> Callable[..., Any]:
+    """A tracer for `sys.settrace`: after each line of a kernel, the watched variables that the line gave a value."""
+
+    def enter(frame: Any, event: str, _: Any) -> Any:
+        if not is_kernel(frame.f_code) or frame.f_code.co_name in tape.source.through:
+            return None
+        ran: list[int] = []
+
+        def local(frame: Any, event: str, _: Any) -> Any:
+            if event in ("line", "return") and ran:
+                line = ran.pop()
+                for name in tape.source.assigned(frame.f_code, line):
+                    handle = getattr(frame.f_locals.get(name), "handle", None)
+                    if name in tape.slots and isinstance(getattr(handle, "data", None), np.ndarray):
+                        tape.bound(builder.grid_idx, frame, line, name, handle.data)
+            if event == "line":
+                ran.append(frame.f_lineno)
+            return local
+
+        return local
+
+    return enter
