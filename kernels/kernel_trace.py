@@ -1,6 +1,6 @@
-"""From a tape to a trace: what a kernel did in the words of the reference, to save, replay, show and film like any other.
+"""From a tape to a trace: what a kernel did in the words of the reference, to save, replay, show and film like others.
 
-Each value is the kernel's own: where its m_i carries a factor of log₂ e, or its scores are not yet scaled, they do so in
+Each value is the kernel's own: where its m_i carries a factor of log₂ e, or its scores are not yet scaled, so it is in
 the trace. Lanes beyond the rows and columns in range are cut off. FLOPs are those of the kernel's dot products, at the
 size at which it runs them; what else it computes is not counted.
 """
@@ -93,7 +93,7 @@ class _Chip:
         assert box is not None
         tile = Tile(box.tensor, box.start, box.stop)
         if not step.whole:
-            raise ValueError(f"{self.program}: {step} is of some columns: a trace has whole rows, so read the tape itself")
+            raise ValueError(f"{self.program}: {step} is of some columns, but a trace has whole rows: read the tape")
         if step.op == "store":
             return self._stored_from(step.value), tile, step.value
         self.made.pop(step.slot, None)

@@ -1,0 +1,165 @@
+"""A kernel's trace held against the reference's: the same programs, the same loads and stores, and numbers as close.
+
+What moved is compared event by event: kind, tensor, rows and bytes. Numbers are compared as the field does it: an error
+may be twice that of standard attention in the same type, and 1e-5 more, where "exact" is float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from itertools import groupby
+
+import numpy as np
+
+from flashsteps.trace import Event, Moved, Trace
+
+#: an error may be so many times that of standard attention, and so much more
+FACTOR, MORE = 2, 1e-5
+
+#: what is said where only values are wrong
+NUMBERS = "numbers differ though all loads and stores agree"
+
+
+@dataclass(frozen=True)
+class Error:
+    """The largest error of a tensor, and how large it may be."""
+
+    error: float
+    allowed: float
+
+    @property
+    def holds(self) -> bool:
+        return self.error <= self.allowed
+
+    @property
+    def ratio(self) -> float:
+        """The error by what is allowed: at most 1."""
+        return self.error / self.allowed
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Counts and bytes of both sides (kernel, trace), errors by tensor, and what differs first: "" if nothing does."""
+
+    loads: tuple[int, int]
+    stores: tuple[int, int]
+    moved: Mapping[str, tuple[Moved, Moved]]
+    errors: Mapping[str, Error]
+    first: str
+
+
+def compare(
+    kernel: Trace, reference: Trace, exact: Mapping[str, np.ndarray], allowed: Mapping[str, float]
+) -> Comparison:
+    """Hold a kernel's trace against the reference's; `exact` and `allowed` are by tensor, in the rows of HBM."""
+    both = kernel, reference
+    bytes_of = [trace.io().by_tensor for trace in both]
+    names = dict.fromkeys([*reference.initial, *kernel.initial])
+    moved = {name: tuple(side.get(name, Moved()) for side in bytes_of) for name in names}
+    errors = {name: Error(error(final, exact[name]), allowed[name]) for name, final in written(kernel).items()}
+    return Comparison(
+        _counts(both, "load"),
+        _counts(both, "store"),
+        {name: (ours, theirs) for name, (ours, theirs) in moved.items() if any(ours) or any(theirs)},
+        errors,
+        first_move(kernel, reference) or first_number(kernel, exact, allowed),
+    )
+
+
+def _counts(traces: tuple[Trace, Trace], op: str) -> tuple[int, int]:
+    ours, theirs = (sum(event.op == op for event in trace) for trace in traces)
+    return ours, theirs
+
+
+# ---- what moves
+
+
+def first_move(kernel: Trace, reference: Trace) -> str:
+    """The first load or store that differs, program by program, in words; "" where all are the same."""
+    ours, theirs = ([list(events) for _, events in _programs(trace)] for trace in (kernel, reference))
+    for number, (one, other) in enumerate(zip(ours, theirs, strict=False)):
+        if words := _first(one, other):
+            return f"{_program(number, (other or one)[0])}: {words}"
+    if len(ours) != len(theirs):
+        return f"the kernel has {len(ours):,} programs where the trace has {len(theirs):,}"
+    return ""
+
+
+def _programs(trace: Trace) -> Iterator[tuple[int, Iterator[Event]]]:
+    """The loads and stores of each program."""
+    return groupby((event for event in trace if event.op in ("load", "store")), key=lambda event: event.program)
+
+
+def _first(ours: list[Event], theirs: list[Event]) -> str:
+    keys = [[(event.op, event.tile, event.nbytes) for event in events] for events in (ours, theirs)]
+    if keys[0] == keys[1]:
+        return ""
+    matched = SequenceMatcher(None, *keys, autojunk=False).get_opcodes()
+    tag, i, _, j, _ = next(code for code in matched if code[0] != "equal")
+    ours_says, theirs_says = (_says(events[n]) if n < len(events) else "" for events, n in ((ours, i), (theirs, j)))
+    step = f"step {i}"
+    if tag == "insert":
+        return f"{step}: one {theirs[j].op} too few, the trace {theirs_says} here"
+    if tag == "delete":
+        times = [side.count(keys[0][i]) for side in keys]
+        return f"{step}: one more {ours[i].op}: it {ours_says} {_times(times[0])}, the trace {_times(times[1])}"
+    return f"{step}: {ours_says} where the trace {theirs_says}"
+
+
+def _says(event: Event) -> str:
+    return f"{event.op}s {event.tile} ({event.nbytes:,} B)"
+
+
+def _times(count: int) -> str:
+    return {0: "never", 1: "once"}.get(count, f"{count} times")
+
+
+def _program(number: int, event: Event) -> str:
+    """`program 3 (h=0 i=1)`: by the loops that all of it is in."""
+    outer = [f"{name}={index}" for name, index in event.loop.items()]
+    return f"program {number}" + (f" ({' '.join(outer)})" if outer else "")
+
+
+# ---- numbers
+
+
+def written(trace: Trace) -> dict[str, np.ndarray]:
+    """Each tensor that a run stores to, as it was at its end; NaN where nothing was written."""
+    final: dict[str, np.ndarray] = {}
+    for event, value in zip(trace.events, trace.values, strict=True):
+        if event.op == "store" and event.tile and value is not None:
+            name, start, stop = event.tile
+            final.setdefault(name, np.full(trace.initial[name].shape, np.nan))[start:stop] = value
+    return final
+
+
+def error(found: np.ndarray, exact: np.ndarray) -> float:
+    """The largest difference; where exact is −∞ nothing else will do, and NaN is infinitely wrong."""
+    return float(_differences(found, exact).max())
+
+
+def _differences(found: np.ndarray, exact: np.ndarray) -> np.ndarray:
+    found, exact = np.asarray(found, np.float64), np.asarray(exact, np.float64)
+    with np.errstate(invalid="ignore"):
+        away = np.where(found == exact, 0.0, np.abs(found - exact))
+    return np.where(np.isnan(away), np.inf, away)
+
+
+def allowed(standard: np.ndarray, exact: np.ndarray) -> float:
+    """What the field allows: twice the error of standard attention in the same type, and 1e-5 more."""
+    return FACTOR * error(standard, exact) + MORE
+
+
+def first_number(kernel: Trace, exact: Mapping[str, np.ndarray], allowed: Mapping[str, float]) -> str:
+    """The first stored tile with a number that is further off than allowed, in words; "" where there is none."""
+    for event, value in zip(kernel.events, kernel.values, strict=True):
+        if event.op == "store" and event.tile and value is not None:
+            name, start, stop = event.tile
+            away = _differences(value, exact[name][start:stop])
+            if away.max() > allowed[name]:
+                row = start + int(np.argmax(away.reshape(len(away), -1).max(axis=1)))
+                off = f"row {row} of {event.tile} is off by {away.max():.2g}, and {allowed[name]:.2g} is allowed"
+                return f"{_program(event.program, event)}: {NUMBERS}: {off}"
+    return ""
