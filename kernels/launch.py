@@ -1,0 +1,123 @@
+"""From tensors to a running kernel: tile sizes, tensor descriptors, the grid and the device."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from triton.tools.tensor_descriptor import TensorDescriptor
+
+from . import checks
+from .configs import Config
+
+#: an axis of a grid other than the first has at most so many programs
+MOST = 65_535
+
+
+class Tiles(NamedTuple):
+    """block_q tokens a program; on chip they are block_m rows, of d numbers; block_n keys."""
+
+    block_q: int
+    block_m: int
+    block_n: int
+    d: int
+
+
+def tiles(problem: checks.Problem, config: Config, block_q: int | None = None, block_k: int | None = None) -> Tiles:
+    """The tile that a program works on: as asked for, or of the config; no larger than there are queries and keys.
+
+    Raises ValueError for sizes that a kernel can't have.
+    """
+    tokens = max(1, config.block_m // problem.group) if block_q is None else checks.positive("block_q", block_q)
+    tokens = min(tokens, checks.up(problem.n))
+    block_n = config.block_n if block_k is None else checks.power_of_2("block_k", block_k)
+    rows = checks.up(tokens * problem.group)
+    return Tiles(tokens, rows, min(block_n, checks.up(problem.m)), checks.on_chip_d(problem.d))
+
+
+def arguments(problem: checks.Problem, tiles: Tiles) -> dict[str, Any]:
+    """What every kernel is told, by its name there."""
+    return {
+        "heads_kv": problem.kv_heads,
+        "N": problem.n,
+        "M": problem.m,
+        "scale": problem.scale,
+        "softcap": problem.softcap,
+        "left": problem.left,
+        "right": problem.right,
+        "GROUP": problem.group,
+        "HEAD_DIM": problem.d,
+        "D": tiles.d,
+        "BLOCK_Q": tiles.block_q,
+        "BLOCK_M": tiles.block_m,
+        "BLOCK_N": tiles.block_n,
+        "LEFT": problem.left >= 0,
+        "RIGHT": problem.right >= 0,
+        "SOFTCAP": problem.softcap > 0,
+        "EVEN": problem.m % tiles.block_n == 0,
+        "PRECISION": precision(problem),
+    }
+
+
+def precision(problem: checks.Problem) -> str:
+    """How float32 is multiplied: on NVIDIA's matrix units, as the sum of three tf32 products."""
+    nvidia = problem.device.type == "cuda" and torch.version.hip is None
+    return "tf32x3" if nvidia and not checks.interpreted() else "ieee"
+
+
+def grid(problem: checks.Problem, blocks: int) -> tuple[int, ...]:
+    """(blocks, parts), or (blocks, key-value heads, batch) where one axis can't have so many parts."""
+    if problem.parts <= MOST:
+        return blocks, problem.parts
+    return blocks, problem.kv_heads, problem.batch
+
+
+def describable(*tensors: torch.Tensor) -> bool:
+    """Whether TMA can fetch from each of these (B, heads, n, d): rows at multiples of 16 bytes, none of them repeated."""
+    return all(
+        x.data_ptr() % 16 == 0
+        and all(
+            size == 1 or (stride > 0 and stride * x.element_size() % 16 == 0)
+            for size, stride in zip(x.shape[:3], x.stride()[:3], strict=True)
+        )
+        for x in tensors
+    )
+
+
+def descriptor(x: torch.Tensor, rows: int, d: int) -> TensorDescriptor:
+    """A descriptor of x (B, heads, n, d) that fetches so many rows of one head at a time, `d` wide on chip."""
+    strides = [
+        stride if size > 1 else x.stride(2) if x.shape[2] > 1 else 16
+        for size, stride in zip(x.shape, x.stride(), strict=True)
+    ]
+    return TensorDescriptor(x, list(x.shape), [*strides[:3], 1], [1, 1, rows, d])
+
+
+def launch(kernel: Any, programs: tuple[int, ...], problem: checks.Problem, config: Config, **arguments: Any) -> None:
+    """Run a kernel on the problem's device."""
+    if checks.interpreted():
+        _say_so()
+    options = {"num_warps": config.num_warps, "num_stages": config.num_stages}
+    with _on(problem.device):
+        kernel[programs](**arguments, **options)
+
+
+def _on(device: torch.device) -> AbstractContextManager[Any]:
+    if device.type == "cuda":
+        guard: AbstractContextManager[Any] = torch.cuda.device(device)
+        return guard
+    # a GPU gives ∞ and NaN without a word; NumPy, which the interpreter computes with, would warn of ln 0 = −∞
+    return np.errstate(all="ignore") if checks.interpreted() else nullcontext()
+
+
+_said = False
+
+
+def _say_so() -> None:
+    global _said
+    if not _said:
+        _said = True
+        warnings.warn("flashsteps' kernels run in Triton's interpreter: right, but slow", stacklevel=2)
