@@ -1,9 +1,9 @@
 """The recorder: what a Triton kernel itself loads, makes and stores, step by step, as Triton's interpreter runs it.
 
-    with record(Q=q, K=k, V=v, O=o, LSE=vector(lse)) as tape:
-        forward_kernel[grid](q, k, v, o, lse, ...)
+    with record(X=x, Y=y) as tape:
+        kernel[grid](x, y, n)
     for program in tape.programs():
-        print(*program.steps, sep="\\n")
+        print(program, *program.steps, sep="\\n")
 
 It works for any kernel. Each load and store of the interpreter, by pointers or by descriptors, is looked up in the
 tensors that were registered: an address becomes rows of a tensor in the order of its view's dimensions, so a view says
@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,6 +26,17 @@ from .tape import Refused, Registered, Slots, Tape, Vector
 
 #: LSE or D, one number a row: `record(LSE=vector(lse))`; a tensor of one dimension needs no such word
 vector = Vector
+
+
+class Argument(NamedTuple):
+    """A tensor that is not there yet: what a kernel is launched with as the argument `name`, as `view` has it."""
+
+    name: str
+    view: Callable[[Any], Any] = lambda given: given
+
+
+#: a tensor that a function makes before it launches its kernel: `record(O=argument("out", lambda o: o.flatten(0, 2)))`
+argument = Argument
 
 
 @contextmanager
@@ -38,22 +49,28 @@ def record(
 ) -> Iterator[Tape]:
     """Record what kernels do to `tensors` (torch, on the CPU) while this is open. Gives the tape.
 
-    A tensor is a view, (…, columns): its leading dimensions, in their order, count its rows; `vector(view)` has no
-    columns. `slots` names the kernels' variables to watch, each with its slot and, if it is to be cut to what is in
-    range, what its axes count: {"s": ("S", "q", "k"), "m_i": ("m_i", "q"), "acc": ("acc", "q", "d")}. `loops` names the
-    variables that loops run over, each with the loop's name and by how much it grows: {"start": ("j", block_k)}.
+    A tensor is a view (…, columns): its leading dimensions, in their order, count its rows; `vector(view)` has no
+    columns; `argument(name, view)` is what a kernel is launched with. `slots` names the kernels' variables to watch,
+    each with its slot and, if it is to be cut to what is in range, what its axes count: {"s": ("S", "q", "k"),
+    "m_i": ("m_i", "q"), "acc": ("acc", "q", "d")}. `loops` names the variables that say which block a program or a
+    round of a loop is about, each with the loop's name and by how much it grows: {"pid": ("i", 1), "start": ("j", 64)};
+    one that is set in a loop counts inside of it alone. What the functions named in `through` do is told at the line
+    that calls them.
 
     Raises ValueError, here, where Triton's interpreter is off or a tensor cannot be registered, and, where a kernel is
     launched, if it loads or stores anything outside of all tensors (with the nearest tensor, program and source line),
     something that is not a tile, or by an atomic operation. Whatever happens, nothing stays wrapped.
     """
     interpreter = _interpreter()
-    registered = {name: _registered(name, given) for name, given in tensors.items()}
-    if not registered:
+    if not tensors:
         raise ValueError("record() got no tensor: name those that the kernel may touch, record(Q=q, K=k, O=o)")
-    tape = Tape(registered, dict(slots or {}), dict(loops or {}), Source(through))
+    awaited = {name: given for name, given in tensors.items() if isinstance(given, Argument)}
+    tape = Tape(tensors, dict(slots or {}), dict(loops or {}), Source(through))
+    for name, given in tensors.items():
+        if name not in awaited:
+            tape.register(_registered(name, given))
     with ExitStack() as wrapped:
-        for owner, name, around in _wrappers(interpreter, tape):
+        for owner, name, around in _wrappers(interpreter, tape, awaited):
             original = getattr(owner, name)
             wrapped.callback(setattr, owner, name, original)
             setattr(owner, name, around(original))
@@ -108,7 +125,7 @@ def _memory(tensor: Any) -> np.ndarray:
 Wrapper = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-def _wrappers(interpreter: Any, tape: Tape) -> list[tuple[Any, str, Wrapper]]:
+def _wrappers(interpreter: Any, tape: Tape, awaited: Mapping[str, Argument]) -> list[tuple[Any, str, Wrapper]]:
     """What is wrapped while recording: (owner, name, what makes the wrapper of the original)."""
 
     def load(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -146,6 +163,11 @@ def _wrappers(interpreter: Any, tape: Tape) -> list[tuple[Any, str, Wrapper]]:
     def launch(original: Callable[..., Any]) -> Callable[..., Any]:
         def wrapper(executor: Any, *args: Any, **options: Any) -> Any:
             tape.launched(executor.fn.__name__)
+            given = dict(zip(executor.arg_names, args, strict=False)) | options
+            for name, of in awaited.items():
+                if of.name in given:
+                    tensor = getattr(given[of.name], "base", given[of.name])  # of a descriptor
+                    tape.register(_registered(name, of.view(tensor)))
             before = sys.gettrace()
             try:
                 if tape.slots:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any, Literal, NamedTuple
@@ -152,10 +152,12 @@ class Tape:
     """What `record` gives: the programs that ran, the tensors with what they held before, the kernels' source."""
 
     def __init__(
-        self, tensors: Mapping[str, Registered], slots: Slots, loops: Mapping[str, tuple[str, int]], source: Source
+        self, names: Iterable[str], slots: Slots, loops: Mapping[str, tuple[str, int]], source: Source
     ) -> None:
-        self.tensors, self.slots, self.loops, self.source = tensors, slots, loops, source
-        self.before = {name: tensor.read(0, tensor.rows) for name, tensor in tensors.items()}
+        self.tensors: dict[str, Registered] = {}
+        self.before: dict[str, np.ndarray] = {}
+        self.slots, self.loops, self.source = slots, loops, source
+        self._names = list(names)  # the order of the tensors, whenever each is registered
         self._programs: dict[tuple[int, tuple[int, int, int]], Program] = {}
         self._launch, self._kernel = -1, ""
         self._held: dict[str, np.ndarray] = {}  # slot → the interpreter's array that is in it
@@ -167,6 +169,19 @@ class Tape:
         return sorted(self._programs.values(), key=order)
 
     # ---- told by the interpreter
+
+    def register(self, tensor: Registered) -> None:
+        """A tensor that kernels may touch. Raises ValueError where another one has its name."""
+        name, known = tensor.name, self.tensors.get(tensor.name)
+        if known is not None:
+            if (known.start, known.array.shape, known.array.strides) != (
+                tensor.start, tensor.array.shape, tensor.array.strides,
+            ):  # fmt: skip
+                raise ValueError(f"{name} is another tensor in the second launch: record one run at a time")
+            return
+        self.tensors[name], self.before[name] = tensor, tensor.read(0, tensor.rows)
+        self.tensors = {name: self.tensors[name] for name in self._names if name in self.tensors}
+        self.before = {name: self.before[name] for name in self.tensors}
 
     def launched(self, kernel: str) -> None:
         self._launch, self._kernel = self._launch + 1, kernel

@@ -109,7 +109,7 @@ def _line(trace: Trace, step: int) -> Iterator[str]:
 
     number = trace[step].line
     try:
-        lines = narration.read(trace.meta["code"])
+        lines = narration.of(trace.meta)
         code = lines[number].code
         captions = (lines[event.line].caption for event in reversed(trace[: step + 1]))
         caption = next(filter(None, captions), "")
