@@ -27,8 +27,8 @@ import numpy as np
 
 import flashsteps as fs
 from flashsteps import algorithms, encode, films, render
+from flashsteps.arguments import takes
 from flashsteps.film import DEFAULT_DURATION, Film, film
-from flashsteps.run import takes
 from flashsteps.timeline import SHORTEST
 
 

@@ -27,7 +27,7 @@ DO = "an .npy file, or random[:SEED], standard normal numbers  [default: random]
 @click.argument("algorithm", type=take.ALGORITHM, help="Which algorithm (`flashsteps list algorithms`).")
 @take.output("FILE.npz", "Where to.")
 @take.input_options
-@take.block_options("{run.BLOCK}, cut to their number")
+@take.block_options("{arguments.BLOCK}, cut to their number")
 @option("--scale", type=take.REAL, help="What QKᵀ is multiplied by  [default: 1/√d]")
 @take.change_options
 @option("--seed", type=take.INTEGER, help="What decides which weights are dropped, or where pages lie  [default: 0]")
@@ -41,11 +41,11 @@ def record(
     A trace holds each tile that moves and each value made on chip, as plain data: `flashsteps show` and
     `flashsteps.load` read it, and so does NumPy.
     """
-    from .. import inputs, run, trace_file
+    from .. import arguments, inputs, run, trace_file
 
     trace_file.check_path(output)
     qkv = inputs.load_qkv(source, head)
-    gradient = _gradient(do or "random", qkv.q.shape) if do or run.takes(algorithm, "do") else None
+    gradient = _gradient(do or "random", qkv.q.shape) if do or arguments.takes(algorithm, "do") else None
     trace = run.record(algorithm, *qkv, do=gradient, tokens=qkv.tokens, source=qkv.source, **take.given(options))
     trace.save(output)
     io, size = trace.io(), size_of(output.stat().st_size)
