@@ -13,7 +13,6 @@ import triton
 import triton.language as tl
 
 from . import checks, configs
-from .checks import interpreted
 from .launch import arguments, describable, descriptor, grid, launch, tiles
 from .tile import LN_2, LOG2_E, add_tile, capped, load_tile, part, sees, store_statistic, store_tile, visited
 from .trace_log import stamp
@@ -103,9 +102,9 @@ def forward(
 
     q (B, H, N, d), k and v (B, Hk, M, d), H a multiple of Hk; gives o like q, and lse (B, H, N), float32, a natural
     logarithm. Masks are aligned to the bottom right: causal lets query i see keys up to i + M − N, window (left, right)
-    those from i + M − N − left to i + M − N + right, −1 for no bound. `block_q` is in tokens, `block_k` in keys, a power
-    of two; without them, tiles are those of `configs`, or of `config`. `trace` is a log of `trace_log.empty`, which the
-    kernel then writes to. Raises ValueError for arguments that make no sense.
+    those from i + M − N − left to i + M − N + right, −1 for no bound. `block_q` is in tokens, `block_k` in keys and a
+    power of two; without them, tiles are those of `configs`, or of `config`. `trace` is a log of `trace_log.empty`,
+    which the kernel then writes to. Raises ValueError for arguments that make no sense.
     """
     problem = checks.problem(q, k, v, causal=causal, window=window, scale=scale, softcap=softcap)
     config = config or configs.shipped("forward", problem)
@@ -134,11 +133,10 @@ def forward(
         k_strides=k.stride()[:3],
         v_strides=v.stride()[:3],
         o_strides=o.stride()[:3],
-        **arguments(problem, tile),
+        **arguments(forward_kernel, problem, tile),
         log=trace,
         TMA_Q=tma_q,
         TMA=tma,
-        HEAVY_FIRST=problem.right >= 0 and not interpreted(),
         TRACE=trace is not None,
         CLOCK=trace is not None and torch.version.hip is None,
     )

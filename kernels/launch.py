@@ -38,9 +38,9 @@ def tiles(problem: checks.Problem, config: Config, block_q: int | None = None, b
     return Tiles(tokens, rows, min(block_n, checks.up(problem.m)), checks.on_chip_d(problem.d))
 
 
-def arguments(problem: checks.Problem, tiles: Tiles) -> dict[str, Any]:
-    """What every kernel is told, by its name there."""
-    return {
+def arguments(kernel: Any, problem: checks.Problem, tiles: Tiles) -> dict[str, Any]:
+    """What a kernel is told of the problem and the tile, as far as it asks: by its names."""
+    known = {
         "heads_kv": problem.kv_heads,
         "N": problem.n,
         "M": problem.m,
@@ -58,8 +58,11 @@ def arguments(problem: checks.Problem, tiles: Tiles) -> dict[str, Any]:
         "RIGHT": problem.right >= 0,
         "SOFTCAP": problem.softcap > 0,
         "EVEN": problem.m % tiles.block_n == 0,
+        "EVEN_Q": problem.n % tiles.block_q == 0,
+        "HEAVY_FIRST": problem.right >= 0 and not checks.interpreted(),
         "PRECISION": precision(problem),
     }
+    return {name: value for name, value in known.items() if name in kernel.arg_names}
 
 
 def precision(problem: checks.Problem) -> str:
@@ -76,7 +79,7 @@ def grid(problem: checks.Problem, blocks: int) -> tuple[int, ...]:
 
 
 def describable(*tensors: torch.Tensor) -> bool:
-    """Whether TMA can fetch from each of these (B, heads, n, d): rows at multiples of 16 bytes, none of them repeated."""
+    """Whether TMA can fetch from each of these (B, heads, n, d): rows lie at multiples of 16 bytes, none repeated."""
     return all(
         x.data_ptr() % 16 == 0
         and all(

@@ -30,7 +30,7 @@ def load_tile(X, strides, b, h, first, n, ROWS: tl.constexpr, TOKENS: tl.constex
         x = X.load([b, h, first, 0]).reshape([ROWS, D])
     else:
         at, inside = tile_at(X, strides, b, h, first, n, ROWS, TOKENS, GROUP, HEAD_DIM, D, RAGGED)
-        if RAGGED or HEAD_DIM < D:
+        if RAGGED or HEAD_DIM < D:  # noqa: SIM108
             x = tl.load(at, mask=inside, other=0.0)
         else:
             x = tl.load(at)
@@ -132,6 +132,24 @@ def visited(first, last, n, m, left, right, BLOCK_N: tl.constexpr, LEFT: tl.cons
     hi = tl.where(low < high, (high + BLOCK_N - 1) // BLOCK_N, lo)
     full = tl.minimum(tl.maximum((all_low + BLOCK_N - 1) // BLOCK_N, lo), hi)
     cut = tl.minimum(tl.maximum(all_high // BLOCK_N, full), hi)
+    return lo, full, cut, hi
+
+
+@triton.jit
+def seeing(first, last, n, m, left, right, BLOCK_Q: tl.constexpr, LEFT: tl.constexpr, RIGHT: tl.constexpr):
+    """The same the other way round: which tiles of n tokens see the keys first … last of m: (lo, full, cut, hi)."""
+    low, high = first * 0, first * 0 + n - 1  # tokens that see any of these keys: low … high
+    all_low, all_high = low, high  # those that see all of them
+    if LEFT:
+        high = tl.minimum(last - (m - n) + left, n - 1)
+        all_high = tl.maximum(tl.minimum(first - (m - n) + left, n - 1), -1)
+    if RIGHT:
+        low = tl.maximum(first - (m - n) - right, 0)
+        all_low = tl.maximum(last - (m - n) - right, 0)
+    lo = low // BLOCK_Q
+    hi = tl.where(low <= high, high // BLOCK_Q + 1, lo)
+    full = tl.minimum(tl.maximum((all_low + BLOCK_Q - 1) // BLOCK_Q, lo), hi)
+    cut = tl.minimum(tl.maximum((all_high + 1) // BLOCK_Q, full), hi)
     return lo, full, cut, hi
 
 
