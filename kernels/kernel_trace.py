@@ -51,8 +51,13 @@ def trace_of(
             events.append(event)
             values.append(value)
             peak = Peak(*map(max, peak, chip.holds()))
-    about = {**meta, "code": tape.source.text, "slots": {name: spec[0] for name, spec in tape.slots.items()}}
+    about = {**meta, "code": tape.source.text, "slots": _variables(tape)}
     return Trace(about, tuple(events), _initial(tape, events), tuple(values), dict(outputs), peak)
+
+
+def _variables(tape: Tape) -> dict[str, str]:
+    """The slot that each watched variable stands for, in whatever function."""
+    return {name.rpartition(".")[2]: spec[0] for name, spec in tape.slots.items()}
 
 
 def _initial(tape: Tape, events: list[Event]) -> dict[str, np.ndarray]:
@@ -70,7 +75,6 @@ class _Chip:
 
     def __init__(self, tape: Tape, program: Program, computing: str) -> None:
         self.tape, self.program, self.computing = tape, program, computing
-        self.axes = {spec[0]: spec[1:] for spec in tape.slots.values()}
         self.made: dict[str, np.ndarray] = {}  # what was computed, the newest last
         self.shared: dict[str, int] = {}
         loads = [step for step in program.steps if step.op == "load" and step.lanes is not None]
@@ -110,13 +114,14 @@ class _Chip:
     def _cut(self, step: Step) -> np.ndarray:
         """What a variable got, without the lanes that are out of range, in the order of the rows."""
         assert step.value is not None
-        value, axes = step.value, self.axes[step.slot]
+        value, axes = step.value, step.axes
         if axes and len(axes) != value.ndim:
             raise ValueError(f"slot {step.slot} got an array of shape {value.shape}, but has the axes {axes}")
-        for axis, name in enumerate(axes):
-            if name not in self.lanes:
-                raise ValueError(f"slot {step.slot} has the axis {name!r}, but {self.program} loads no such tile")
-            value = np.take(value, self.lanes[name], axis)
+        for axis, names in enumerate(axes):
+            lanes = next((self.lanes[name] for name in names.split("|") if name in self.lanes), None)
+            if lanes is None:
+                raise ValueError(f"slot {step.slot} has the axis {names!r}, but {self.program} loads no such tile")
+            value = np.take(value, lanes, axis)
         return np.ascontiguousarray(value, self.computing)
 
     def _stored_from(self, stored: np.ndarray | None) -> str:

@@ -50,12 +50,14 @@ def record(
     """Record what kernels do to `tensors` (torch, on the CPU) while this is open. Gives the tape.
 
     A tensor is a view (…, columns): its leading dimensions, in their order, count its rows; `vector(view)` has no
-    columns; `argument(name, view)` is what a kernel is launched with. `slots` names the kernels' variables to watch,
-    each with its slot and, if it is to be cut to what is in range, what its axes count: {"s": ("S", "q", "k"),
-    "m_i": ("m_i", "q"), "acc": ("acc", "q", "d")}. `loops` names the variables that say which block a program or a
-    round of a loop is about, each with the loop's name and by how much it grows: {"pid": ("i", 1), "start": ("j", 64)};
-    one that is set in a loop counts inside of it alone. What the functions named in `through` do is told at the line
-    that calls them.
+    columns; `argument(name, view)` is what a kernel is launched with.
+
+    `slots` names the kernels' variables to watch (add.s for s in the function add), each with its slot and, if it is to
+    be cut to what is in range, what its axes count, the rows of the tile in a slot or the columns of a tile, d:
+    {"s": ("S", "q", "k"), "m_i": ("m_i", "q"), "acc": ("acc", "q", "d")}; "q|o" is the first of these that there is.
+    `loops` names the variables that say which block a program or a round of a loop is about, each with the loop's name
+    and by how much it grows: {"pid": ("i", 1), "start": ("j", 64)}; one that is set in a loop counts inside of it
+    alone. What the functions named in `through` do is told at the line that calls them.
 
     Raises ValueError, here, where Triton's interpreter is off or a tensor cannot be registered, and, where a kernel is
     launched, if it loads or stores anything outside of all tensors (with the nearest tensor, program and source line),
@@ -96,8 +98,6 @@ def _registered(name: str, given: Any) -> Registered:
         raise ValueError(f"{name} is {type(view).__name__}: give a torch tensor, or vector(tensor)")
     if view.device.type != "cpu":
         raise ValueError(f"{name} is on {view.device}: the interpreter's kernels are recorded on the CPU")
-    if not view.numel():
-        raise ValueError(f"{name} has shape {tuple(view.shape)}: give one with elements")
     array = _memory(view.detach())
     extents = sorted((stride, size) for size, stride in zip(array.shape, array.strides, strict=True) if size > 1)
     room = array.itemsize
@@ -219,7 +219,7 @@ def _watch(builder: Any, tape: Tape) -> Callable[..., Any]:
                 line = ran.pop()
                 for name in tape.source.assigned(frame.f_code, line):
                     handle = getattr(frame.f_locals.get(name), "handle", None)
-                    if name in tape.slots and isinstance(getattr(handle, "data", None), np.ndarray):
+                    if tape.watched(frame.f_code, name) and isinstance(getattr(handle, "data", None), np.ndarray):
                         tape.bound(builder.grid_idx, frame, line, name, handle.data)
             if event == "line":
                 ran.append(frame.f_lineno)

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import prod
+from types import CodeType
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -26,7 +27,7 @@ class Vector(NamedTuple):
     view: Any
 
 
-#: slot, then what each of its axes counts: the rows of the tile in a slot, or "d" for its columns
+#: variable, or function.variable: the slot, then what each axis counts (as `recorder.record` says)
 Slots = Mapping[str, tuple[str, ...]]
 
 
@@ -56,6 +57,8 @@ class Registered:
 
     @property
     def stop(self) -> int:
+        if not self.array.size:
+            return self.start
         ends = ((size - 1) * stride for size, stride in zip(self.array.shape, self.array.strides, strict=True))
         return self.start + sum(ends) + self.array.itemsize
 
@@ -112,6 +115,7 @@ class Step:
     value: np.ndarray | None = None
     lanes: tuple[np.ndarray, np.ndarray] | None = None
     row: int = 0
+    axes: tuple[str, ...] = ()  # what those of a computed value count
     whole: bool = True  # all columns of its rows
 
     def __str__(self) -> str:
@@ -233,7 +237,7 @@ class Tape:
 
         `ran` is the line of the frame's file that gave it.
         """
-        slot, line = self.slots[name][0], self.source.line(frame.f_code, ran)
+        (slot, *axes), line = self.watched(frame.f_code, name), self.source.line(frame.f_code, ran)
         if self._held.get(slot) is data:
             return
         self._held[slot] = data
@@ -242,8 +246,13 @@ class Tape:
                 step.slot, step.line = slot, line
             return
         program = self._program(grid)
-        value = np.array(data)
-        program.steps.append(Step("compute", None, 0, slot, line, self._loop(frame, ran), self._worked(), value))
+        step = Step("compute", None, 0, slot, line, self._loop(frame, ran), self._worked(), np.array(data))
+        step.axes = tuple(axes)
+        program.steps.append(step)
+
+    def watched(self, code: CodeType, name: str) -> tuple[str, ...]:
+        """The slot and axes of a function's variable; nothing where it is not watched."""
+        return self.slots.get(f"{code.co_name}.{name}") or self.slots.get(name) or ()
 
     def multiplied(self, flops: int) -> None:
         self._flops += flops
