@@ -7,7 +7,13 @@ from typing import Any
 
 #: what is public here, and the module that has it: imported when asked for, because torch and triton take seconds
 _WHERE = {
-    "forward": "forward",
+    "backward": "flash2_backward",
+    "block_sparse": "flash2_block_sparse",
+    "csr": "flash2_block_sparse",
+    "forward": "flash2_forward",
+    "paged_decode": "paged",
+    "partial_results": "split_kv",
+    "split_kv_decode": "split_kv",
 }
 
 __all__ = sorted(_WHERE)

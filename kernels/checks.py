@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from numbers import Real
 from typing import Any, NamedTuple
@@ -95,20 +94,21 @@ def options_of(
     if k_shape[1] == 0 or q_shape[1] % k_shape[1]:
         raise ValueError(f"k has {k_shape[1]} heads, q {q_shape[1]}: those of q must be a multiple of those of k")
     heads.check(q_shape[1], k_shape[1])
-    if not isinstance(causal, bool):
-        raise ValueError(f"causal is {causal!r}: give True or False")
-    left, right = _window(window)
-    if causal:
-        right = 0
-    most = q_shape[2] + k_shape[2]  # no query is so far from a key: a larger bound is none
-    left, right = (bound if bound < most else -1 for bound in (left, right))
+    left, right = bounds(q_shape[2], k_shape[2], causal, window)
     scale = d**-0.5 if scale is None else _number("scale", scale, "None for 1/√d")
     return left, right, scale, 0.0 if softcap is None else _number("softcap", softcap, "None for none")
 
 
+def bounds(n: int, m: int, causal: Any, window: Any) -> Window:
+    """How many keys a query sees to the left and to the right of the diagonal, −1 for all. Raises ValueError."""
+    if not isinstance(causal, bool):
+        raise ValueError(f"causal is {causal!r}: give True or False")
+    left, right = (-1, -1) if window is None else _window(window)
+    # no query is further from a key than n + m: a larger bound is none
+    return left if left < n + m else -1, 0 if causal else right if right < n + m else -1
+
+
 def _window(window: Any) -> Window:
-    if window is None:
-        return -1, -1
     numbers = tuple(window) if isinstance(window, (tuple, list)) else ()
     if len(numbers) != 2 or not all(isinstance(n, int) and not isinstance(n, bool) and n >= -1 for n in numbers):
         raise ValueError(f"window is {window!r}: give (left, right), whole numbers, 0 or more, or -1 for no bound")
@@ -193,7 +193,3 @@ def up(n: int) -> int:
 def on_chip_d(d: int) -> int:
     """How wide a row of d numbers is on chip: a power of two, 16 at least."""
     return max(int(triton.next_power_of_2(d)), 16)
-
-
-def finite(x: float) -> bool:
-    return math.isfinite(x)
