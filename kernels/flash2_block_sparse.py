@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 import triton
 import triton.language as tl
@@ -142,14 +141,8 @@ def csr(
     left, right = checks.bounds(n, m, causal, window)
     mask = masks.parse(None if left == right == -1 else f"window:{left},{right}", n, m)
     block_q, block_k = min(block_q, n), min(block_k, m)
-    grid = np.array(block_masks.parse(block_mask, mask, block_q, block_k).visited)
-    for i in range(grid.shape[0]):  # of each row of tiles, those that the mask touches lie between two numbers
-        lo = mask.first.rows(i * block_q, i * block_q + 1)[0]
-        hi = mask.stop.rows(min((i + 1) * block_q, n) - 1, min((i + 1) * block_q, n))[0]
-        grid[i, : lo // block_k] = False
-        grid[i, max(-(-hi // block_k) if lo < hi else 0, 0) :] = False
-    starts = np.concatenate([[0], grid.sum(axis=1).cumsum()]).astype(np.int32)
-    columns = np.nonzero(grid)[1].astype(np.int32)
+    lists = block_masks.parse(block_mask, mask, block_q, block_k).lists()
+    starts, columns = lists["starts"], lists["columns"]
     return torch.from_numpy(starts).to(q.device), torch.from_numpy(columns).to(q.device)
 
 

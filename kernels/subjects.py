@@ -18,10 +18,10 @@ from flashsteps.masks import parse as parse_mask
 from flashsteps.trace import Trace
 
 from . import standard
-from .backward import backward
-from .block_sparse import block_sparse
 from .cases import Case, Shape
-from .forward import forward
+from .flash2_backward import backward
+from .flash2_block_sparse import block_sparse
+from .flash2_forward import forward
 from .kernel_trace import trace_of
 from .paged import paged_decode
 from .recorder import Argument, record, vector
