@@ -41,11 +41,14 @@ class Error:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Counts and bytes of both sides (kernel, trace), errors by tensor, and what differs first: "" if nothing does."""
+    """Counts and bytes of both sides (kernel, trace), errors by tensor, and what differs first: "" if nothing does.
 
-    loads: tuple[int, int]
-    stores: tuple[int, int]
-    moved: Mapping[str, tuple[Moved, Moved]]
+    None where the kernel's loads and stores could not be seen.
+    """
+
+    loads: tuple[int, int] | None
+    stores: tuple[int, int] | None
+    moved: Mapping[str, tuple[Moved | None, Moved]]
     errors: Mapping[str, Error]
     first: str
 
@@ -66,6 +69,18 @@ def compare(
         errors,
         first_move(kernel, reference) or first_number(kernel, exact, allowed),
     )
+
+
+def of_outputs(
+    outputs: Mapping[str, np.ndarray],
+    exact: Mapping[str, np.ndarray],
+    allowed: Mapping[str, float],
+    moved: Mapping[str, Moved],
+    first: str,
+) -> Comparison:
+    """The same where only a kernel's outputs are there, as rows of HBM; `moved` is by the trace."""
+    errors = {name: Error(error(found, exact[name]), allowed[name]) for name, found in outputs.items()}
+    return Comparison(None, None, {name: (None, nbytes) for name, nbytes in moved.items()}, errors, first)
 
 
 def _counts(traces: tuple[Trace, Trace], op: str) -> tuple[int, int]:
@@ -122,6 +137,26 @@ def _program(number: int, event: Event) -> str:
     return f"program {number}" + (f" ({' '.join(outer)})" if outer else "")
 
 
+# ---- which tiles were visited
+
+
+def first_visit(visits: np.ndarray, reference: Trace) -> str:
+    """The first visit of a kernel's own log (program, tile) that is not the trace's, in words; "" where all are."""
+    ours, theirs = dict[int, list[int]](), dict[int, list[int]]()
+    for program, tile in zip(visits["program"].tolist(), visits["tile"].tolist(), strict=True):
+        ours.setdefault(program, []).append(tile)
+    for event in reference:
+        if event.op == "load" and event.tile and event.tile.tensor == "K":
+            theirs.setdefault(event.program, []).append(event.loop["j"])
+    for program in sorted({*ours, *theirs}):
+        one, other = ours.get(program, []), theirs.get(program, [])
+        for step in range(max(len(one), len(other))):
+            tile, right = (str(side[step]) if step < len(side) else "no more" for side in (one, other))
+            if tile != right:
+                return f"program {program}: visit {step} is of tile {tile} where the trace's is of {right}"
+    return ""
+
+
 # ---- numbers
 
 
@@ -162,4 +197,14 @@ def first_number(kernel: Trace, exact: Mapping[str, np.ndarray], allowed: Mappin
                 row = start + int(np.argmax(away.reshape(len(away), -1).max(axis=1)))
                 off = f"row {row} of {event.tile} is off by {away.max():.2g}, and {allowed[name]:.2g} is allowed"
                 return f"{_program(event.program, event)}: {NUMBERS}: {off}"
+    return ""
+
+
+def first_output(
+    outputs: Mapping[str, np.ndarray], exact: Mapping[str, np.ndarray], allowed: Mapping[str, float]
+) -> str:
+    """The first output with a number that is further off than allowed, in words; "" where there is none."""
+    for name, found in outputs.items():
+        if (away := error(found, exact[name])) > allowed[name]:
+            return f"{name} is off by {away:.2g}, and {allowed[name]:.2g} is allowed"
     return ""

@@ -15,6 +15,7 @@ from .program import Program
 from .record import record
 from .render import render
 from .show import show
+from .validate import validate
 
 EXAMPLES = """\b
 Examples:
@@ -24,6 +25,7 @@ Examples:
   flashsteps show run.npz --step 12
   flashsteps count flash2-forward --n 1M --d 128
   flashsteps io --n 1K,1M --device h100
+  flashsteps validate
 """
 
 
@@ -37,5 +39,5 @@ def main(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for _command in (render, list_, record, show, count, io, blocks, doctor, completion):
+for _command in (render, list_, record, show, count, io, blocks, validate, doctor, completion):
     main.add_command(_command)
