@@ -97,17 +97,14 @@ class Source:
 def is_kernel(code: CodeType) -> bool:
     """Whether this is a function for a GPU that the interpreter runs, and none of Triton's own."""
     if code not in _known:
-        interpreter = sys.modules["triton.runtime.interpreter"]
+        rewritten = sys.modules["triton.runtime.interpreter"].InterpretedFunction.rewritten_fn
         own = str(Path(sys.modules["triton"].__file__ or "").parent)
-        for function, rewritten in interpreter.InterpretedFunction.rewritten_fn.items():
-            inside = rewritten.__code__.co_filename.startswith(own)
-            _known[rewritten.__code__] = None if inside else function
-        if not any(code is rewritten.__code__ for rewritten in interpreter.InterpretedFunction.rewritten_fn.values()):
-            return False
+        found = (function for function, one in rewritten.items() if one.__code__ is code)
+        _known[code] = None if code.co_filename.startswith(own) else next(found, None)
     return _known[code] is not None
 
 
-#: code that the interpreter runs → the function that it was rewritten from, None for Triton's own
+#: code that ran → the function that the interpreter made it from, None for all other code; that is so before it runs
 _known: dict[CodeType, Any] = {}
 
 

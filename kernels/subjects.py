@@ -31,7 +31,8 @@ from .tape import Program
 #: the variables of the kernels whose values are steps of a trace, with their slots and axes: for `record`
 SLOTS: dict[str, tuple[str, ...]] = {
     **{name: (name,) for name in ("q", "k", "v", "do")},
-    **{"s": ("S", "q", "k"), "p": ("P", "q", "k"), "alpha": ("alpha", "q|o"), "w": ("w", "q|o")},
+    **{f"{kernel}.s": ("S", "q", "k") for kernel in ("attend_keys", "block_sparse_kernel", "paged_kernel")},
+    **{"p": ("P", "q", "k"), "alpha": ("alpha", "q|o"), "w": ("w", "q|o")},
     **{"m_i": ("m_i", "q|o"), "m_new": ("m_i", "q|o"), "l_i": ("l_i", "q|o"), "acc": ("acc", "q|o", "d")},
     **{"o": ("acc", "q", "d"), "lse": ("LSE", "q"), "merge_kernel.o": ("o", "o", "d"), "merge_kernel.lse": ("lse",)},
 }
