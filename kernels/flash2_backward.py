@@ -20,7 +20,8 @@ from .tile import (
     load_tile,
     part,
     seeing,
-    sees,
+    seeing_tokens,
+    seen_keys,
     store_statistic,
     store_tile,
     visited,
@@ -58,23 +59,21 @@ def add_queries(
         # Queries stream past, with dO and two numbers a row: LSE and D.
         q = load_tile(Q, q_strides, b, h, first, N, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM, D, ragged, TMA)
         do = load_tile(dO, do_strides, b, h, first, N, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM, D, ragged, TMA)
-        lse = load_statistic(LSE, b, h, heads, first, N, BLOCK_M, BLOCK_Q, GROUP)
-        D_i = load_statistic(D_, b, h, heads, first, N, BLOCK_M, BLOCK_Q, GROUP)
         s = tl.dot(k, q.T, input_precision=PRECISION)  # The scores are made again: cheaper than to fetch them.
         if SOFTCAP:
             s, c = capped(s, scale, softcap)  # Softcap: no score grows past it, and changes less.
             factor = LOG2_E
         else:
             factor = scale * LOG2_E
-        if CUT:  # Keys that a query may not see get −∞; a query that sees none has an LSE of −∞ itself.
-            tokens = first + tl.arange(0, BLOCK_M) // GROUP
-            s = tl.where(sees(tokens[None, :], keys[:, None], N, M, left, right, LEFT, RIGHT), s, float("-inf"))
-            lse = tl.maximum(lse, -1.0e38)
+        lse = load_statistic(LSE, b, h, heads, first, N, BLOCK_M, BLOCK_Q, GROUP)
         p = tl.math.exp2(s * factor - (lse * LOG2_E)[None, :])  # P, as it was, from LSE alone.
+        if CUT and (LEFT or RIGHT):  # Keys that a query may not see: e^−∞. (Its LSE may be −∞, too, and p be ∞ here.)
+            p = tl.where(seeing_tokens(keys, first, N, M, left, right, BLOCK_M, GROUP, LEFT, RIGHT), p, 0.0)
         # Each value's gradient: what it gave, weighted as it was.
         dv = tl.dot(p.to(do.dtype), do, dv, input_precision=PRECISION)
         # How the loss would change with each weight, and with each score.
         dp = tl.dot(v, do.T, input_precision=PRECISION)
+        D_i = load_statistic(D_, b, h, heads, first, N, BLOCK_M, BLOCK_Q, GROUP)
         ds = p * (dp - D_i[None, :])
         if SOFTCAP:
             ds = ds * (1 - c * c)
@@ -138,11 +137,10 @@ def add_keys(
             factor = LOG2_E
         else:
             factor = scale * LOG2_E
-        if CUT:  # Keys that a query may not see get −∞.
-            keys = start + tl.arange(0, BLOCK_N)
-            s = tl.where(sees(tokens[:, None], keys[None, :], N, M, left, right, LEFT, RIGHT), s, float("-inf"))
         # P once more, and from it the gradient of each score.
         p = tl.math.exp2(s * factor - (lse * LOG2_E)[:, None])
+        if CUT:  # Keys that a query may not see: e^−∞. (Its LSE may be −∞, too, and p be ∞ here.)
+            p = tl.where(seen_keys(tokens, start, N, M, left, right, BLOCK_N, LEFT, RIGHT), p, 0.0)
         dp = tl.dot(do, v.T, input_precision=PRECISION)
         ds = p * (dp - D_i[:, None])
         if SOFTCAP:
@@ -172,7 +170,6 @@ def dq_kernel(
     q = load_tile(Q, q_strides, b, head, first, N, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM, D, True, False)
     do = load_tile(dO, do_strides, b, head, first, N, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM, D, True, False)
     lse = load_statistic(LSE, b, head, heads, first, N, BLOCK_M, BLOCK_Q, GROUP)
-    lse = tl.maximum(lse, -1.0e38)  # A query that sees no key has an LSE of −∞, as its scores: no NaN from the two.
     D_i = load_statistic(D_, b, head, heads, first, N, BLOCK_M, BLOCK_Q, GROUP)
     dq = tl.zeros([BLOCK_M, D], tl.float32)  # Their gradient starts on chip, and stays there.
     if LEFT:

@@ -17,7 +17,7 @@ from flashsteps import block_masks, masks
 
 from . import checks, configs
 from .launch import arguments, describable, descriptor, grid, launch, tiles
-from .tile import LN_2, LOG2_E, add_tile, capped, load_tile, part, sees, store_statistic, store_tile
+from .tile import LN_2, LOG2_E, add_tile, capped, load_tile, part, seen_keys, store_statistic, store_tile
 
 
 @triton.jit(do_not_specialize=["N", "M", "left", "right"])
@@ -55,8 +55,8 @@ def block_sparse_kernel(
         else:
             factor = scale * LOG2_E
         if CUT:  # Keys that a query may not see get −∞.
-            keys = start + tl.arange(0, BLOCK_N)
-            s = tl.where(sees(tokens[:, None], keys[None, :], N, M, left, right, LEFT, RIGHT), s, float("-inf"))
+            seen = seen_keys(tokens, start, N, M, left, right, BLOCK_N, LEFT, RIGHT)
+            s = tl.where(seen, s, float("-inf"))
         acc, l_i, m_i = add_tile(acc, l_i, m_i, s, v, factor, CUT, PRECISION)
     o = acc * (1 / tl.maximum(l_i, 1.0))[:, None]  # All its tiles seen: divide by the sum, once.
     # The output goes out, once, with one number a row: LSE, a natural logarithm.

@@ -14,7 +14,8 @@ import triton.language as tl
 
 from . import checks, configs
 from .launch import arguments, describable, descriptor, grid, launch, tiles
-from .tile import LN_2, LOG2_E, add_tile, capped, load_tile, part, sees, store_statistic, store_tile, visited
+from .target import target
+from .tile import LN_2, LOG2_E, add_tile, capped, load_tile, part, seen_keys, store_statistic, store_tile, visited
 from .trace_log import stamp
 
 
@@ -37,8 +38,8 @@ def attend_keys(acc, l_i, m_i, q, tokens, K, V, k_strides, v_strides, b, h, lo, 
         else:
             factor = scale * LOG2_E
         if CUT:  # Keys that a query may not see get −∞.
-            keys = start + tl.arange(0, BLOCK_N)
-            s = tl.where(sees(tokens[:, None], keys[None, :], N, M, left, right, LEFT, RIGHT), s, float("-inf"))
+            seen = seen_keys(tokens, start, N, M, left, right, BLOCK_N, LEFT, RIGHT)
+            s = tl.where(seen, s, float("-inf"))
         acc, l_i, m_i = add_tile(acc, l_i, m_i, s, v, factor, CUT, PRECISION)
     return acc, l_i, m_i, log
 
@@ -138,6 +139,6 @@ def forward(
         TMA_Q=tma_q,
         TMA=tma,
         TRACE=trace is not None,
-        CLOCK=trace is not None and torch.version.hip is None,
+        CLOCK=trace is not None and target(q.device).backend == "cuda",
     )
     return o, lse

@@ -12,6 +12,7 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 
 from . import checks
 from .configs import Config
+from .target import Launch, interpreted, pretended, target
 
 #: an axis of a grid other than the first has at most so many programs
 MOST = 65_535
@@ -40,6 +41,7 @@ def tiles(problem: checks.Problem, config: Config, block_q: int | None = None, b
 
 def arguments(kernel: Any, problem: checks.Problem, tiles: Tiles) -> dict[str, Any]:
     """What a kernel is told of the problem and the tile, as far as it asks: by its names."""
+    on = target(problem.device).backend
     known = {
         "heads_kv": problem.kv_heads,
         "N": problem.n,
@@ -59,16 +61,11 @@ def arguments(kernel: Any, problem: checks.Problem, tiles: Tiles) -> dict[str, A
         "SOFTCAP": problem.softcap > 0,
         "EVEN": problem.m % tiles.block_n == 0,
         "EVEN_Q": problem.n % tiles.block_q == 0,
-        "HEAVY_FIRST": problem.right >= 0 and not checks.interpreted(),
-        "PRECISION": precision(problem),
+        "HEAVY_FIRST": problem.right >= 0 and on != "interpreter",
+        # float32 on NVIDIA's matrix units: the sum of three products of tf32, as good as one of float32
+        "PRECISION": "tf32x3" if on == "cuda" else "ieee",
     }
     return {name: value for name, value in known.items() if name in kernel.arg_names}
-
-
-def precision(problem: checks.Problem) -> str:
-    """How float32 is multiplied: on NVIDIA's matrix units, as the sum of three tf32 products."""
-    nvidia = problem.device.type == "cuda" and torch.version.hip is None
-    return "tf32x3" if nvidia and not checks.interpreted() else "ieee"
 
 
 def grid(problem: checks.Problem, blocks: int) -> tuple[int, ...]:
@@ -101,9 +98,12 @@ def descriptor(x: torch.Tensor, rows: int, d: int) -> TensorDescriptor:
 
 def launch(kernel: Any, programs: tuple[int, ...], problem: checks.Problem, config: Config, **arguments: Any) -> None:
     """Run a kernel on the problem's device."""
-    if checks.interpreted():
-        _say_so()
     options = {"num_warps": config.num_warps, "num_stages": config.num_stages}
+    if (launches := pretended()) is not None:
+        launches.append(Launch(kernel, programs, arguments, options))
+        return
+    if interpreted():
+        _say_so()
     with _on(problem.device):
         kernel[programs](**arguments, **options)
 
@@ -113,7 +113,7 @@ def _on(device: torch.device) -> AbstractContextManager[Any]:
         guard: AbstractContextManager[Any] = torch.cuda.device(device)
         return guard
     # a GPU gives ∞ and NaN without a word; NumPy, which the interpreter computes with, would warn of ln 0 = −∞
-    return np.errstate(all="ignore") if checks.interpreted() else nullcontext()
+    return np.errstate(all="ignore") if interpreted() else nullcontext()
 
 
 _said = False

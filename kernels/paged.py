@@ -14,7 +14,7 @@ import triton.language as tl
 
 from . import checks, configs
 from .launch import arguments, grid, launch, tiles
-from .tile import LN_2, LOG2_E, add_tile, capped, load_tile, part, sees, store_statistic, store_tile, visited
+from .tile import LN_2, LOG2_E, add_tile, capped, load_tile, part, seen_keys, store_statistic, store_tile, visited
 
 
 @triton.jit(do_not_specialize=["N", "M", "left", "right"])
@@ -58,7 +58,7 @@ def paged_kernel(
         else:
             factor = scale * LOG2_E
         # Keys that a query may not see, and those that are not there, get −∞.
-        seen = sees(tokens[:, None], (start + row)[None, :], N, M, left, right, LEFT, RIGHT)
+        seen = seen_keys(tokens, start, N, M, left, right, BLOCK_N, LEFT, RIGHT)
         s = tl.where(seen & (row < PAGE)[None, :], s, float("-inf"))
         acc, l_i, m_i = add_tile(acc, l_i, m_i, s, v, factor, True, PRECISION)
     o = acc * (1 / tl.maximum(l_i, 1.0))[:, None]  # All pages seen: divide by the sum, once.

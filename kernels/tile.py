@@ -154,13 +154,34 @@ def seeing(first, last, n, m, left, right, BLOCK_Q: tl.constexpr, LEFT: tl.const
 
 
 @triton.jit
-def sees(tokens, keys, n, m, left, right, LEFT: tl.constexpr, RIGHT: tl.constexpr):
-    """Whether a token sees a key. Shape of tokens and keys, broadcast."""
-    keep = (keys < m) & (tokens == tokens)
-    if LEFT:
-        keep = keep & (keys >= tokens + (m - n) - left)
+def seen_keys(tokens, start, n, m, left, right, BLOCK_N: tl.constexpr, LEFT: tl.constexpr, RIGHT: tl.constexpr):
+    """Which of the keys start … start + BLOCK_N − 1 each token sees. Shape (tokens, BLOCK_N).
+
+    Bounds are made a row, and what is compared a tile is the column's number: that takes fewest registers.
+    """
+    column = tl.arange(0, BLOCK_N)[None, :]
+    stop = tokens * 0 + m  # the first key after those that a token sees
     if RIGHT:
-        keep = keep & (keys <= tokens + (m - n) + right)
+        stop = tl.minimum(tokens + (m - n + right + 1), m)
+    keep = column < (stop - start)[:, None]
+    if LEFT:
+        keep = keep & (column >= (tokens + (m - n - left) - start)[:, None])
+    return keep
+
+
+@triton.jit
+def seeing_tokens(keys, first, n, m, left, right, BLOCK_M: tl.constexpr, GROUP: tl.constexpr, LEFT: tl.constexpr,
+                  RIGHT: tl.constexpr):  # fmt: skip
+    """Which rows of a tile that begins at token `first` see each of these keys. Shape (keys, BLOCK_M).
+
+    It says nothing of rows and keys past the end: they are 0, or are not stored.
+    """
+    token = (tl.arange(0, BLOCK_M) // GROUP)[None, :]
+    keep = token >= 0
+    if RIGHT:
+        keep = keep & (token >= (keys - (m - n + right) - first)[:, None])
+    if LEFT:
+        keep = keep & (token <= (keys - (m - n - left) - first)[:, None])
     return keep
 
 
