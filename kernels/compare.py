@@ -111,7 +111,7 @@ def _first(ours: list[Event], theirs: list[Event]) -> str:
     keys = [[(event.op, event.tile, event.nbytes) for event in events] for events in (ours, theirs)]
     if keys[0] == keys[1]:
         return ""
-    matched = SequenceMatcher(None, *keys, autojunk=False).get_opcodes()
+    matched = SequenceMatcher(None, keys[0], keys[1], autojunk=False).get_opcodes()
     tag, i, _, j, _ = next(code for code in matched if code[0] != "equal")
     ours_says, theirs_says = (_says(events[n]) if n < len(events) else "" for events, n in ((ours, i), (theirs, j)))
     step = f"step {i}"

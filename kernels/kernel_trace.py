@@ -44,8 +44,7 @@ def trace_of(
         around = {} if part is None else {"h": part(program)}
         chip = _Chip(tape, program, meta["computing"])
         for step in program.steps:
-            slot, tile, value = chip.take(step)
-            shape = tape.tensors[tile.tensor].shape_of(tile.start, tile.stop) if tile else np.shape(value)
+            slot, tile, shape, value = chip.take(step)
             event = Event(len(events), step.op, number, around | step.loop, slot, tile, shape, step.nbytes,
                           Work(matmul=step.flops), step.line, step.row)  # fmt: skip
             events.append(event)
@@ -85,26 +84,26 @@ class _Chip:
             if len(step.lanes[1]) > 1 or COLUMNS not in self.lanes:
                 self.lanes[COLUMNS] = step.lanes[1]
 
-    def take(self, step: Step) -> tuple[str, Tile | None, np.ndarray | None]:
-        """The slot, the tile and the value of a step, which from here on is on chip."""
+    def take(self, step: Step) -> tuple[str, Tile | None, tuple[int, ...], np.ndarray | None]:
+        """The slot, the tile, the shape and the value of a step, which from here on is on chip."""
         if step.op == "compute":
             value = self._cut(step)
             self.shared.pop(step.slot, None)
             self.made.pop(step.slot, None)
             self.made[step.slot] = value
-            return step.slot, None, value
+            return step.slot, None, value.shape, value
         box = step.box
         assert box is not None
-        tile = Tile(box.tensor, box.start, box.stop)
+        tile, shape = Tile(box.tensor, box.start, box.stop), self.tape.tensors[box.tensor].shape_of(box.start, box.stop)
         if not step.whole:
             raise ValueError(f"{self.program}: {step} is of some columns, but a trace has whole rows: read the tape")
         if step.op == "store":
-            return self._stored_from(step.value), tile, step.value
+            return self._stored_from(step.value), tile, shape, step.value
         self.made.pop(step.slot, None)
         self.shared[step.slot] = step.nbytes + (self.shared.get(step.slot, 0) if step.row else 0)
         if step.lanes is not None:
             self.lanes[step.slot] = step.lanes[0]
-        return step.slot, tile, None
+        return step.slot, tile, shape, None
 
     def holds(self) -> Peak:
         """Bytes now in shared memory, in registers, in both."""

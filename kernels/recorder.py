@@ -55,9 +55,9 @@ def record(
     `slots` names the kernels' variables to watch (add.s for s in the function add), each with its slot and, if it is to
     be cut to what is in range, what its axes count, the rows of the tile in a slot or the columns of a tile, d:
     {"s": ("S", "q", "k"), "m_i": ("m_i", "q"), "acc": ("acc", "q", "d")}; "q|o" is the first of these that there is.
-    `loops` names the variables that say which block a program or a round of a loop is about, each with the loop's name
-    and by how much it grows: {"pid": ("i", 1), "start": ("j", 64)}; one that is set in a loop counts inside of it
-    alone. What the functions named in `through` do is told at the line that calls them.
+    `loops` names the variables, in the same way, that say which block a program or a round of a loop is about, each
+    with the loop's name and by how much it grows: {"pid": ("i", 1), "start": ("j", 64)}; one that is set in a loop
+    counts inside of it alone. What the functions named in `through` do is told at the line that calls them.
 
     Raises ValueError, here, where Triton's interpreter is off or a tensor cannot be registered, and, where a kernel is
     launched, if it loads or stores anything outside of all tensors (with the nearest tensor, program and source line),
@@ -196,7 +196,7 @@ def _wrappers(interpreter: Any, tape: Tape, awaited: Mapping[str, Argument]) -> 
 
 def _data(mask: Any) -> Any:
     """A mask's array: of a handle, or given as such."""
-    return mask if mask is None or isinstance(mask, np.ndarray) else mask.data
+    return mask if isinstance(mask, np.ndarray) else getattr(mask, "data", None)
 
 
 def _cause(error: BaseException | None) -> Refused | None:
@@ -215,12 +215,15 @@ def _watch(builder: Any, tape: Tape) -> Callable[..., Any]:
         ran: list[int] = []
 
         def local(frame: Any, event: str, _: Any) -> Any:
+            code = frame.f_code
+            if event == "line" and ran and tape.source.line(code, frame.f_lineno) == tape.source.line(code, ran[0]):
+                return local  # another line of the same statement, which is not done yet
             if event in ("line", "return") and ran:
                 line = ran.pop()
-                for name in tape.source.assigned(frame.f_code, line):
-                    handle = getattr(frame.f_locals.get(name), "handle", None)
-                    if tape.watched(frame.f_code, name) and isinstance(getattr(handle, "data", None), np.ndarray):
-                        tape.bound(builder.grid_idx, frame, line, name, handle.data)
+                for name in tape.source.assigned(code, line):
+                    data = getattr(getattr(frame.f_locals.get(name), "handle", None), "data", None)
+                    if isinstance(data, np.ndarray) and tape.watched(code, name):
+                        tape.bound(builder.grid_idx, frame, line, name, data)
             if event == "line":
                 ran.append(frame.f_lineno)
             return local

@@ -49,7 +49,7 @@ BACKWARD_SLOTS: dict[str, tuple[str, ...]] = {
 PAGE = 16
 
 #: what the kernels' loops are called, and the functions that only move a tile
-LOOPS = {"i": ("i", 1), "j": ("j", 1)}
+LOOPS = {"i": ("i", 1), "split_kernel.s": ("s", 1), "merge_kernel.s": ("s", 1), "j": ("j", 1)}
 THROUGH = (
     *("load_tile", "store_tile", "tile_at", "load_statistic", "store_statistic", "statistic_at", "rows_inside"),
     *("rounded", "part", "visited", "seeing", "sees", "capped"),
@@ -122,7 +122,7 @@ def subject(case: Case, given: standard.Tensors) -> Subject:
     """A case on these tensors. What its forward pass saves, and a cache in pages, are made beforehand."""
     shape, (q, k, v, do) = case.shape, given
     options: dict[str, Any] = {"causal": case.causal, "window": case.window, "softcap": case.softcap}
-    blocks = {"block_q": case.block_q, "block_k": case.block_k}
+    blocks: dict[str, Any] = {"block_q": case.block_q, "block_k": case.block_k}
 
     def of_queries(x: torch.Tensor) -> Any:
         return pack(x, shape) if x.dim() == 4 else vector(pack(x, shape))
@@ -141,12 +141,9 @@ def subject(case: Case, given: standard.Tensors) -> Subject:
                 seen | saved | made | {"D": Argument("D_", of_queries)},
             )
         case "block-sparse":
-            assert case.block_q
-            assert case.block_k
-            sizes = {"block_q": case.block_q, "block_k": case.block_k}
             lists = {name: Argument(name) for name in ("starts", "columns")}
             return Subject(
-                lambda: _forward(block_sparse(q, k, v, case.block_mask, **sizes, **options)), seen | lists | out
+                lambda: _forward(block_sparse(q, k, v, case.block_mask, **blocks, **options)), seen | lists | out
             )
         case "split-kv-decode":
             partial = {"O_s": Argument("O_s"), "LSE_s": Argument("LSE_s", vector)}

@@ -18,7 +18,7 @@ from .source import Source, is_kernel
 
 
 class Refused(ValueError):
-    """What a kernel did, and cannot be told: passed through the interpreter's own errors as it is."""
+    """What a kernel did that no step can tell: it comes through the interpreter's own errors as it is."""
 
 
 class Vector(NamedTuple):
@@ -60,7 +60,7 @@ class Registered:
         if not self.array.size:
             return self.start
         ends = ((size - 1) * stride for size, stride in zip(self.array.shape, self.array.strides, strict=True))
-        return self.start + sum(ends) + self.array.itemsize
+        return self.start + int(sum(ends)) + self.array.itemsize
 
     def find(self, addresses: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
         """The row and the column of each address, or None where one of them is not of this tensor."""
@@ -281,9 +281,11 @@ class Tape:
         found: dict[str, int] = {}
         for here in reversed(list(_frames(frame))):
             line = ran if here is frame and ran is not None else here.f_lineno
-            for variable in self.source.counting(here.f_code, line, self.loops):
+            named = {key.rpartition(".")[2]: loop for key, loop in self.loops.items()
+                     if key.rpartition(".")[0] in ("", here.f_code.co_name)}  # fmt: skip
+            for variable in self.source.counting(here.f_code, line, named):
                 if variable in here.f_locals:
-                    name, size = self.loops[variable]
+                    name, size = named[variable]
                     found[name] = int(_number(here.f_locals[variable])) // size
         return found
 

@@ -148,9 +148,9 @@ def _cases(results: Sequence[Any]) -> Iterator[str]:
     rows = [head]
     for result in results:
         case, of = result.case, result.comparison
-        worst = max(of.errors, key=lambda name: of.errors[name].ratio)
+        worst = max(of.errors, key=lambda name: of.errors[name].ratio, default="")
         counts = (_sides(*both) if both else "–" for both in (of.loads, of.stores))
-        error = f"{of.errors[worst].ratio:.2f}× ({worst})"
+        error = f"{of.errors[worst].ratio:.2f}× ({worst})" if worst else "–"
         rows.append((case.kernel, str(case.shape), case.options, case.dtype, f"{result.programs or '–'}", *counts,
                      error, "differs" if of.first else ""))  # fmt: skip
     yield from table(rows, right="llllrrrr")
