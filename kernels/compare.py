@@ -111,16 +111,17 @@ def _first(ours: list[Event], theirs: list[Event]) -> str:
     keys = [[(event.op, event.tile, event.nbytes) for event in events] for events in (ours, theirs)]
     if keys[0] == keys[1]:
         return ""
+    if len(ours) == len(theirs):
+        step = next(n for n, (one, other) in enumerate(zip(*keys, strict=True)) if one != other)
+        return f"step {step}: {_says(ours[step])} where the trace {_says(theirs[step])}"
     matched = SequenceMatcher(None, keys[0], keys[1], autojunk=False).get_opcodes()
     tag, i, _, j, _ = next(code for code in matched if code[0] != "equal")
-    ours_says, theirs_says = (_says(events[n]) if n < len(events) else "" for events, n in ((ours, i), (theirs, j)))
-    step = f"step {i}"
     if tag == "insert":
-        return f"{step}: one {theirs[j].op} too few, the trace {theirs_says} here"
+        return f"step {i}: one {theirs[j].op} too few, the trace {_says(theirs[j])} here"
     if tag == "delete":
-        times = [side.count(keys[0][i]) for side in keys]
-        return f"{step}: one more {ours[i].op}: it {ours_says} {_times(times[0])}, the trace {_times(times[1])}"
-    return f"{step}: {ours_says} where the trace {theirs_says}"
+        times = [_times(side.count(keys[0][i])) for side in keys]
+        return f"step {i}: one more {ours[i].op}: it {_says(ours[i])} {times[0]}, the trace {times[1]}"
+    return f"step {i}: {_says(ours[i])} where the trace {_says(theirs[j])}"
 
 
 def _says(event: Event) -> str:
