@@ -75,6 +75,8 @@ def mutant(tmp_path, monkeypatch):
             path.write_text(text, encoding="utf-8")
             full = f"flashsteps.kernels.mutant_{name}"
             spec = importlib.util.spec_from_file_location(full, path)
+            assert spec
+            assert spec.loader
             loaded = importlib.util.module_from_spec(spec)
             monkeypatch.setitem(sys.modules, full, loaded)
             spec.loader.exec_module(loaded)

@@ -26,9 +26,7 @@ Examples:
 
 
 KERNEL = "Only this kernel; may be given again: forward, backward, block-sparse, split-kv-decode, paged-decode."
-SHAPES = (
-    "Another shape; may be given again: 1,4/2,20/33,24 is batch 1, 4 heads on 2 of keys, 20 queries, 33 keys."
-)
+SHAPES = "Another shape; may be given again: 1,4/2,20/33,24 is batch 1, 4 heads on 2 of keys, 20 queries, 33 keys."
 SAVE = "With cuda: keep the order of tiles on each SM, with times, as the forward kernel's own log has it."
 
 
