@@ -7,13 +7,17 @@ from typing import Any
 
 #: what is public here, and the module that has it: imported when asked for, because torch and triton take seconds
 _WHERE = {
+    "argument": "recorder",
     "backward": "flash2_backward",
     "block_sparse": "flash2_block_sparse",
     "csr": "flash2_block_sparse",
     "forward": "flash2_forward",
     "paged_decode": "paged",
     "partial_results": "split_kv",
+    "record": "recorder",
     "split_kv_decode": "split_kv",
+    "trace_of": "kernel_trace",
+    "vector": "recorder",
 }
 
 __all__ = sorted(_WHERE)

@@ -57,7 +57,7 @@ def validate(
     save: Path | None,
     as_json: bool,
 ) -> None:
-    """Run the Triton kernels beside the reference, and hold the one against the other.
+    """Hold the Triton kernels against the reference, load by load.
 
     Without a GPU, in Triton's interpreter: there each load and store of a kernel is compared with the trace, tile by
     tile. On a GPU, numbers are, and the order of tiles that the forward kernel logs. An error may be twice that of
@@ -142,16 +142,17 @@ def _report(document: dict[str, Any], results: Sequence[Any]) -> Iterator[str]:
 
 def _cases(results: Sequence[Any]) -> Iterator[str]:
     """A line a case: what it was, how much it did, and its worst number."""
-    head = ("kernel", "B,H,N,d", "tiles, mask, options", "type", "programs", "loads", "stores", "error", "")
+    head = ("kernel", "B,H,N,d", "tiles, mask, options", "type", "programs", "loads", "stores", "error/allowed")
     rows = [head]
     for result in results:
         case, of = result.case, result.comparison
         worst = max(of.errors, key=lambda name: of.errors[name].ratio, default="")
         counts = (_sides(*both) if both else "–" for both in (of.loads, of.stores))
         error = f"{of.errors[worst].ratio:.2f}× ({worst})" if worst else "–"
+        differs = " differs" if of.first else ""
         rows.append((case.kernel, str(case.shape), case.options, case.dtype, f"{result.programs or '–'}", *counts,
-                     error, "differs" if of.first else ""))  # fmt: skip
-    yield from table(rows, right="llllrrrr")
+                     error + differs))  # fmt: skip
+    yield from table(rows, right="llllrrr")
 
 
 def _tensors(document: dict[str, Any]) -> Iterator[str]:
