@@ -52,7 +52,10 @@ class Shape(NamedTuple):
 
 @dataclass(frozen=True)
 class Case:
-    """A kernel, a shape, options. Blocks of queries and keys; None: those of the kernel's own configuration."""
+    """A kernel, a shape, options. Blocks are of queries and keys; None: those of the kernel's own configuration.
+
+    With `descriptors`, tiles are fetched by TMA's descriptors as far as the kernel can, not by pointers.
+    """
 
     kernel: str
     shape: Shape
@@ -64,6 +67,7 @@ class Case:
     block_k: int | None = 16
     splits: int = 3
     block_mask: str = "butterfly"
+    descriptors: bool = False
     seed: int = 0
 
     @property
@@ -81,8 +85,9 @@ class Case:
         """What is special, in words."""
         tiles = [f"{self.block_q}×{self.block_k}"] if self.block_q and self.block_k else []
         softcap = [f"softcap {self.softcap:g}"] if self.softcap else []
+        tma = ["TMA"] if self.descriptors else []
         own = {"block-sparse": [self.block_mask], "split-kv-decode": [f"{self.splits} pieces"]}.get(self.kernel, [])
-        return ", ".join([*tiles, *([self.mask] if self.mask else []), *softcap, *own])
+        return ", ".join([*tiles, *([self.mask] if self.mask else []), *softcap, *own, *tma])
 
     def __str__(self) -> str:
         return f"{self.kernel} {self.shape} ({self.options}, {self.dtype})"
@@ -127,12 +132,13 @@ _OURS = (
     Case("forward", Shape(1, 4, 2, 33, 45, 24), causal=True),
     Case("forward", Shape(1, 2, 1, 40, 40, 16), "float32", window=(9, 3)),
     Case("forward", Shape(1, 3, 1, 21, 37, 40), causal=True, window=(12, -1), softcap=8.0, block_q=5),
-    Case("backward", Shape(1, 2, 2, 32, 32, 32)),
+    Case("forward", Shape(1, 2, 2, 48, 40, 32), causal=True, descriptors=True),
+    Case("backward", Shape(1, 2, 2, 32, 32, 32), descriptors=True),
     Case("backward", Shape(1, 4, 2, 33, 45, 24), causal=True),
     Case("backward", Shape(1, 2, 1, 29, 29, 16), "float32", window=(9, 3), softcap=8.0),
     Case("block-sparse", Shape(1, 2, 2, 64, 64, 32), "float32"),
-    Case("block-sparse", Shape(1, 4, 2, 50, 70, 24), causal=True, block_mask="random:0.5,1"),
-    Case("split-kv-decode", _DECODE),
+    Case("block-sparse", Shape(1, 4, 2, 50, 70, 24), causal=True, block_mask="random:0.5,1", descriptors=True),
+    Case("split-kv-decode", _DECODE, descriptors=True),
     Case("split-kv-decode", Shape(1, 6, 2, 3, 50, 24), "float32", causal=True),
     Case("paged-decode", _DECODE),
     Case("paged-decode", Shape(1, 6, 2, 3, 50, 24), "float32", causal=True),

@@ -17,7 +17,7 @@ from flashsteps.block_masks import parse as parse_block_mask
 from flashsteps.masks import parse as parse_mask
 from flashsteps.trace import Trace
 
-from . import standard
+from . import configs, standard
 from .cases import Case, Shape
 from .flash2_backward import backward
 from .flash2_block_sparse import block_sparse
@@ -123,6 +123,8 @@ def subject(case: Case, given: standard.Tensors) -> Subject:
     shape, (q, k, v, do) = case.shape, given
     options: dict[str, Any] = {"causal": case.causal, "window": case.window, "softcap": case.softcap}
     blocks: dict[str, Any] = {"block_q": case.block_q, "block_k": case.block_k}
+    if case.descriptors:
+        blocks["config"] = configs.Config(64, 64, descriptors=True)  # of these sizes where none are given
 
     def of_queries(x: torch.Tensor) -> Any:
         return pack(x, shape) if x.dim() == 4 else vector(pack(x, shape))

@@ -316,9 +316,9 @@ def _runs(rows: np.ndarray) -> list[tuple[int, int]]:
 
 def _lanes(live: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """Where in a loaded block its rows and its columns are, each in order; None where a block is no matrix of them."""
-    if live.ndim > 2:
+    if live.ndim > 2 and max(live.shape[:-2]) > 1:
         return None
-    block = live if live.ndim == 2 else live[:, None]
+    block = live.reshape(live.shape[-2:]) if live.ndim > 1 else live[:, None]
     row, column = np.full(block.shape, -1), np.full(block.shape, -1)
     row[block], column[block] = rows, columns
     for turn in (False, True):
