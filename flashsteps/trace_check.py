@@ -60,6 +60,9 @@ def check_meta(meta: Any) -> None:
     for name, fits in kinds.items():
         if name not in meta or not fits(meta[name]):
             raise ValueError(f"its {name} is {meta.get(name)!r:.40}")
+    slots = meta.get("slots", {})  # of a kernel's variables
+    if not isinstance(slots, dict) or not all(map(text, slots.values())) or not text(meta.get("kernel", "")):
+        raise ValueError("its kernel or the slots of its variables make no sense")
     if meta["computing"] != dtypes.computing(meta["dtype"]).name:
         raise ValueError(f"it computes {meta['dtype']} in {meta['computing']}")
     if not masks.is_name(meta["mask"], meta["queries"], meta["keys"]):

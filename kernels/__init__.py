@@ -17,6 +17,7 @@ _WHERE = {
     "record": "recorder",
     "split_kv_decode": "split_kv",
     "trace_of": "kernel_trace",
+    "twin": "twin",
     "vector": "recorder",
 }
 

@@ -63,6 +63,7 @@ class Case:
     causal: bool = False
     window: tuple[int, int] | None = None
     softcap: float | None = None
+    scale: float | None = None
     block_q: int | None = 16
     block_k: int | None = 16
     splits: int = 3
@@ -85,9 +86,10 @@ class Case:
         """What is special, in words."""
         tiles = [f"{self.block_q}×{self.block_k}"] if self.block_q and self.block_k else []
         softcap = [f"softcap {self.softcap:g}"] if self.softcap else []
+        scale = [f"scale {self.scale:g}"] if self.scale else []
         tma = ["TMA"] if self.descriptors else []
         own = {"block-sparse": [self.block_mask], "split-kv-decode": [f"{self.splits} pieces"]}.get(self.kernel, [])
-        return ", ".join([*tiles, *([self.mask] if self.mask else []), *softcap, *own, *tma])
+        return ", ".join([*tiles, *([self.mask] if self.mask else []), *scale, *softcap, *own, *tma])
 
     def __str__(self) -> str:
         return f"{self.kernel} {self.shape} ({self.options}, {self.dtype})"

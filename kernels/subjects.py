@@ -84,7 +84,7 @@ def reference(case: Case, given: standard.Tensors, block_q: int | None, block_k:
     q, k, v, do = (x.float().flatten(0, 1).numpy() for x in given)
     if case.shape.batch * case.shape.heads == 1:
         q, k, v, do = q[0], k[0], v[0], do[0]
-    extra: dict[str, Any] = {"softcap": case.softcap}
+    extra: dict[str, Any] = {"softcap": case.softcap, "scale": case.scale}
     extra |= {"backward": {"do": do}, "block-sparse": {"block_mask": case.block_mask},
               "split-kv-decode": {"splits": case.splits}}.get(case.kernel, {})  # fmt: skip
     return fs.record(
@@ -118,10 +118,20 @@ class Subject(NamedTuple):
     tensors: Mapping[str, Any]
 
 
-def subject(case: Case, given: standard.Tensors) -> Subject:
-    """A case on these tensors. What its forward pass saves, and a cache in pages, are made beforehand."""
+def subject(
+    case: Case,
+    given: standard.Tensors,
+    lists: tuple[torch.Tensor, torch.Tensor] | None = None,
+    table: np.ndarray | None = None,
+) -> Subject:
+    """A case on these tensors. What its forward pass saves, and a cache in pages, are made beforehand.
+
+    `lists` are starts and columns, for another block mask than the case's; `table` says in which pages keys are.
+    """
     shape, (q, k, v, do) = case.shape, given
-    options: dict[str, Any] = {"causal": case.causal, "window": case.window, "softcap": case.softcap}
+    options: dict[str, Any] = {
+        "causal": case.causal, "window": case.window, "softcap": case.softcap, "scale": case.scale,
+    }  # fmt: skip
     blocks: dict[str, Any] = {"block_q": case.block_q, "block_k": case.block_k}
     if case.descriptors:
         blocks["config"] = configs.Config(64, 64, descriptors=True)  # of these sizes where none are given
@@ -143,10 +153,8 @@ def subject(case: Case, given: standard.Tensors) -> Subject:
                 seen | saved | made | {"D": Argument("D_", of_queries)},
             )
         case "block-sparse":
-            lists = {name: Argument(name) for name in ("starts", "columns")}
-            return Subject(
-                lambda: _forward(block_sparse(q, k, v, case.block_mask, **blocks, **options)), seen | lists | out
-            )
+            mask, listed = lists or case.block_mask, {name: Argument(name) for name in ("starts", "columns")}
+            return Subject(lambda: _forward(block_sparse(q, k, v, mask, **blocks, **options)), seen | listed | out)
         case "split-kv-decode":
             partial = {"O_s": Argument("O_s"), "LSE_s": Argument("LSE_s", vector)}
             return Subject(
@@ -154,7 +162,7 @@ def subject(case: Case, given: standard.Tensors) -> Subject:
                 seen | out | partial,
             )
     page = case.block_k or PAGE
-    table = pages.table(None, None, shape.m, page)
+    table = pages.table(table, None, shape.m, page)
     kp, vp = (_pool(x, table, page) for x in (k, v))
     where = torch.from_numpy(table).to(q.device)[None]
     cache = {"K": kp.permute(2, 0, 1, 3), "V": vp.permute(2, 0, 1, 3), "table": where[0]}
@@ -175,12 +183,12 @@ def _pool(x: torch.Tensor, table: np.ndarray, page: int) -> torch.Tensor:
     return pool.unflatten(0, (-1, page))
 
 
-def recorded(case: Case, given: standard.Tensors, reference: Trace, values: bool = True) -> Trace:
+def recorded(case: Case, given: standard.Tensors, reference: Trace, values: bool = True, **more: Any) -> Trace:
     """The trace of a case's kernel, as the interpreter runs it, numbered as the reference numbers its programs.
 
-    Without `values` only what it loads and stores is in it.
+    Without `values` only what it loads and stores is in it. `more` is for `subject`.
     """
-    ready, shape = subject(case, given), case.shape
+    ready, shape = subject(case, given, **more), case.shape
     slots = (BACKWARD_SLOTS if case.kernel == "backward" else SLOTS) if values else {}
     with record(slots=slots, loops=LOOPS, through=THROUGH, **ready.tensors) as tape:
         outputs = ready.launch()

@@ -94,7 +94,7 @@ def tiles(case: Case, q: torch.Tensor) -> launch.Tiles:
     """The tiles that the forward kernel takes for a case on the device of q."""
     shape = case.shape
     bounds = checks.bounds(shape.n, shape.m, case.causal, case.window)
-    problem = checks.Problem(*shape, *bounds, shape.d**-0.5, case.softcap or 0.0, q.dtype, q.device)
+    problem = checks.Problem(*shape, *bounds, case.scale or shape.d**-0.5, case.softcap or 0.0, q.dtype, q.device)
     return launch.tiles(problem, configs.shipped("forward", problem), case.block_q, case.block_k)
 
 
@@ -131,7 +131,7 @@ def expected(case: Case, given: standard.Tensors) -> tuple[dict[str, np.ndarray]
 
 
 def _attention(case: Case, given: standard.Tensors, seen: torch.Tensor, dtype: torch.dtype) -> dict[str, np.ndarray]:
-    scale = case.shape.d**-0.5
+    scale = case.shape.d**-0.5 if case.scale is None else case.scale
     found = standard.attention(given, seen, scale=scale, softcap=case.softcap, dtype=dtype)
     return {name: subjects.rows(x, case.shape) for name, x in found.items()}
 

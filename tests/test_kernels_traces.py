@@ -1,13 +1,18 @@
 """A trace recorded from a kernel is a trace: it saves, replays, shows and films, and its values are the reference's."""
 
+import re
+from typing import Any
+
 import numpy as np
 import pytest
-import torch
+from click.testing import CliRunner
 
 import flashsteps as fs
-from flashsteps import film, narration, render
-from flashsteps.kernels import standard, subjects
-from flashsteps.kernels.cases import Case, Shape, cases
+from flashsteps import film, narration, render, trace_check
+from flashsteps.cli import main
+from flashsteps.kernels import compare, subjects
+from flashsteps.kernels.cases import KERNELS, Case, Shape, cases
+from flashsteps.kernels.twin import twin
 from flashsteps.trace import Trace
 
 #: what the kernel's own value is, in units of the reference's: scores are scaled later, and exponents are of 2
@@ -26,6 +31,12 @@ def test_it_saves_and_replays(case, tmp_path):
     kernel, _ = both(case)
     kernel.save(tmp_path / "kernel.npz")
     assert fs.load(tmp_path / "kernel.npz") == kernel
+    shown = CliRunner().invoke(main, ["show", str(tmp_path / "kernel.npz")]).output
+    assert re.search(rf"^recorded from  +the Triton kernel {case.kernel}, in the interpreter$", shown, re.MULTILINE)
+    told = CliRunner().invoke(main, ["show", str(tmp_path / "kernel.npz"), "--step", "6"])
+    assert told.exit_code == 0
+    code = kernel.meta["code"].splitlines()[kernel[6].line - 1].partition("#")[0].strip()
+    assert f"line {kernel[6].line}: {code}" in told.output
     *_, last = kernel.states()
     written = {event.tile.tensor for event in kernel if event.op == "store" and event.tile}
     assert written >= set(kernel.outputs)
@@ -67,22 +78,61 @@ def shot(trace: Trace, name: str = "flash2-forward", code: bool = False) -> film
 
 def sample(**options) -> tuple[Trace, Trace]:
     """The kernel's trace of the bundled head, and the reference's, with its tokens."""
-    q, k, v = qkv = fs.load_qkv("sample")
-    case = Case("forward", Shape(1, 1, 1, *q.shape[:1] * 2, q.shape[1]), block_q=4, block_k=4, **options)
-    given = standard.Tensors(*(torch.from_numpy(x).half()[None, None] for x in (q, k, v, q)))
-    reference = fs.record("flash2-forward", q, k, v, block_q=4, block_k=4, mask=case.mask, tokens=qkv.tokens)
-    return subjects.recorded(case, given, reference), reference
+    qkv = fs.load_qkv("sample")
+    reference = fs.record("flash2-forward", *qkv, block_q=4, block_k=4, tokens=qkv.tokens, **options)
+    return twin(reference), reference
 
 
-@pytest.mark.parametrize("causal", [False, True])
-def test_it_films_as_the_references_does(causal):
-    kernel, reference = map(shot, sample(causal=causal))
+@pytest.mark.parametrize("name", KERNELS.values())
+def test_a_run_has_its_twin(name):
+    rng = np.random.default_rng(0)
+    q, k, v, do = (rng.standard_normal((heads, n, 8)) for heads, n in ((4, 9), (2, 13), (2, 13), (4, 9)))
+    options: dict[str, Any] = {"do": do} if name == "flash2-backward" else {}
+    options |= {"block_mask": rng.random((3, 4)) < 0.5} if name == "flash2-block-sparse-forward" else {}
+    options |= {"splits": 2} if name == "split-kv-decode" else {}
+    options |= {"table": [3, 7, 0, 5]} if name == "paged-decode" else {}
+    options |= {"block_q": 3, "block_k": 4, "mask": "causal+window:5,-1", "softcap": 4, "scale": 0.5}
+    reference = fs.record(name, q, k, v, **options)
+    kernel = twin(reference)
+    assert compare.first_move(kernel, reference) == ""
+    trace_check.check(kernel)
+    for output, values in reference.outputs.items():
+        assert np.allclose(kernel.outputs[output], values, atol=4e-3), output
+        assert kernel.outputs[output].dtype == values.dtype
+
+
+def test_a_run_of_one_tile_has_its_twin_whatever_its_size():
+    q, k, v = (np.random.default_rng(0).standard_normal((5, 3)) for _ in range(3))
+    reference = fs.record("flash2-forward", q, k, v, dtype="float32")
+    assert compare.first_move(twin(reference), reference) == ""
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "options", "words"),
+    [
+        ("flash-forward", {}, "there is no kernel of flash-forward: there are flash2-forward, "),
+        ("flash2-forward", {"dtype": "float64"}, "no kernel takes float64"),
+        ("flash2-forward", {"dropout": 0.5}, "no kernel takes dropout"),
+        ("flash2-forward", {"alibi": 0.5}, "no kernel takes alibi"),
+        ("flash2-forward", {"mask": "prefix:2"}, "no kernel has the mask 'prefix:2'"),
+        ("flash2-forward", {"block_k": 3}, "block_k is 3: give a power of two"),
+    ],
+)
+def test_what_has_no_twin_is_refused(algorithm, options, words):
+    q, k, v = (np.ones((5, 3)) for _ in range(3))
+    with pytest.raises(ValueError, match=words):
+        twin(fs.record(algorithm, q, k, v, **options))
+
+
+@pytest.mark.parametrize("mask", [None, "causal"])
+def test_it_films_as_the_references_does(mask):
+    kernel, reference = map(shot, sample(mask=mask))
     seen = [{where for where, (_, how) in of.timeline.tiles.items() if how == "visited"} for of in (kernel, reference)]
     assert seen[0] == seen[1]
     assert kernel.timeline.pictures[-1].moved == reference.timeline.pictures[-1].moved
     said = {beat.caption for beat in kernel.timeline.beats}
     assert "Exponentials, taken against the max so far." in said
-    assert any("“street” beats the old max" in words for words in said) or causal
+    assert any("“street” beats the old max" in words for words in said) or mask
     pictures = [render.picture(kernel, t) for t in (2.0, 9.0)]
     assert (pictures[0] != pictures[1]).any()
 

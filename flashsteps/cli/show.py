@@ -57,6 +57,7 @@ def _summary(trace: Trace) -> Iterator[str]:
     fits = meta["device"] or (f"a toy's SRAM of {meta['sram']:,} B" if meta["sram"] else "")
     rows = {
         "algorithm": meta["algorithm"],
+        "recorded from": f"the Triton kernel {meta['kernel']}, in the interpreter" if "kernel" in meta else "",
         "input": ", ".join(f"{name} {value}" for name, value in source.items())
         or (meta["input"] or {}).get("kind", ""),
         "sizes": f"{meta['queries']:,} queries, {meta['keys']:,} keys, d = {meta['d']}",
