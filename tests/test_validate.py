@@ -206,6 +206,16 @@ def test_the_kernels_own_log_is_the_traces_order(case):
     assert (visits is not None) == (case.kernel == "forward") == bool(programs)
 
 
+def test_the_cases_of_a_gpu_run_and_hold():
+    tried = [case for case in cases(shapes=[Shape(1, 4, 2, 20, 70, 16)], device="cuda") if case.dtype == "float16"]
+    assert {case.kernel for case in tried} == set(KERNELS)
+    for case in tried:
+        programs, of, visits = validate.on_a_gpu(case, "cpu")
+        assert of.first == "", case
+        assert of.errors
+        assert (visits is not None) == bool(programs) == (case.kernel == "forward")
+
+
 def test_tiles_in_another_order_are_caught():
     given = subjects.tensors(FORWARD)
     visits = validate.visited(FORWARD, given, validate.tiles(FORWARD, given.q))
