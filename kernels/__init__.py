@@ -20,7 +20,7 @@ _WHERE = {
     "record": "recorder.record",
     "split_kv_decode": "split_kv.split_kv_decode",
     "trace_of": "kernel_trace.trace_of",
-    "twin": "twin.twin",
+    "twin": "twins.twin",
     "vector": "recorder.vector",
 }
 

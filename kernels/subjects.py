@@ -17,7 +17,7 @@ from flashsteps.block_masks import parse as parse_block_mask
 from flashsteps.masks import parse as parse_mask
 from flashsteps.trace import Trace
 
-from . import configs, standard
+from . import configs, flash2_forward, standard
 from .cases import Case, Shape
 from .flash2_backward import backward
 from .flash2_block_sparse import block_sparse
@@ -129,12 +129,7 @@ def subject(
     `lists` are starts and columns, for another block mask than the case's; `table` says in which pages keys are.
     """
     shape, (q, k, v, do) = case.shape, given
-    options: dict[str, Any] = {
-        "causal": case.causal, "window": case.window, "softcap": case.softcap, "scale": case.scale,
-    }  # fmt: skip
-    blocks: dict[str, Any] = {"block_q": case.block_q, "block_k": case.block_k}
-    if case.descriptors:
-        blocks["config"] = configs.Config(64, 64, descriptors=True)  # of these sizes where none are given
+    options, blocks = _options(case), _blocks(case)
 
     def of_queries(x: torch.Tensor) -> Any:
         return pack(x, shape) if x.dim() == 4 else vector(pack(x, shape))
@@ -169,6 +164,22 @@ def subject(
     return Subject(
         lambda: _forward(paged_decode(q, kp, vp, where, shape.m, block_q=case.block_q, **options)), seen | cache | out
     )
+
+
+def empty_log(case: Case, given: standard.Tensors) -> torch.Tensor:
+    """A log for the forward kernel on a case: `launch(trace=log)` fills it, `trace_log.read` reads it."""
+    return flash2_forward.empty_log(given.q, given.k, given.v, **_options(case), **_blocks(case))
+
+
+def _options(case: Case) -> dict[str, Any]:
+    return {"causal": case.causal, "window": case.window, "softcap": case.softcap, "scale": case.scale}
+
+
+def _blocks(case: Case) -> dict[str, Any]:
+    blocks: dict[str, Any] = {"block_q": case.block_q, "block_k": case.block_k}
+    if case.descriptors:
+        blocks["config"] = configs.Config(64, 64, descriptors=True)  # of these sizes where none are given
+    return blocks
 
 
 def _forward(both: tuple[torch.Tensor, torch.Tensor]) -> dict[str, torch.Tensor]:

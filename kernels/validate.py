@@ -85,7 +85,7 @@ def on_a_gpu(case: Case, device: str) -> tuple[int, compare.Comparison, np.ndarr
         return 0, compare.of_outputs(found, exact, allowed, {}, first), None
     sizes = tiles(case, there.q)
     reference = subjects.reference(case, given, sizes.block_q, sizes.block_n)
-    visits = visited(case, there, sizes)
+    visits = visited(case, there)
     first = compare.first_visit(visits, reference) or first
     return _programs(reference), compare.of_outputs(found, exact, allowed, reference.io().by_tensor, first), visits
 
@@ -98,10 +98,9 @@ def tiles(case: Case, q: torch.Tensor) -> launch.Tiles:
     return launch.tiles(problem, configs.shipped("forward", problem), case.block_q, case.block_k)
 
 
-def visited(case: Case, given: standard.Tensors, sizes: launch.Tiles) -> np.ndarray:
+def visited(case: Case, given: standard.Tensors) -> np.ndarray:
     """The log of the forward kernel, built with its TRACE switch on: each tile that each program visited, in order."""
-    blocks = [-(-n // size) for n, size in ((case.shape.n, sizes.block_q), (case.shape.m, sizes.block_n))]
-    log = trace_log.empty(case.shape.parts * blocks[0], blocks[1], given.q.device)
+    log = subjects.empty_log(case, given)
     subjects.subject(case, given).launch(trace=log)
     return trace_log.read(log)
 

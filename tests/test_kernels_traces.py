@@ -10,9 +10,8 @@ from click.testing import CliRunner
 import flashsteps as fs
 from flashsteps import film, narration, render, trace_check
 from flashsteps.cli import main
-from flashsteps.kernels import compare, subjects
+from flashsteps.kernels import compare, subjects, twin
 from flashsteps.kernels.cases import KERNELS, Case, Shape, cases
-from flashsteps.kernels.twin import twin
 from flashsteps.trace import Trace
 
 #: what the kernel's own value is, in units of the reference's: scores are scaled later, and exponents are of 2
