@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from numbers import Real
 from typing import Any
@@ -27,6 +27,10 @@ BLOCK = 64
 VALUES_LIMIT = 1 << 28
 
 
+#: what may be told of each step while it runs: the event, and the array that it made or stored
+Each = Callable[[Event, np.ndarray | None], None]
+
+
 class Recorder:
     """A tape that keeps each event, and its value as long as all values together stay small enough."""
 
@@ -34,6 +38,7 @@ class Recorder:
         self.events: list[Event] = []
         self.values: list[np.ndarray | None] | None = []
         self.held = 0
+        self.each: Each | None = None
 
     def step(self, event: Event, value: np.ndarray | None, times: int) -> None:
         self.events.append(event)
@@ -42,6 +47,8 @@ class Recorder:
             self.values = None
         if self.values is not None:
             self.values.append(value)
+        if self.each:
+            self.each(event, value)
 
 
 def record(
@@ -68,6 +75,7 @@ def record(
     device: str | None = None,
     sram: int | None = None,
     source: dict[str, Any] | None = None,
+    each: Callable[[HBM, dict[str, np.ndarray]], Each] | None = None,
 ) -> Trace:
     """Run an algorithm on q (N, d), k and v (M, d), and write down each step.
 
@@ -85,7 +93,7 @@ def record(
     is for block-sparse-forward; `splits`, into how many pieces keys are shared out, for split-kv-decode; `table`, the
     page of each block of keys, or a `seed` to draw it with, for paged-decode. With `device` (a preset's name) or
     `sram` (bytes of a toy's) the run has to fit on chip. `source` says where the input is from, and is kept in the
-    trace.
+    trace. `each`, given HBM and copies of its tensors, gives a function that is told of each step as it happens.
 
     Raises ValueError where an argument makes no sense, where an algorithm does not take it, where a step doesn't fit,
     and where a number gets too large.
@@ -117,6 +125,7 @@ def record(
     hbm, memory = _machine(algorithm, dtype, device, sram, recorder, parts=n_kv_heads)
     tensors = _initial(algorithm, hbm, shapes, data, options)
     initial = {tensor.name: np.array(tensor.data) for tensor in tensors}
+    recorder.each = each(hbm, dict(initial)) if each else None
     results = _run(algorithm, hbm, memory, tensors, options)
     unwritten = {name: np.full(t.shape, np.nan, t.dtype) for name, t in hbm.tensors.items() if name not in initial}
     meta = {

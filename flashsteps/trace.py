@@ -67,6 +67,9 @@ class Event:
                 what = f"{self.tile}"
         return f"{self.step}  {where}  {self.op}  {what}" if where else f"{self.step}  {self.op}  {what}"
 
+    def __repr__(self) -> str:
+        return f"<Event {self}>"
+
 
 class Moved(NamedTuple):
     """Bytes of one tensor: read is HBM→SRAM, written is SRAM→HBM."""
@@ -131,6 +134,10 @@ class State:
     step: int
     hbm: dict[str, np.ndarray]
     sram: dict[str, np.ndarray]
+
+    def __repr__(self) -> str:
+        when = f"after step {self.step}" if self.step >= 0 else "before the first step"
+        return f"<State {when}: on chip {_shapes(self.sram) or 'nothing'}; in HBM {_shapes(self.hbm)}>"
 
 
 @dataclass(frozen=True)
@@ -213,19 +220,16 @@ class Trace:
         """HBM and one program's SRAM after an event, as new dictionaries where something changed."""
         if len(self.values) != len(self.events):
             raise ValueError("this trace holds no values, its run was too large to keep them: replay a smaller one")
-        value, tile = self.values[event.step], event.tile
-        if event.op == "load" and tile:
-            loaded = hbm[tile.tensor][tile.start : tile.stop].astype(self.meta["computing"])
-            if event.row:
-                loaded = np.concatenate([sram[event.slot][: event.row], loaded])
-            return hbm, {**sram, event.slot: loaded}
-        if event.op == "store" and tile:
-            after = hbm[tile.tensor].copy()
-            after[tile.start : tile.stop] = value
-            return {**hbm, tile.tensor: after}, sram
-        if event.op == "compute" and value is not None:
-            return hbm, {**sram, event.slot: value}
+        hbm, sram = (dict(hbm), sram) if event.op == "store" else (hbm, dict(sram))
+        replay(event, self.values[event.step], hbm, sram, self.meta["computing"])
         return hbm, sram
+
+    def __repr__(self) -> str:
+        meta, io = self.meta, self.io()
+        sizes = f"{meta['queries']:,} queries × {meta['keys']:,} keys, d = {meta['d']}, {meta['dtype']}"
+        tiles = f"tiles of {meta['block_q']}×{meta['block_k']}"
+        moved = f"{io.read:,} B read, {io.written:,} B written"
+        return f"<Trace of {meta['algorithm']}: {len(self):,} steps, {sizes}, {tiles}, {moved}>"
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write everything to one `.npz` file, whole or not at all: `flashsteps.load` reads it back.
@@ -235,6 +239,36 @@ class Trace:
         from .trace_file import save
 
         save(self, path)
+
+
+def replay(
+    event: Event,
+    value: np.ndarray | None,
+    hbm: dict[str, np.ndarray],
+    sram: dict[str, np.ndarray],
+    computing: str,
+    own: frozenset[str] | set[str] = frozenset(),
+) -> None:
+    """Let an event happen to HBM and to one program's SRAM: it replaces an array, and writes only to tensors in `own`.
+
+    `value` is what the event made or stored, `computing` the type of values on chip.
+    """
+    tile = event.tile
+    if event.op == "load" and tile:
+        loaded = hbm[tile.tensor][tile.start : tile.stop].astype(computing)
+        if event.row:
+            loaded = np.concatenate([sram[event.slot][: event.row], loaded])
+        sram[event.slot] = loaded
+    elif event.op == "store" and tile:
+        if tile.tensor not in own:
+            hbm[tile.tensor] = hbm[tile.tensor].copy()
+        hbm[tile.tensor][tile.start : tile.stop] = value
+    elif event.op == "compute" and value is not None:
+        sram[event.slot] = value
+
+
+def _shapes(arrays: Mapping[str, np.ndarray]) -> str:
+    return ", ".join(f"{name} {'×'.join(map(str, array.shape))}" for name, array in arrays.items())
 
 
 def _equal(a: np.ndarray | None, b: np.ndarray | None) -> bool:
