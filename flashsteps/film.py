@@ -111,7 +111,7 @@ def film(
         gpu,
         room,
         lanes,
-        _ranges(trace),
+        ranges(trace),
         tuple(close),
     )
 
@@ -145,7 +145,7 @@ def block(rows: int) -> int:
     return min(rows, max(2, ceil(rows / 4)))
 
 
-def _ranges(trace: Trace) -> dict[str, tuple[float, float]]:
+def ranges(trace: Trace) -> dict[str, tuple[float, float]]:
     """The lowest and highest finite value of each tensor and slot in the run: colours mean the same throughout."""
     found: dict[str, tuple[float, float]] = {}
 
@@ -158,7 +158,7 @@ def _ranges(trace: Trace) -> dict[str, tuple[float, float]]:
 
     for tensor, data in trace.initial.items():
         widen(tensor, data)
-    for event, value in zip(trace.events, trace.values, strict=True):
+    for event, value in zip(trace.events, trace.values, strict=False):  # there are none where a run was too large
         if value is not None:
             widen(event.tile.tensor if event.tile else event.slot, value)
     for slot in {event.slot for event in trace if event.op == "load" and event.tile}:

@@ -91,6 +91,8 @@ def _state(step: int, hbm: dict[str, np.ndarray], sram: dict[str, np.ndarray]) -
 
 
 def _read_only(array: np.ndarray) -> np.ndarray:
+    if not array.flags.writeable:
+        return array
     view = array.view()
     view.setflags(write=False)
     return view

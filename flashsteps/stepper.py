@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -315,6 +315,15 @@ class Stepper:
         last = len(self.trace) - 1
         where = f"at {self.event}" if self.step >= 0 else "before the first step"
         return f"<Stepper {where}; of 0 to {last}{f'; {len(self._stops)} breakpoints' if self._stops else ''}>"
+
+
+def lines(trace: Trace, start: int = 0) -> Iterator[str]:
+    """Each step as a line, from one on, with its caption where a new one begins."""
+    stepper, said = Stepper(trace), ""
+    for event in trace[start:]:
+        caption = stepper.caption_of(event.step)
+        yield f"{event}   {caption}" if caption != said else str(event)
+        said = caption
 
 
 def first_of_tiles(trace: Trace) -> dict[tuple[int, int], int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import click
 
 from ..units import size_of
 from . import options as take
-from .options import option
+from . import runs
 from .program import Command, say
 
 EXAMPLES = """\b
@@ -20,45 +19,21 @@ Examples:
   flashsteps record flash-forward -o run.npz --input random:1024,64 --mask causal --device h100
 """
 
-DO = "an .npy file, or random[:SEED], standard normal numbers  [default: random]"
-
 
 @click.command(cls=Command, epilog=EXAMPLES)
 @click.argument("algorithm", type=take.ALGORITHM, help="Which algorithm (`flashsteps list algorithms`).")
 @take.output("FILE.npz", "Where to.")
-@take.input_options
-@take.block_options("{run.BLOCK}, cut to their number")
-@option("--scale", type=take.REAL, help="What QKᵀ is multiplied by  [default: 1/√d]")
-@take.change_options
-@option("--seed", type=take.INTEGER, help="What decides which weights are dropped, or where pages lie  [default: 0]")
-@option("--do", type=take.Source(), metavar="SOURCE", help=f"For a backward pass, dO: {DO}")
-@take.capacity_options
-def record(
-    algorithm: str, output: Path, source: str, head: tuple[int, ...] | None, do: str | None, **options: Any
-) -> None:
+@runs.record_options
+def record(algorithm: str, output: Path, **options: Any) -> None:
     """Run an algorithm, and save every step of it as a trace.
 
     A trace holds each tile that moves and each value made on chip, as plain data: `flashsteps show` and
     `flashsteps.load` read it, and so does NumPy.
     """
-    from .. import inputs, run, trace_file
+    from .. import trace_file
 
     trace_file.check_path(output)
-    qkv = inputs.load_qkv(source, head)
-    gradient = _gradient(do or "random", qkv.q.shape) if do or run.takes(algorithm, "do") else None
-    trace = run.record(algorithm, *qkv, do=gradient, tokens=qkv.tokens, source=qkv.source, **take.given(options))
+    trace = runs.recorded(algorithm, **options)
     trace.save(output)
     io, size = trace.io(), size_of(output.stat().st_size)
     say(f"{output}   {size}   {len(trace):,} steps, {io.read:,} B read from HBM, {io.written:,} B written")
-
-
-def _gradient(given: str, shape: tuple[int, ...]) -> Any:
-    """dO: from a file, or at random."""
-    import numpy as np
-
-    from ..masks import load_matrix
-
-    found = re.fullmatch(r"random(?::(\d{1,18}))?", given, re.ASCII)
-    if not found:
-        return load_matrix(given)
-    return np.random.default_rng(int(found[1] or 0)).standard_normal(shape, dtype=np.float32)
