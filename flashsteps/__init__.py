@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .exports import export as export
     from .inputs import QKV as QKV
     from .inputs import load_qkv as load_qkv
     from .live import stepping as stepping
@@ -31,6 +32,7 @@ _HOME = {
     "count": "run",
     "stepping": "live",
     "Stepper": "stepper",
+    "export": "exports",
     "IO": "trace",
     "Event": "trace",
     "State": "trace",

@@ -12,7 +12,6 @@ import tokenize
 from dataclasses import dataclass
 from functools import lru_cache
 
-
 #: characters of code that are worth parsing: what an algorithm takes, ten times over
 MOST_CODE = 1 << 16
 

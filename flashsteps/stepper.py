@@ -179,7 +179,7 @@ class Stepper:
         return self._go(next((n for n in self._ahead(reverse) if fits(self._at(n))), None))
 
     def touched(self, *, reverse: bool = False) -> Event | None:
-        """To the next step that moves any of this step's rows of its tensor, or writes its slot, if it moves nothing."""
+        """To the next step that moves any of this step's rows of its tensor; or, if it moves nothing, writes its slot."""
         if self.event is None:
             return None
         tile, slot = self.event.tile, self.event.slot
@@ -229,7 +229,8 @@ class Stepper:
         def changed(step: Step) -> bool:
             event = step.event
             if event.op == "store" and event.tile and event.tile.tensor == name:
-                before, after = (self._replay.at(n).hbm[name] for n in (event.step - 1, event.step))
+                before = self._replay.at(event.step - 1).hbm.get(name)
+                after = self._replay.at(event.step).hbm[name]
             elif event.op in ("load", "compute") and event.slot == name:
                 first = event.step == 0 or self.trace[event.step - 1].program != event.program
                 before = None if first else self._replay.at(event.step - 1).sram.get(name)

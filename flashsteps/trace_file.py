@@ -27,7 +27,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from . import files, readers
+from . import files, readers, trace_json
 from .arrays import Work
 from .dtypes import from_plain, to_plain
 from .files import whole
@@ -80,7 +80,7 @@ def save(trace: Trace, path: str | os.PathLike[str]) -> None:
 
 
 def load(path: str | os.PathLike[str]) -> Trace:
-    """The trace that was saved to `path`.
+    """The trace that was saved to `path`, or exported there as .json.
 
     A stranger's file is only data. Raises ValueError, one line, for any that is not a trace that can be replayed.
     """
@@ -89,7 +89,8 @@ def load(path: str | os.PathLike[str]) -> Trace:
         raise ValueError(f"{given!r} is {'no plain' if os.path.exists(path) else 'no such'} file: give a trace's .npz")
     try:
         with Path(path).open("rb") as file:
-            trace = _read(file, file.seek(0, io.SEEK_END))
+            is_json = Path(path).suffix.lower() == ".json"
+            trace = trace_json.read(file) if is_json else _read(file, file.seek(0, io.SEEK_END))
         check(trace)
     except OSError as error:
         raise ValueError(f"{given!r} cannot be read: {error.strerror or error}") from error

@@ -18,8 +18,9 @@ from .. import theme as themes
 from ..theme import Theme
 from ..trace import Trace
 from . import panes
+from .paint import Paint
 from .screens import Ask, Help, Values
-from .view import View
+from .view import View, shortened
 
 #: steps a second, from which + and − choose
 SPEEDS = (1, 2, 5, 10, 25, 50)
@@ -39,35 +40,35 @@ class StepApp(App[None]):
     VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-low"), (36, "-high")]
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("space", "play", "Play", key_display="space"),
-        Binding("right,n", "move('next')", "Step", key_display="→"),
-        Binding("left,b", "move('back')", "Back", key_display="←", show=False),
-        Binding("l", "until('load')", "Load"),
-        Binding("s", "until('store')", "Store"),
-        Binding("p", "program", "Program"),
-        Binding("t", "touched", "Tile"),
-        Binding("m", "map", "Map"),
-        Binding("g", "ask", "Go to a step or a tile", show=False),
-        Binding("v", "values", "All values of the slot", show=False),
-        Binding("question_mark", "help", "Help", key_display="?"),
-        Binding("q", "quit", "Quit"),
-        Binding("L", "until('load', True)", "Load before", show=False),
-        Binding("S", "until('store', True)", "Store before", show=False),
-        Binding("P", "program(True)", "Program before", show=False),
-        Binding("T", "touched(True)", "Tile before", show=False),
-        Binding("home", "seek(-1)", "Start", show=False),
-        Binding("end", "seek(None)", "End", show=False),
-        Binding("pageup", "scrub(-1)", "A tenth back", show=False),
-        Binding("pagedown", "scrub(1)", "A tenth on", show=False),
-        Binding("up", "vertical(-1)", "Step back, or up in the map", show=False),
-        Binding("down", "vertical(1)", "Step, or down in the map", show=False),
-        Binding("enter", "choose", "Jump to the tile chosen in the map", show=False),
-        Binding("escape", "leave", "Leave the map, let the slot go", show=False),
-        Binding("plus,equals_sign", "speed(1)", "Faster", show=False),
-        Binding("minus", "speed(-1)", "Slower", show=False),
-        Binding("tab", "slot(1)", "Hold the next slot", show=False, priority=True),
-        Binding("shift+tab", "slot(-1)", "Hold the slot before", show=False, priority=True),
-        Binding("c", "theme", "Dark or light", show=False),
+        Binding("space", "play", "Play", key_display="space", tooltip="play, pause"),
+        Binding("right,n", "move('next')", "Step", key_display="→", tooltip="step on"),
+        Binding("left,b", "move('back')", "Back", show=False, tooltip="step back"),
+        Binding("l", "until('load')", "Load", tooltip="next load"),
+        Binding("L", "until('load', True)", "Load before", show=False, tooltip="load before"),
+        Binding("s", "until('store')", "Store", tooltip="next store"),
+        Binding("S", "until('store', True)", "Store before", show=False, tooltip="store before"),
+        Binding("p", "program", "Program", tooltip="next program"),
+        Binding("P", "program(True)", "Program before", show=False, tooltip="program before"),
+        Binding("t", "touched", "Tile", tooltip="next touch of this tile"),
+        Binding("T", "touched(True)", "Tile before", show=False, tooltip="touch before"),
+        Binding("plus,equals_sign", "speed(1)", "Faster", show=False, tooltip="play faster"),
+        Binding("minus", "speed(-1)", "Slower", show=False, tooltip="play slower"),
+        Binding("home", "seek(-1)", "Start", show=False, tooltip="to the start"),
+        Binding("end", "seek(None)", "End", show=False, tooltip="to the end"),
+        Binding("pageup", "scrub(-1)", "A tenth back", show=False, tooltip="a tenth back"),
+        Binding("pagedown", "scrub(1)", "A tenth on", show=False, tooltip="a tenth on"),
+        Binding("g", "ask", "Go to", show=False, tooltip="go to a step, a tile"),
+        Binding("m", "map", "Map", tooltip="choose a tile in the map"),
+        Binding("up", "vertical(-1)", "Up", show=False, tooltip="back; up in the map"),
+        Binding("down", "vertical(1)", "Down", show=False, tooltip="on; down in the map"),
+        Binding("enter", "choose", "Choose", show=False, tooltip="jump to that tile"),
+        Binding("tab", "slot(1)", "Slot", show=False, priority=True, tooltip="hold the next slot"),
+        Binding("shift+tab", "slot(-1)", "Slot before", show=False, priority=True, tooltip="the slot before"),
+        Binding("v", "values", "Values", show=False, tooltip="all values of the slot"),
+        Binding("escape", "leave", "Leave", show=False, tooltip="leave the map, the slot"),
+        Binding("c", "theme", "Colours", show=False, tooltip="dark or light"),
+        Binding("question_mark", "help", "Help", key_display="?", tooltip="these keys"),
+        Binding("q", "quit", "Quit", tooltip="quit"),
     ]
 
     def __init__(self, trace: Trace, *, theme: str = themes.DEFAULT, rich: bool | None = None, at: int = -1) -> None:
@@ -77,7 +78,9 @@ class StepApp(App[None]):
         self.look, self.rich = theme, rich
         self.playing, self.speed, self.held, self.said = False, SPEED, "", ""
         self.cursor: tuple[int, int] | None = None
-        for name, colors in themes.THEMES.items():
+        few = self.console.color_system == "standard" and rich is None
+        self.palettes = themes.SIXTEEN if few else themes.THEMES
+        for name, colors in self.palettes.items():
             self.register_theme(scheme(name, colors))
         self.theme = f"flashsteps-{theme}"
         self._timer: Any = None
@@ -118,9 +121,9 @@ class StepApp(App[None]):
         self.call_after_refresh(self.draw)
 
     @property
-    def paint(self) -> panes.Paint:
+    def paint(self) -> Paint:
         many = self.console.color_system in ("truecolor", "256") and not self.no_color
-        return panes.Paint(themes.theme(self.look), many if self.rich is None else self.rich)
+        return Paint(self.palettes[self.look], many if self.rich is None else self.rich)
 
     @property
     def slot(self) -> str | None:
@@ -136,8 +139,8 @@ class StepApp(App[None]):
         """Everything anew, as large as it is."""
         view, paint = self.view, self.paint
         meta = view.trace.meta
-        name = Text.assemble((panes.shortened(meta["algorithm"], 30), f"bold {paint.color('ink')}"))
-        name.append(f"  {panes.shortened(view.title, 120)}", paint.color("dim"))
+        name = Text.assemble((shortened(meta["algorithm"], 30), f"bold {paint.color('ink')}"))
+        name.append(f"  {shortened(view.title, 120)}", paint.color("dim"))
         self._put("#title", name)
         self._fill("#hbm", lambda w, h: panes.hbm(view, paint, w, h))
         self.query_one("#sram").border_title = Content(panes.sram_title(view))
@@ -304,7 +307,7 @@ class StepApp(App[None]):
             return self.action_seek(int(found[1]))
         if text:
             last = len(self.view.trace) - 1
-            self.said = f"{panes.shortened(text, 20)!r} is no step and no tile: give 0 to {last}, or a tile such as 2,1."
+            self.said = f"{shortened(text, 20)!r} is no step and no tile: give 0 to {last}, or a tile: 2,1."
         self.draw()
 
     def action_help(self) -> None:
@@ -312,7 +315,7 @@ class StepApp(App[None]):
         self.push_screen(Help([binding for binding in self.BINDINGS if isinstance(binding, Binding)]))
 
     def action_theme(self) -> None:
-        names = list(themes.THEMES)
+        names = list(self.palettes)
         self.look = names[(names.index(self.look) + 1) % len(names)]
         self.theme = f"flashsteps-{self.look}"
         self.draw()

@@ -13,98 +13,10 @@ from rich.cells import set_cell_size
 from rich.text import Text
 
 from ..stepper import overlap
-from ..theme import Theme, hue
 from ..trace import Event, Tile
 from ..units import size_of
+from .paint import Paint, binned, ink_on, mix, number, shares
 from .view import View, shortened
-
-SHADES = "░▒▓█"
-ABSENT, HIDDEN = "·", "╱"
-
-
-class Paint:
-    """How things are coloured: by a theme, with values as backgrounds where the terminal has many colours."""
-
-    def __init__(self, theme: Theme, rich: bool = True) -> None:
-        self.theme, self.rich = theme, rich
-
-    def color(self, name: str) -> str:
-        return str(getattr(self.theme, name))
-
-    def hue(self, name: str) -> str:
-        """The hue of a tensor or a slot; a gradient, `dK`, has its tensor's."""
-        base = name.partition("_")[0]
-        plain = base[1:] if base[:1] == "d" and len(base) > 1 else base
-        return self.color(hue(name) if hue(name) != "stat" else hue(plain))
-
-    def cell(self, share: float, name: str, panel: str, strength: float) -> tuple[str, str]:
-        """A sign and a style for a value: `share` is where it stands between the lowest and the highest."""
-        if np.isnan(share):
-            return ABSENT, self.color("faint" if self.rich else "dim")
-        if np.isneginf(share):
-            return HIDDEN, self.color("dim")
-        if not self.rich:
-            shade = SHADES[min(3, int(share * 4))]
-            return shade, f"{'bold ' if strength == 1 else ''}{self.hue(name)}"
-        return " ", f"on {mix(self.color(panel), self.hue(name), (0.15 + 0.85 * share) * strength)}"
-
-
-    def pair(self, pair: np.ndarray, name: str, panel: str, strength: float) -> tuple[str, str]:
-        """Two values, one upon the other."""
-        if not np.isfinite(pair).all() and not (np.isfinite(pair[0]) and np.isnan(pair[1])):
-            return self.cell(float(pair[0]), name, panel, strength)
-        above, below = (self.cell(float(share), name, panel, strength)[1].removeprefix("on ") for share in pair)
-        return "▀", above if np.isnan(pair[1]) else f"{above} on {below}"
-
-
-def mix(base: str, over: str, share: float) -> str:
-    """A colour between two."""
-    a, b = (tuple(int(color[n : n + 2], 16) for n in (1, 3, 5)) for color in (base, over))
-    return "#" + "".join(f"{round(x + (y - x) * share):02x}" for x, y in zip(a, b, strict=True))
-
-
-def ink_on(color: str) -> str:
-    """Black or white, whichever contrasts more."""
-    parts = (int(color[n : n + 2], 16) / 255 for n in (1, 3, 5))
-    r, g, b = (x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in parts)
-    luminance = 0.2126 * r + 0.7152 * g + 0.0722 * b
-    return "#000000" if (luminance + 0.05) / 0.05 > 1.05 / (luminance + 0.05) else "#ffffff"
-
-
-def number(x: float, width: int = 5) -> str:
-    """A value in so many signs: 1.53, -12.3, 1e-05; minus zero is zero."""
-    if np.isnan(x):
-        return "·"
-    if np.isinf(x):
-        return "−∞" if x < 0 else "∞"
-    for digits in (2, 1, 0):
-        text = f"{x:.{digits}f}"
-        if len(text) <= width:
-            return text.removeprefix("-") if not float(text) else text
-    return f"{x:.0e}".replace("e+0", "e").replace("e-0", "e-").replace("e+", "e")[:width]
-
-
-def shares(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Where values stand between the lowest and the highest, 0 … 1; NaN and −∞ stay."""
-    x = values.astype(float)
-    part = np.clip((x - low) / max(high - low, 1e-9), 0, 1)
-    return np.where(np.isneginf(x), -np.inf, part)
-
-
-def binned(shares_: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """A matrix as so many rows and columns: the mean of what falls into one. What is not there counts for nothing."""
-    if shares_.shape == (rows, columns):
-        return shares_
-    out = np.full((rows, columns), np.nan)
-    row_edges = np.linspace(0, shares_.shape[0], rows + 1).round().astype(int)
-    edges = np.linspace(0, shares_.shape[1], columns + 1).round().astype(int)
-    for r in range(rows):
-        for c in range(columns):
-            part = shares_[row_edges[r] : row_edges[r + 1], edges[c] : edges[c + 1]]
-            seen = part[np.isfinite(part)]
-            out[r, c] = seen.mean() if seen.size else -np.inf if np.isneginf(part).any() else np.nan
-    return out
-
 
 # ---- HBM
 
@@ -168,10 +80,10 @@ def _hbm_cells(
     text.append(mark, f"bold {paint.color('accent' if moves else 'ink')}")
     strength = 1.0 if used else 0.45
     if len(cells) == 1:
-        for share in cells[0]:
+        for share in cells[0].tolist():
             text.append(*paint.cell(share, name, "panel", strength))
     else:
-        for pair in cells.T:
+        for pair in cells.T.tolist():
             text.append(*paint.pair(pair, name, "panel", strength))
     text.append(" " * (width - cells.shape[1]))
 
@@ -194,8 +106,10 @@ def _columns(view: View, width: int) -> tuple[list[str], dict[str, int], int]:
     left = min(10, longest + 1)
     if sum(least.values()) + len(names) + left > width:
         left = 0
-    while len(names) > 1 and sum(least[name] for name in names) + len(names) + left > width - 3 * (len(names) < len(initial)):
+    more = 0  # what "+3" takes, where not all of them are shown
+    while len(names) > 1 and sum(least[name] + 1 for name in names) + left + more > width:
         names.pop()
+        more = 3
     room = width - left - len(names) - sum(least[name] for name in names)
     wide = [name for name in names if initial[name].ndim > 1]
     widths = {name: least[name] for name in names}
@@ -236,7 +150,7 @@ def slots(view: View, paint: Paint, width: int, height: int, chosen: str | None)
         if state and width >= 40:
             low, high = view.ranges.get(slot, (0.0, 1.0))
             value = state.sram[slot].reshape(1, -1) if state.sram[slot].ndim == 1 else state.sram[slot]
-            for share in binned(shares(value, low, high), 1, min(value.shape[1], width - text.cell_len))[0]:
+            for share in binned(shares(value, low, high), 1, min(value.shape[1], width - text.cell_len))[0].tolist():
                 text.append(*paint.cell(share, slot, "sram", 1.0))
         lines.append(text)
     first = _first_slot(view, height, chosen)
@@ -344,7 +258,7 @@ def _number(view: View, paint: Paint, slot: str, x: float) -> Text:
     share = shares(np.array(x), low, high)
     if not paint.rich or not np.isfinite(x):
         return Text.assemble((text, paint.hue(slot) if np.isfinite(x) else paint.color("dim")), " ")
-    color = mix(paint.color("sram"), paint.hue(slot), 0.15 + 0.85 * float(share))
+    color = mix(paint.color("sram"), paint.hue(slot), round(0.15 + 0.85 * float(share), 2))
     return Text.assemble((text, f"{ink_on(color)} on {color}"), " ")
 
 
@@ -454,8 +368,8 @@ def traffic(view: View, paint: Paint, width: int) -> Text:
         (size_of(read + write), f"bold {paint.color('ink')}"),
         (f" of {size_of(view.total.total)}  █ read {size_of(read)}  ▒ written {size_of(write)}", paint.color("dim")),
     )
-    long = f"   ┊ standard attention {size_of(view.standard)}{ratio}"
-    words.append(long if words.cell_len + len(long) <= width else f" ┊ standard {size_of(view.standard)}", paint.color("dim"))
+    long, short = f"   ┊ standard attention {size_of(view.standard)}{ratio}", f" ┊ standard {size_of(view.standard)}"
+    words.append(long if words.cell_len + len(long) <= width else short, paint.color("dim"))
     words.truncate(width)
     return Text("\n").join([words, bar])
 

@@ -14,7 +14,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import DataTable, Input, Static
 
-from .panes import number
+from .paint import number
 from .view import View
 
 #: rows and columns that the table of values shows
@@ -46,13 +46,13 @@ class Help(Over):
         lines = []
         for binding in self.keys:
             keys = " ".join(KEYS.get(key, key) for key in binding.key.split(","))
-            lines.append(f"{keys:<10} {binding.description}")
+            lines.append(f"{keys:<10}{binding.tooltip}")
         half = -(-len(lines) // 2)
         with Container(id="help", classes="box") as box:
             box.border_title = Content("keys")
             yield Static(Text("\n".join(lines[:half])))
             yield Static(Text("\n".join(lines[half:])))
-            yield Static(Text("Click a tile of the map, the line of the run, or a slot. Esc closes this."), id="hint")
+            yield Static(Text("The mouse does it too: click a tile, a slot, the line of the run."), id="hint")
 
 
 class Ask(Over):
