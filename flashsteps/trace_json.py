@@ -18,12 +18,12 @@ import numpy as np
 from . import dtypes
 from .arrays import Work
 from .trace import IO, Event, Peak, Tile, Trace
-from .trace_check import check_meta
+from .trace_check import check_meta, check_tensors, check_values, checked
 
 FORMAT, VERSION = "flashsteps run", 1
 
-#: the largest document that is read: to parse one takes some ten times the memory
-MOST_BYTES = 1 << 25
+#: the largest document that is read, in bytes, and in lists and objects: to parse one takes ten times its memory
+MOST_BYTES, MOST_PARTS = 1 << 25, 1 << 19
 
 #: JSON has no word for them
 WORDS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
@@ -109,29 +109,34 @@ def _text(data: Any) -> str:
 
 
 def read(file: BinaryIO) -> Trace:
-    """The trace of an open document, not yet checked. Raises all sorts of exceptions where it isn't one."""
+    """The trace of an open document. Raises all sorts of exceptions where it isn't one."""
     size = file.seek(0, io.SEEK_END)
     if size > MOST_BYTES:
         raise ValueError(f"a .json run of {size:,} bytes is too large to read, the limit is {MOST_BYTES:,}: keep .npz")
     file.seek(0)
-    document = json.loads(file.read().decode("utf-8"), parse_constant=_refuse, object_pairs_hook=_unique)
+    data = file.read()
+    if data.count(b"[") + data.count(b"{") > MOST_PARTS:
+        raise ValueError(f"it has more than {MOST_PARTS:,} lists and objects, too many to read: keep .npz")
+    document = json.loads(data.decode("utf-8"), parse_constant=_refuse, object_pairs_hook=_unique)
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise ValueError(f"its format is not {FORMAT!r}")
     if document.get("version") != VERSION or isinstance(document["version"], bool):
-        raise ValueError(f"its version is {document.get('version')!r:.40}, and this flashsteps reads {VERSION}")
+        raise ValueError(f"its version is {document.get('version')!r:.40}, and this flashsteps reads {VERSION}: upgrade it")
     of = _fields(document, "meta", "peak", "totals", "tensors", "outputs", "events", "format", "version")
     initial, outputs = (dict(_named(part) for part in _list(of[name])) for name in ("tensors", "outputs"))
     if len(initial) != len(of["tensors"]) or len(outputs) != len(of["outputs"]):
         raise ValueError("two of its arrays have one name")
-    events = tuple(_event(given) for given in _list(of["events"]))
+    check_meta(of["meta"])
+    peak = Peak(*(_whole(n) for n in _fields(of["peak"], *Peak._fields).values()))
+    check_tensors(of["meta"], initial, outputs, peak)
+    events = tuple(checked(of["meta"], initial, (_event(given) for given in _list(of["events"]))))
     with_values = ["value" in given for given in of["events"]]
     if any(with_values) and not all(with_values):
         raise ValueError("only some of its events have values")
-    peak = Peak(*(_whole(n) for n in _fields(of["peak"], *Peak._fields).values()))
-    check_meta(of["meta"])
     values = [given["value"] for given in of["events"]] if any(with_values) else []
     made = tuple(_value(given, event, initial, of["meta"]) for given, event in zip(values, events, strict=False))
     trace = Trace(of["meta"], events, initial, made, outputs, peak)
+    check_values(trace)
     if of["totals"] != totals(trace.io()):
         raise ValueError("its totals are not what its events add up to")
     return trace

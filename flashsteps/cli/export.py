@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ..units import size_of
+from ..units import size_of, time_of
 from . import options as take
 from . import runs
 from .options import option
@@ -60,7 +60,7 @@ def _model(trace: Any, to: str, device: str | None) -> str:
 
     gpu = devices.device(device or trace.meta["device"] or devices.DEFAULT)
     starts, slower = perfetto.clock(trace, gpu)
-    return f", {perfetto.time_of(starts[-1] / slower / 1e6)} by the model, shown {slower:,} times slower"
+    return f", {time_of(starts[-1] / slower / 1e6)} by the model, shown {slower:,} times slower"
 
 
 SCHEMA_EXAMPLES = """\b
