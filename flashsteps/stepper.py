@@ -179,7 +179,7 @@ class Stepper:
         return self._go(next((n for n in self._ahead(reverse) if fits(self._at(n))), None))
 
     def touched(self, *, reverse: bool = False) -> Event | None:
-        """To the next step that moves any of the rows that this one moves, or writes its slot where it moves nothing."""
+        """To the next step that moves any of the rows that this one moves, or writes its slot if it moves none."""
         if self.event is None:
             return None
         tile, slot = self.event.tile, self.event.slot

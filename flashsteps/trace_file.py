@@ -29,7 +29,7 @@ import numpy as np
 
 from . import files, readers, trace_json
 from .arrays import Work
-from .dtypes import from_plain, to_plain
+from .dtypes import from_plain, storage, to_plain
 from .files import whole
 from .trace import Event, Peak, Tile, Trace
 from .trace_check import MOST_NAME, check, check_meta, check_tensors, checked
@@ -206,6 +206,9 @@ def _values(trace: Trace, flat: dict[str, np.ndarray]) -> tuple[np.ndarray | Non
     """The array of each event, cut from the arrays of all events."""
     values: list[np.ndarray | None] = []
     kinds = {name: data.dtype.name for name, data in trace.initial.items()}
+    for kind in {trace.meta["computing"], *kinds.values()} & set(flat):
+        if flat[kind].dtype != (np.int32 if kind == "int32" else storage(kind)) or flat[kind].ndim != 1:
+            raise ValueError(f"its values.{kind} are {flat[kind].dtype} of shape {flat[kind].shape}")
     for event in trace:
         if event.op not in ("compute", "store"):
             values.append(None)

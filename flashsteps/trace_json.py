@@ -121,7 +121,8 @@ def read(file: BinaryIO) -> Trace:
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise ValueError(f"its format is not {FORMAT!r}")
     if document.get("version") != VERSION or isinstance(document["version"], bool):
-        raise ValueError(f"its version is {document.get('version')!r:.40}, and this flashsteps reads {VERSION}: upgrade it")
+        version = f"{document.get('version')!r:.40}"
+        raise ValueError(f"its version is {version}, and this flashsteps reads {VERSION}: upgrade it")
     of = _fields(document, "meta", "peak", "totals", "tensors", "outputs", "events", "format", "version")
     initial, outputs = (dict(_named(part) for part in _list(of[name])) for name in ("tensors", "outputs"))
     if len(initial) != len(of["tensors"]) or len(outputs) != len(of["outputs"]):

@@ -34,7 +34,7 @@ def _kinds() -> Any:
 @option("--no-values", is_flag=True, help="Leave out what each step made or stored, in json.")
 @runs.record_options
 def export(run: str, to: str, output: Path, no_values: bool, device: str | None, **options: Any) -> None:
-    """Write a run for another program: Perfetto's timeline, JSON, or CSV.
+    """Write a run as a Perfetto timeline, JSON or CSV.
 
     perfetto opens in ui.perfetto.dev: a track for each program, with bytes and FLOPs as modelled time on --device; json
     holds all of the run, as `flashsteps schema` describes it; csv has a row for each event.
@@ -71,7 +71,7 @@ Example:
 
 @click.command(cls=Command, epilog=SCHEMA_EXAMPLES)
 def schema() -> None:
-    """Print the JSON Schema of what `flashsteps export --to json` writes."""
+    """Print the JSON Schema of exported runs."""
     from .. import trace_json
 
     click.echo(trace_json.schema(), nl=False)

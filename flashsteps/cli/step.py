@@ -45,10 +45,11 @@ def step(
     size: tuple[int, int] | None,
     **options: Any,
 ) -> None:
-    """Step through a run in the terminal: forwards, back, to the next load, store, program or tile.
+    """Step through a run in the terminal, forwards and back.
 
-    What is in HBM and on chip, the line that runs, and what moved stand side by side; ? shows the keys. Where the
-    output is no terminal, the steps are printed as lines."""
+    What is in HBM and on chip, the line that runs and what moved stand side by side; go to the next load, store,
+    program or tile, choose a tile in the map; ? shows all keys. Where the output is no terminal, the steps are printed
+    as lines."""
     from .. import theme
 
     if output is None and size is not None:
