@@ -53,6 +53,9 @@ class Event:
         """Floating-point operations of all kinds."""
         return self.work.total
 
+    def __repr__(self) -> str:
+        return f"<event {self}>"
+
     def __str__(self) -> str:
         where = " ".join(f"{name}={index}" for name, index in self.loop.items())
         size = f"{self.nbytes:,} B"
@@ -66,9 +69,6 @@ class Event:
             case "skip":
                 what = f"{self.tile}"
         return f"{self.step}  {where}  {self.op}  {what}" if where else f"{self.step}  {self.op}  {what}"
-
-    def __repr__(self) -> str:
-        return f"<Event {self}>"
 
 
 class Moved(NamedTuple):
@@ -136,8 +136,11 @@ class State:
     sram: dict[str, np.ndarray]
 
     def __repr__(self) -> str:
-        when = f"after step {self.step}" if self.step >= 0 else "before the first step"
-        return f"<State {when}: on chip {_shapes(self.sram) or 'nothing'}; in HBM {_shapes(self.hbm)}>"
+        held = (
+            f"{name} " + ", ".join(f"{tensor} {'×'.join(map(str, data.shape))}" for tensor, data in arrays.items())
+            for name, arrays in (("HBM:", self.hbm), ("SRAM:", self.sram))
+        )
+        return f"<state after step {self.step}; {'; '.join(map(str.strip, held))}>"
 
 
 @dataclass(frozen=True)
@@ -182,6 +185,11 @@ class Trace:
 
     __hash__ = None  # type: ignore[assignment]
 
+    def __repr__(self) -> str:
+        meta, total = self.meta, sum(event.nbytes for event in self.events)
+        size = f"{meta['queries']}×{meta['keys']}, d = {meta['d']}, tiles {meta['block_q']}×{meta['block_k']}"
+        return f"<trace of {meta['algorithm']}, {size}: {len(self):,} steps, {total:,} B moved>"
+
     def io(self, rule: str = rules.DEFAULT) -> IO:
         """Bytes read and written, by tensor, with the work and the peak use of SRAM.
 
@@ -224,13 +232,6 @@ class Trace:
         replay(event, self.values[event.step], hbm, sram, self.meta["computing"])
         return hbm, sram
 
-    def __repr__(self) -> str:
-        meta, io = self.meta, self.io()
-        sizes = f"{meta['queries']:,} queries × {meta['keys']:,} keys, d = {meta['d']}, {meta['dtype']}"
-        tiles = f"tiles of {meta['block_q']}×{meta['block_k']}"
-        moved = f"{io.read:,} B read, {io.written:,} B written"
-        return f"<Trace of {meta['algorithm']}: {len(self):,} steps, {sizes}, {tiles}, {moved}>"
-
     def save(self, path: str | PathLike[str]) -> None:
         """Write everything to one `.npz` file, whole or not at all: `flashsteps.load` reads it back.
 
@@ -265,10 +266,6 @@ def replay(
         hbm[tile.tensor][tile.start : tile.stop] = value
     elif event.op == "compute" and value is not None:
         sram[event.slot] = value
-
-
-def _shapes(arrays: Mapping[str, np.ndarray]) -> str:
-    return ", ".join(f"{name} {'×'.join(map(str, array.shape))}" for name, array in arrays.items())
 
 
 def _equal(a: np.ndarray | None, b: np.ndarray | None) -> bool:

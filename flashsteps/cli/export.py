@@ -12,6 +12,7 @@ from . import options as take
 from . import runs
 from .options import option
 from .program import Command, say
+from .record import run_options
 
 EXAMPLES = """\b
 Examples:
@@ -32,7 +33,7 @@ def _kinds() -> Any:
 @option("--to", type=take.Name("kind of export", _kinds), required=True, help="For which program.")
 @take.output("FILE", "Where to: .json, or .csv for csv.")
 @option("--no-values", is_flag=True, help="Leave out what each step made or stored, in json.")
-@runs.record_options
+@run_options("{arguments.BLOCK}, cut to their number")
 def export(run: str, to: str, output: Path, no_values: bool, device: str | None, **options: Any) -> None:
     """Write a run as a Perfetto timeline, JSON or CSV.
 

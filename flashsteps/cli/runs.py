@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +12,10 @@ from click.shell_completion import CompletionItem
 
 from .. import algorithms
 from ..errors import unknown
-from . import options as take
-from .options import option
+from .record import run_of
 
 if TYPE_CHECKING:
     from ..trace import Trace
-
-DO = "an .npy file, or random[:SEED], standard normal numbers  [default: random]"
 
 #: what a saved run may be called
 ENDINGS = (".npz", ".json")
@@ -44,40 +40,14 @@ def run_argument(command: Any) -> Any:
     return click.argument("run", metavar="RUN|ALGORITHM", type=Run(), help=help)(command)
 
 
-def record_options(command: Any) -> Any:
-    """How an algorithm is run: on what, in which blocks, under which mask, within which memory."""
-    adds: tuple[Callable[[Any], Any], ...] = (
-        take.input_options,
-        take.block_options("{run.BLOCK}, cut to their number"),
-        option("--scale", type=take.REAL, help="What QKᵀ is multiplied by  [default: 1/√d]"),
-        take.change_options,
-        option(
-            "--seed", type=take.INTEGER, help="What decides which weights are dropped, or where pages lie  [default: 0]"
-        ),
-        option("--do", type=take.Source(), metavar="SOURCE", help=f"For a backward pass, dO: {DO}"),
-        take.capacity_options,
-    )
-    for add in reversed(adds):
-        command = add(command)
-    return command
-
-
-def recorded(algorithm: str, *, source: str, head: tuple[int, ...] | None, do: str | None, **options: Any) -> Trace:
-    """The run of an algorithm with the options of `record_options`. Raises ValueError as `flashsteps.record` does."""
-    from .. import inputs, run
-
-    qkv = inputs.load_qkv(source, head)
-    gradient = _gradient(do or "random", qkv.q.shape) if do or run.takes(algorithm, "do") else None
-    return run.record(algorithm, *qkv, do=gradient, tokens=qkv.tokens, source=qkv.source, **take.given(options))
-
-
-def trace_of(run: str, options: Mapping[str, Any]) -> Trace:
+def trace_of(run: str, options: Mapping[str, Any], small: bool = False) -> Trace:
     """The run that was saved there, or that an algorithm of this name makes with these options.
 
-    Raises ValueError for what is neither, and for options with a saved run, which no longer takes any.
+    With `small`, blocks that were not given are those of a film, small enough to be looked at. Raises ValueError for
+    what is neither, and for options with a saved run, which no longer takes any.
     """
     if run in algorithms.names() and not Path(run).is_file():
-        return recorded(run, **options)
+        return _recorded(run, small=small, **options)
     if not Path(run).exists() and Path(run).suffix not in ENDINGS:
         raise ValueError(f"{unknown('algorithm', run, algorithms.names())}; nor is there a file of that name")
     ctx = click.get_current_context()
@@ -90,13 +60,13 @@ def trace_of(run: str, options: Mapping[str, Any]) -> Trace:
     return trace_file.load(run)
 
 
-def _gradient(given: str, shape: tuple[int, ...]) -> Any:
-    """dO: from a file, or at random."""
-    import numpy as np
+def _recorded(
+    algorithm: str, *, small: bool, source: str, head: tuple[int, ...] | None, do: str | None, **options: Any
+) -> Trace:
+    if small and None in (options["block_q"], options["block_k"]):
+        from .. import film, inputs
 
-    from ..masks import load_matrix
-
-    found = re.fullmatch(r"random(?::(\d{1,18}))?", given, re.ASCII)
-    if not found:
-        return load_matrix(given)
-    return np.random.default_rng(int(found[1] or 0)).standard_normal(shape, dtype=np.float32)
+        q, k, *_ = inputs.load_heads(source) if options["all_heads"] else inputs.load_qkv(source, head)
+        for name, rows in (("block_q", q.shape[-2]), ("block_k", k.shape[-2])):
+            options[name] = options[name] or film.block(rows)
+    return run_of(algorithm, source, head, do, options)

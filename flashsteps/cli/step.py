@@ -14,6 +14,7 @@ from . import options as take
 from . import runs
 from .options import option
 from .program import Command, say
+from .record import run_options
 
 if TYPE_CHECKING:
     from ..trace import Trace
@@ -36,7 +37,7 @@ WIDTH, HEIGHT = 120, 36
 @option("--theme", "theme_name", type=take.THEME, help="Its colours  [default: {theme.DEFAULT}]")
 @option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE.svg", help="Draw one screen of it to a file.")
 @option("--size", type=take.SIZE, help=f"How many signs and lines that screen has  [default: {WIDTH}x{HEIGHT}]")
-@runs.record_options
+@run_options("a quarter of them, at least 2")
 def step(
     run: str,
     at: int | None,
@@ -56,7 +57,7 @@ def step(
         raise ValueError("--size is for a picture: leave it out, or name a file with -o")
     if output is not None:
         files.check(output, (".svg",))
-    trace = runs.trace_of(run, options)
+    trace = runs.trace_of(run, options, small=True)
     start = -1 if at is None else at
     if not -1 <= start < len(trace):
         raise ValueError(f"--at {start} is outside this run: give 0 to {len(trace) - 1}, or -1 for its start")
