@@ -144,7 +144,7 @@ export class VisitCard {
     Object.assign(this, { run, host, visit: undefined });
     this.title = el("h3", {});
     this.said = el("p", { class: "dim" });
-    this.table = el("table", { class: "numbers" });
+    this.table = el("table", { class: "numbers before" });
     this.note = el("p", { class: "dim" });
     this.element = el("section", { class: "panel card", "aria-label": "This tile of S: before and after" },
       this.title, this.said, el("div", { class: "scroll" }, this.table), this.note);
@@ -168,9 +168,11 @@ export class VisitCard {
     if (!stats.length) return say(this.note, "The running statistics m and ℓ are not changed here.");
     const rows = Math.max(...stats.map(({ after }) => after.rows));
     const name = (r) => rowName(run, "queries", tileOrigin(run, visit.first).query + r).name;
-    this.table.append(el("thead", {}, el("tr", {}, el("th", { scope: "col", text: "row" }), ...stats.flatMap(({ label, before }) => before !== undefined
-      ? [el("th", { scope: "col", text: `${label} before` }), el("th", { scope: "col", text: `${label} after` })]
-      : [el("th", { scope: "col", text: label })]))));
+    const head = (text, more = {}) => el("th", { scope: "col", text, ...more });
+    this.table.append(el("thead", {},
+      el("tr", {}, head("row", { rowspan: 2 }), ...stats.map(({ label, before }) =>
+        before === undefined ? head(label, { rowspan: 2 }) : head(label, { colspan: 2, scope: "colgroup" }))),
+      el("tr", {}, ...stats.flatMap(({ before }) => before === undefined ? [] : [head("before"), head("after")]))));
     const number = (value, r) => el("td", { text: value ? short(value.data[r]) : "–" });
     this.table.append(el("tbody", {}, ...Array.from({ length: rows }, (_, r) => el("tr", {},
       el("th", { scope: "row" }, el("bdi", { text: name(r) })),

@@ -230,7 +230,8 @@ export class Run {
     return made >= 0 && this.columns.program[made] === this.columns.program[step] ? made : -1;
   }
 
-  /** What the step `made` put into its slot, {rows, columns, data}; columns 0 for a vector; null without values. */
+  /** What the step `made` put into its slot, {rows, columns, data}: columns 0 for a vector, `whole` for whole
+   * numbers. null without values. */
   slotValue(made) {
     if (!this.values) return null;
     const { op, slot, rows, columns, row, tensor, start, stop } = this.columns;
@@ -255,7 +256,7 @@ export class Run {
       data.set(tile.subarray(0, wanted * width), row[step] * width);
       filled = row[step];
     }
-    return { rows: whole, columns: columns[made], data };
+    return { rows: whole, columns: columns[made], data, whole: this.tensors[tensor[made] - 1].dtype === "int32" };
   }
 
   /** The step whose store is what stands in a segment of a tensor after `step`; -1 where it is as it was found. */

@@ -29,10 +29,11 @@ export class Hbm {
     const above = el("i", { class: "veil" }), below = el("i", { class: "veil" }), frame = el("i", { class: "frame" });
     const matrix = el("div", { class: "matrix" }, texture.canvas, above, below, frame);
     const head = labelled(labelParts(one.label), { class: "name" });
-    const element = el("figure", { class: `tensor${one.gradient ? " gradient" : ""}${one.shape.length > 1 ? "" : " vector"}`,
-      style: undefined }, el("figcaption", {}, head), matrix);
+    const element = el("figure", { class: `tensor${one.gradient ? " gradient" : ""}${one.shape.length > 1 ? "" : " vector"}` },
+      el("figcaption", {}, head), matrix);
     element.style.setProperty("--hue", `var(--${one.hue})`);
     if (one.shape.length > 1) element.style.flexGrow = one.columns === "keys" ? 1.6 : 1;
+    else element.style.flexBasis = `${Math.max(18, 9 * plainLabel(one.label).length)}px`;
     const pointed = new Pointed(matrix, {
       label: `${one.name} in HBM, ${one.shape.join(" × ")}, ${one.dtype}. Arrow keys read its values, Enter keeps its tile`,
       rows, columns: width, tip: host.tip,
@@ -73,7 +74,7 @@ export class Hbm {
       label.spans = [];
       for (let row = 0; row < label.rows; row += every) {
         const span = el("bdi", { text: rowName(this.run, label.axis, row).name });
-        Object.assign(span.style, { top: `${row / label.rows * 100}%`, height: `${100 / label.rows}%` });
+        span.style.top = `${(row + 0.5) / label.rows * 100}%`;
         label.spans.push([row, span]);
       }
       label.list.replaceChildren(...label.spans.map(([, span]) => span));
@@ -110,13 +111,14 @@ export class Hbm {
   /** Frames what is on chip now, or on its way; dims the rest of its tensor. */
   frames() {
     const { run } = this, step = this.host.step, now = run.tileAt(step), lit = new Map();
-    const used = run.slots.flatMap((slot, n) => {
+    const { op, round } = run.columns;
+    const used = run.slots.flatMap((_, n) => { // what is still of use, or came in this round
       const made = run.holder(n, step);
-      return made >= 0 && run.columns.op[made] === LOAD ? [[made, run.tileAt(made)]] : [];
+      const on = made >= 0 && op[made] === LOAD && (run.lastRead[made] >= step || round[made] === round[step]);
+      return on ? [[made, run.tileAt(made)]] : [];
     });
     used.sort((a, b) => a[0] - b[0]);
     for (const [made, tile] of used) {
-      const was = lit.get(tile.tensor);
       const gathered = run.columns.row[made] > 0;
       lit.set(tile.tensor, gathered ? [0, tile.stop] : [tile.start, tile.stop]);
     }
@@ -191,6 +193,9 @@ export class Bus {
 /** How wide a cell with a number is, in px: as it should be, and at least; how many rows are still told in numbers. */
 const CELL = 46, NARROW = 34, MOST_ROWS = 16;
 
+/** How much is left of a cell's colour once no step reads it any more: little, for its digits to be read. */
+const FADED = 0.18;
+
 /** How wide row labels are, in px, and the gap between two slots. */
 const SIDE_LABELS = 58, GAP = 14;
 
@@ -229,7 +234,10 @@ export class Sram {
       if (cell >= NARROW || abreast === 1) break;
     }
     scores.forEach((slot, n) => slot.fit(this.width, cell, n % abreast === 0));
-    for (const slot of this.slots) if (slot.kind !== "scores") slot.fit(this.width, CELL, false);
+    const stats = this.slots.filter((slot) => slot.kind === "stats");
+    const narrow = Math.floor((this.width - 4 * (stats.length - 1)) / Math.max(1, stats.length));
+    for (const slot of stats) slot.fit(this.width, narrow >= 41 ? Math.min(CELL, narrow) : CELL, false);
+    for (const slot of this.slots) if (slot.kind === "tiles") slot.fit(this.width, 0, false);
     if (this.host.colours) this.show(this.host.step);
   }
 
@@ -280,14 +288,14 @@ class Slot {
     this.texture = null;
     this.made = -2;
     if (numbers) {
-      this.digits = room >= 42 ? 2 : 1;
+      this.digits = room >= 40 ? 2 : 1;
       this.table(rows, columns, Math.min(CELL, room), this.kind === "scores", first);
       return;
     }
     this.texture = new Texture(rows, columns);
-    const most = this.kind === "tiles" ? Math.min(260, width / 2 - 50) : Math.min(width - 8, 320);
+    const most = this.kind === "tiles" ? Math.min(260, width / 2 - 50) : Math.min(columns > 32 || rows < 8 ? 400 : 200, width / 2 - GAP);
     const cell = this.kind === "stats" ? Math.max(2, Math.min(12, 200 / rows)) : Math.max(1, Math.min(24, most / columns));
-    const tall = this.kind === "tiles" ? Math.max(14, Math.min(rows * 9, 110)) : Math.min(rows * cell, 320);
+    const tall = this.kind === "tiles" ? Math.max(14, Math.min(rows * 9, 110)) : Math.min(rows * cell, 200);
     Object.assign(this.matrix.style, { width: `${this.kind === "stats" ? 22 : this.kind === "tiles" ? most : columns * cell}px`,
       height: `${tall}px`, marginLeft: "", marginTop: "" });
     this.matrix.prepend(this.texture.canvas);
@@ -321,7 +329,10 @@ class Slot {
     toggle(element, "empty", holder < 0);
     toggle(element, "made", made);
     toggle(element, "read", read);
-    toggle(element, "stale", holder >= 0 && run.lastRead[holder] < step && holder !== step);
+    const stale = holder >= 0 && run.lastRead[holder] < step && holder !== step;
+    toggle(element, "stale", stale);
+    if (this.cells && stale !== this.stale) this.made = -2;
+    this.stale = stale;
     if (holder === this.made || (!this.cells && !this.texture)) return;
     this.made = holder;
     const value = holder < 0 ? null : run.slotValue(holder);
@@ -339,11 +350,11 @@ class Slot {
     this.cells.forEach((cell, n) => {
       const r = Math.floor(n / columns), c = n % columns, there = r < rows && c < width;
       const number = there ? value.data[r * width + c] : NaN;
-      say(cell, there ? short(number, this.digits) : "");
+      say(cell, there ? short(number, value.whole ? 0 : this.digits) : "");
       toggle(cell, "none", !there);
       const tint = there && scores ? this.tint(number) : null;
-      cell.style.background = tint ? css(tint) : "";
-      cell.style.color = tint ? onto(tint) : "";
+      cell.style.background = tint ? css(this.stale ? mix(this.host.colours.sram, tint, FADED) : tint) : "";
+      cell.style.color = tint && !this.stale ? onto(tint) : "";
     });
     if (!this.heads.length) return;
     const [nameRow, nameColumn] = holder < 0 ? [null, null] : slotNames(run, holder);
