@@ -15,6 +15,7 @@ from .program import Program
 from .record import record
 from .render import render
 from .show import show
+from .view import view
 
 EXAMPLES = """\b
 Examples:
@@ -22,6 +23,7 @@ Examples:
   flashsteps list films
   flashsteps record flash2-forward -o run.npz --block-q 4 --block-k 4
   flashsteps show run.npz --step 12
+  flashsteps view flash-forward -o run.html
   flashsteps count flash2-forward --n 1M --d 128
   flashsteps io --n 1K,1M --device h100
 """
@@ -37,5 +39,5 @@ def main(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for _command in (render, list_, record, show, count, io, blocks, doctor, completion):
+for _command in (render, list_, record, show, view, count, io, blocks, doctor, completion):
     main.add_command(_command)

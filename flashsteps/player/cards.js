@@ -170,7 +170,7 @@ export class VisitCard {
     const name = (r) => rowName(run, "queries", tileOrigin(run, visit.first).query + r).name;
     const head = (text, more = {}) => el("th", { scope: "col", text, ...more });
     this.table.append(el("thead", {},
-      el("tr", {}, head("row", { rowspan: 2 }), ...stats.map(({ label, before }) =>
+      el("tr", {}, head("row", { rowspan: 2, class: "first" }), ...stats.map(({ label, before }) =>
         before === undefined ? head(label, { rowspan: 2 }) : head(label, { colspan: 2, scope: "colgroup" }))),
       el("tr", {}, ...stats.flatMap(({ before }) => before === undefined ? [] : [head("before"), head("after")]))));
     const number = (value, r) => el("td", { text: value ? short(value.data[r]) : "–" });
@@ -306,7 +306,7 @@ function mostWords(run, tiles) {
   const tensors = [...new Set(top.map((tile) => tile.tensor))].map((n) => {
     const of = [...run.tensors[n].tiles.values()].filter((tile) => tile.moves[LOAD].length);
     const mine = top.filter((tile) => tile.tensor === n).length;
-    return `${mine === of.length ? "all" : mine} ${times(mine, "tile").replace(/^\S+ /, "")} of ${run.tensors[n].name}`;
+    return `${mine === of.length && mine > 1 ? "all" : whole(mine)} ${mine > 1 ? "tiles" : "tile"} of ${run.tensors[n].name}`;
   });
   return `${whole(top.length)} tiles tie, ${times(most, "time")} each: ${tensors.join(", ")}.`;
 }

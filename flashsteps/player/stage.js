@@ -391,7 +391,7 @@ export class Source {
     if (!line) return;
     line.classList.add("on");
     line.setAttribute("aria-current", "true");
-    const top = line.offsetTop - this.list.offsetTop, high = this.list.clientHeight;
+    const top = line.offsetTop, high = this.list.clientHeight;
     if (top < this.list.scrollTop + 24 || top + line.offsetHeight > this.list.scrollTop + high - 24) {
       this.list.scrollTop = top - high / 2;
     }
