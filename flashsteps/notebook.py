@@ -26,12 +26,13 @@ class Player(anywidget.AnyWidget):
     _css = player.style()
     header = traitlets.Dict().tag(sync=True)
     data = traitlets.Bytes().tag(sync=True)
+    kept = traitlets.Bytes().tag(sync=True)
     step = traitlets.Int(-1).tag(sync=True)
 
     def __init__(self, trace: Trace, step: int = -1) -> None:
         self.trace = trace
         packed = pack(trace)
-        super().__init__(header=packed.header, data=packed.data, step=step)
+        super().__init__(header=packed.header, data=packed.data, kept=packed.values, step=step)
 
     @traitlets.validate("step")
     def _inside(self, proposal: Any) -> int:

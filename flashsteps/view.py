@@ -36,24 +36,32 @@ PAGE = """<!doctype html>
 </html>
 """
 
-#: the page around the player: two runs or one, at the width of the window
-BODY = (
-    "html{background:#fff}@media(prefers-color-scheme:dark){html{background:#0d1117}}"
-    "body{margin:0}.flashsteps{min-height:calc(100vh / var(--zoom,1));display:flex;flex-direction:column}"
-    ".flashsteps .dock{margin-top:auto}"
-    "@media(min-width:2200px){.flashsteps{--zoom:1.6;zoom:1.6}}@media(min-width:3200px){.flashsteps{--zoom:2.4;zoom:2.4}}"
-)
+#: the page around the player: its ground, and larger where the screen is
+BODY = """
+html { background: var(--bg); scroll-padding-bottom: 240px; }
+body { margin: 0; }
+.flashsteps { min-height: calc(100vh / var(--zoom, 1)); display: flex; flex-direction: column; }
+.flashsteps .dock { margin-top: auto; }
+@media (min-width: 2200px) { .flashsteps { --zoom: 1.6; zoom: 1.6; } }
+@media (min-width: 3200px) { .flashsteps { --zoom: 2.4; zoom: 2.4; } }
+"""
 
 START = """
-const packed = [...document.querySelectorAll("script[type='application/json']")].map((element) => {
-  const { header, data } = JSON.parse(element.textContent), signs = atob(data), bytes = new Uint8Array(signs.length);
-  for (let n = 0; n < signs.length; n++) bytes[n] = signs.charCodeAt(n);
-  return { header, data: bytes };
+function bytes(element) {
+  const text = element.textContent;
+  if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);
+  const signs = atob(text), found = new Uint8Array(signs.length);
+  for (let n = 0; n < signs.length; n++) found[n] = signs.charCodeAt(n);
+  return found;
+}
+const packed = [...document.querySelectorAll("script[type='application/json']")].map((header) => {
+  const data = header.nextElementSibling, values = data.nextElementSibling;
+  return { header: JSON.parse(header.textContent), data: bytes(data), values: bytes(values) };
 });
 const root = document.querySelector("#player");
 window.flashsteps = await mount(root, packed, {
   hash: true,
-  themed: (name) => { document.documentElement.style.background = name === "dark" ? "#0d1117" : "#fff"; },
+  themed: (name) => { document.documentElement.dataset.theme = name; },
 });
 """
 
@@ -66,7 +74,7 @@ def check_path(path: str | os.PathLike[str]) -> Path:
 def page(*traces: Trace) -> str:
     """One trace, or two side by side, as the text of an HTML file."""
     packed = [pack(trace) for trace in traces]
-    style = player.fonts() + player.style() + BODY
+    style = player.fonts() + player.colours("html") + player.style() + BODY
     script = player.module() + START
     hashes = [base64.b64encode(hashlib.sha256(part.encode()).digest()).decode() for part in (script, style)]
     policy = (
@@ -74,7 +82,7 @@ def page(*traces: Trace) -> str:
         "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
     )
     title = " and ".join(part.header["title"] for part in packed) + " · flashsteps"
-    data = "\n".join(f'<script type="application/json">{_json(part)}</script>' for part in packed)
+    data = "\n".join(map(_embedded, packed))
     return PAGE.format(policy=policy, title=html.escape(title), style=style, data=data, script=script)
 
 
@@ -88,7 +96,11 @@ def write(path: str | os.PathLike[str], *traces: Trace) -> None:
         aside.write_text(page(*traces), encoding="utf-8", newline="\n")
 
 
-def _json(packed: Packed) -> str:
-    """As JSON that cannot end the element it stands in."""
-    data = {"header": packed.header, "data": base64.b64encode(packed.data).decode()}
-    return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+def _embedded(packed: Packed) -> str:
+    """A run as elements that nothing in it can end: JSON, then its two runs of bytes in base64."""
+    header = json.dumps(packed.header, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    header = header.replace("<", "\\u003c")
+    parts = [f'<script type="application/json">{header}</script>']
+    for data in (packed.data, packed.values):
+        parts.append(f'<script type="text/plain">{base64.b64encode(data).decode()}</script>')
+    return "\n".join(parts)

@@ -40,17 +40,17 @@ def style() -> str:
     return colours() + (FOLDER / "player.css").read_text(encoding="utf-8")
 
 
-def colours() -> str:
-    """Both themes as CSS variables: as the system has it, or as `data-theme` says."""
+def colours(of: str = ".flashsteps") -> str:
+    """Both themes as CSS variables of an element: as the system has it, or as its `data-theme` says."""
     dark, light = (
         "".join(f"--{name.replace('_', '-')}:{colour};" for name, colour in theme.THEMES[name]._asdict().items())
         for name in ("dark", "light")
     )
     return (
-        f".flashsteps{{color-scheme:light;{light}}}\n"
-        f"@media (prefers-color-scheme:dark){{.flashsteps{{color-scheme:dark;{dark}}}}}\n"
-        f".flashsteps[data-theme=light]{{color-scheme:light;{light}}}\n"
-        f".flashsteps[data-theme=dark]{{color-scheme:dark;{dark}}}\n"
+        f"{of}{{color-scheme:light;{light}}}\n"
+        f"@media (prefers-color-scheme:dark){{{of}{{color-scheme:dark;{dark}}}}}\n"
+        f"{of}[data-theme=light]{{color-scheme:light;{light}}}\n"
+        f"{of}[data-theme=dark]{{color-scheme:dark;{dark}}}\n"
     )
 
 

@@ -273,9 +273,9 @@ export class MostCard {
     tiles.sort(order);
     this.rows = tiles.slice(0, MOST_LISTED).map((tile) => {
       const loads = el("td", {}), stores = el("td", {});
-      const name = el("button", { type: "button", class: "plain", text: tileName(run, tile), onclick: () => host.select(tile),
+      const name = el("button", { type: "button", class: "plain hued", text: tileName(run, tile), onclick: () => host.select(tile),
         "aria-label": `keep ${tileName(run, tile)}` });
-      name.style.color = `var(--${run.tensors[tile.tensor].hue})`;
+      name.style.setProperty("--hue", `var(--${run.tensors[tile.tensor].hue})`);
       return { tile, loads, stores, row: el("tr", {}, el("td", {}, name), loads, stores) };
     });
     const more = tiles.length > MOST_LISTED ? el("tr", {}, el("td", { colspan: "3", text: `… ${whole(tiles.length - MOST_LISTED)} more tiles` })) : null;

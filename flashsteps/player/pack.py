@@ -1,8 +1,9 @@
-"""A trace as the player takes it: a header of plain JSON data, and all numbers in one compressed run of bytes.
+"""A trace as the player takes it: a header of plain JSON data, and all numbers as two runs of bytes.
 
-header["arrays"] says where each array lies in the bytes once inflated: name → [type, offset, count]. There are
-one a column of the events (op, program, line, …), `initial.Q`, … as the run found them, and `values.float32`, … as
-trace files have them: what events made or stored, one after another.
+`data`, compressed, holds a column for each property of the events (op, program, line, …) and HBM's tensors as the run
+found them (`initial.Q`, …); `values`, which would compress to no less, what events made or stored, one after another,
+by type (`values.float32`, …), as trace files have them. header["arrays"] says where each one lies in its run of bytes,
+once that is inflated: name → [type, offset, count].
 """
 
 from __future__ import annotations
@@ -28,10 +29,11 @@ _SHORT = {"float16": "fp16", "bfloat16": "bf16", "float32": "fp32", "float64": "
 
 
 class Packed(NamedTuple):
-    """What the player is given: plain JSON data, and bytes (zlib)."""
+    """What the player is given: plain JSON data, columns and tensors (zlib), and values as they are."""
 
     header: dict[str, Any]
     data: bytes
+    values: bytes
 
 
 def pack(trace: Trace) -> Packed:
@@ -45,9 +47,10 @@ def pack(trace: Trace) -> Packed:
     arrays = _columns(trace, slots, tensors, loops) | {"caption": _small([sentences[words] for words in said])}
     arrays |= {f"initial.{name}": trace.initial[name].ravel() for name in tensors}
     values = [value for value in trace.values if value is not None]
-    for kind in dict.fromkeys(value.dtype for value in values):
-        arrays[f"values.{kind.name}"] = np.concatenate([value.ravel() for value in values if value.dtype == kind])
+    kinds = list(dict.fromkeys(value.dtype for value in values))
+    of_kind = {kind: [value.ravel() for value in values if value.dtype == kind] for kind in kinds}
     where, data = _joined(arrays)
+    more, kept = _joined({f"values.{kind.name}": np.concatenate(of_kind[kind]) for kind in kinds})
     lowest_highest = ranges(trace)
     header = {
         "title": meta["algorithm"],
@@ -70,9 +73,9 @@ def pack(trace: Trace) -> Packed:
         "code": [[line.number, line.code, sorted(line.reads & set(slots))] for line in _code(trace)],
         "room": _room(trace),
         "standard": _standard(meta),
-        "arrays": where,
+        "arrays": where | more,
     }
-    return Packed(header, data)
+    return Packed(header, zlib.compress(data, 6), kept)
 
 
 def _columns(
@@ -110,7 +113,7 @@ def _small(numbers: list[int]) -> np.ndarray:
 
 
 def _joined(arrays: dict[str, np.ndarray]) -> tuple[dict[str, list[Any]], bytes]:
-    """All arrays one after another, each at a multiple of 8 bytes, compressed; and where each one lies."""
+    """All arrays one after another, each at a multiple of 8 bytes, and where each one lies."""
     where: dict[str, list[Any]] = {}
     parts: list[bytes] = []
     at = 0
@@ -121,7 +124,7 @@ def _joined(arrays: dict[str, np.ndarray]) -> tuple[dict[str, list[Any]], bytes]
         part += bytes(-len(part) % 8)
         parts.append(part)
         at += len(part)
-    return where, zlib.compress(b"".join(parts), 6)
+    return where, b"".join(parts)
 
 
 # ---- names

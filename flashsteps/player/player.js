@@ -65,14 +65,15 @@ class View {
   show(step, moving) {
     const { run } = this;
     this.step = step;
-    for (const part of [this.hbm, this.sram, this.source, this.meter, this.map, ...this.cards]) part.show(step);
-    this.bus.show(step, moving);
+    for (const part of [this.hbm, this.sram, this.meter, this.map, ...this.cards]) part.show(step);
     say(this.caption, run.captions[run.columns.caption[step + 1]] || stepWords(run, step));
     const parts = [step < 0 ? "start" : `step ${whole(step)} of ${whole(run.last)}`, loopWords(run, step),
       run.when.program.length > 1 && step >= 0 ? `program ${run.columns.program[step]}` : "",
       `${whole(run.movedBy(step))} B moved so far`, step < 0 ? "" : stepWords(run, step),
       step < run.last ? `next: ${stepWords(run, step + 1)}` : "the end"];
     this.status.replaceChildren(...parts.filter(Boolean).map((text) => el("span", { text })));
+    this.source.show(step); // these measure what is drawn, so they come last
+    this.bus.show(step, moving);
     for (const part of [this.hbm, this.sram, this.map]) part.refresh();
   }
 }
@@ -465,25 +466,29 @@ class Player {
 // ---- where it lives
 
 /**
- * A player in an element. `packed` is a list of one or two {header, data}, `data` zlib's bytes; `options`: `hash` (the
- * address follows the step), `moved(step)` and `themed(name)` are told.
+ * A player in an element. `packed` is a list of one or two {header, data, values}, as pack.py has them; `options`: `hash` (the
+ * address follows the step), `step` to start at, and `moved(step)` and `themed(name)`, which are told.
  */
 async function mount(element, packed, options = {}) {
-  const runs = await Promise.all(packed.map(({ header, data }) => unpack(header, data)));
+  const runs = await Promise.all(packed.map(unpack));
   const player = new Player(element, runs, options);
   if (options.hash && location.hash) player.follow();
   else player.go(options.step === undefined ? 0 : player.find(0, options.step));
   return player;
 }
 
-/** What anywidget asks for: the player of a model with `header`, `data` and `step`. */
+/** What anywidget asks for: the player of a model with `header`, `data`, `kept` and `step`. */
 async function render({ model, el: host }) {
   const root = document.createElement("div");
   host.append(root);
   const jupyter = document.body.dataset.jpThemeLight;
   if (jupyter) root.dataset.theme = jupyter === "true" ? "light" : "dark";
-  const view = model.get("data"), data = new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
-  const player = await mount(root, [{ header: model.get("header"), data }], {
+  const bytes = (name) => {
+    const view = model.get(name);
+    return new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
+  };
+  const packed = { header: model.get("header"), data: bytes("data"), values: bytes("kept") };
+  const player = await mount(root, [packed], {
     step: model.get("step"),
     moved: (step) => {
       if (model.get("step") === step) return;

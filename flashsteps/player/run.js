@@ -8,10 +8,11 @@ export const OPS = ["load", "store", "compute", "skip"];
 
 const TYPES = { uint8: Uint8Array, uint16: Uint16Array, int32: Int32Array, float32: Float32Array, float64: Float64Array };
 
-/** A run from its header and its bytes, compressed as zlib does. */
-export async function unpack(header, bytes) {
-  const inflated = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
-  return new Run(header, await new Response(inflated).arrayBuffer());
+/** A run from its header and its bytes (Uint8Array): `data` compressed as zlib does, `values` as they are. */
+export async function unpack({ header, data, values }) {
+  const inflated = new Blob([data]).stream().pipeThrough(new DecompressionStream("deflate"));
+  const aligned = values.byteOffset % 8 ? values.slice() : values; // typed arrays start at multiples of their size
+  return new Run(header, new Uint8Array(await new Response(inflated).arrayBuffer()), aligned);
 }
 
 /** Numbers of 16 bits as 32: IEEE halves, or bfloat16. */
@@ -49,11 +50,11 @@ export function nextIn(numbers, step, back = false) {
 }
 
 export class Run {
-  constructor(header, buffer) {
+  constructor(header, data, kept) {
     Object.assign(this, header); // title, queries, keys, blockQ, tokens, slots, tensors, captions, …
     this.header = header;
     this.arrays = header.arrays;
-    this.buffer = buffer;
+    this.bytes = [data, kept];
     this.columns = {};
     for (const name of ["op", "program", "slot", "tensor", "start", "stop", "rows", "columns", "row", "bytes", "flops",
       "line", "loops", "round", "caption"]) this.columns[name] = this.array(name);
@@ -74,7 +75,8 @@ export class Run {
     const found = Object.hasOwn(this.arrays, name) ? this.arrays[name] : ["float32", 0, 0];
     const [type, at, count] = found;
     const narrow = type === "float16" || type === "bfloat16";
-    const raw = new (narrow ? Uint16Array : TYPES[type])(this.buffer, at, count);
+    const { buffer, byteOffset } = this.bytes[Number(name.startsWith("values."))];
+    const raw = new (narrow ? Uint16Array : TYPES[type])(buffer, byteOffset + at, count);
     return narrow ? widened(raw, type) : raw;
   }
 

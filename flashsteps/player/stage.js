@@ -152,7 +152,7 @@ export class Bus {
     this.host = host;
     this.bytes = el("b", {});
     this.name = el("span", {});
-    this.tile = el("canvas", { class: "tile", "aria-hidden": "true" });
+    this.tile = el("div", { class: "tile" });
     this.arrow = el("i", { class: "arrow" });
     this.track = el("div", { class: "track" }, this.tile);
     this.element = el("div", { class: "bus", "aria-hidden": "true" }, this.bytes, this.track, this.arrow, this.name);
@@ -175,10 +175,8 @@ export class Bus {
     this.tile.hidden = false;
     const texture = new Texture(stop[step] - start[step], one.shape[1] ?? 1);
     texture.paint(0, stop[step] - start[step], run.rowsAt(tensor[step] - 1, start[step], stop[step], step), one.range,
-      ramp(this.host.colours.panel, this.host.colours[one.hue]));
-    this.tile.width = texture.canvas.width;
-    this.tile.height = texture.canvas.height;
-    this.tile.getContext("2d").drawImage(texture.canvas, 0, 0);
+      this.host.hbm.columns[tensor[step] - 1].ramp);
+    this.tile.replaceChildren(texture.canvas);
     if (!moving) return;
     const across = getComputedStyle(this.element).flexDirection === "column";
     const [from, to] = across ? ["translateX(-120%)", "translateX(120%)"] : ["translateY(-90%)", "translateY(90%)"];
@@ -194,7 +192,7 @@ export class Bus {
 const CELL = 46, NARROW = 34, MOST_ROWS = 16;
 
 /** How much is left of a cell's colour once no step reads it any more: little, for its digits to be read. */
-const FADED = 0.18;
+const FADED = 0.15;
 
 /** How wide row labels are, in px, and the gap between two slots. */
 const SIDE_LABELS = 58, GAP = 14;

@@ -3,7 +3,8 @@
 import { LOAD, STORE, COMPUTE, lastUpTo } from "./run.js";
 
 /** Whole numbers with a comma for thousands. */
-export const whole = (n) => Math.round(n).toLocaleString("en-US");
+export const whole = (n) => Math.abs(n) < 999.5 ? String(Math.round(n)) : grouped.format(Math.round(n));
+const grouped = new Intl.NumberFormat("en-US");
 
 /** Bytes as people read them: 6,144 B, 16.5 KB. */
 export function sizeOf(bytes) {
