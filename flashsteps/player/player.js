@@ -118,7 +118,10 @@ class Player {
     this.tip = new Tip(root, (text) => say(this.spoken, text));
     this.views = runs.map((run) => new View(run, this));
     this.align(runs.length > 1 ? byTile(runs) : alone(runs[0]));
-    root.append(this.header(), this.main(), this.dock(), this.help(), this.spoken);
+    const parts = [this.header(), this.main(), this.dock()];
+    if (!options.hash) parts.splice(1, 2, parts[2], parts[1]); // in a notebook nothing sticks to the window's edge
+    root.append(...parts, this.help(), this.spoken);
+    toggle(root, "embedded", !options.hash);
     toggle(root, "pair", runs.length > 1);
     this.place();
     this.paint();
