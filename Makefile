@@ -38,7 +38,7 @@ lint:  ## ruff and mypy, as CI runs them
 	@.venv/bin/mypy
 
 bench:  ## measure frames per second, file sizes and start-up on this machine
-	@sh .ci/setup.sh render,inputs
+	@sh .ci/setup.sh test
 	@.venv/bin/python tests/bench.py
 
 clean:  ## remove .venv and what tools leave behind; the films stay

@@ -13,8 +13,8 @@ import numpy as np
 
 from . import theme
 from .captions import captions
-from .trace import IO, Tally, Trace
 from .rules import DEFAULT, rule
+from .trace import IO, Tally, Trace
 from .units import size_of
 
 #: how many rows and columns of a slot are shown
@@ -24,7 +24,7 @@ _COLOURS = theme.THEMES["light"]._asdict()
 
 
 def still(trace: Trace, step: int | None = None) -> str:
-    """The run after `step` (its last unless given; −1: the start) as HTML: what it moved so far, and what is on chip."""
+    """The run after `step` (its last unless given; −1: the start) as HTML: what moved so far, and what is on chip."""
     at = len(trace) - 1 if step is None else step
     where = f"step {at} of {len(trace) - 1}: {trace[at]}" if at >= 0 else "start"
     lines = [

@@ -161,7 +161,7 @@ def _aligned(program: list[Event]) -> Iterator[tuple[tuple[int, ...], Event]]:
 
 def rounds(trace: Trace) -> list[int]:
     """Which inner tile each event belongs to, from 0: its own, or, around the inner loop, the next, or the last."""
-    moments = [(event,) for event in trace]
+    moments = list(_moments(trace, 1))
     return [tick[0] for tick in _upcoming(moments, _ticks(trace, moments))]
 
 

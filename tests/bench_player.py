@@ -1,6 +1,6 @@
 """How fast the player opens and steps in headless Chromium, and how large its page is. `make bench` prints it.
 
-    python tests/bench_player.py
+python tests/bench_player.py
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import sys
 import tempfile
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import flashsteps as fs
 from flashsteps import view
@@ -31,7 +30,8 @@ OPENED = """async () => {
 STEPPED = """(kind) => {
   const player = window.flashsteps, took = [], last = player.last;
   for (let n = 0; n < 200; n++) {
-    const to = kind === "step" ? Math.floor(last / 2) + n : kind === "back" ? Math.floor(last / 2) - n : (n * 7919) % last;
+    const middle = Math.floor(last / 2);
+    const to = { step: middle + n, back: middle - n, jump: (n * 7919) % last }[kind];
     const start = performance.now();
     player.go(to);
     document.body.getBoundingClientRect();

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 MAC = "Contents/MacOS"
@@ -20,10 +20,16 @@ ARGUMENTS = (
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
 
+expect.set_options(timeout=30_000)  # others may be at work, too
+
 
 def executable() -> str:
     """Where the browser is: as CHROMIUM says, on the path, or where macOS has it."""
-    found = [os.environ.get("CHROMIUM"), *map(shutil.which, NAMES), *(place for place in PLACES if Path(place).exists())]
+    found = [
+        os.environ.get("CHROMIUM"),
+        *map(shutil.which, NAMES),
+        *(place for place in PLACES if Path(place).exists()),
+    ]
     there = next(filter(None, found), None)
     if there is None:
         raise RuntimeError("no Chromium and no Chrome: install one (`make test` does), or say where: CHROMIUM=/path")
@@ -45,7 +51,7 @@ def opened(running: Browser, url: str, width: int = 1440, height: int = 900, **s
     """A page; when it is left, nothing may have gone wrong in it, and nothing may have been asked for but itself."""
     context = running.new_context(viewport={"width": width, "height": height}, **settings)
     page = context.new_page()
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(30_000)
     wrong: list[str] = []
     asked: list[str] = []
     page.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)

@@ -58,9 +58,9 @@ def jupyter(folder: Path) -> Iterator[str]:
     token = secrets.token_hex(16)
     own = {name: str(folder / name.lower()) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")}
     command = [
-        sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}", "--ServerApp.port_retries=0",
-        "--ServerApp.ip=127.0.0.1", f"--ServerApp.root_dir={folder}", f"--IdentityProvider.token={token}",
-        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}",
+        "--ServerApp.port_retries=0", "--ServerApp.ip=127.0.0.1", f"--ServerApp.root_dir={folder}",
+        f"--IdentityProvider.token={token}", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     ]  # fmt: skip
     with (folder / "log.txt").open("w") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | own | {"PYTHONPATH": str(ROOT)})
@@ -88,7 +88,6 @@ def test_the_player_in_jupyterlab(tmp_path):
     with jupyter(tmp_path) as address, browser() as running:
         page = running.new_page(viewport={"width": 1400, "height": 1000})
         page.set_default_timeout(60_000)
-        expect.set_options(timeout=60_000)
         wrong: list[str] = []
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.goto(address)
@@ -192,6 +191,10 @@ def test_without_anywidget_one_line_says_what_to_install():
         except ImportError as error:
             print(error)
     """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
+    )
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines() == ["to show a trace in a notebook needs anywidget: pip install 'flashsteps[notebook]'"]
+    assert done.stdout.splitlines() == [
+        "to show a trace in a notebook needs anywidget: pip install 'flashsteps[notebook]'"
+    ]

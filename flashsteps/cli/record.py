@@ -24,6 +24,7 @@ Examples:
   flashsteps record flash-forward -o run.npz --input random:1024,64 --mask causal --device h100
 """
 
+SEED = "What decides which weights are dropped, or where pages lie  [default: 0]"
 DO = "an .npy file, or random[:SEED], standard normal numbers  [default: random]"
 
 
@@ -34,7 +35,7 @@ def run_options(blocks: str) -> Callable[[Any], Any]:
         take.block_options(blocks),
         option("--scale", type=take.REAL, help="What QKᵀ is multiplied by  [default: 1/√d]"),
         take.change_options,
-        option("--seed", type=take.INTEGER, help="What decides which weights are dropped, or where pages lie  [default: 0]"),
+        option("--seed", type=take.INTEGER, help=SEED),
         option("--do", type=take.Source(), metavar="SOURCE", help=f"For a backward pass, dO: {DO}"),
         take.capacity_options,
     )  # fmt: skip
@@ -68,9 +69,7 @@ def record(
     say(f"{output}   {size}   {len(trace):,} steps, {io.read:,} B read from HBM, {io.written:,} B written")
 
 
-def run_of(
-    algorithm: str, source: str, head: tuple[int, ...] | None, do: str | None, options: dict[str, Any]
-) -> Trace:
+def run_of(algorithm: str, source: str, head: tuple[int, ...] | None, do: str | None, options: dict[str, Any]) -> Trace:
     """A run as the options of `run_options` have it."""
     from .. import inputs, run
 

@@ -26,7 +26,6 @@ Examples:
 """
 
 
-
 class _Run(click.ParamType[str]):
     """A trace's file, or an algorithm's name."""
 

@@ -215,43 +215,54 @@ export class TileCard {
     this.title = el("h3", {});
     this.said = el("p", { class: "dim" });
     this.body = el("tbody", {});
+    this.scroll = el("div", { class: "scroll" }, el("table", { class: "numbers steps" },
+      el("thead", {}, el("tr", {}, ...["step", "what", "moved by then"].map((text) => el("th", { scope: "col", text })))), this.body));
     this.keep = el("button", { type: "button", class: "plain", text: "follow", title: "Show the tile that moves, again",
       onclick: () => host.select(null) });
     this.element = el("section", { class: "panel card", "aria-label": "One tile of HBM: when it moves" },
-      el("div", { class: "row" }, this.title, this.keep), this.said, el("div", { class: "scroll" }, el("table", { class: "numbers steps" },
-        el("thead", {}, el("tr", {}, ...["step", "what", "moved by then"].map((text) => el("th", { scope: "col", text })))), this.body)));
+      el("div", { class: "row" }, this.title, this.keep), this.said, this.scroll);
   }
 
   show(step) {
-    const { run, host } = this, tile = host.tile;
+    const { host } = this, tile = host.tile;
     this.keep.hidden = !host.selected;
     if (tile !== this.tile) this.about(tile);
     if (!tile) return;
-    for (const [at, row] of this.rows) {
-      toggle(row, "on", at === step);
-      toggle(row, "ahead", at > step);
-    }
+    const now = Math.max(0, lastUpTo(this.touches, step));
+    if (now < this.from || now >= this.from + this.rows.length) this.list(now);
+    this.rows.forEach((row, n) => {
+      toggle(row, "on", this.touches[this.from + n] === step);
+      toggle(row, "ahead", this.touches[this.from + n] > step);
+    });
+    if (now === this.now) return;
+    this.now = now;
+    this.scroll.scrollTop = Math.max(0, this.rows[now - this.from].offsetTop - this.scroll.clientHeight / 2);
   }
 
   about(tile) {
-    const { run, host } = this;
+    const { run } = this;
     this.tile = tile;
     this.rows = [];
+    this.from = this.now = 0;
+    this.touches = tile ? run.touches(tile) : [];
     this.body.replaceChildren();
     say(this.title, tile ? `${tileName(run, tile)}: when it moves` : "Tiles of HBM");
     if (!tile) return say(this.said, "Click a tensor in HBM to keep one of its tiles here.");
-    const [loads, stores] = tile.moves, one = run.tensors[tile.tensor];
+    const [loads, stores] = tile.moves;
     say(this.said, [blockWords(run, tile), `${whole(tile.bytes)} B`, `loaded ${times(loads.length, "time")}`,
       `stored ${times(stores.length, "time")}`].filter(Boolean).join(" · "));
-    const touches = run.touches(tile), shown = touches.slice(0, MOST_LISTED);
-    for (const at of shown) {
-      const row = el("tr", {}, el("td", {}, el("button", { type: "button", class: "plain", text: whole(at),
-        "aria-label": `go to step ${whole(at)}`, onclick: () => host.seek(at) })),
-      el("td", { text: stepWords(run, at) }), el("td", { text: `${whole(run.movedBy(at))} B` }));
-      this.rows.push([at, row]);
-    }
-    this.body.append(...this.rows.map(([, row]) => row));
-    if (touches.length > MOST_LISTED) this.body.append(el("tr", {}, el("td", { colspan: "3", text: `… ${whole(touches.length - MOST_LISTED)} more` })));
+  }
+
+  /** Lists its moves; of very many, those around the one that is on. */
+  list(now) {
+    const { run, host, touches } = this;
+    this.from = Math.max(0, Math.min(now - MOST_LISTED / 2, touches.length - MOST_LISTED));
+    const shown = touches.slice(this.from, this.from + MOST_LISTED), more = touches.length - this.from - shown.length;
+    this.rows = shown.map((at) => el("tr", {},
+      el("td", {}, el("button", { type: "button", class: "plain", text: whole(at), "aria-label": `go to step ${whole(at)}`, onclick: () => host.seek(at) })),
+      el("td", { text: stepWords(run, at) }), el("td", { text: `${whole(run.movedBy(at))} B` })));
+    const note = (n, words) => n > 0 ? [el("tr", {}, el("td", { colspan: "3", text: `… ${whole(n)} ${words}` }))] : [];
+    this.body.replaceChildren(...note(this.from, "before"), ...this.rows, ...note(more, "more"));
   }
 }
 

@@ -78,9 +78,7 @@ def pack(trace: Trace) -> Packed:
     return Packed(header, zlib.compress(data, 6), kept)
 
 
-def _columns(
-    trace: Trace, slots: list[str], tensors: list[str], loops: list[tuple[str, ...]]
-) -> dict[str, np.ndarray]:
+def _columns(trace: Trace, slots: list[str], tensors: list[str], loops: list[tuple[str, ...]]) -> dict[str, np.ndarray]:
     """One number an event: names as their index, from 1 (0 where there is none), loops as their index, from 1."""
     slot = {name: n for n, name in enumerate(slots, 1)}
     tensor = {name: n for n, name in enumerate(tensors, 1)}
@@ -148,7 +146,7 @@ def _named(name: str) -> dict[str, str]:
 
 
 def _tensor(trace: Trace, name: str) -> dict[str, Any]:
-    """A tensor, with what its rows and columns stand for: queries, keys, pages of a pool, or nothing that has a name."""
+    """A tensor, with what its rows and columns stand for: queries, keys, pages of a pool, or nothing with a name."""
     meta, data = trace.meta, trace.initial[name]
     queries = meta["queries"] * meta.get("heads", 1)
     base = name.partition("_")[0].removeprefix("d").upper()
@@ -186,7 +184,7 @@ def _subtitle(meta: dict[str, Any]) -> str:
 
 
 def _room(trace: Trace) -> dict[str, Any]:
-    """What SRAM holds, in bytes, and whose it is: the device's, or a toy's, the smallest power of two that is enough."""
+    """What SRAM holds, in bytes, and whose it is: the device's, or a toy's, the least power of two that is enough."""
     if device := trace.meta["device"]:
         gpu = devices.device(device)
         return {"bytes": (gpu.shared_per_block + gpu.registers_per_sm) * 1024, "of": gpu.title}

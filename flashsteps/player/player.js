@@ -49,6 +49,7 @@ class View {
 
   select(tile) {
     this.selected = tile && this.selected === tile ? null : tile;
+    this.hbm.frames();
     this.cards[1].show(this.step);
     this.player.tell();
   }

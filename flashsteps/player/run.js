@@ -235,8 +235,8 @@ export class Run {
   /** What the step `made` put into its slot, {rows, columns, data}: columns 0 for a vector, `whole` for whole
    * numbers. null without values. */
   slotValue(made) {
-    if (!this.values) return null;
     const { op, slot, rows, columns, row, tensor, start, stop } = this.columns;
+    if (!this.values && op[made] !== LOAD) return null; // what is loaded is known as far as nothing was stored there
     const width = columns[made] || 1;
     if (op[made] === COMPUTE) {
       const at = this.at[made];
@@ -250,7 +250,9 @@ export class Run {
     for (let n = lastUpTo(writes, made); n >= 0 && filled > 0; n--) {
       const step = writes[n];
       if (op[step] !== LOAD) {
-        data.set(this.slotValue(step).data.subarray(0, filled * width), 0);
+        const under = this.slotValue(step);
+        if (under) data.set(under.data.subarray(0, filled * width), 0);
+        else data.fill(NaN, 0, filled * width);
         break;
       }
       const tile = this.rowsAt(tensor[step] - 1, start[step], stop[step], step);

@@ -26,8 +26,8 @@ export class Hbm {
   column(one, n) {
     const { run, host } = this, rows = one.shape[0], width = one.shape[1] ?? 1;
     const texture = new Texture(rows, width);
-    const above = el("i", { class: "veil" }), below = el("i", { class: "veil" }), frame = el("i", { class: "frame" });
-    const matrix = el("div", { class: "matrix" }, texture.canvas, above, below, frame);
+    const above = el("i", { class: "veil" }), below = el("i", { class: "veil" }), frame = el("i", { class: "frame" }), kept = el("i", { class: "frame kept" });
+    const matrix = el("div", { class: "matrix" }, texture.canvas, above, below, frame, kept);
     const head = labelled(labelParts(one.label), { class: "name" });
     const element = el("figure", { class: `tensor${one.gradient ? " gradient" : ""}${one.shape.length > 1 ? "" : " vector"}` },
       el("figcaption", {}, head), matrix);
@@ -41,7 +41,7 @@ export class Hbm {
       choose: (r) => host.select(run.tileOf(n, r)),
       maker: (r) => run.storeOf(n, lastUpTo(one.cuts, r), host.step),
     });
-    return { one, texture, matrix, above, below, frame, element, pointed, shown: one.segments.map(() => -2) };
+    return { one, texture, matrix, above, below, frame, kept, element, pointed, shown: one.segments.map(() => -2) };
   }
 
   /** Row labels: one column for the queries, another for the keys where those are not the same rows. */
@@ -123,13 +123,16 @@ export class Hbm {
       lit.set(tile.tensor, gathered ? [0, tile.stop] : [tile.start, tile.stop]);
     }
     if (now) lit.set(now.tensor, [now.start, now.stop]);
-    this.columns.forEach(({ one, above, below, frame, matrix }, n) => {
+    const { selected } = this.host;
+    this.columns.forEach(({ one, above, below, frame, kept, matrix }, n) => {
       const rows = one.shape[0], tile = lit.get(n);
       const top = tile ? tile[0] / rows * 100 : 100, end = tile ? tile[1] / rows * 100 : 100;
       above.style.height = `${top}%`;
       below.style.height = `${100 - end}%`;
       frame.hidden = !tile;
       Object.assign(frame.style, { top: `${top}%`, height: `${end - top}%` });
+      kept.hidden = selected?.tensor !== n;
+      if (!kept.hidden) Object.assign(kept.style, { top: `${selected.start / rows * 100}%`, height: `${(selected.stop - selected.start) / rows * 100}%` });
       toggle(frame, "now", Boolean(now && now.tensor === n));
       toggle(matrix, "used", Boolean(tile));
     });
@@ -329,6 +332,7 @@ class Slot {
     toggle(element, "read", read);
     const stale = holder >= 0 && run.lastRead[holder] < step && holder !== step;
     toggle(element, "stale", stale);
+    toggle(element, "unknown", holder >= 0 && !run.values && run.columns.op[holder] === COMPUTE);
     if (this.cells && stale !== this.stale) this.made = -2;
     this.stale = stale;
     if (holder === this.made || (!this.cells && !this.texture)) return;
