@@ -22,8 +22,8 @@ demo:  ## install what is missing, then render a real attention head to renders/
 	@echo "==> done" && ls -lh $(FILMS) | awk '{ printf "%8s  %s\n", $$5, $$NF }'
 
 gallery:  ## render anew all that renders/ holds, as renders/README.md says
-	@sh .ci/setup.sh render,inputs
-	@sed -n 's/^    flashsteps /.venv\/bin\/flashsteps /p' renders/README.md | while read -r line; do \
+	@sh .ci/setup.sh test
+	@sed -nE 's/^    (flashsteps|python) /.venv\/bin\/\1 /p' renders/README.md | while read -r line; do \
 	  echo "==> $$line"; sh -c "$$line" </dev/null || exit; \
 	done
 

@@ -10,8 +10,8 @@ import { el, say, toggle, labelled, css, mix, Pointed } from "./draw.js";
 export class Meter {
   constructor(run, host) {
     this.run = run;
-    const total = run.movedBy(run.last);
-    this.scale = 100 / Math.max(total, run.standard?.bytes ?? 0, 1);
+    const all = host.player.runs.flatMap((one) => [one.movedBy(one.last), one.standard?.bytes ?? 0]);
+    this.scale = 100 / Math.max(1, ...all); // one scale for two runs
     this.sofar = el("b", {});
     this.parts = [];
     const bar = el("div", { class: "bar" });
