@@ -96,7 +96,7 @@ def film(
         kind = "tile" if lanes == 1 else "lanes"
     placed = layout(trace, width=width, height=height, kind=kind, lanes=lanes, code=code)
     repeats = {**about.repeats, **(about.alone if lanes == 1 else {})}
-    when = timeline(trace, duration=duration, lanes=lanes, repeats=repeats, opening=_opening(trace))
+    when = timeline(trace, duration=duration, lanes=lanes, repeats=repeats, opening=opening(trace))
     room = sram or 1 << (trace.peak.total - 1).bit_length()
     close = coda.memory(trace) if kind == "kernels" else coda.traffic(trace)
     gpu = device_of(device)
@@ -116,19 +116,19 @@ def film(
     )
 
 
-def _opening(trace: Trace) -> str:
+def opening(trace: Trace) -> str:
     """Whose queries, keys and values these are, in a sentence."""
     meta = trace.meta
     source = meta["input"] or {}
     N, M, d = meta["queries"], meta["keys"], meta["d"]
     size = f"{_some(N, 'token')}, d = {d}." if N == M else f"{_some(N, 'query')}, {_some(M, 'key')}, d = {d}."
     match source.get("kind"):
-        case "sample":
+        case "sample" if source.keys() >= {"model", "layer", "head"}:
             model = str(source["model"]).rsplit("/", 1)[-1]
             return f"A head of a real model: {model}, layer {source['layer']}, head {source['head']}. {size}"
         case "random":
             return f"Queries, keys and values at random: {size}"
-        case "file":
+        case "file" if "file" in source:
             words = f"Queries, keys and values from {source['file']}: {size}"
             return words if len(words) <= 90 else f"Queries, keys and values from a file: {size}"
     return f"One attention head: {size}"

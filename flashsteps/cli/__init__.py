@@ -17,6 +17,7 @@ from .record import record
 from .render import render
 from .show import show
 from .step import step
+from .view import view
 
 EXAMPLES = """\b
 Examples:
@@ -26,6 +27,7 @@ Examples:
   flashsteps show run.npz --step 12
   flashsteps step run.npz
   flashsteps export run.npz --to perfetto -o run.json
+  flashsteps view flash-forward -o run.html
   flashsteps count flash2-forward --n 1M --d 128
   flashsteps io --n 1K,1M --device h100
 """
@@ -41,5 +43,7 @@ def main(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for _command in (render, list_, record, show, step, export, schema, count, io, blocks, doctor, completion):
+for _command in (
+    render, list_, record, show, view, step, export, schema, count, io, blocks, doctor, completion,
+):  # fmt: skip
     main.add_command(_command)
