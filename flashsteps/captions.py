@@ -15,18 +15,9 @@ SKIPPED = "These queries may not see these keys: the tile is skipped, and nothin
 
 
 def lines(trace: Trace) -> dict[int, narration.Line]:
-    """The lines of the algorithm by number, as `narration.read` has them; plain text where the code can't be read.
-
-    A stranger's trace may hold any text as its code.
-    """
-    code = trace.meta["code"]
-    try:
-        read = narration.read(code)
-    except Exception:
-        read = {}
-    if all(event.line in read for event in trace):
-        return dict(read)
-    return {number: narration.Line(number, text, "", frozenset()) for number, text in enumerate(code.split("\n"), 1)}
+    """The lines to show, by number: those of the functions that ran; all of them where the code can't be read."""
+    body = narration.body(trace.meta)
+    return body if all(event.line in body for event in trace) else narration.of(trace.meta)
 
 
 def captions(trace: Trace) -> list[str]:

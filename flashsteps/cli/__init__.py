@@ -17,6 +17,7 @@ from .record import record
 from .render import render
 from .show import show
 from .step import step
+from .validate import validate
 from .view import view
 
 EXAMPLES = """\b
@@ -30,6 +31,7 @@ Examples:
   flashsteps view flash-forward -o run.html
   flashsteps count flash2-forward --n 1M --d 128
   flashsteps io --n 1K,1M --device h100
+  flashsteps validate
 """
 
 
@@ -44,6 +46,6 @@ def main(ctx: click.Context) -> None:
 
 
 for _command in (
-    render, list_, record, show, view, step, export, schema, count, io, blocks, doctor, completion,
+    render, list_, record, show, view, step, export, schema, count, io, blocks, validate, doctor, completion,
 ):  # fmt: skip
     main.add_command(_command)
