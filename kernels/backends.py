@@ -38,7 +38,6 @@ class Backend(NamedTuple):
     makes it anew for each shape, with gradients or without.
     """
 
-    title: str
     make: Callable[[int, bool, torch.device], Attention]
     matrices: int = 0
     compiled: bool = False
@@ -161,14 +160,14 @@ def _flashsteps(n: int, causal: bool, device: torch.device) -> Attention:
 
 #: all of them, in the order of tables and legends
 BACKENDS = {
-    "flashsteps": Backend("flashsteps (Triton)", _flashsteps),
-    "flash": Backend("SDPA flash", _sdpa(SDPBackend.FLASH_ATTENTION)),
-    "cudnn": Backend("SDPA cuDNN", _sdpa(SDPBackend.CUDNN_ATTENTION)),
-    "efficient": Backend("SDPA efficient", _sdpa(SDPBackend.EFFICIENT_ATTENTION)),
-    "flex": Backend("FlexAttention", _flex, compiled=True),
-    "math": Backend("SDPA math", _sdpa(SDPBackend.MATH), matrices=5),
-    "standard": Backend("standard", _standard, matrices=5),
-    "numpy": Backend("NumPy", _numpy, matrices=3),
+    "flashsteps": Backend(_flashsteps),
+    "flash": Backend(_sdpa(SDPBackend.FLASH_ATTENTION)),
+    "cudnn": Backend(_sdpa(SDPBackend.CUDNN_ATTENTION)),
+    "efficient": Backend(_sdpa(SDPBackend.EFFICIENT_ATTENTION)),
+    "flex": Backend(_flex, compiled=True),
+    "math": Backend(_sdpa(SDPBackend.MATH), matrices=5),
+    "standard": Backend(_standard, matrices=5),
+    "numpy": Backend(_numpy, matrices=3),
 }
 
 

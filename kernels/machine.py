@@ -22,6 +22,8 @@ from typing import Any, Protocol
 
 import torch
 
+from flashsteps import __version__
+
 #: what is zeroed between two timed calls: many times any L2, and so long a write that the next launch is in time
 FLUSH_BYTES = 1 << 30
 
@@ -177,7 +179,7 @@ def versions() -> dict[str, str | None]:
         "cuda": torch.version.cuda or torch.version.hip,
         "cudnn": str(cudnn) if cudnn else None,
         "numpy": _version("numpy"),
-        "flashsteps": _version("flashsteps"),
+        "flashsteps": __version__,
         "system": platform.system(),
     }
 

@@ -11,19 +11,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from statistics import median
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import torch
 
 from flashsteps import formulas
 
 from . import schedule, trial
-from .backends import Attention, Backend, out_of_memory
-from .machine import Machine, plain
+from .backends import Attention, Backend
+from .machine import Machine
 from .schedule import Deadline
 from .trial import PASSES, Failed, Lost
-
-T = TypeVar("T")
 
 #: seconds that one backend is timed in one pass at one point, about
 BUDGET = 0.2
@@ -145,7 +143,7 @@ def measure(
         peaks = {}
         for name, attention in attentions.items():
             weigh = partial(trial.peak, machine, attention, backends[name], given, which)
-            if (found := _or_failed(machine, name, weigh, failed[which])) is not None:
+            if (found := trial.or_failed(machine, name, weigh, failed[which])) is not None:
                 peaks[name] = found[0]
         seconds = timed(machine, {name: calls[name] for name in peaks}, failed[which], budget)
         rows += _rows(point, (which,), failed[which])
@@ -165,38 +163,20 @@ def timed(
     """
     counts = {}
     for name, call in calls.items():
-        warm = _or_failed(machine, name, lambda call=call: (call(0), call(1))[1], failed)  # type: ignore[misc]
+        warm = trial.or_failed(machine, name, lambda call=call: (call(0), call(1))[1], failed)  # type: ignore[misc]
         if warm is not None:
             counts[name] = schedule.times(machine.seconds(*warm[0]), budget)
     marks: dict[str, list[tuple[Any, Any]]] = {name: [] for name in counts}
     for name, turn in schedule.rounds(counts):
         if name in marks:
-            try:
-                marks[name].append(calls[name](turn))
-            except Exception as error:
-                if not out_of_memory(error):  # it has worked before
-                    raise Lost(f"in {name}, {plain(error)}") from None
+            pair = trial.or_out_of_memory(name, partial(calls[name], turn), failed)
+            if pair:
+                marks[name].append(pair[0])
+            else:
                 del marks[name]
-                failed[name] = "out of memory", plain(error)
-    try:
-        machine.wait()
-    except Exception as error:
-        raise Lost(plain(error)) from None
+    trial.settled(machine)
     trial.tidy(machine)
     return {name: [machine.seconds(*pair) for pair in pairs] for name, pairs in marks.items()}
-
-
-def _or_failed(
-    machine: Machine, name: str, work: Callable[[], T], failed: dict[str, tuple[str, str]]
-) -> tuple[T] | None:
-    """What `work` gives, in a tuple; None where it failed, and then `failed` says how."""
-    try:
-        return (trial.guarded(machine, work),)
-    except Failed as failure:
-        failed[name] = failure.status, failure.why
-        return None
-    except Lost as error:
-        raise Lost(f"in {name}, {error}") from None
 
 
 # ---- rows
@@ -207,9 +187,9 @@ def _row(point: Point, which: str, name: str, *, seconds: list[float], peak: int
     middle = median(seconds)
     return _blank(point, which, name) | {
         "status": "ok",
-        "seconds": {key: _digits(of(seconds)) for key, of in (("median", median), ("min", min), ("max", max))},
+        "seconds": summary(seconds),
         "runs": len(seconds),
-        "tflops": _digits(point.flops(which) / middle / 1e12),
+        "tflops": digits(point.flops(which) / middle / 1e12),
         "peak_bytes": peak,
     }
 
@@ -229,6 +209,11 @@ def _blank(point: Point, which: str, name: str) -> Row:
     )
 
 
-def _digits(x: float) -> float:
-    """Four of them: more were never measured."""
-    return float(f"{x:.4g}")
+def summary(seconds: Sequence[float]) -> dict[str, float]:
+    """What is kept of the times of one thing."""
+    return {"median": digits(median(seconds)), "min": digits(min(seconds)), "max": digits(max(seconds))}
+
+
+def digits(x: float, many: int = 4) -> float:
+    """So many of them: more of a time were never measured."""
+    return float(f"{x:.{many}g}")

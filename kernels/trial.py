@@ -81,11 +81,40 @@ def guarded(machine: Machine, work: Callable[[], T]) -> T:
             short = out_of_memory(error)
             failed = Failed(*(("out of memory", plain(error)) if short else ("not available", reason(error, heard))))
     tidy(machine)  # only now: what was raised held on to the tensors of where it was raised
+    settled(machine)
+    raise failed
+
+
+def or_failed(
+    machine: Machine, name: str, work: Callable[[], T], failed: dict[str, tuple[str, str]]
+) -> tuple[T] | None:
+    """What `work` gives, guarded, in a tuple; None where it failed, and then `failed` says how. Raises Lost."""
+    try:
+        return (guarded(machine, work),)
+    except Failed as failure:
+        failed[name] = failure.status, failure.why
+        return None
+    except Lost as error:
+        raise Lost(f"in {name}, {error}") from None
+
+
+def or_out_of_memory(name: str, work: Callable[[], T], failed: dict[str, tuple[str, str]]) -> tuple[T] | None:
+    """The same for what has worked before, and without waiting for the machine: only memory can be lacking now."""
+    try:
+        return (work(),)
+    except Exception as error:
+        if not out_of_memory(error):
+            raise Lost(f"in {name}, {plain(error)}") from None
+        failed[name] = "out of memory", plain(error)
+        return None
+
+
+def settled(machine: Machine) -> None:
+    """Wait until all is done. Raises Lost where something went wrong meanwhile."""
     try:
         machine.wait()
     except Exception as error:
         raise Lost(plain(error)) from None
-    raise failed
 
 
 def tidy(machine: Machine) -> None:

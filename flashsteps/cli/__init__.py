@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from .. import __version__
+from .bench import bench
 from .blocks import blocks
 from .completion import completion
 from .count import count
@@ -37,5 +38,5 @@ def main(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for _command in (render, list_, record, show, count, io, blocks, doctor, completion):
+for _command in (render, list_, record, show, count, io, blocks, bench, doctor, completion):
     main.add_command(_command)
