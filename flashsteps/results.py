@@ -155,6 +155,18 @@ def _has(found: Mapping[str, Any], types: Mapping[str, Any]) -> bool:
     )
 
 
+def where(results: Results) -> str:
+    """The machine, and that it is a CPU where it is one."""
+    cpu = "CPU: " if results.machine.get("kind") == "cpu" else ""
+    return f"{cpu}{results.machine['name']}"
+
+
+def packages(results: Results) -> str:
+    """What figures depend on most: torch 2.13.0, triton 3.7.1, cuda 13.0."""
+    found = {name: results.versions.get(name) for name in ("torch", "triton", "cuda", "cudnn")}
+    return ", ".join(f"{name} {version}" for name, version in found.items() if version)
+
+
 def best(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """The row with the least median time among those that were measured."""
     measured = [row for row in rows if row["status"] == "ok"]

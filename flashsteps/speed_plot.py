@@ -9,7 +9,7 @@ from typing import Any
 from . import theme
 from .axes import Box, Ink, Points, legend, nbytes, number, panel, span
 from .chart import MARGIN, THEME, WIDTH, header, page, words
-from .results import Results
+from .results import Results, packages, where
 from .theme import LABEL, SMALL, Theme
 from .units import short
 
@@ -54,7 +54,7 @@ def _drawn(figure: Any, colours: Theme, results: Results, title: str, value: Any
     rows = [row for row in results.rows if row["status"] == "ok" and value(row)]
     if not rows:
         raise ValueError("nothing was measured, so there is nothing to draw: run `flashsteps bench` anew")
-    header(figure, colours, title, _of(results), results.machine["name"])
+    header(figure, colours, title, _of(results), where(results))
     names = [name for name in TITLES if any(row["backend"] == name for row in rows)]
     inks = _inks(colours)
     columns = sorted({(row["d"], row["causal"]) for row in rows}, key=lambda key: (-key[0], key[1]))
@@ -90,13 +90,11 @@ def _of(results: Results) -> str:
 
 def _notes(figure: Any, colours: Theme, results: Results, text: str) -> None:
     """How it was measured, and with what."""
-    versions = ", ".join(f"{name} {results.versions[name]}" for name in ("torch", "triton", "cuda", "cudnn")
-                         if results.versions.get(name))  # fmt: skip
     cut = "" if results.finished else " Cut off: not all was measured."
     words(figure, MARGIN, 978, text + cut, colours.ink, LABEL)
     tokens = results.settings.get("tokens")
     batch = f"batch = max(1, {short(tokens)} / N); " if isinstance(tokens, int) else ""
-    said = f"Medians, turn about, caches flushed; {batch}{versions}; {results.date}"
+    said = f"Medians, turn about, caches flushed; {batch}{packages(results)}; {results.date}"
     words(figure, MARGIN, 1026, said, colours.dim, SMALL)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from ..results import best
+from ..results import best, packages, where
 from ..units import short, size_of
 
 if TYPE_CHECKING:
@@ -50,12 +50,8 @@ def milliseconds(seconds: float) -> str:
 
 def _setting(results: Results) -> str:
     """Where it is measured, and with what."""
-    versions = [
-        f"{name} {results.versions[name]}" for name in ("torch", "triton", "cuda") if results.versions.get(name)
-    ]
     driver = results.machine.get("driver")
-    cpu = "on a CPU: " if results.machine.get("kind") == "cpu" else ""
-    return ", ".join([f"{cpu}{results.machine['name']}", *([f"driver {driver}"] if driver else []), *versions])
+    return ", ".join(filter(None, (where(results), driver and f"driver {driver}", packages(results))))
 
 
 def _reasons(results: Results) -> Iterator[str]:
