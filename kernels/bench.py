@@ -129,3 +129,39 @@ def train_results(
         made = made._replace(rows=made.rows + rows)
         yield made
     yield made._replace(finished=all(row["status"] != "not run" for row in made.rows))
+
+
+def tune_results(
+    *,
+    dims: Sequence[int] | None = None,
+    masks: Sequence[bool] = (False, True),
+    dtype: str | None = None,
+    quick: bool = False,
+    minutes: float | None = None,
+    machine: Machine | None = None,
+) -> Iterator[Results]:
+    """The time of each candidate tile, with the rows of one kernel, d and mask more each time.
+
+    The best are written down in `tuned.PATH`, where the kernels find them. Raises ValueError without a GPU.
+    """
+    machine = machine or this()
+    if machine.kind != "cuda":
+        raise ValueError("--tune times tiles on a GPU, and torch sees none here: leave it out, or run it on one")
+    from . import tune, tuned  # they need triton
+
+    if dtype is not None and dtype not in DTYPES:
+        raise ValueError(unknown("dtype", dtype, DTYPES))
+    usual = DEFAULTS[machine.kind, quick]
+    dtype, hidden, n = dtype or usual.dtype, usual.hidden, usual.tokens
+    speed.points([n], dims or usual.dims, masks, n, hidden)  # refuses what is wrong
+    todo = tune.candidates(dims or usual.dims, masks, torch.device(machine.kind))
+    settings = {"dtype": dtype, "n": n, "hidden": hidden, "seconds_a_candidate": tune.BUDGET}
+    settings |= {"time": "median of runs that take turns, the cache flushed before each; dkdv and dq: a whole backward"}
+    about = machine.about()
+    made = results.begin("tune", about, versions(), settings)
+    yield made
+    for rows in tune.run(machine, todo, n=n, hidden=hidden, dtype=DTYPES[dtype], deadline=Deadline(minutes)):
+        tuned.keep(about["name"], 8 * DTYPES[dtype].itemsize, rows)
+        made = made._replace(rows=made.rows + rows)
+        yield made
+    yield made._replace(finished=all(row["status"] != "not run" for row in made.rows))
