@@ -6,6 +6,7 @@ What breaks or hangs in one does not harm the others, and each leaves whole file
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -106,14 +107,25 @@ def run(
 
 
 def _run(command: Sequence[str], seconds: float, printed: Path | None) -> int | None:
-    """Run a command; what it prints goes where this prints, or to a file, whole or not at all."""
-    try:
-        if printed is None:
-            return subprocess.run(command, timeout=seconds, stdin=subprocess.DEVNULL).returncode
-        done = subprocess.run(command, timeout=seconds, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
-    except subprocess.TimeoutExpired:
-        return None
-    if done.stdout:
+    """Run a command; what it prints goes where this prints, or to a file, whole or not at all.
+
+    One that takes too long is stopped as Ctrl-C would stop it, so that it ends its own processes too.
+    """
+    out = subprocess.PIPE if printed else None
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out) as process:
+        try:
+            text, _ = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.communicate(timeout=GRACE / 2)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            return None
+        except BaseException:
+            process.kill()
+            raise
+    if printed and text:
         with whole(printed) as aside:
-            aside.write_bytes(done.stdout)
-    return done.returncode
+            aside.write_bytes(text)
+    return process.returncode

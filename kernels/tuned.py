@@ -1,4 +1,4 @@
-"""The tiles that `flashsteps bench --tune` found fastest, by GPU: a JSON file beside the kernels, which look into it."""
+"""The tiles that `flashsteps bench --tune` found fastest, by GPU: a JSON file that the kernels look into."""
 
 from __future__ import annotations
 
