@@ -84,6 +84,8 @@ def _backward(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     if do.stride(-1) != 1:
         do = do.contiguous()  # the gradient of a sum, say, is one number, expanded
+    if checks.far(do, k.shape[1]):
+        do = do.transpose(1, 2).contiguous().transpose(1, 2)
     return backward(do, q, k, v, o, lse, dlse=dlse, **_options(left, right, scale, softcap))
 
 

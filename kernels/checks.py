@@ -75,6 +75,7 @@ def problem(
             raise ValueError(f"{name} has head dimension {tensors[name].shape[3]}, q {q.shape[3]}: make them the same")
     if x_shape(v) != x_shape(k):
         raise ValueError(f"v has shape {x_shape(v)}, k {x_shape(k)}: give a value for each key")
+    near("q", q, k.shape[1])
     options = options_of(x_shape(q), x_shape(k), causal, window, scale, softcap)
     return Problem(q.shape[0], q.shape[1], k.shape[1], q.shape[2], k.shape[2], q.shape[3], *options, q.dtype, q.device)
 
@@ -131,6 +132,18 @@ def matrix_of_heads(name: str, x: Any, axes: str = "(batch, heads, tokens, head 
     if x.shape[3] > 1 and x.stride(3) != 1:
         raise ValueError(f"{name} has stride {x.stride(3)} in its last dimension: call {name}.contiguous() first")
     runs_on(name, x)
+
+
+def far(x: torch.Tensor, kv_heads: int) -> bool:
+    """Whether the heads of one group lie so far apart that a kernel can't count the elements between in 32 bits."""
+    return (x.shape[1] // max(kv_heads, 1) - 1) * x.stride(1) + LARGEST * x.stride(2) >= 1 << 31
+
+
+def near(name: str, x: torch.Tensor, kv_heads: int) -> None:
+    """Raises ValueError where the heads of one group lie too far apart."""
+    if far(x, kv_heads):
+        better = f"{name}.transpose(1, 2).contiguous().transpose(1, 2)"
+        raise ValueError(f"{name} has heads of one group 2³¹ elements apart or more: give {better}")
 
 
 def runs_on(name: str, x: torch.Tensor) -> None:

@@ -29,6 +29,9 @@ TYPES = {
 }
 
 
+DIVISIBLE = [["tt.divisibility", 16]]
+
+
 class Resources(NamedTuple):
     """What one kernel takes: registers a thread, bytes spilled to memory a thread, bytes of shared memory a program."""
 
@@ -57,9 +60,6 @@ def source(launch: Launch) -> ASTSource:
             ):
                 attributes[(index,)] = DIVISIBLE
     return ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs=attributes)
-
-
-DIVISIBLE = [["tt.divisibility", 16]]
 
 
 def _type(given: Any) -> str:

@@ -215,6 +215,7 @@ def backward(
     for name, x in {"do": do, "o": o}.items():
         checks.matrix_of_heads(name, x)
         checks.shaped(name, x, tuple(q.shape), q.dtype, q.device)
+        checks.near(name, x, k.shape[1])
     statistics = {"lse": lse, "dlse": dlse, "delta": delta}
     for name, given in statistics.items():
         if given is not None:

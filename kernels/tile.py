@@ -59,7 +59,7 @@ def tile_at(X, strides, b, h, first, n, ROWS: tl.constexpr, TOKENS: tl.constexpr
     if GROUP == 1:
         rows = tl.arange(0, ROWS) * strides[2]
     else:
-        r = tl.arange(0, ROWS).to(tl.int64)
+        r = tl.arange(0, ROWS)
         rows = r // GROUP * strides[2] + r % GROUP * strides[1]
     inside = (columns < HEAD_DIM)[None, :]
     if RAGGED:
