@@ -18,7 +18,7 @@ from . import results, theme
 from .files import whole
 
 #: seconds beyond its share after which a process is ended
-GRACE = 20.0
+GRACE = 25.0
 
 #: of its share, what a process is told that it may take: the rest is for its start and its end
 TOLD = 0.85
@@ -32,7 +32,7 @@ Runner = Callable[[Sequence[str], float, Path | None], int | None]
 class Phase(NamedTuple):
     """A command of flashsteps, and its share of the time; `printed`: the file that keeps what it prints.
 
-    `timed`: it takes --minutes.
+    `timed`: it takes --minutes. What has no share takes seconds, and is done even when the time is over.
     """
 
     name: str
@@ -63,7 +63,7 @@ def _drawn(file: Path) -> list[Phase]:
         Phase(
             f"plot {file.stem}{end}",
             ("bench", "--from", str(file), "--plot", str(file.with_name(f"{file.stem}{end}.svg")), "--theme", name),
-            0.05,
+            0,
             timed=False,
         )
         for name, end in ends.items()
@@ -90,17 +90,18 @@ def run(
     said = []
     for at, phase in enumerate(todo):
         left = end - clock()
-        share = left * phase.share / sum(one.share for one in todo[at:])
-        if left <= 0:
+        share = left * phase.share / (sum(one.share for one in todo[at:]) or 1)
+        if left <= 0 and phase.share:
             said.append(f"{phase.name}: not run, the time was over")
             continue
         told = ("--minutes", f"{TOLD * share / 60:.3g}") if phase.timed else ()
         say(f"==> flashsteps {' '.join(phase.command)}")
-        code = runner([sys.executable, "-m", "flashsteps", *phase.command, *told], share + GRACE, phase.printed)
+        limit = max(0.0, share) + GRACE
+        code = runner([sys.executable, "-m", "flashsteps", *phase.command, *told], limit, phase.printed)
         if code:
             said.append(f"{phase.name}: failed, exit code {code}")
         elif code is None:
-            said.append(f"{phase.name}: ended, it took longer than {share + GRACE:.0f} s")
+            said.append(f"{phase.name}: ended, it took longer than {limit:.0f} s")
     for line in said or ["all done"]:
         say(line)
     return 1 if said else 0

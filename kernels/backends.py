@@ -93,9 +93,7 @@ def _numpy(n: int, causal: bool, device: torch.device) -> Attention:
 
     def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         if q.dtype not in (torch.float32, torch.float64):
-            raise Unavailable(
-                f"NumPy multiplies {str(q.dtype).removeprefix('torch.')} far slower than it could, or not"
-            )
+            raise Unavailable("NumPy has fast products of float32 and float64 alone")
         out: Tensor = _Numpy.apply(q, k, v, causal)
         return out
 

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-import torch
-
-from .target import Target, target
+from .target import Target
 
 if TYPE_CHECKING:
     from .checks import Problem

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import platform
@@ -93,6 +94,7 @@ class Gpu:
         return None  # asking for too much is an error there, not the end
 
     def release(self) -> None:
+        gc.collect()  # a cycle may still hold tensors
         torch.cuda.empty_cache()
 
     def about(self) -> dict[str, Any]:

@@ -75,12 +75,13 @@ def run(
     Where the time will not do for all that is left, what has to be compiled is left out first.
     """
     took: list[float] = []  # seconds a point, without compiling
+    longest = 0.0  # seconds that compiling took for a point
     lost = ""
     for left, point in zip(range(len(todo), 0, -1), todo, strict=True):
         if lost or deadline.over:
             yield _rows(point, passes, dict.fromkeys(backends, ("not run", lost or "the time was over")))
             continue
-        short = bool(took) and deadline.left() < 1.5 * median(took) * left
+        short = longest > 0 and deadline.left() < longest + 1.5 * median(took) * left
         found = dict.fromkeys(
             (name for name, backend in backends.items() if short and backend.compiled),
             ("not run", "no time was left to compile it"),
@@ -98,6 +99,7 @@ def run(
         except Failed as failed:  # the inputs or the reference
             found |= dict.fromkeys(now, (failed.status, failed.why))
         took.append(deadline.clock() - before - compiling)
+        longest = max(longest, compiling)
         names = list(backends)
         rows += _rows(point, passes, found)
         yield sorted(rows, key=lambda row: (passes.index(row["pass"]), names.index(row["backend"])))
@@ -131,8 +133,9 @@ def measure(
                 failed[which][name] = failure.status, failure.why
         except Lost as error:
             raise Lost(f"in {name}, {error}") from None
-        compiling += (clock() - began) * backend.compiled
-        trial.tidy(machine)
+        else:
+            compiling += (clock() - began) * backend.compiled
+        machine.release()
     given.reference.clear()
     rows = []
     for which in passes:
@@ -175,7 +178,7 @@ def timed(
             else:
                 del marks[name]
     trial.settled(machine)
-    trial.tidy(machine)
+    machine.release()
     return {name: [machine.seconds(*pair) for pair in pairs] for name, pairs in marks.items()}
 
 

@@ -84,7 +84,7 @@ def run(
             except Lost as error:
                 lost = f"the machine failed: {error}"
                 failed = dict.fromkeys(names, ("not run", lost))
-        trial.tidy(machine)
+        machine.release()
         yield [_row(plan, n, name, failed.get(name, ("ok", None))) | found.get(name, {}) for name in names]
 
 

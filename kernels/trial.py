@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -80,7 +79,7 @@ def guarded(machine: Machine, work: Callable[[], T]) -> T:
         except Exception as error:
             short = out_of_memory(error)
             failed = Failed(*(("out of memory", plain(error)) if short else ("not available", reason(error, heard))))
-    tidy(machine)  # only now: what was raised held on to the tensors of where it was raised
+    machine.release()  # only now: what was raised held on to the tensors of where it was raised
     settled(machine)
     raise failed
 
@@ -115,11 +114,6 @@ def settled(machine: Machine) -> None:
         machine.wait()
     except Exception as error:
         raise Lost(plain(error)) from None
-
-
-def tidy(machine: Machine) -> None:
-    gc.collect()
-    machine.release()
 
 
 def ready(machine: Machine, backend: Backend, given: Inputs, passes: tuple[str, ...]) -> Attention:

@@ -68,7 +68,9 @@ def _minutes(text: str) -> float:
 @option("--tune", is_flag=True, help="On a GPU: time the kernels' candidate tiles, and keep the best.")
 @option("--train", is_flag=True, help="Train a small GPT with standard attention, torch's and, on a GPU, ours.")
 @option("--all", "every", is_flag=True, help="Tune, validate, measure, train and draw, one after another.")
-@option("--from", "source", type=click.Path(path_type=Path), metavar="FILE", help="Show results measured before.")
+@option(
+    "--from", "source", type=click.Path(path_type=Path), metavar="FILE", help="Show or draw results measured before."
+)
 @option("--passes", type=NAMES, help="forward, backward, or both with a comma  [default: both]")
 @option("--n", "sizes", type=SIZES, help="How many tokens in a sequence  [default: 512 … 32K, on a CPU 256 … 2K]")
 @option("--d", "dims", type=DIMS, help="The size of a head  [default: 64,128, on a CPU 64]")
@@ -102,7 +104,9 @@ def bench(ctx: click.Context, /, tune: bool, train: bool, every: bool, source: P
     if source:
         from .. import results
 
-        made = _print(iter([results.read(source)]), as_json)
+        made = results.read(source)
+        if as_json or not plot:
+            _print(iter([made]), as_json)
         if output:
             results.write(output, made)
     else:
