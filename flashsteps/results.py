@@ -46,6 +46,14 @@ ROWS: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 
+#: what settings have at least
+SETTINGS: dict[str, dict[str, Any]] = {
+    "speed": {"dtype": str, "tokens": int, "hidden": int, "flops": str},
+    "tune": {"dtype": str, "n": int},
+    "train": {"corpus": str, "layers": int, "heads": int, "head": int, "parameters": int, "steps": int,
+              "arithmetic": str, "time": str},
+}  # fmt: skip
+
 STATUS = ("ok", "out of memory", "not available", "wrong", "not run")
 
 
@@ -118,6 +126,9 @@ def _fault(data: Any) -> str:
             return f"no {name}"
     if not isinstance(data["machine"].get("name"), str):
         return "no machine's name"
+    for name, kind in SETTINGS[data["kind"]].items():
+        if not _is(data["settings"].get(name), kind):
+            return f"no setting {name}"
     for at, row in enumerate(data["rows"]):
         if wrong := _row_fault(row, ROWS[data["kind"]]):
             return f"row {at}: {wrong}"

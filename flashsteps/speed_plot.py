@@ -39,7 +39,7 @@ def speed(path: str | PathLike[str], results: Results, theme_name: str = THEME) 
     unit, per = ("TFLOP/s", 1.0) if results.machine.get("kind") != "cpu" else ("GFLOP/s", 1e3)
     with page(path, title := f"Attention, {unit} by N", colours := theme.theme(theme_name)) as figure:
         _drawn(figure, colours, results, title, lambda row: row["tflops"] * per, number, log=False)
-        _notes(figure, colours, results, f"{results.settings.get('flops', '')}.")
+        _notes(figure, colours, results, f"{results.settings['flops']}.")
 
 
 def memory(path: str | PathLike[str], results: Results, theme_name: str = THEME) -> None:
@@ -84,17 +84,15 @@ def _short_of(rows: Sequence[Mapping[str, Any]], name: str) -> str:
 
 
 def _of(results: Results) -> str:
-    hidden, dtype = results.settings.get("hidden"), results.settings.get("dtype")
-    return f"{hidden:,} hidden, {dtype}" if isinstance(hidden, int) else str(dtype)
+    return f"{results.settings['hidden']:,} hidden, {results.settings['dtype']}"
 
 
 def _notes(figure: Any, colours: Theme, results: Results, text: str) -> None:
     """How it was measured, and with what."""
     cut = "" if results.finished else " Cut off: not all was measured."
     words(figure, MARGIN, 978, text + cut, colours.ink, LABEL)
-    tokens = results.settings.get("tokens")
-    batch = f"batch = max(1, {short(tokens)} / N); " if isinstance(tokens, int) else ""
-    said = f"Medians, turn about, caches flushed; {batch}{packages(results)}; {results.date}"
+    batch = f"batch = max(1, {short(results.settings['tokens'])} / N)"
+    said = f"Medians, turn about, caches flushed; {batch}; {packages(results)}; {results.date}"
     words(figure, MARGIN, 1026, said, colours.dim, SMALL)
 
 

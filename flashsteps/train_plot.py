@@ -41,7 +41,7 @@ def training(path: str | PathLike[str], results: Results, theme_name: str = THEM
     )
     title = "A small GPT, trained with each attention"
     with page(path, title, colours := theme.theme(theme_name)) as figure:
-        of = f"{results.settings.get('layers')} layers, d = {results.settings.get('head')}"
+        of = f"{results.settings['layers']} layers, d = {results.settings['head']}"
         header(figure, colours, title, of, where(results))
         inks = _inks(colours)
         losses = {
@@ -82,8 +82,8 @@ def _notes(figure: Any, colours: Theme, results: Results, losses: Mapping[str, P
     cut = "" if results.finished else " Cut off: not all was measured."
     words(figure, MARGIN, 926, same + cut, colours.ink, LABEL)
     about = results.settings
-    words(figure, MARGIN, 978, f"The text: {about.get('corpus')}", colours.dim, SMALL)
-    how = f"{about.get('arithmetic')}, {about.get('parameters')} parameters, {about.get('time')}"
+    words(figure, MARGIN, 978, f"The text: {about['corpus']}", colours.dim, SMALL)
+    how = f"{about['arithmetic']}, {about['parameters']:,} parameters, {about['time']}"
     words(figure, MARGIN, 1026, f"{how}; {packages(results)}; {results.date}", colours.dim, SMALL)
 
 

@@ -28,7 +28,12 @@ def train_row(**changes: Any) -> dict[str, Any]:
 
 def some(kind: str, rows: list[dict[str, Any]], **changes: Any) -> results.Results:
     machine = {"kind": "cuda", "name": "A GPU", "driver": "1.2"}
-    settings = {"hidden": 2048, "tokens": 16384, "dtype": "bfloat16", "flops": "4·N²·d", "layers": 2, "head": 64}
+    settings = {
+        "speed": {"hidden": 2048, "tokens": 16384, "dtype": "bfloat16", "flops": "4·N²·d"},
+        "tune": {"dtype": "bfloat16", "n": 16384},
+        "train": {"corpus": "a text", "layers": 2, "heads": 4, "head": 64, "parameters": 1000, "steps": 3,
+                  "arithmetic": "float32", "time": "a median"},
+    }[kind]  # fmt: skip
     made = results.begin(kind, machine, {"torch": "2.13.0", "cuda": None}, settings)
     return made._replace(rows=rows, finished=True)._replace(**changes)
 
@@ -73,6 +78,7 @@ def test_a_result_that_is_no_number_is_never_written(tmp_path):
         (lambda data: data | {"rows": {}}, "no rows"),
         (lambda data: data | {"machine": {}}, "no machine's name"),
         (lambda data: data | {"finished": 1}, "no finished"),
+        (lambda data: data | {"settings": {}}, "no setting dtype"),
         (lambda data: data | {"rows": [speed_row(), {}]}, "row 1: other columns"),
         (lambda data: data | {"rows": [speed_row(n="512")]}, "row 0: n is '512'"),
         (lambda data: data | {"rows": [speed_row(n=True)]}, "row 0: n is 'True'"),
@@ -81,7 +87,7 @@ def test_a_result_that_is_no_number_is_never_written(tmp_path):
         (lambda data: data | {"rows": [speed_row(seconds={"median": 1})]}, "row 0: seconds are not"),
         (lambda data: data | {"rows": [speed_row(seconds=TIME | {"min": 0})]}, "row 0: seconds are not"),
         (lambda data: data | {"rows": [speed_row(seconds=None)]}, "row 0: no seconds"),
-        (lambda data: data | {"kind": "train", "rows": [train_row(losses=["x"])]}, "row 0: losses are not numbers"),
+        (lambda data: data | TRAIN._asdict() | {"rows": [train_row(losses=["x"])]}, "row 0: losses are not numbers"),
     ],
 )
 def test_what_is_no_results_is_refused_in_one_line(change, words, tmp_path):

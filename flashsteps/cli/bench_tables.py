@@ -34,7 +34,7 @@ def notes(results: Results) -> Iterator[str]:
     yield ""
     if results.kind == "speed":
         yield from _peaks(results)
-        yield f"* the fastest; FLOPs: {results.settings.get('flops')}"
+        yield f"* the fastest; FLOPs: {results.settings['flops']}"
     if results.kind == "train":
         yield from _agreement(results)
     yield from _reasons(results)
@@ -74,9 +74,9 @@ def _reasons(results: Results) -> Iterator[str]:
 
 
 def _speed_head(results: Results) -> Iterator[str]:
-    hidden, tokens = results.settings.get("hidden"), results.settings.get("tokens")
+    about = results.settings
     yield (
-        f"{hidden:,} hidden, {results.settings.get('dtype')}, {tokens:,} tokens or one sequence: "
+        f"{about['hidden']:,} hidden, {about['dtype']}, {about['tokens']:,} tokens or one sequence: "
         f"{_unit(results)[0]}, the median of runs that take turns"
     )
     yield ""
@@ -118,25 +118,29 @@ def _speed(results: Results, rows: Sequence[Row]) -> Iterator[str]:
 
 def _peaks(results: Results) -> Iterator[str]:
     """The memory table, where memory was measured."""
-    rows = [row for row in results.rows if row["peak_bytes"] is not None]
-    if not rows:
+    if all(row["peak_bytes"] is None for row in results.rows):
         return
     yield "the most memory held at one time; backward: a forward and a backward pass"
     yield ""
     yield _columns("pass", "mask", "d", "N", *_backends(results))
     for at, found in _points(results, results.rows):
-        cells = [found[name]["peak_bytes"] if name in found else None for name in _backends(results)]
-        if any(cells):
-            yield _columns(*at, *(f"{size_of(x)} " if x else f"{SHORT.get(found[name]['status'], '')} "
-                                  for x, name in zip(cells, _backends(results), strict=True)))  # fmt: skip
+        rows = [found.get(name) for name in _backends(results)]
+        if any(row and row["peak_bytes"] for row in rows):
+            yield _columns(*at, *(f"{_peak(row)} " for row in rows))
     yield ""
+
+
+def _peak(row: Row | None) -> str:
+    if row is None:
+        return ""
+    return size_of(row["peak_bytes"]) if row["peak_bytes"] else SHORT.get(row["status"], "")
 
 
 # ---- tuning
 
 
 def _tune_head(results: Results) -> Iterator[str]:
-    yield f"{results.settings.get('dtype')}, N = {short(results.settings['n'])}: each candidate, and * the best"
+    yield f"{results.settings['dtype']}, N = {short(results.settings['n'])}: each candidate, and * the best"
     yield ""
 
 
