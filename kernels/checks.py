@@ -87,7 +87,7 @@ def options_of(
     d = q_shape[-1]
     if not 1 <= d <= LARGEST:
         raise ValueError(f"q has head dimension {d}: give 1 to {LARGEST}")
-    if k_shape[1] == 0 or q_shape[1] % k_shape[1]:
+    if not k_shape[1] or not q_shape[1] or q_shape[1] % k_shape[1]:
         raise ValueError(f"k has {k_shape[1]} heads, q {q_shape[1]}: those of q must be a multiple of those of k")
     heads.check(q_shape[1], k_shape[1])
     left, right = bounds(q_shape[2], k_shape[2], causal, window)
