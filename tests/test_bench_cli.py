@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from flashsteps.kernels import bench, machine, train
 
 from flashsteps import phases, results
 from flashsteps.cli import main
+from flashsteps.kernels import bench, machine, train
 from tests.test_bench_results import SPEED, TRAIN, some, speed_row
 from tests.test_cli import flashsteps, program, there
 from tests.test_cli_errors import refused

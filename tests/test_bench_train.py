@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from flashsteps.kernels import backends, corpus, gpt, machine, train
 from flashsteps.kernels.schedule import Deadline
-
 from tests.bench_machine import FakeMachine
 
 PLAN = train.Plan(sizes=(16,), tokens=32, layers=1, heads=2, head=8, steps=14)
