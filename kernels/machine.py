@@ -163,7 +163,13 @@ class Cpu:
         pass
 
     def about(self) -> dict[str, Any]:
-        return {"kind": self.kind, "name": _processor(), "cores": os.cpu_count(), "threads": torch.get_num_threads()}
+        return {
+            "kind": self.kind,
+            "name": _processor(),
+            "cores": os.cpu_count(),
+            "threads": torch.get_num_threads(),
+            "load_average": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
+        }
 
 
 def this() -> Machine:
