@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from .. import __version__
+from .bench import bench
 from .blocks import blocks
 from .completion import completion
 from .count import count
@@ -46,6 +47,6 @@ def main(ctx: click.Context) -> None:
 
 
 for _command in (
-    render, list_, record, show, view, step, export, schema, count, io, blocks, validate, doctor, completion,
+    render, list_, record, show, view, step, export, schema, count, io, blocks, validate, bench, doctor, completion,
 ):  # fmt: skip
     main.add_command(_command)
