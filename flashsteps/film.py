@@ -120,7 +120,7 @@ def film_of(
         kind = "tile" if lanes == 1 else "lanes"
     placed = layout(trace, width=width, height=height, kind=kind, lanes=lanes, code=code)
     repeats = {**about.repeats, **(about.alone if lanes == 1 else {})}
-    when = timeline(trace, duration=duration, lanes=lanes, repeats=repeats, opening=_opening(trace))
+    when = timeline(trace, duration=duration, lanes=lanes, repeats=repeats, opening=opening(trace))
     room = sram or 1 << (trace.peak.total - 1).bit_length()
     close = coda.memory(trace) if kind == "kernels" else coda.traffic(trace)
     gpu = device_of(device)
@@ -135,7 +135,7 @@ def film_of(
         gpu,
         room,
         lanes,
-        _ranges(trace),
+        ranges(trace),
         tuple(close),
     )
 
@@ -149,19 +149,19 @@ def _check_room(N: int, M: int, d: int) -> None:
             )
 
 
-def _opening(trace: Trace) -> str:
+def opening(trace: Trace) -> str:
     """Whose queries, keys and values these are, in a sentence."""
     meta = trace.meta
     source = meta["input"] or {}
     N, M, d = meta["queries"], meta["keys"], meta["d"]
     size = f"{_some(N, 'token')}, d = {d}." if N == M else f"{_some(N, 'query')}, {_some(M, 'key')}, d = {d}."
     match source.get("kind"):
-        case "sample":
+        case "sample" if source.keys() >= {"model", "layer", "head"}:
             model = str(source["model"]).rsplit("/", 1)[-1]
             return f"A head of a real model: {model}, layer {source['layer']}, head {source['head']}. {size}"
         case "random":
             return f"Queries, keys and values at random: {size}"
-        case "file":
+        case "file" if "file" in source:
             words = f"Queries, keys and values from {source['file']}: {size}"
             return words if len(words) <= 90 else f"Queries, keys and values from a file: {size}"
     return f"One attention head: {size}"
@@ -178,7 +178,7 @@ def block(rows: int) -> int:
     return min(rows, max(2, ceil(rows / 4)))
 
 
-def _ranges(trace: Trace) -> dict[str, tuple[float, float]]:
+def ranges(trace: Trace) -> dict[str, tuple[float, float]]:
     """The lowest and highest finite value of each tensor and slot in the run: colours mean the same throughout."""
     found: dict[str, tuple[float, float]] = {}
 
@@ -191,7 +191,7 @@ def _ranges(trace: Trace) -> dict[str, tuple[float, float]]:
 
     for tensor, data in trace.initial.items():
         widen(tensor, data)
-    for event, value in zip(trace.events, trace.values, strict=True):
+    for event, value in zip(trace.events, trace.values, strict=False):  # there are none where a run was too large
         if value is not None:
             widen(event.tile.tensor if event.tile else event.slot, value)
     for slot in {event.slot for event in trace if event.op == "load" and event.tile}:

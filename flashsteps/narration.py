@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+#: characters of code that are worth parsing: what an algorithm takes, ten times over
+MOST_CODE = 1 << 16
+
 
 @dataclass(frozen=True)
 class Line:
@@ -27,8 +30,22 @@ class Line:
 
 
 def of(meta: Mapping[str, Any]) -> dict[int, Line]:
-    """The lines of a trace's code, by number, from its meta."""
-    return read(meta["code"], tuple(meta.get("slots", {}).items()))
+    """The lines of a trace's code, by number, from its meta: those of `body`, all others with no caption."""
+    plain = {n: Line(n, text.rstrip(), "", frozenset()) for n, text in enumerate(meta["code"].split("\n"), 1)}
+    return plain | body(meta)
+
+
+def body(meta: Mapping[str, Any]) -> dict[int, Line]:
+    """The lines that `read` finds in a trace's code; none where it is no code that can be read.
+
+    A stranger's trace may hold any text as its code. It is parsed at most, never run.
+    """
+    if len(meta["code"]) > MOST_CODE:
+        return {}
+    try:
+        return read(meta["code"], tuple(meta.get("slots", {}).items()))
+    except Exception:  # no function, no Python, or made to break the parser
+        return {}
 
 
 @lru_cache(maxsize=16)

@@ -11,9 +11,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import torch
-
-from .target import Target, target
+from .target import Target
 
 if TYPE_CHECKING:
     from .checks import Problem
