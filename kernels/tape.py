@@ -208,7 +208,8 @@ class Tape:
         for start, stop in _runs(rows):
             inside = (rows >= start) & (rows < stop)
             left, right = int(columns[inside].min()), int(columns[inside].max()) + 1
-            if inside.sum() != (stop - start) * (right - left):
+            elements = np.unique(rows[inside] * tensor.columns + columns[inside]).size
+            if not elements == inside.sum() == (stop - start) * (right - left):
                 what = f"{tensor.name}[{start}:{stop}] with other columns in some rows, or some of it twice"
                 raise Refused(f"{program} {op}s {what}, which is no tile: {self.source.quote(frame)}")
             slot = tensor.name.lower() if op == "load" else ""
@@ -292,6 +293,8 @@ class Tape:
     def _outside(self, op: str, program: Program, addresses: np.ndarray, frame: Any) -> str:
         """Nearest tensor, program and source line of an access that is in no tensor."""
         low, high = int(addresses.min()), int(addresses.max())
+        if not self.tensors:
+            return f"{program} {op}s from a tensor that is not registered: {self.source.quote(frame)}"
 
         def away(tensor: Registered) -> int:
             return max(tensor.start - high, low - tensor.stop, 0)

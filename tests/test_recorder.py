@@ -133,7 +133,8 @@ def test_what_lies_before_a_tensor_or_between_its_elements_is_outside_of_it():
 
 def test_some_of_each_row_is_no_tile():
     x, y, inside = torch.ones(4, 4), torch.zeros(4, 4), torch.ones(4, dtype=torch.int32)
-    for index, words in ((torch.arange(4) * 5, "X[0:4] with other columns"), (torch.zeros(4).long(), "of it twice")):
+    twice = torch.tensor([0, 1, 1, 3])  # four elements of row 0, but not its four
+    for index, words in ((torch.arange(4) * 5, "X[0:4] with other columns"), (twice, "of it twice")):
         with pytest.raises(ValueError, match=re.escape(words)), record(X=x, Y=y, index=index, inside=inside):
             small.gather[(1,)](x, y, index, inside, LANES=4)
 
@@ -171,6 +172,11 @@ def test_an_argument_is_one_tensor_in_all_launches():
         small.doubled[(1,)](torch.ones(1, 4), D=4, COLUMNS=4)
         with pytest.raises(ValueError, match="Y is another tensor in the second launch"):
             small.doubled[(1,)](torch.ones(1, 4), D=4, COLUMNS=4)
+
+
+def test_an_argument_that_never_came_is_no_tensor():
+    with pytest.raises(ValueError, match="loads from a tensor that is not registered"), record(X=argument("Z")):
+        small.doubled[(1,)](torch.ones(1, 4), D=4, COLUMNS=4)
 
 
 def test_without_the_interpreter_there_is_nothing_to_record(monkeypatch):
