@@ -11,7 +11,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from .target import Target
+import torch
+
+from .target import Target, target
 
 if TYPE_CHECKING:
     from .checks import Problem
