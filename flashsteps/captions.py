@@ -14,19 +14,12 @@ from .trace import Event, Trace
 SKIPPED = "These queries may not see these keys: the tile is skipped, and nothing moves."
 
 
-def lines(trace: Trace) -> dict[int, narration.Line]:
-    """The lines of the algorithm by number, as `narration.read` has them; plain text where the code can't be read.
-
-    A stranger's trace may hold any text as its code.
-    """
-    code = trace.meta["code"]
-    try:
-        read = narration.read(code)
-    except Exception:
-        read = {}
-    if all(event.line in read for event in trace):
-        return dict(read)
-    return {number: narration.Line(number, text, "", frozenset()) for number, text in enumerate(code.split("\n"), 1)}
+def shown(trace: Trace) -> list[narration.Line]:
+    """The lines of code to show: those of `attend`, below its docstring; all of them, where that is not what ran."""
+    known = narration.of(trace.meta["code"])
+    read = [line for line in known.values() if line.inside]
+    ran = {event.line for event in trace}
+    return read if ran <= {line.number for line in read} else list(known.values())
 
 
 def captions(trace: Trace) -> list[str]:
@@ -35,7 +28,7 @@ def captions(trace: Trace) -> list[str]:
 
 
 def _captions(trace: Trace) -> Iterator[str]:
-    known, standing = lines(trace), ""
+    known, standing = narration.of(trace.meta["code"]), ""
     scores: tuple[int, np.ndarray | None] = 0, None  # the program, and its newest tile
     for n, event in enumerate(trace):
         value = trace.values[n] if trace.values else None

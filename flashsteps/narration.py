@@ -12,15 +12,22 @@ import tokenize
 from dataclasses import dataclass
 from functools import lru_cache
 
+#: characters of code that are worth parsing: what an algorithm takes, ten times over
+MOST_CODE = 1 << 16
+
 
 @dataclass(frozen=True)
 class Line:
-    """A line of an algorithm: its code without the comment, its caption ("" where it has none), the slots it reads."""
+    """A line of an algorithm: its code without the comment, its caption ("" where it has none), the slots it reads.
+
+    `inside`: it is of `attend`, below its docstring.
+    """
 
     number: int
     code: str
     caption: str
     reads: frozenset[str]
+    inside: bool = False
 
 
 @lru_cache(maxsize=16)
@@ -38,8 +45,23 @@ def read(source: str) -> dict[int, Line]:
     text = source.splitlines()
     for number in range(function.body[1].lineno, (function.end_lineno or 0) + 1):
         column, caption = comments.get(number, (None, ""))
-        lines[number] = Line(number, text[number - 1][:column].rstrip(), caption, frozenset(reads.get(number, ())))
+        code = text[number - 1][:column].rstrip()
+        lines[number] = Line(number, code, caption, frozenset(reads.get(number, ())), inside=True)
     return lines
+
+
+def of(source: str) -> dict[int, Line]:
+    """The lines of any text, by number: an algorithm's as `read` has them, all others as they stand, with no caption.
+
+    A stranger's trace may hold any text as its code. It is parsed at most, never run.
+    """
+    plain = {n: Line(n, text.rstrip(), "", frozenset()) for n, text in enumerate(source.split("\n"), 1)}
+    if len(source) > MOST_CODE:
+        return plain
+    try:
+        return plain | read(source)
+    except Exception:  # no function of that name, no Python, or made to break the parser
+        return plain
 
 
 def _reads(function: ast.FunctionDef) -> dict[int, set[str]]:

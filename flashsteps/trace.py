@@ -246,18 +246,8 @@ class Trace:
         """HBM and one program's SRAM after an event, as new dictionaries where something changed."""
         if len(self.values) != len(self.events):
             raise ValueError("this trace holds no values, its run was too large to keep them: replay a smaller one")
-        value, tile = self.values[event.step], event.tile
-        if event.op == "load" and tile:
-            loaded = hbm[tile.tensor][tile.start : tile.stop].astype(self.meta["computing"])
-            if event.row:
-                loaded = np.concatenate([sram[event.slot][: event.row], loaded])
-            return hbm, {**sram, event.slot: loaded}
-        if event.op == "store" and tile:
-            after = hbm[tile.tensor].copy()
-            after[tile.start : tile.stop] = value
-            return {**hbm, tile.tensor: after}, sram
-        if event.op == "compute" and value is not None:
-            return hbm, {**sram, event.slot: value}
+        hbm, sram = (dict(hbm), sram) if event.op == "store" else (hbm, dict(sram))
+        replay(event, self.values[event.step], hbm, sram, self.meta["computing"])
         return hbm, sram
 
     def save(self, path: str | PathLike[str]) -> None:
@@ -268,6 +258,32 @@ class Trace:
         from .trace_file import save
 
         save(self, path)
+
+
+def replay(
+    event: Event,
+    value: np.ndarray | None,
+    hbm: dict[str, np.ndarray],
+    sram: dict[str, np.ndarray],
+    computing: str,
+    own: frozenset[str] | set[str] = frozenset(),
+) -> None:
+    """Let an event happen to HBM and to one program's SRAM: it replaces an array, and writes only to tensors in `own`.
+
+    `value` is what the event made or stored, `computing` the type of values on chip.
+    """
+    tile = event.tile
+    if event.op == "load" and tile:
+        loaded = hbm[tile.tensor][tile.start : tile.stop].astype(computing)
+        if event.row:
+            loaded = np.concatenate([sram[event.slot][: event.row], loaded])
+        sram[event.slot] = loaded
+    elif event.op == "store" and tile:
+        if tile.tensor not in own:
+            hbm[tile.tensor] = hbm[tile.tensor].copy()
+        hbm[tile.tensor][tile.start : tile.stop] = value
+    elif event.op == "compute" and value is not None:
+        sram[event.slot] = value
 
 
 def _equal(a: np.ndarray | None, b: np.ndarray | None) -> bool:

@@ -9,12 +9,14 @@ from .blocks import blocks
 from .completion import completion
 from .count import count
 from .doctor import doctor
+from .export import export, schema
 from .io import io
 from .list import list_
 from .program import Program
 from .record import record
 from .render import render
 from .show import show
+from .step import step
 from .view import view
 
 EXAMPLES = """\b
@@ -24,6 +26,8 @@ Examples:
   flashsteps record flash2-forward -o run.npz --block-q 4 --block-k 4
   flashsteps show run.npz --step 12
   flashsteps view flash-forward -o run.html
+  flashsteps step run.npz
+  flashsteps export run.npz --to perfetto -o run.json
   flashsteps count flash2-forward --n 1M --d 128
   flashsteps io --n 1K,1M --device h100
 """
@@ -39,5 +43,5 @@ def main(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for _command in (render, list_, record, show, view, count, io, blocks, doctor, completion):
+for _command in (render, list_, record, show, view, step, export, schema, count, io, blocks, doctor, completion):
     main.add_command(_command)

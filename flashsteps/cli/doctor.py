@@ -23,6 +23,7 @@ FOR = {
     "plot": "for `flashsteps io --plot`",
     "notebook": "for `trace.show()` in a notebook",
     "torch": "for .pt files",
+    "kernels": "for `flashsteps.kernels`, `flashsteps validate` and `flashsteps bench`",
 }
 
 

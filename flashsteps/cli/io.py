@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..units import short, size_of
+from ..units import short, size_of, time_of
 from . import options as take
 from .options import option
 from .program import Command, say, table
@@ -55,6 +55,7 @@ NAMES = Algorithms("algorithm", take.ALGORITHM.names)
 @option("--n", "sizes", type=SIZES, help="How many keys, and queries (decoding has one)  [default: 1K,8K,128K,1M]")
 @option("--d", type=take.TOKENS, help="The size of a head  [default: {report.D}]")
 @option("--heads", type=take.NUMBER, help="How many heads  [default: 1]")
+@option("--kv-heads", type=take.NUMBER, help="How many heads of keys and values they share  [default: as many]")
 @option("--batch", type=take.NUMBER, help="How many sequences, each with all heads  [default: 1]")
 @option("--algorithms", "names", type=NAMES, help="Which ones  [default: standard and flash, forward and backward]")
 @take.block_options("{report.BLOCK}, cut to their number")
@@ -125,7 +126,7 @@ def _table(rows: list[Row]) -> Iterator[str]:
         for at, row in enumerate(group):
             training = [size_of(row.training_footprint) if row.training_footprint else "-"] * trained
             nbytes = (size_of(row.read), size_of(row.written), size_of(row.footprint), *training)
-            work = (_count(row.matmul), f"{row.intensity:.1f}", _time(row), row.bound_by)
+            work = (_count(row.matmul), f"{row.intensity:.1f}", time_of(row.bound_seconds), row.bound_by)
             lines.append(
                 (
                     "" if at else short(n),
@@ -151,6 +152,7 @@ def _setting(rows: list[Row]) -> str:
     """What all rows have in common, and their tiles."""
     row, tiles = rows[0], " or ".join(dict.fromkeys(row.tile for row in rows))
     heads = "one head" if row.heads == 1 else f"{row.heads:,} heads"
+    heads += f" that share {row.kv_heads:,} of keys and values" if row.kv_heads < row.heads else ""
     many = heads if row.batch == 1 else f"{heads} × {row.batch:,} sequences"
     mask = f"mask {row.mask}" if row.mask else "no mask"
     return f"{many}, d = {row.d}, tiles of {tiles}, {row.dtype}, {mask}"
@@ -181,11 +183,3 @@ def _count(n: int) -> str:
         if n >= size * 0.9995:
             return f"{n / size:,.3g} {unit}" if n < size * 999.5 else f"{n / size:,.0f} {unit}"
     return str(n)
-
-
-def _time(row: Row) -> str:
-    """The bound: 1.2 µs, 67.4 ms, 4.31 s."""
-    for size, unit in ((1, "s"), (1e-3, "ms"), (1e-6, "µs")):
-        if row.bound_seconds >= size * 0.9995:
-            return f"{row.bound_seconds / size:,.3g} {unit}"
-    return f"{row.bound_seconds * 1e9:.3g} ns"

@@ -21,6 +21,7 @@ EXAMPLES = """\b
 Examples:
   flashsteps record flash2-forward -o run.npz --block-q 4 --block-k 4
   flashsteps record flash2-backward -o back.npz --input random:32,8 --mask window:7,0
+  flashsteps record flash2-forward -o run.npz --input heads.safetensors --all-heads
   flashsteps record flash-forward -o run.npz --input random:1024,64 --mask causal --device h100
 """
 
@@ -35,7 +36,12 @@ def run_options(blocks: str) -> Callable[[Any], Any]:
         take.block_options(blocks),
         option("--scale", type=take.REAL, help="What QKᵀ is multiplied by  [default: 1/√d]"),
         take.change_options,
-        option("--seed", type=take.INTEGER, help=SEED),
+        option("--seed", type=take.INTEGER,
+               help="What decides which weights are dropped, or where pages lie  [default: 0]"),
+        option("--table", type=take.PAGES,
+               help="For paged-decode: where each block of keys lies  [default: drawn with --seed]"),
+        option("--all-heads", is_flag=True,
+               help="Run all heads of a file together; those of a group share keys and values."),
         option("--do", type=take.Source(), metavar="SOURCE", help=f"For a backward pass, dO: {DO}"),
         take.capacity_options,
     )  # fmt: skip
@@ -51,7 +57,7 @@ def run_options(blocks: str) -> Callable[[Any], Any]:
 @click.command(cls=Command, epilog=EXAMPLES)
 @click.argument("algorithm", type=take.ALGORITHM, help="Which algorithm (`flashsteps list algorithms`).")
 @take.output("FILE.npz", "Where to.")
-@run_options("{run.BLOCK}, cut to their number")
+@run_options("{arguments.BLOCK}, cut to their number")
 def record(
     algorithm: str, output: Path, source: str, head: tuple[int, ...] | None, do: str | None, **options: Any
 ) -> None:
@@ -70,12 +76,16 @@ def record(
 
 
 def run_of(algorithm: str, source: str, head: tuple[int, ...] | None, do: str | None, options: dict[str, Any]) -> Trace:
-    """A run as the options of `run_options` have it."""
-    from .. import inputs, run
+    """A run as the options of `run_options` have it. Raises ValueError as `flashsteps.record` does."""
+    from .. import arguments, inputs, run
 
-    qkv = inputs.load_qkv(source, head)
-    gradient = _gradient(do or "random", qkv.q.shape) if do or run.takes(algorithm, "do") else None
-    return run.record(algorithm, *qkv, do=gradient, tokens=qkv.tokens, source=qkv.source, **take.given(options))
+    options = dict(options)
+    all_heads = options.pop("all_heads", False)
+    if all_heads and head is not None:
+        raise ValueError("--head and --all-heads both say which heads to run: give one of them")
+    *arrays, first = inputs.load_heads(source) if all_heads else (*(qkv := inputs.load_qkv(source, head)), qkv)
+    gradient = _gradient(do or "random", arrays[0].shape) if do or arguments.takes(algorithm, "do") else None
+    return run.record(algorithm, *arrays, do=gradient, tokens=first.tokens, source=first.source, **take.given(options))
 
 
 def _gradient(given: str, shape: tuple[int, ...]) -> Any:

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
-from click.shell_completion import CompletionItem
 
 from .. import algorithms
-from ..errors import unknown
 from ..units import size_of
 from . import options as take
+from . import runs as sources
 from .program import Command, say
-from .record import run_of, run_options
-
-if TYPE_CHECKING:
-    from ..trace import Trace
+from .record import run_options
 
 EXAMPLES = """\b
 Examples:
@@ -25,75 +21,42 @@ Examples:
   flashsteps view flash-forward flash2-forward -o two.html --mask causal
 """
 
-
-class _Run(click.ParamType[str]):
-    """A trace's file, or an algorithm's name."""
-
-    name = "run"
-
-    def convert(self, value: str, param: Any, ctx: Any) -> str:
-        if not value.endswith(".npz") and value not in algorithms.names() and not Path(value).is_file():
-            raise ValueError(unknown("algorithm", value, algorithms.names()))
-        return value
-
-    def shell_complete(self, ctx: Any, param: Any, incomplete: str) -> list[CompletionItem]:
-        names = [CompletionItem(name) for name in algorithms.names() if incomplete and name.startswith(incomplete)]
-        return names or [CompletionItem(incomplete, type="file")]
+#: options of every algorithm
+OF_ALL = ("block_q", "block_k", "mask", "scale", "dtype", "device", "sram", "all_heads")
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
-@click.argument("runs", nargs=-1, required=True, type=_Run(), metavar="RUN.npz|ALGORITHM...",
-                help="What `flashsteps record` saved, or what to run now; two of them stand side by side.")  # fmt: skip
+@click.argument("runs", nargs=-1, required=True, type=sources.Run(), metavar="RUN|ALGORITHM...",
+                help="What `flashsteps record` saved, or an algorithm to run; two stand side by side.")  # fmt: skip
 @take.output("FILE.html", "Where to.")
 @run_options("a quarter of them, at least 2")
-def view(
-    runs: tuple[str, ...], output: Path, source: str, head: tuple[int, ...] | None, do: str | None, **options: Any
-) -> None:
+def view(runs: tuple[str, ...], output: Path, **options: Any) -> None:
     """Make an HTML page to step through one run, or two.
 
     The page is one file that fetches nothing: it opens from disk, in both themes, and a link to it can end in a step,
-    run.html#step=40. The options are for algorithms, which are run now; a saved run is as it was recorded.
+    run.html#step=40. The options are for algorithms, which are run now; of two, each takes those that it knows.
     """
     from .. import view as pages
 
     if len(runs) > 2:
         raise ValueError(f"{len(runs)} runs were given: give one, or two to see them side by side")
     pages.check_path(output)
-    for_runs = {"source": source if source != "sample" else None, "head": head, "do": do} | options
-    given = take.given(for_runs)
     fresh = [run for run in runs if run in algorithms.names()]
-    if given and not fresh:
-        name = next(iter(given)).replace("_", "-").replace("source", "input")
-        raise ValueError(f"--{name} is for a run that is made now, and {runs[0]!r} is one already: leave it out")
-    for name in set(given) - {"source", "head"}:
-        _taken_by_one(name, fresh)
-    traces = [_trace(run, source, head, do, options) for run in runs]
+    traces = [sources.trace_of(run, _its_own(run, fresh, options), small=True) for run in runs]
     pages.write(output, *traces)
     what = ", ".join(f"{trace.meta['algorithm']} {len(trace):,} steps" for trace in traces)
     say(f"{output}   {size_of(output.stat().st_size)}   {what}")
 
 
-def _trace(given: str, source: str, head: tuple[int, ...] | None, do: str | None, options: dict[str, Any]) -> Trace:
-    """The run that was saved, or a new one, in blocks small enough to be looked at."""
-    from .. import film, inputs, run, trace_file
+def _its_own(run: str, fresh: list[str], options: dict[str, Any]) -> dict[str, Any]:
+    """The options for one of the runs: without those that only the other takes; for a saved run, none."""
+    from ..arguments import takes
 
-    if given not in algorithms.names():
-        return trace_file.load(given)
-    qkv = inputs.load_qkv(source, head)
-    sizes = {"block_q": film.block(qkv.q.shape[-2]), "block_k": film.block(qkv.k.shape[-2])}
-    mine = {name: value for name, value in options.items() if value is None or _takes(given, name)}
-    mine |= {name: mine.get(name) or size for name, size in sizes.items()}
-    return run_of(given, source, head, do if run.takes(given, "do") else None, mine)
+    if run not in fresh:
+        return {} if fresh else options
 
+    def none(name: str) -> bool:
+        common = name in (*OF_ALL, "source", "head")
+        return not common and not takes(run, name) and any(takes(other, name) for other in fresh)
 
-def _takes(algorithm: str, option: str) -> bool:
-    from .. import run
-
-    return option in ("dtype", "device", "sram", "block_q", "block_k", "mask", "scale") or run.takes(algorithm, option)
-
-
-def _taken_by_one(option: str, runs: list[str]) -> None:
-    """Raises ValueError for an option that none of these algorithms takes: nothing is accepted and ignored."""
-    if not any(_takes(name, option) for name in runs):
-        others = ", ".join(name for name in algorithms.names() if _takes(name, option))
-        raise ValueError(f"{' and '.join(runs)} takes no {option}: leave it out, or use {others}")
+    return {name: None if none(name) else value for name, value in options.items()}

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import devices, dtypes, theme
-from ..captions import captions, lines
+from ..captions import captions, shown
 from ..film import ranges
 from ..run import count
 from ..timeline import rounds
@@ -164,10 +164,10 @@ def _tensor(trace: Trace, name: str) -> dict[str, Any]:
 
 def _code(trace: Trace) -> list[Any]:
     """The lines of code to show: without those that hold nothing at either end."""
-    shown = list(lines(trace).values())
-    while shown and not shown[-1].code.strip():
-        shown.pop()
-    return shown
+    lines = shown(trace)
+    while lines and not lines[-1].code.strip():
+        lines.pop()
+    return lines
 
 
 def _subtitle(meta: dict[str, Any]) -> str:
@@ -198,8 +198,9 @@ def _standard(meta: dict[str, Any]) -> dict[str, Any] | None:
     if meta["algorithm"] == name:
         return None
     sizes = {key: meta[key] for key in ("d", "block_q", "block_k", "dtype")}
-    total = count(name, n=meta["queries"], n_keys=meta["keys"], **sizes).total
-    return {"algorithm": name, "bytes": total * meta.get("heads", 1)}
+    heads = {key: meta.get(key, 1) for key in ("heads", "kv_heads")}
+    total = count(name, n=meta["queries"], n_keys=meta["keys"], **sizes, **heads).total
+    return {"algorithm": name, "bytes": total}
 
 
 def _range(found: dict[str, tuple[float, float]], name: str) -> dict[str, list[float]]:
