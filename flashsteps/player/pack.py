@@ -173,7 +173,9 @@ def _code(trace: Trace) -> list[Any]:
 def _subtitle(meta: dict[str, Any]) -> str:
     """Its sizes: `16 tokens, d 32, tiles 4×4, fp16`."""
     N, M, heads = meta["queries"], meta["keys"], meta.get("heads", 1)
-    parts = [f"{N:,} tokens" if N == M else f"{N:,} {'query' if N == 1 else 'queries'}, {M:,} keys", f"d {meta['d']}"]
+    queries, keys = f"{N:,} {'query' if N == 1 else 'queries'}", f"{M:,} {'key' if M == 1 else 'keys'}"
+    tokens = f"{N:,} {'token' if N == 1 else 'tokens'}"
+    parts = [tokens if N == M else f"{queries}, {keys}", f"d {meta['d']}"]
     if heads > 1:
         parts.append(f"{heads} heads, {meta['kv_heads']} of keys")
     parts += [f"tiles {meta['block_q']}×{meta['block_k']}", _SHORT.get(meta["dtype"], meta["dtype"])]
