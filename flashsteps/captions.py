@@ -14,10 +14,11 @@ from .trace import Event, Trace
 SKIPPED = "These queries may not see these keys: the tile is skipped, and nothing moves."
 
 
-def lines(trace: Trace) -> dict[int, narration.Line]:
-    """The lines to show, by number: those of the functions that ran; all of them where the code can't be read."""
+def shown(trace: Trace) -> list[narration.Line]:
+    """The lines of code to show: those of the functions that ran; all of them, where that can't be told."""
     body = narration.body(trace.meta)
-    return body if all(event.line in body for event in trace) else narration.of(trace.meta)
+    lines = body if all(event.line in body for event in trace) else narration.of(trace.meta)
+    return list(lines.values())
 
 
 def captions(trace: Trace) -> list[str]:
@@ -26,7 +27,7 @@ def captions(trace: Trace) -> list[str]:
 
 
 def _captions(trace: Trace) -> Iterator[str]:
-    known, standing = lines(trace), ""
+    known, standing = narration.of(trace.meta), ""
     scores: tuple[int, np.ndarray | None] = 0, None  # the program, and its newest tile
     for n, event in enumerate(trace):
         value = trace.values[n] if trace.values else None

@@ -40,7 +40,7 @@ def headers(path: str) -> list[dict]:
 
 @pytest.mark.parametrize("algorithm", ALL)
 def test_any_algorithm_is_run_in_blocks_small_enough_to_look_at(algorithm):
-    sparse = ["--block-mask", "strided:2"] if algorithm == SPARSE else []
+    sparse = ["--block-mask", "strided:2"] if algorithm in SPARSE else []
     said = flashsteps("view", algorithm, "-o", "run.html", "--input", "random:12,4", *sparse)
     (header,) = headers("run.html")
     assert (header["title"], header["blockQ"], header["blockK"]) == (algorithm, 3, 3)
@@ -75,8 +75,11 @@ def test_two_runs_stand_side_by_side_and_each_takes_the_options_that_it_knows():
         (["no.npz"], "'no.npz' is no such file"),
         (["standard-forward", "flash-forward", "flash2-forward"], "3 runs were given: give one, or two"),
         (["flash-forward", "--splits", "2"], "flash-forward takes no splits: leave it out, or use split-kv-decode"),
-        (["run.npz", "--mask", "causal"], "--mask is for a run that is made now, and 'run.npz' is one already"),
-        (["run.npz", "--input", "random:4,4"], "--input is for a run that is made now"),
+        (
+            ["run.npz", "--mask", "causal"],
+            "'run.npz' is a saved run, and --mask is for an algorithm to run: leave it out",
+        ),
+        (["run.npz", "--input", "random:4,4"], "--input is for an algorithm to run"),
         (["bad.npz"], "'bad.npz' is not a flashsteps trace"),
         (["cut.npz"], "'cut.npz' is not a flashsteps trace"),
         ([], "is missing"),

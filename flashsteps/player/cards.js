@@ -60,19 +60,22 @@ export class TileMap {
       label: `Map of the tiles of S: ${rows} blocks of queries by ${columns} blocks of keys. Arrow keys choose, Enter jumps there`,
       rows, columns, tip: host.tip, tell: (i, j) => this.tell(i, j), choose: (i, j) => this.jump(i, j),
     });
-    this.total = new Set(run.visits.filter((visit) => !visit.skipped).map((visit) => `${visit.h},${visit.i},${visit.j}`)).size;
-    this.firsts = [];
+    this.done = el("canvas", {});
+    this.painted = [-1, 0]; // on `done`: of which head, and how many visits
+    this.reached = { steps: [], sums: [] }; // how many tiles were visited by when
     const seen = new Set();
     for (const visit of run.visits) {
-      const name = `${visit.h},${visit.i},${visit.j}`;
-      if (!visit.skipped && !seen.has(name)) this.firsts.push(visit.first);
+      const name = `${visit.h},${visit.i},${visit.j}`, { steps, sums } = this.reached;
+      if (visit.skipped || seen.has(name)) continue;
       seen.add(name);
+      steps.push(visit.first);
+      sums.push((sums.at(-1) ?? 0) + (visit.i < 0 ? rows : 1) * (visit.j < 0 ? columns : 1));
     }
   }
 
   get h() { return this.run.visitAt(this.host.step)?.h ?? 0; }
 
-  at(i, j) { return this.run.visitsAt.get(`${this.h},${i},${j}`) ?? []; }
+  at(i, j) { return this.run.visitsAt(this.h, i, j); }
 
   tell(i, j) {
     const { run } = this, visits = this.at(i, j), { queries, keys } = ranges(run, i, j);
@@ -92,24 +95,48 @@ export class TileMap {
     this.host.seek((here && visits.length > 1 || !here ? next : here).first);
   }
 
+  recolour() { this.painted = [-1, 0]; }
+
   show(step) {
-    const { run, host } = this, { mapRows: rows, mapColumns: columns } = run, ratio = window.devicePixelRatio || 1;
-    const [w, h] = [Math.round(this.size[0] * ratio), Math.round(this.size[1] * ratio)];
-    if (this.canvas.width !== w) [this.canvas.width, this.canvas.height] = [w, h];
-    const context = this.canvas.getContext("2d"), { S, panel, faint, bg, dim } = host.colours;
-    context.clearRect(0, 0, w, h);
-    const cw = w / columns, ch = h / rows, gap = cw >= 12 ? 2 * ratio : cw >= 5 ? 1 : 0;
-    const now = run.visitAt(step), done = css(mix(bg, S, 0.38)), full = css(S), ahead = css(mix(bg, faint, 0.45));
-    for (let i = 0; i < rows; i++) {
-      for (let j = 0; j < columns; j++) {
-        const visits = this.at(i, j), reached = visits.length && visits[0].first <= step;
-        const on = now && step >= now.first && visits.includes(now);
-        context.fillStyle = !reached ? ahead : visits[0].skipped ? css(mix(bg, faint, 0.2)) : on ? full : done;
-        context.fillRect(j * cw, i * ch, cw - gap, ch - gap);
-        if (reached && visits[0].skipped) this.hatch(context, j * cw, i * ch, cw - gap, ch - gap, css(on ? dim : faint));
+    const { run, host, done, h } = this, ratio = window.devicePixelRatio || 1;
+    const { S, faint, bg, dim } = host.colours, { steps, sums } = this.reached;
+    const [wide, high] = this.size.map((side) => Math.max(1, Math.round(side * ratio)));
+    if (this.canvas.width !== wide || this.canvas.height !== high) {
+      for (const canvas of [this.canvas, done]) [canvas.width, canvas.height] = [wide, high];
+      this.recolour();
+    }
+    const begun = lastUpTo(run.visitFirsts, step) + 1, painter = done.getContext("2d");
+    if (this.painted[0] !== h || this.painted[1] > begun) {
+      painter.clearRect(0, 0, wide, high);
+      this.paint(painter, { i: -1, j: -1 }, css(mix(bg, faint, 0.45)));
+      this.painted = [h, 0];
+    }
+    for (const visit of run.visits.slice(this.painted[1], begun)) {
+      if (visit.h === h) this.paint(painter, visit, css(visit.skipped ? mix(bg, faint, 0.2) : mix(bg, S, 0.38)), css(faint));
+    }
+    this.painted[1] = begun;
+    const context = this.canvas.getContext("2d"), now = run.visitAt(step);
+    context.clearRect(0, 0, wide, high);
+    context.drawImage(done, 0, 0);
+    if (now && step >= now.first) this.paint(context, now, css(now.skipped ? mix(bg, faint, 0.2) : S), css(dim));
+    const many = run.kvHeads > 1 ? `, keys' head ${h}` : "";
+    say(this.said, `${whole(sums[lastUpTo(steps, step)] ?? 0)} of ${whole(sums.at(-1) ?? 0)}${many}`);
+  }
+
+  /** Paints the tiles of a visit; where i or j is -1, all of its row or column. */
+  paint(context, { i, j, skipped }, colour, lines) {
+    const { mapRows: rows, mapColumns: columns } = this.run, { width, height } = context.canvas;
+    const w = width / columns, h = height / rows, gap = w >= 12 ? 3 : w >= 5 ? 1 : 0;
+    const [top, bottom] = i < 0 ? [0, rows] : [i, i + 1], [left, right] = j < 0 ? [0, columns] : [j, j + 1];
+    context.fillStyle = colour;
+    if (!gap) return context.fillRect(left * w, top * h, Math.max(1, (right - left) * w), Math.max(1, (bottom - top) * h));
+    for (let y = top; y < bottom; y++) {
+      for (let x = left; x < right; x++) {
+        context.fillStyle = colour;
+        context.fillRect(x * w, y * h, w - gap, h - gap);
+        if (skipped) this.hatch(context, x * w, y * h, w - gap, h - gap, lines);
       }
     }
-    say(this.said, `${whole(lastUpTo(this.firsts, step) + 1)} of ${whole(this.total)}${run.kvHeads > 1 ? `, keys' head ${this.h}` : ""}`);
   }
 
   hatch(context, x, y, w, h, colour) {
@@ -133,8 +160,11 @@ export class TileMap {
 
 /** The rows that a tile of S is about, in words. */
 function ranges(run, i, j) {
-  const span = (what, block, size, most) => block < 0 ? `all ${what}` : `${what} ${block * size}–${Math.min((block + 1) * size, most) - 1}`;
-  return { queries: span("queries", i, run.blockQ, run.queries), keys: span("keys", j, run.blockK, run.keys) };
+  const span = (one, many, block, size, most) => {
+    const first = block * size, last = Math.min(first + size, most) - 1;
+    return block < 0 ? `all ${many}` : last > first ? `${many} ${first}–${last}` : `${one} ${first}`;
+  };
+  return { queries: span("query", "queries", i, run.blockQ, run.queries), keys: span("key", "keys", j, run.blockK, run.keys) };
 }
 
 // ---- one tile of S: before and after

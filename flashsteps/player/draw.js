@@ -75,10 +75,10 @@ export class Texture {
   constructor(rows, columns) {
     this.rows = rows;
     this.columns = columns;
-    this.bins = [Math.ceil(rows / MOST_PIXELS), Math.ceil(columns / MOST_PIXELS)];
+    this.bins = [rows, columns].map((size) => Math.max(1, Math.ceil(size / MOST_PIXELS)));
     this.canvas = el("canvas", { "aria-hidden": "true" });
-    this.canvas.width = Math.ceil(columns / this.bins[1]);
-    this.canvas.height = Math.ceil(rows / this.bins[0]);
+    this.canvas.width = Math.max(1, Math.ceil(columns / this.bins[1]));
+    this.canvas.height = Math.max(1, Math.ceil(rows / this.bins[0]));
     this.context = this.canvas.getContext("2d");
   }
 

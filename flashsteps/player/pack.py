@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import devices, dtypes, theme
-from ..captions import captions, lines
+from ..captions import captions, shown
 from ..film import ranges
 from ..run import count
 from ..timeline import rounds
@@ -164,16 +164,18 @@ def _tensor(trace: Trace, name: str) -> dict[str, Any]:
 
 def _code(trace: Trace) -> list[Any]:
     """The lines of code to show: without those that hold nothing at either end."""
-    shown = list(lines(trace).values())
-    while shown and not shown[-1].code.strip():
-        shown.pop()
-    return shown
+    lines = shown(trace)
+    while lines and not lines[-1].code.strip():
+        lines.pop()
+    return lines
 
 
 def _subtitle(meta: dict[str, Any]) -> str:
     """Its sizes: `16 tokens, d 32, tiles 4×4, fp16`."""
     N, M, heads = meta["queries"], meta["keys"], meta.get("heads", 1)
-    parts = [f"{N:,} tokens" if N == M else f"{N:,} {'query' if N == 1 else 'queries'}, {M:,} keys", f"d {meta['d']}"]
+    queries, keys = f"{N:,} {'query' if N == 1 else 'queries'}", f"{M:,} {'key' if M == 1 else 'keys'}"
+    tokens = f"{N:,} {'token' if N == 1 else 'tokens'}"
+    parts = [tokens if N == M else f"{queries}, {keys}", f"d {meta['d']}"]
     if heads > 1:
         parts.append(f"{heads} heads, {meta['kv_heads']} of keys")
     parts += [f"tiles {meta['block_q']}×{meta['block_k']}", _SHORT.get(meta["dtype"], meta["dtype"])]
@@ -198,8 +200,9 @@ def _standard(meta: dict[str, Any]) -> dict[str, Any] | None:
     if meta["algorithm"] == name:
         return None
     sizes = {key: meta[key] for key in ("d", "block_q", "block_k", "dtype")}
-    total = count(name, n=meta["queries"], n_keys=meta["keys"], **sizes).total
-    return {"algorithm": name, "bytes": total * meta.get("heads", 1)}
+    heads = {key: meta.get(key, 1) for key in ("heads", "kv_heads")}
+    total = count(name, n=meta["queries"], n_keys=meta["keys"], **sizes, **heads).total
+    return {"algorithm": name, "bytes": total}
 
 
 def _range(found: dict[str, tuple[float, float]], name: str) -> dict[str, list[float]]:

@@ -59,8 +59,7 @@ class View {
   get colours() { return this.player.colours; }
 
   recolour() {
-    this.hbm.recolour();
-    this.sram.recolour();
+    for (const part of [this.hbm, this.sram, this.map]) part.recolour();
   }
 
   show(step, moving) {

@@ -188,19 +188,19 @@ export class Run {
     this.visits = all.filter((one) => (one.scores || one.skipped) && (one.i >= 0 || one.j >= 0));
     this.mapRows = Math.ceil(this.queries / this.blockQ);
     this.mapColumns = Math.ceil(this.keys / this.blockK);
-    this.visitsAt = new Map();
+    this.visitsOf = new Map();
     for (const one of this.visits) {
-      const rows = one.i < 0 ? [0, this.mapRows] : [one.i, one.i + 1];
-      const keys = one.j < 0 ? [0, this.mapColumns] : [one.j, one.j + 1];
-      for (let i = rows[0]; i < rows[1]; i++) {
-        for (let j = keys[0]; j < keys[1]; j++) {
-          const name = `${one.h},${i},${j}`;
-          if (!this.visitsAt.has(name)) this.visitsAt.set(name, []);
-          this.visitsAt.get(name).push(one);
-        }
-      }
+      const name = `${one.h},${one.i},${one.j}`;
+      if (!this.visitsOf.has(name)) this.visitsOf.set(name, []);
+      this.visitsOf.get(name).push(one);
     }
     this.visitFirsts = this.visits.map((one) => one.first);
+  }
+
+  /** The visits to a tile of S, in order; those to its whole row or column, too. */
+  visitsAt(h, i, j) {
+    const found = [[i, j], [i, -1], [-1, j]].flatMap(([row, column]) => this.visitsOf.get(`${h},${row},${column}`) ?? []);
+    return found.sort((a, b) => a.first - b.first);
   }
 
   /** For each step that fills a slot, the last step that reads what it put there. */

@@ -32,6 +32,7 @@ export class Hbm {
     const element = el("figure", { class: `tensor${one.gradient ? " gradient" : ""}${one.shape.length > 1 ? "" : " vector"}` },
       el("figcaption", {}, head), matrix);
     element.style.setProperty("--hue", `var(--${one.hue})`);
+    element.hidden = !rows; // a list of nothing
     if (one.shape.length > 1) element.style.flexGrow = one.columns === "keys" ? 1.6 : 1;
     else element.style.flexBasis = `${Math.max(18, 9 * plainLabel(one.label).length)}px`;
     const pointed = new Pointed(matrix, {

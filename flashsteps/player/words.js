@@ -73,7 +73,8 @@ export function rowName(run, axis, row) {
   }
   if (axis === "keys") return keyName(run, row % run.keys);
   if (axis === "pool") {
-    const page = Math.floor(row / run.blockK), key = logicalPage(run, page) * run.blockK + row % run.blockK;
+    const within = row % (run.tensors.find((one) => one.rows === "pool").shape[0] / run.kvHeads);
+    const page = Math.floor(within / run.blockK), key = logicalPage(run, page) * run.blockK + within % run.blockK;
     if (key < 0 || key >= run.keys) return { name: `row ${row}`, index: `page ${page}, in use by others` };
     const { name, index } = keyName(run, key);
     return { name, index: `${index}, in page ${page}` };
