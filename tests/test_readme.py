@@ -75,7 +75,7 @@ def run_python(block: str, folder: Path) -> str:
 
 def sizeless(text: str) -> str:
     """The text without the sizes of files, which differ a little between machines."""
-    return re.sub(r"(\.(?:gif|png|mp4|vtt|npz)   )[\d.,]+ [KM]?B", r"\1", text)
+    return re.sub(r"(\.(?:csv|gif|json|png|mp4|npz|svg|vtt)   )[\d.,]+ [KM]?B", r"\1", text)
 
 
 def remade(text: str, folder: Path) -> str:

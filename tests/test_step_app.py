@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from rich.cells import cell_len
+from textual.binding import Binding
 
 import flashsteps as fs
 from flashsteps import theme
@@ -252,6 +253,7 @@ def test_a_step_or_a_tile_is_typed(typed, step):
 def test_help_names_every_key_and_fits_on_a_small_terminal():
     app = keys("question_mark")
     for binding in StepApp.BINDINGS:
+        assert isinstance(binding, Binding)
         assert binding.tooltip in app.last, binding
     assert "click a tile" in app.last
     assert "keys" in app.last
@@ -442,3 +444,10 @@ def test_on_a_real_terminal_it_starts_is_drawn_and_quits(term):
     colours = set(re.findall(rb"\x1b\[([\d;]+)m", seen))
     assert any(b"38;5" in c or b"48;5" in c for c in colours) == (term == "xterm-256color")
     assert not any(b"38;2" in c or b"48;2" in c for c in colours)
+
+
+@pytest.mark.parametrize(("name", "look"), [("step", "dark"), ("step-light", "light")])
+def test_the_pictures_of_the_readme_are_what_it_draws(name, look):
+    trace = fs.record("flash2-forward", *QKV, block_q=4, block_k=4, tokens=QKV.tokens)
+    kept = (ROOT / "renders" / f"{name}.svg").read_text(encoding="utf-8")
+    assert picture(trace, 120, 36, theme=look, at=64) == kept

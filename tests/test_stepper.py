@@ -3,6 +3,7 @@
 import gc
 import threading
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -71,9 +72,14 @@ def test_back_and_seek_copy_little_in_a_long_run(monkeypatch):
     """Not a time: how many events are gone through again."""
     trace = Problem("flash-forward", 48, 48, 2, 2, 2).record()
     assert len(trace) > 5000
-    done = []
-    once = replay.replay
-    monkeypatch.setattr(replay, "replay", lambda event, *rest: (done.append(event.step), once(event, *rest)))
+    done: list[int] = []
+
+    def counted(event, *rest) -> None:
+        done.append(event.step)
+        once(event, *rest)
+
+    once: Any = vars(replay)["replay"]
+    monkeypatch.setattr(replay, "replay", counted)
     stepper = Stepper(trace)
     stepper.seek(len(trace) - 1)
     assert stepper.state
@@ -281,7 +287,7 @@ def test_captions_and_code_are_those_of_the_source():
     stepper.until(slot="S")
     assert stepper.code == 's = sram["S"] = q @ k.T * scale'
     assert stepper.caption == "One tile of scores, made on chip. It never goes to HBM."
-    assert stepper.trace.meta["code"].split("\n")[stepper.line - 1].strip().startswith(stepper.code)
+    assert stepper.trace.meta["code"].split("\n")[(stepper.line or 0) - 1].strip().startswith(stepper.code)
     stepper.until(op="load", tensor="V", reverse=True)
     assert stepper.caption == "Keys and values stream past, block by block."  # of the line before
 
@@ -335,7 +341,8 @@ def gone() -> bool:
 @settings(max_examples=30)
 def test_a_live_run_shows_what_its_trace_shows(problem):
     trace = problem.record()
-    live = fs.stepping(problem.algorithm, *problem.inputs(), **problem.options(), **gradient(problem))
+    q, k, v = problem.inputs()
+    live = fs.stepping(problem.algorithm, q, k, v, **problem.options() | gradient(problem))
     seen = []
     for step, state in zip(live, list(trace.states())[1:], strict=True):
         seen.append(step.event)
@@ -346,12 +353,13 @@ def test_a_live_run_shows_what_its_trace_shows(problem):
     assert next(live, None) is None
 
 
-def gradient(problem: Problem) -> dict:
+def gradient(problem: Problem) -> Any:
     return {"do": problem.gradient()} if problem.algorithm.endswith("backward") else {}
 
 
-def stepping(**options) -> Stepping:
-    return fs.stepping(TOY.algorithm, *TOY.inputs(), **TOY.options(), **options)
+def stepping() -> Stepping:
+    q, k, v = TOY.inputs()
+    return fs.stepping(TOY.algorithm, q, k, v, **TOY.options())
 
 
 def test_the_run_stands_still_between_steps_and_captions_go_along():
@@ -378,8 +386,8 @@ def test_nothing_that_is_done_to_what_is_shown_reaches_the_run():
             array[...] = 7
             array[...] = before
             array.setflags(write=False)
-        step.hbm.clear()
-        step.sram.clear()
+        vars(step.state)["hbm"].clear()
+        vars(step.state)["sram"].clear()
     assert live.trace == TRACE
     step = next(stepping())
     step.hbm["Q"].setflags(write=True)
@@ -387,7 +395,7 @@ def test_nothing_that_is_done_to_what_is_shown_reaches_the_run():
     assert stepping_after_vandalism() == TRACE.outputs["O"].tolist()
 
 
-def stepping_after_vandalism() -> list:
+def stepping_after_vandalism() -> Any:
     """O of a run whose every shown array is overwritten."""
     live = stepping()
     for step in live:
@@ -424,7 +432,8 @@ def test_leaving_early_leaves_no_thread_behind(leave):
 
 def test_a_run_that_is_part_of_a_cycle_is_let_go_too():
     class Holder:
-        pass
+        me: Any
+        live: Any
 
     holder = Holder()
     holder.me, holder.live = holder, stepping()
@@ -453,7 +462,7 @@ def test_what_goes_wrong_later_comes_at_its_step_and_ends_the_run():
     k[4:] = 3e4
     q[:] = 3e4
     live = fs.stepping("flash2-forward", q, k, v, block_q=4, block_k=4, dtype="float16", scale=1e30)
-    seen = []
+    seen: list[Step] = []
     with pytest.raises(ValueError, match="grew past the largest"):
         seen.extend(live)
     assert next(live, None) is None
