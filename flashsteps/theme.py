@@ -87,8 +87,12 @@ def theme(name: str) -> Theme:
 
 
 def hue(name: str) -> str:
-    """Which of a theme's hues a tensor or a slot has: `acc` and `O` are "O", `m_i`, `l`, `alpha` and `LSE` "stat"."""
-    return _HUES.get(name.upper(), "stat")
+    """Which of a theme's hues a tensor or a slot has: `acc` and `O_s` are "O", `m_i`, `l`, `alpha` and `LSE` "stat".
+
+    A gradient has its tensor's: `dq` and `dQ` are "Q".
+    """
+    base = name.partition("_")[0].upper()
+    return _HUES.get(base) or _HUES.get(base.removeprefix("D"), "stat")
 
 
 def label(name: str) -> str:

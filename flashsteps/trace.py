@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
-from typing import Any, Literal, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 import numpy as np
 
 from . import rules
 from .arrays import Work
+
+if TYPE_CHECKING:
+    from .notebook import Player
 
 Op = Literal["load", "store", "compute", "skip"]
 
@@ -189,6 +192,21 @@ class Trace:
         meta, total = self.meta, sum(event.nbytes for event in self.events)
         size = f"{meta['queries']}×{meta['keys']}, d = {meta['d']}, tiles {meta['block_q']}×{meta['block_k']}"
         return f"<trace of {meta['algorithm']}, {size}: {len(self):,} steps, {total:,} B moved>"
+
+    def _repr_html_(self) -> str:
+        """A still for notebooks: `show` gives the player."""
+        from .still import still
+
+        return still(self)
+
+    def show(self, step: int = -1) -> Player:
+        """The player for a notebook, at a step (−1: the start): `player.step` follows it and moves it.
+
+        Raises ImportError, one line, where the extra [notebook] is not installed.
+        """
+        from .notebook import Player
+
+        return Player(self, step)
 
     def io(self, rule: str = rules.DEFAULT) -> IO:
         """Bytes read and written, by tensor, with the work and the peak use of SRAM.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from .. import __version__
+from .bench import bench
 from .blocks import blocks
 from .completion import completion
 from .count import count
@@ -17,6 +18,8 @@ from .record import record
 from .render import render
 from .show import show
 from .step import step
+from .validate import validate
+from .view import view
 
 EXAMPLES = """\b
 Examples:
@@ -26,8 +29,10 @@ Examples:
   flashsteps show run.npz --step 12
   flashsteps step run.npz
   flashsteps export run.npz --to perfetto -o run.json
+  flashsteps view flash-forward -o run.html
   flashsteps count flash2-forward --n 1M --d 128
   flashsteps io --n 1K,1M --device h100
+  flashsteps validate
 """
 
 
@@ -41,5 +46,7 @@ def main(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for _command in (render, list_, record, show, step, export, schema, count, io, blocks, doctor, completion):
+for _command in (
+    render, list_, record, show, view, step, export, schema, count, io, blocks, validate, bench, doctor, completion,
+):  # fmt: skip
     main.add_command(_command)
