@@ -140,10 +140,9 @@ def csr(
     n, m = q.shape[2], k.shape[2]
     left, right = checks.bounds(n, m, causal, window)
     mask = masks.parse(None if left == right == -1 else f"window:{left},{right}", n, m)
-    block_q, block_k = min(block_q, n), min(block_k, m)
-    lists = block_masks.parse(block_mask, mask, block_q, block_k).lists()
-    starts, columns = lists["starts"], lists["columns"]
-    return torch.from_numpy(starts).to(q.device), torch.from_numpy(columns).to(q.device)
+    lists = block_masks.parse(block_mask, mask, min(block_q, n), min(block_k, m)).lists()
+    starts, columns = (torch.from_numpy(lists[name]).to(q.device) for name in ("starts", "columns"))
+    return starts, columns
 
 
 def _checked(given: tuple[Any, ...], shape: tuple[int, int], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
