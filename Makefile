@@ -29,7 +29,7 @@ gallery:  ## render anew all that renders/ holds, as renders/README.md says
 
 test:  ## install what is missing, test tools too (with torch), then run all tests
 	@sh .ci/setup.sh test
-	@.venv/bin/python -m pytest
+	@.venv/bin/python -m pytest -n auto --dist worksteal
 
 lint:  ## ruff and mypy, as CI runs them
 	@sh .ci/setup.sh test

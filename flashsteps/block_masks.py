@@ -5,16 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .errors import unknown
 from .masks import ARRAY, Kind, Mask, Seen, boolean, load_matrix
-
-if TYPE_CHECKING:
-    from .memory import Block
+from .memory import Block
 
 #: the block masks by name or form
 NAMES = ("butterfly", "local:W", "strided:S", "random:DENSITY,SEED", "file:PATH")
@@ -25,15 +24,23 @@ HELP = ", ".join(NAMES[:-1]) + " or file:PATH (Boolean, query blocks × key bloc
 
 @dataclass(frozen=True)
 class BlockMask:
-    """`visited` (query blocks, key blocks) is True where a tile is visited, as far as `mask` lets it be seen."""
+    """`visited` (query blocks, key blocks) is True where a tile is visited, as far as `mask` lets it be seen.
+
+    `grid` has the same shape: 2 where a visited tile is full, 1 where it is cut, 0 where it is hidden or not visited.
+    """
 
     name: str
     visited: np.ndarray
     mask: Mask
+    grid: np.ndarray
 
     @property
     def n_keys(self) -> int:
         return self.mask.n_keys
+
+    def row(self, i: Block) -> Seen:
+        """How these queries see one block of keys after another."""
+        return Seen(self, i, None)
 
     def column(self, j: Block) -> Seen:
         """How these keys are seen by one block of queries after another."""
@@ -41,21 +48,36 @@ class BlockMask:
 
     def kinds(self, i: Block, j: Block) -> dict[Kind, int]:
         """Tiles by kind, where i and j may each stand for a run of `times` equal blocks."""
-        tiles = self.visited[i.index : i.index + i.times, j.index : j.index + j.times]
-        visited, all_tiles = int(tiles.sum()), i.times * j.times
-        if not self.mask.hides:
-            return {"full": visited, "cut": 0, "hidden": all_tiles - visited}
-        if all_tiles > 1:
-            raise ValueError("with a mask, the tiles of a block mask are looked at one by one")
-        return self.mask.kinds(i, j) if visited else {"full": 0, "cut": 0, "hidden": 1}
+        tiles = self.grid[i.index : i.index + i.times, j.index : j.index + j.times]
+        seen, full = int(np.count_nonzero(tiles)), int(np.count_nonzero(tiles == 2))
+        return {"full": full, "cut": seen - full, "hidden": tiles.size - seen}
 
     def by_rule(self, n_whole: tuple[int, int]) -> bool:
-        """Whether runs of tiles may be counted as one: no other mask, and some tile of the largest size is visited.
+        """Whether runs of tiles may be counted as one: some tile of the largest size is seen.
 
         (Then that tile decides what is on chip at most, in whatever order tiles come.)
         """
         rows, columns = n_whole
-        return not self.mask.hides and bool(self.visited[:rows, :columns].any())
+        return bool(self.grid[:rows, :columns].any())
+
+    # ---- as lists, for a kernel that looks up which tile comes next
+
+    def lists(self) -> dict[str, np.ndarray]:
+        """`columns`: the key block of each tile that is seen, row by row; `starts`: where each row's begin. int32."""
+        return {"starts": self._starts.astype(np.int32), "columns": self.grid.nonzero()[1].astype(np.int32)}
+
+    def bounds(self, i: Block) -> Block:
+        """Where `starts` says which part of the list is about these queries: two entries, its begin and its end."""
+        return Block(i.index, i.index + 2, i.index, i.times)
+
+    def entry(self, i: Block, j: Block) -> Block:
+        """Where the list has this tile."""
+        at = int(self._starts[i.index]) + int(np.count_nonzero(self.grid[i.index, : j.index]))
+        return Block(at, at + 1, at, j.times)
+
+    @cached_property
+    def _starts(self) -> np.ndarray:
+        return np.concatenate([[0], np.count_nonzero(self.grid, axis=1).cumsum()])
 
 
 def parse(block_mask: Any, mask: Mask, block_q: int, block_k: int) -> BlockMask:
@@ -70,13 +92,15 @@ def parse(block_mask: Any, mask: Mask, block_q: int, block_k: int) -> BlockMask:
     shape = -(-mask.n_queries // block_q), -(-mask.n_keys // block_k)
     if block_mask is None:
         raise ValueError(f"a block-sparse run needs block_mask: {', '.join(NAMES)}, or a Boolean array {shape}")
-    if not isinstance(block_mask, str):
-        return BlockMask(ARRAY, boolean("block_mask", block_mask, shape, "query blocks × key blocks"), mask)
-    kind, _, rest = block_mask.partition(":")
-    if kind == "file" and rest:
-        found = boolean("block_mask", load_matrix(rest), shape, "query blocks × key blocks")
-        return BlockMask(f"file:{Path(rest).name}", found, mask)
-    return BlockMask(block_mask, _pattern(block_mask, shape), mask)
+    name, found, axes = ARRAY, block_mask, "query blocks × key blocks"
+    if isinstance(block_mask, str):
+        kind, _, rest = block_mask.partition(":")
+        if kind == "file" and rest:
+            name, found = f"file:{Path(rest).name}", load_matrix(rest)
+        else:
+            name, found = block_mask, _pattern(block_mask, shape)
+    visited = boolean("block_mask", found, shape, axes)
+    return BlockMask(name, visited, mask, mask.grid(block_q, block_k) * visited)
 
 
 def _pattern(name: str, shape: tuple[int, int]) -> np.ndarray:

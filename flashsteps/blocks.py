@@ -7,6 +7,7 @@ from itertools import product
 from typing import Any
 
 from . import algorithms, dtypes, formulas, report, run
+from .arguments import positive
 from .devices import DEFAULT as DEFAULT_DEVICE
 from .devices import device as device_of
 
@@ -45,7 +46,7 @@ def fitting(
     gpu = device_of(device)
     if getattr(algorithms.module(algorithm), "IDEAL_PRODUCTS", False):
         raise ValueError(f"{algorithm} has ideal matrix products, so no tile has to fit: name another algorithm")
-    rows = report.rows_of(algorithm, run.positive("n", n))
+    rows = report.rows_of(algorithm, positive("n", n))
     shape: dict[str, Any] = {"d": d, "mask": mask, "dtype": dtype, **rows}
     level = run.count(report.standard(algorithm), **shape).total
     found = []
@@ -64,7 +65,7 @@ def tried(algorithm: str, n: int) -> int:
 def papers(d: int, device: str = DEFAULT_DEVICE, dtype: str = dtypes.DEFAULT) -> tuple[int, int, int]:
     """What FA1's first line gives, Br = min(Bc, d) and Bc = ⌈M/4d⌉, and M: a block's shared memory, in elements."""
     sram = device_of(device).shared_per_block * 1024 // dtypes.storage(dtype).itemsize
-    return *formulas.flash_blocks(sram, run.positive("d", d)), sram
+    return *formulas.flash_blocks(sram, positive("d", d)), sram
 
 
 def _sides(n: int) -> list[int]:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from math import log2
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from . import inputs, report, run
 from .devices import Device
 
@@ -100,13 +102,10 @@ def _counted(name: str, n: int, rule: str, options: dict[str, Any]) -> int:
 
 
 def _recorded(name: str, n: int, rule: str, options: dict[str, Any]) -> int:
-    """What a run on random numbers moved."""
-    q, k, v = inputs.load_qkv(f"random:{n},{options['d']}")
-    given = {key: value for key, value in report.arguments(name, n, options).items() if key not in ("d", "n", "n_keys")}
+    """What a run on random numbers moved, the same ones for each head."""
+    one, shape = inputs.load_qkv(f"random:{n},{options['d']}"), report.arguments(name, n, options)
+    given = {key: value for key, value in shape.items() if key not in ("d", "n", "n_keys", "heads", "kv_heads")}
+    q = np.repeat(one.q[None, : shape["n"]], shape.get("heads", 1), axis=0)
     if name.endswith("-backward"):
-        given["do"] = inputs.load_qkv(f"random:{n},{options['d']},1").q
-    return (
-        run.record(name, q[: report.arguments(name, n, options)["n"]], k, v, **given)
-        .io(report.rule_of(name, rule))
-        .total
-    )
+        given["do"] = np.zeros(q.shape)  # whatever it is, as many bytes of it move
+    return run.record(name, q, one.k[None], one.v[None], **given).io(report.rule_of(name, rule)).total

@@ -73,6 +73,17 @@ def block_sparse_forward(N: int, M: int, d: int, block_q: int, visited: Sequence
     return Elements(2 * M * d + 3 * rows * d + N * d, 4 * rows + 2 * N)
 
 
+def flash2_block_sparse_forward(
+    N: int, M: int, d: int, block_k: int, visited: Sequence[Sequence[bool]]
+) -> tuple[Elements, int]:
+    """2Nd + N, and 2Bc·d for each of nnz tiles; and 2Tr + nnz entries of the list of tiles (4 bytes each).
+
+    `visited` (query blocks, key blocks) says which tiles are; the last block of keys may be short. Derived here.
+    """
+    keys = sum(min(block_k, M - j * block_k) for row in visited for j, there in enumerate(row) if there)
+    return Elements(2 * N * d + 2 * keys * d, N), 2 * len(visited) + sum(sum(map(bool, row)) for row in visited)
+
+
 def split_kv_decode(N: int, M: int, d: int, block_q: int, block_k: int, splits: int) -> Elements:
     """S·Nd + 2·Tr·Md + Nd + N, and 2·S·N(d + 1) for partial results in fp32, of S pieces (Flash-Decoding).
 

@@ -10,6 +10,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -71,13 +72,40 @@ def load_qkv(source: str | os.PathLike[str], head: Head = None) -> QKV:
             return _from_file(file, SAMPLE, head, SAMPLE_SOURCE)
     if isinstance(source, str) and source.partition(":")[0] == "random":
         return _random(source, head)
+    with _opened(source) as (file, path):
+        return _from_file(file, path, head, {"kind": "file"})
+
+
+def load_heads(source: str | os.PathLike[str]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], QKV]:
+    """All heads of a file together: q (heads, N, d), k and v (kv_heads, M, d), and the first one as `load_qkv` has it.
+
+    Raises ValueError as `load_qkv` does, and for arrays that have no heads, or several sequences of them.
+    """
+    if source == "sample" or (isinstance(source, str) and source.partition(":")[0] == "random"):
+        raise ValueError(f"{source!r} is one head: give a file with q of shape (heads, N, d)")
+    with _opened(source) as (file, path):
+        stored = readers.read(file, path.suffix.lower())
+        shapes = tuple(stored[0].shape), tuple(stored[1].shape)
+        long = [n for n in shapes[0][:-2] if n > 1]
+        if len(long) != 1 or long[0] != shapes[0][-3]:
+            raise ValueError(f"q has shape {shapes[0]}: (heads, N, d) are needed, one sequence with several heads")
+        heads = [_from_file(file, path, head, {"kind": "file"}) for head in range(long[0])]
+    of_keys = heads[:: len(heads) // shapes[1][-3]]
+    heads[0].source.pop("head", None)
+    q, k, v = (np.stack(part) for part in ([x.q for x in heads], [x.k for x in of_keys], [x.v for x in of_keys]))
+    return q, k, v, heads[0]
+
+
+@contextmanager
+def _opened(source: str | os.PathLike[str]) -> Iterator[tuple[io.BufferedReader, Path]]:
+    """The file that `source` names. Raises ValueError, which quotes it, whatever goes wrong while it is open."""
     try:
         path = Path(os.fsdecode(source))
     except TypeError:
         raise ValueError(f"{source!r} names no input: give 'sample', a file or {RANDOM_FORM}") from None
     try:
         with _open(path) as file:
-            return _from_file(file, path, head, {"kind": "file"})
+            yield file, path
     except ValueError as error:
         raise ValueError(f"{os.fsdecode(source)!r}: {error}") from error
 

@@ -50,9 +50,8 @@ class Edge(NamedTuple):
         piece = bisect_right(self.starts, row) - 1
         return self.values[piece] + self.slopes[piece] * (row - self.starts[piece]), self.slopes[piece]
 
-    def rows(self, start: int, stop: int) -> np.ndarray:
-        """The numbers of rows start … stop − 1."""
-        rows = np.arange(start, stop)
+    def at(self, rows: np.ndarray) -> np.ndarray:
+        """The numbers of these rows."""
         piece = np.searchsorted(self.starts, rows, "right") - 1
         values, slopes, starts = (np.array(part)[piece] for part in (self.values, self.slopes, self.starts))
         numbers: np.ndarray = values + slopes * (rows - starts)
@@ -75,8 +74,9 @@ class Seen(NamedTuple):
 class Mask:
     """Which of n_keys keys each of n_queries queries sees: from `first` to `stop`, if `matrix` (if any) allows it.
 
-    With `group`, each query stands for so many rows: the heads that share keys and values, packed. With `slope`, a
-    score is lowered by it for each step between query and key (ALiBi, arXiv:2108.12409), and no tile counts as full.
+    With `group`, each query stands for so many rows: the heads that share keys and values, packed. With `slopes`, one a
+    head, a score is lowered by its head's for each step between query and key (ALiBi, arXiv:2108.12409), and no tile
+    counts as full.
     """
 
     name: str | None
@@ -86,12 +86,12 @@ class Mask:
     stop: Edge
     matrix: np.ndarray | None = field(default=None, compare=False)
     group: int = 1
-    slope: float = 0
+    slopes: tuple[float, ...] = ()
 
     @property
     def hides(self) -> bool:
         """Whether anything is added to scores at all."""
-        return self.name is not None or self.slope > 0
+        return self.name is not None or any(self.slopes)
 
     @property
     def by_rule(self) -> bool:
@@ -101,23 +101,25 @@ class Mask:
     def keep(self, queries: slice, keys: slice) -> np.ndarray:
         """True where a query sees a key. Shape (queries, keys)."""
         rows = slice(queries.start // self.group, queries.stop // self.group)
-        first, stop = (edge.rows(rows.start, rows.stop)[:, None] for edge in (self.first, self.stop))
+        first, stop = (edge.at(np.arange(rows.start, rows.stop))[:, None] for edge in (self.first, self.stop))
         columns = np.arange(keys.start, keys.stop)
         kept: np.ndarray = (first <= columns) & (columns < stop)
         if self.matrix is not None:
             kept &= self.matrix[rows, keys]
         return kept.repeat(self.group, axis=0)
 
-    def bias(self, queries: slice, keys: slice) -> np.ndarray:
+    def bias(self, queries: slice, keys: slice, part: int = 0) -> np.ndarray:
         """What to add to a tile of scores: 0 where a query sees a key, −∞ where not. Shape (queries, keys), float32.
 
-        With a slope, −slope·|i + n_keys − n_queries − j| instead of 0, in float64.
+        With slopes, −slope·|i + n_keys − n_queries − j| instead of 0, in float64; `part` is the key-value head.
         """
         kept, seen = self.keep(queries, keys), np.float32(0)
-        if not self.slope:
+        if not any(self.slopes):
             return np.where(kept, seen, np.float32(-np.inf))
-        rows = np.arange(queries.start, queries.stop) // self.group + self.n_keys - self.n_queries
-        return np.where(kept, -self.slope * np.abs(rows[:, None] - np.arange(keys.start, keys.stop)), -np.inf)
+        rows = np.arange(queries.start, queries.stop)
+        slopes = np.array(self.slopes)[part * self.group + rows % self.group, None]
+        diagonal = rows[:, None] // self.group + self.n_keys - self.n_queries
+        return np.where(kept, -slopes * np.abs(diagonal - np.arange(keys.start, keys.stop)), -np.inf)
 
     def row(self, i: Block) -> Seen:
         """How these queries see one block of keys after another."""
@@ -130,8 +132,8 @@ class Mask:
     def kinds(self, i: Block, j: Block) -> dict[Kind, int]:
         """Tiles by kind, where i and j may each stand for a run of `times` equal blocks."""
         i = replace(i, start=i.start // self.group, stop=i.stop // self.group)
-        if self.slope:
-            found = replace(self, slope=0, group=1).kinds(i, j)
+        if any(self.slopes):
+            found = replace(self, slopes=(), group=1).kinds(i, j)
             return {"full": 0, "cut": found["full"] + found["cut"], "hidden": found["hidden"]}
         if self.matrix is not None:
             return replace(self, group=1)._looked_at(i, j)
@@ -141,6 +143,24 @@ class Mask:
         touched = _tiles((self.first, i.start), (self.stop, last), i, j, whole=False)
         full = _tiles((self.first, last), (self.stop, i.start), i, j, whole=True)
         return {"full": full, "cut": touched - full, "hidden": i.times * j.times - touched}
+
+    def grid(self, block_q: int, block_k: int) -> np.ndarray:
+        """All tiles at once: 2 where one is full, 1 where it is cut, 0 where it is hidden. Shape (Tr, Tc), uint8."""
+        starts, keys = np.arange(0, self.n_queries, block_q)[:, None], np.arange(0, self.n_keys, block_k)
+        if self.matrix is not None:
+            kept = replace(self, group=1).keep(slice(0, self.n_queries), slice(0, self.n_keys))
+            full, cut = (
+                by.reduceat(by.reduceat(kept, starts[:, 0], axis=0), keys, axis=1)
+                for by in (np.logical_and, np.logical_or)
+            )
+        else:
+            lasts, ends = np.minimum(starts + block_q, self.n_queries) - 1, np.minimum(keys + block_k, self.n_keys)
+            cut = (keys < self.stop.at(lasts)) & (ends > self.first.at(starts))
+            full = (keys >= self.first.at(lasts)) & (ends <= self.stop.at(starts))
+        if any(self.slopes):
+            full = np.zeros_like(cut)
+        found: np.ndarray = cut.astype(np.uint8) + full
+        return found
 
     def _looked_at(self, i: Block, j: Block) -> dict[Kind, int]:
         """The same, tile by tile."""

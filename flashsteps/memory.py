@@ -116,9 +116,12 @@ class Tensor:
     dtype: np.dtype[Any]
     data: np.ndarray | None
     first: int = 0  # where its rows begin, if it is a part of a larger tensor of that name
+    common: bool = False  # whether all key-value heads have it in common
 
     def part(self, index: int, parts: int) -> Tensor:
         """One of so many equal parts: the rows of one key-value head."""
+        if self.common:
+            return self
         rows = self.shape[0] // parts
         data = None if self.data is None else self.data[index * rows : (index + 1) * rows]
         return replace(self, shape=(rows, *self.shape[1:]), data=data, first=index * rows)
@@ -168,8 +171,8 @@ class HBM:
         return self._put(Tensor(name, shape, self.storage, stored))
 
     def addresses(self, name: str, shape: tuple[int, ...], data: np.ndarray | None) -> Tensor:
-        """A table of whole numbers, 4 bytes each, that is there before the run."""
-        return self._put(Tensor(name, shape, np.dtype(np.int32), data))
+        """A list of whole numbers, 4 bytes each, that is there before the run, one for all heads."""
+        return self._put(Tensor(name, shape, np.dtype(np.int32), data, common=True))
 
     def empty(self, name: str, shape: tuple[int, ...]) -> Tensor:
         """A tensor to be written, of the storage type: full of NaN, so that a forgotten store shows."""
@@ -221,6 +224,11 @@ class SRAM:
         """Start the next program (a kernel of its own): SRAM is empty again."""
         self.slots.clear()
         self.program, self.launched = self.program + self.launched, True
+
+    def finish(self) -> None:
+        """The programs of one head are done: whatever comes next is another, and finds SRAM empty."""
+        self.slots.clear()
+        self.program, self.launched = self.program + 1, False
 
     def programs(self, name: str, blocks: Blocks | Pieces) -> Iterator[Block]:
         """One program a block. Programs share nothing on chip; a GPU runs them in any order, many at once."""
@@ -282,7 +290,8 @@ class SRAM:
         """0 where these queries see these keys, −∞ where not: made from indices on chip, so it moves no bytes."""
         if self.hbm.counting:
             return Shape((i.stop - i.start, j.stop - j.start), self.meter)
-        return mask.bias(slice(i.start, i.stop), slice(j.start, j.stop)).astype(self.hbm.computing)
+        bias = mask.bias(slice(i.start, i.stop), slice(j.start, j.stop), self.hbm.part)
+        return bias.astype(self.hbm.computing)
 
     def kept(self, dropout: Dropout, i: Block | View, j: Block | View) -> Array:
         """0 where a weight is dropped, 1 / (1 − rate) where not: made from the seed on chip, so it moves no bytes."""

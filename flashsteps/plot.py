@@ -45,6 +45,7 @@ def plot(
     device: str = DEFAULT_DEVICE,
     batch: int = 1,
     heads: int = 1,
+    kv_heads: int | None = None,
     rule: str = rules.DEFAULT,
     theme_name: str = THEME,
     d: int = report.D,
@@ -62,13 +63,16 @@ def plot(
     that cannot be written, and without matplotlib.
     """
     check_ending(path)
-    colours, gpu, times, most = theme.theme(theme_name), device_of(device), batch * heads, max(sizes)
+    colours, gpu, most = theme.theme(theme_name), device_of(device), max(sizes)
     chosen = [*(names or (name for name in report.default_algorithms(rule) if name.endswith("-forward")))]
     what = curves.kind(chosen)
     chosen = list(dict.fromkeys([report.standard(chosen[0]), *chosen]))
     options: dict[str, Any] = {"d": d, "block_q": block_q, "block_k": block_k, "mask": mask, "dtype": dtype}
     options |= {"block_mask": block_mask}
-    report.rows(chosen, [most], **options, rule=rule, device=device, batch=batch, heads=heads)  # refuses what is wrong
+    several: dict[str, Any] = {"batch": batch, "heads": heads, "kv_heads": kv_heads}
+    (*_, row) = report.rows(chosen, [most], **options, **several, rule=rule, device=device)  # refuses what is wrong
+    group, times = row.heads // row.kv_heads, batch * row.kv_heads
+    options |= {"heads": group, "kv_heads": 1}
     if most < SMALLEST:
         raise ValueError(f"n is {most}: a plot begins with {SMALLEST}, give a larger one")
     n = min(curves.TILE_N, most)
@@ -77,7 +81,8 @@ def plot(
     with page(path, title, colours) as figure:
         left = [curves.by_size(name, most, rule, times, options) for name in chosen]
         right = [curves.by_tile(name, n, rule, times, options, gpu) for name in chosen]
-        many = "one head" if times == 1 else f"{times:,} heads"
+        many = "one head" if heads * batch == 1 else f"{heads * batch:,} heads"
+        many += f" in groups of {group}" if group > 1 else ""
         masked = f", {mask}" if mask not in (None, "none") else ""
         header(figure, colours, title, f"{many}, d = {d}, {dtype}{masked}", gpu.title)
         inks = dict(zip(chosen, _inks(chosen, colours), strict=True))
@@ -85,7 +90,7 @@ def plot(
         by_tile = _panel(figure, colours, LEFT[1], f"by tile, N = {short(n)}", right)
         _lines(by_n, left, inks, colours)
         _lines(by_tile, right, inks, colours)
-        _levels(by_tile, right, colours, _known_levels(d, dtype, masked, rule))
+        _levels(by_tile, right, colours, {} if group > 1 else _known_levels(d, dtype, masked, rule))
         _legend(figure, colours, left, inks)
         words(figure, MARGIN, 950, _says(right, what, masked, block_mask), colours.ink, BODY)
         words(figure, MARGIN, 1006, _small_print(left, right, gpu.title), colours.dim, LABEL)

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from . import algorithms, dtypes, rules, run
+from . import heads as head_groups
+from .arguments import positive
 from .devices import DEFAULT as DEFAULT_DEVICE
 from .devices import Device
 from .devices import device as device_of
@@ -44,6 +46,7 @@ class Row:
     d: int
     batch: int
     heads: int
+    kv_heads: int
     block_q: int
     block_k: int
     mask: str | None
@@ -104,22 +107,27 @@ def rows(
     device: str = DEFAULT_DEVICE,
     batch: int = 1,
     heads: int = 1,
+    kv_heads: int | None = None,
 ) -> list[Row]:
     """One row for each size and algorithm, by size: n keys, and as many queries, or one for a decoding algorithm.
 
-    Blocks are `BLOCK` unless given, or what the algorithm says (a page). `block_mask` is for the algorithms that take
-    one. `rule` says which bytes of the algorithms count; those of standard attention all do. Raises ValueError as
-    `flashsteps.count` does, and for a size past `MOST`.
+    Blocks are `BLOCK` unless given, or what the algorithm says (a page). Of `heads`, equally many share each of
+    `kv_heads` (as many unless given), and so its tiles. `block_mask` is for the algorithms that take one. `rule` says
+    which bytes of the algorithms count; those of standard attention all do. Raises ValueError as `flashsteps.count`
+    does, and for a size past `MOST`.
     """
     gpu = device_of(device)
     algorithm_names = default_algorithms(rule) if names is None else tuple(dict.fromkeys(names))
     sizes = tuple(dict.fromkeys(sizes))
-    for name, size in (*(("n", n) for n in sizes), ("d", d), ("batch", batch), ("heads", heads)):
-        if run.positive(name, size) > MOST:
+    kv_heads = heads if kv_heads is None else kv_heads
+    given = {"d": d, "batch": batch, "heads": heads, "kv_heads": kv_heads}
+    for name, size in (*(("n", n) for n in sizes), *given.items()):
+        if positive(name, size) > MOST:
             raise ValueError(f"{name} is {size}: give at most {MOST}")
+    head_groups.check(heads, kv_heads)
     mask = None if mask == "none" else mask
     options: dict[str, Any] = {"d": d, "block_q": block_q, "block_k": block_k, "mask": mask, "dtype": dtype}
-    options["block_mask"] = block_mask
+    options |= {"block_mask": block_mask, "heads": batch * heads, "kv_heads": batch * kv_heads}
     if block_mask is not None and not any(_declares(name, "block_mask") for name in algorithm_names):
         takers = ", ".join(name for name in algorithms.names() if _declares(name, "block_mask"))
         raise ValueError(f"block_mask={block_mask!r} is for {takers}: name it among the algorithms, or leave this out")
@@ -132,11 +140,10 @@ def rows(
             level = run.count(baseline, **arguments(baseline, n, options) | rows_of(name, n)).total
             found.append(
                 Row(
-                    algorithm=name, queries=shape["n"], keys=n, d=d, batch=batch, heads=heads,
+                    algorithm=name, queries=shape["n"], keys=n, d=d, batch=batch, heads=heads, kv_heads=kv_heads,
                     block_q=min(shape["block_q"], shape["n"]), block_k=min(shape["block_k"], n), mask=mask,
-                    dtype=dtype, rule=counted, device=device, **_amounts(io, batch * heads),
-                    **_allocated(name, shape, batch * heads),
-                    **_bound(io, batch * heads, gpu), ratio=io.total / level,
+                    dtype=dtype, rule=counted, device=device, **_amounts(io), **_allocated(name, shape),
+                    **_bound(io, gpu), ratio=io.total / level,
                     shared=io.peak.shared, registers=io.peak.registers, fits=fits(name, io, gpu),
                 )
             )  # fmt: skip
@@ -191,20 +198,18 @@ def too_large(found: Sequence[Row]) -> list[Row]:
     return [row for row in found if row.footprint > device_of(row.device).memory * 10**9]
 
 
-def _amounts(io: IO, times: int) -> dict[str, Any]:
-    moved, work = (io.read, io.written), io.work
-    read, written, matmul, exp, other = (times * each for each in (*moved, work.matmul, work.exp, work.other))
-    intensity = work.matmul / io.total if io.total else 0.0
-    return {"read": read, "written": written, "matmul": matmul, "exp": exp, "other": other, "intensity": intensity}
+def _amounts(io: IO) -> dict[str, Any]:
+    intensity = io.work.matmul / io.total if io.total else 0.0
+    return {"read": io.read, "written": io.written, **io.work._asdict(), "intensity": intensity}
 
 
-def _allocated(name: str, shape: dict[str, Any], times: int) -> dict[str, Any]:
+def _allocated(name: str, shape: dict[str, Any]) -> dict[str, Any]:
     alone, both = footprint(name, **shape), training(name, **shape)
-    return {"footprint": alone.total * times, "training_footprint": both.total * times if both else None}
+    return {"footprint": alone.total, "training_footprint": both.total if both else None}
 
 
-def _bound(io: IO, times: int, gpu: Device) -> dict[str, Any]:
-    bandwidth, peak = io.total * times / (gpu.bandwidth * 1e12), io.work.matmul * times / (gpu.tflops * 1e12)
+def _bound(io: IO, gpu: Device) -> dict[str, Any]:
+    bandwidth, peak = io.total / (gpu.bandwidth * 1e12), io.work.matmul / (gpu.tflops * 1e12)
     return {"bound_seconds": max(bandwidth, peak), "bound_by": "bandwidth" if bandwidth >= peak else "peak"}
 
 

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
 import re
-import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from numbers import Real
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import algorithms, block_masks, dtypes, masks, pages, rules
+from . import algorithms, arguments, dtypes, pages, rules
 from . import heads as head_groups
+from .arguments import positive
 from .devices import device as device_of
-from .dropout import Dropout
-from .inputs import Head, check_qkv
+from .inputs import QKV, Head, check_qkv
 from .memory import HBM, SRAM, Capacity, Tape, Tensor
 from .trace import IO, Event, Tally, Trace
-
-#: block sizes where none are given, cut to the number of queries or keys
-BLOCK = 64
 
 #: a run keeps the values of its steps up to this many bytes; beyond it, only what moved
 VALUES_LIMIT = 1 << 28
@@ -60,7 +53,7 @@ def record(
     splits: int | None = None,
     table: Any = None,
     softcap: float | None = None,
-    alibi: float | None = None,
+    alibi: Any = None,
     dropout: float | None = None,
     seed: int | None = None,
     tokens: Sequence[str] | None = None,
@@ -71,50 +64,34 @@ def record(
 ) -> Trace:
     """Run an algorithm on q (N, d), k and v (M, d), and write down each step.
 
-    Arrays may be NumPy's or torch's; those with more than two dimensions need `head`, but flash2-forward takes all
-    heads of q (heads, N, d), k and v (kv_heads, M, d) together: each group of them shares its tiles of K and V. Values
-    are stored as `dtype`, computed and summed in float32 (float64 for float64). `mask` is None, a name such as "causal"
-    or "window:8,0" (`flashsteps.masks`; names joined by + must all allow a key) or a Boolean array (N, M), True where a
-    query sees a key; it is aligned to the bottom right as in flash-attn ≥ 2.1 (torch's is_causal=True is top left).
-    Scores are scaled by `scale` (1/√d unless given), made cap·tanh(s/cap) by `softcap`, and lowered by `alibi` times
-    the distance of query and key. `dropout` is the probability with which a weight is dropped, which follows from
-    `seed` and its place.
+    Arrays may be NumPy's or torch's. Of q (heads, N, d), k and v (kv_heads, M, d) all heads are run, one key-value head
+    after another: the heads that share one are packed as rows, so that each of its tiles serves them all. `head` picks
+    one of them, or of arrays with more dimensions. Values are stored as `dtype`, computed and summed in float32
+    (float64 for float64). `mask` is None, a name such as "causal" or "window:8,0" (`flashsteps.masks`; names joined by
+    + must all allow a key) or a Boolean array (N, M), True where a query sees a key; it is aligned to the bottom right
+    as in flash-attn ≥ 2.1 (torch's is_causal=True is top left). Scores are scaled by `scale` (1/√d unless given), made
+    cap·tanh(s/cap) by `softcap`, and lowered by `alibi` (a slope, or one a head) times the distance of query and key.
+    `dropout` is the probability with which a weight is dropped, which follows from `seed` and its place.
 
-    A backward pass takes `do` (N, d), the gradient of O; what its forward pass saved is made beforehand,
-    and is no part of the trace. `block_mask` (`flashsteps.block_masks`, or a Boolean array, query blocks × key blocks)
-    is for block-sparse-forward; `splits`, into how many pieces keys are shared out, for split-kv-decode; `table`, the
-    page of each block of keys, or a `seed` to draw it with, for paged-decode. With `device` (a preset's name) or
-    `sram` (bytes of a toy's) the run has to fit on chip. `source` says where the input is from, and is kept in the
-    trace.
+    A backward pass takes `do`, the gradient of O, of q's shape; what its forward pass saved is made beforehand, and is
+    no part of the trace. `block_mask` (`flashsteps.block_masks`, or a Boolean array, query blocks × key blocks) is for
+    block-sparse runs; `splits`, into how many pieces keys are shared out, for split-kv-decode; `table`, the page of
+    each block of keys, or a `seed` to draw it with, for paged-decode. With `device` (a preset's name) or `sram` (bytes
+    of a toy's) the run has to fit on chip. `source` says where the input is from, and is kept in the trace.
 
     Raises ValueError where an argument makes no sense, where an algorithm does not take it, where a step doesn't fit,
     and where a number gets too large.
     """
-    n_heads, n_kv_heads = _heads(algorithm, q, k, head)
-    picked = range(n_heads) if n_heads > 1 else (head,)
-    matrices = [check_qkv(q, k, v, tokens=tokens, head=one) for one in picked]
-    qkv, group = matrices[0], head_groups.check(n_heads, n_kv_heads)
-    (N, d), M = qkv.q.shape, qkv.k.shape[0]
-    data: dict[str, np.ndarray] = {
-        "Q": head_groups.pack([one.q for one in matrices], group),
-        "K": np.concatenate([one.k for one in matrices[::group]]),
-        "V": np.concatenate([one.v for one in matrices[::group]]),
-    }
-    given = {"block_q": block_q, "block_k": block_k, "mask": mask, "scale": scale}
-    extra = {"do": do, "block_mask": block_mask, "splits": splits, "table": table, "seed": seed}
-    extra |= {"softcap": softcap, "alibi": alibi, "dropout": dropout}
-    options = _options(algorithm, N, M, d, given, extra)
-    sizes = dict(options)
-    options = _packed(options, group)
-    if "dO" in _tensors(algorithm):
-        data["dO"] = _gradient(do, head, (N, d))
-    if "table" in _tensors(algorithm):
-        page = options["block_k"]
-        data["table"] = pages.table(table, seed, M, page)
-        data |= {name: pages.scattered(data[name], data["table"], page) for name in "KV"}
+    given = {"do": do, "block_q": block_q, "block_k": block_k, "mask": mask, "scale": scale, "block_mask": block_mask}
+    given |= {"splits": splits, "table": table, "softcap": softcap, "alibi": alibi, "dropout": dropout, "seed": seed}
+    picked = _heads(algorithm, q, k, head)
+    qkv = [check_qkv(q, k, v, tokens=tokens, head=one) for one in picked.each]
+    (N, d), M = qkv[0].q.shape, qkv[0].k.shape[0]
+    options = arguments.check(algorithm, N, M, d, picked.heads, picked.group, given)
+    data = _data(algorithm, qkv, picked, options, given)
     shapes = {name: array.shape for name, array in data.items()}
     recorder = Recorder()
-    hbm, memory = _machine(algorithm, dtype, device, sram, recorder, parts=n_kv_heads)
+    hbm, memory = _machine(algorithm, dtype, device, sram, recorder, parts=picked.kv_heads)
     tensors = _initial(algorithm, hbm, shapes, data, options)
     initial = {tensor.name: np.array(tensor.data) for tensor in tensors}
     results = _run(algorithm, hbm, memory, tensors, options)
@@ -124,19 +101,17 @@ def record(
         "queries": N,
         "keys": M,
         "d": d,
-        **_said(sizes),
-        **({"heads": n_heads, "kv_heads": n_kv_heads} if n_heads > 1 else {}),
+        **arguments.said(options, picked.group),
+        **({"heads": picked.heads, "kv_heads": picked.kv_heads} if picked.heads > 1 else {}),
         "dtype": dtype,
         "computing": hbm.computing.name,
         "device": device,
         "sram": None if sram is None else int(sram),
-        "tokens": None if qkv.tokens is None else list(qkv.tokens),
-        "input": (qkv.source if n_heads == 1 else {"kind": "arrays"}) if source is None else source,
+        "tokens": None if qkv[0].tokens is None else list(qkv[0].tokens),
+        "input": (qkv[0].source if picked.heads == 1 else {"kind": "arrays"}) if source is None else source,
         "code": algorithms.source(algorithm),
     }
-    outputs = _outputs(hbm, results)
-    if n_heads > 1:
-        outputs = {name: head_groups.unpack(rows, n_heads, group) for name, rows in outputs.items()}
+    outputs = _outputs(results, picked)
     return Trace(meta, tuple(recorder.events), initial | unwritten, tuple(recorder.values or ()), outputs, memory.peak)
 
 
@@ -155,7 +130,7 @@ def count(
     block_mask: Any = None,
     splits: int | None = None,
     softcap: float | None = None,
-    alibi: float | None = None,
+    alibi: Any = None,
     dropout: float | None = None,
     device: str | None = None,
     sram: int | None = None,
@@ -207,27 +182,20 @@ def walk(
     N, M, d = positive("n", n), positive("n_keys", n if n_keys is None else n_keys), positive("d", d)
     H, parts = positive("heads", heads), positive("kv_heads", heads if kv_heads is None else kv_heads)
     group = head_groups.check(H, parts)
-    _grouped(algorithm, H)
-    given = {"block_q": block_q, "block_k": block_k, "mask": mask, "scale": None}
-    options = _options(algorithm, N, M, d, given, extra)
-    options = _packed(options, group)
-    by_runs = bool(options["mask"].by_rule)
-    if "block_mask" in options:
-        by_runs = by_runs and options["block_mask"].by_rule((N // options["block_q"], M // options["block_k"]))
+    given = {"block_q": block_q, "block_k": block_k, "mask": mask, **extra}
+    options = arguments.check(algorithm, N, M, d, H, group, given)
+    by_runs, tiles = bool(options["mask"].by_rule), options.get("block_mask")
+    if tiles is not None:
+        by_runs = by_runs and tiles.by_rule((N * group // options["block_q"], M // options["block_k"]))
     hbm, memory = _machine(algorithm, dtype, device, sram, tape, counting=True, by_runs=by_runs, parts=parts)
-    shapes: dict[str, tuple[int, ...]] = {"Q": (H * N, d), "K": (parts * M, d), "V": (parts * M, d), "dO": (N, d)}
-    if "table" in _tensors(algorithm):
+    shapes: dict[str, tuple[int, ...]] = {"Q": (H * N, d), "K": (parts * M, d), "V": (parts * M, d), "dO": (H * N, d)}
+    if "table" in arguments.parameters(algorithm):
         page = options["block_k"]
-        shapes |= {"table": (-(-M // page),)} | dict.fromkeys("KV", (pages.pool(M, page) * page, d))
+        shapes |= {"table": (-(-M // page),)} | dict.fromkeys("KV", (parts * pages.pool(M, page) * page, d))
+    if "starts" in arguments.parameters(algorithm):
+        shapes |= {name: list_.shape for name, list_ in options["block_mask"].lists().items()}
     _run(algorithm, hbm, memory, _initial(algorithm, hbm, shapes, None, options), options)
     return hbm, memory
-
-
-def positive(name: str, given: Any) -> int:
-    """`given` as an int. Raises ValueError, with its name, unless it is a whole number above 0."""
-    if not isinstance(given, int | np.integer) or isinstance(given, bool) or given < 1:
-        raise ValueError(f"{name} is {given!r}: give a whole number, 1 or more")
-    return int(given)
 
 
 def _machine(
@@ -255,130 +223,63 @@ def _machine(
     return hbm, SRAM(hbm, tape, capacity, by_runs)
 
 
-# ---- what an algorithm takes, as its signature says
+# ---- what a run finds
 
 
-def _tensors(algorithm: str) -> list[str]:
-    """The tensors that it finds in HBM, by name."""
-    return [name for name, of in _signature(algorithm).items() if of.kind is not of.KEYWORD_ONLY][2:]
+class Picked(NamedTuple):
+    """The heads that are run: how many, how many key-value heads they have, and each as `check_qkv` takes it."""
+
+    heads: int
+    kv_heads: int
+    each: Sequence[Head]
+
+    @property
+    def group(self) -> int:
+        """How many heads share one key-value head."""
+        return self.heads // self.kv_heads
 
 
-def _signature(algorithm: str) -> Mapping[str, inspect.Parameter]:
-    return inspect.signature(algorithms.module(algorithm).attend).parameters
-
-
-def takes(algorithm: str, option: str) -> bool:
-    """Whether an algorithm takes an option of `record`, as its signature says. Raises ValueError for an unknown one."""
-    names = {"do": ("dO",), "seed": ("table", "dropout"), "alibi": ("mask",)}.get(option, (option,))
-    return any(name in _signature(algorithm) for name in names)
-
-
-def _heads(algorithm: str, q: Any, k: Any, head: Head) -> tuple[int, int]:
-    """The heads of q and of k where all of them are to be run together, else 1 and 1: see `check_qkv`."""
+def _heads(algorithm: str, q: Any, k: Any, head: Head) -> Picked:
+    """All heads of q (heads, N, d) and k (kv_heads, M, d), or else the one that `check_qkv` finds."""
     shapes = [tuple(getattr(array, "shape", ())) or np.shape(array) for array in (q, k)]
-    several = head is None and [len(shape) for shape in shapes] == [3, 3] and shapes[0][0] > 1 and shapes[1][0] > 0
-    if not several or not getattr(algorithms.module(algorithm), "GROUPS", False):
-        return 1, 1
+    if head is not None or [len(shape) for shape in shapes] != [3, 3] or shapes[0][0] < 2 or shapes[1][0] < 1:
+        return Picked(1, 1, [head])
     if shapes[0][0] % shapes[1][0]:
         raise ValueError(f"q has shape {shapes[0]} and k {shapes[1]}: the heads of q must be a multiple of those of k")
-    return shapes[0][0], shapes[1][0]
+    return Picked(shapes[0][0], shapes[1][0], range(shapes[0][0]))
 
 
-def _grouped(algorithm: str, heads: int) -> None:
-    """Raises ValueError where an algorithm takes one head at a time, but there are more."""
-    if heads > 1 and not getattr(algorithms.module(algorithm), "GROUPS", False):
-        others = ", ".join(name for name in algorithms.names() if getattr(algorithms.module(name), "GROUPS", False))
-        raise ValueError(f"{algorithm} takes one head at a time: multiply by {heads} heads, or use {others}")
+def _data(
+    algorithm: str, qkv: Sequence[QKV], picked: Picked, options: Mapping[str, Any], given: Mapping[str, Any]
+) -> dict[str, np.ndarray]:
+    """What lies in HBM, as rows, before the run: Q, K, V, and what else the algorithm finds there."""
+    group, names = picked.group, arguments.parameters(algorithm)
+    data = {"Q": head_groups.pack([one.q for one in qkv], group)}
+    keys = {name: [getattr(one, name.lower()) for one in qkv[::group]] for name in "KV"}
+    if "dO" in names:
+        data["dO"] = head_groups.pack(_gradient(given["do"], picked, qkv[0].q.shape), group)
+    if "table" in names:
+        page = options["block_k"]
+        data["table"] = pages.table(given["table"], given["seed"], len(qkv[0].k), page)
+        keys = {name: [pages.scattered(rows, data["table"], page) for rows in keys[name]] for name in keys}
+    if "starts" in names:
+        data |= options["block_mask"].lists()
+    return data | {name: np.concatenate(rows) for name, rows in keys.items()}
 
 
-def _packed(options: dict[str, Any], group: int) -> dict[str, Any]:
-    """The same for queries of `group` heads packed as rows: a block of so many tokens has that many times the rows."""
-    mask = replace(options["mask"], group=group)
-    return options if group == 1 else options | {"block_q": options["block_q"] * group, "mask": mask}
-
-
-def _options(
-    algorithm: str, N: int, M: int, d: int, given: Mapping[str, Any], extra: Mapping[str, Any]
-) -> dict[str, Any]:
-    """What an algorithm is called with, checked; blocks are cut to the number of rows.
-
-    Raises ValueError for an option that it doesn't take: nothing is accepted and ignored.
-    """
-    for name, value in (*given.items(), *extra.items()):
-        if value is not None and not takes(algorithm, name):
-            others = ", ".join(other for other in algorithms.names() if takes(other, name))
-            raise ValueError(f"{algorithm} takes no {name}: leave it out, or use {others}")
-    scale: float | None = given["scale"]
-    if scale is not None and not (isinstance(scale, Real) and abs(scale) <= sys.float_info.max):
-        raise ValueError(f"scale is {scale!r}: give a finite number, or None for 1/√d")
-    options: dict[str, Any] = {
-        "block_q": min(_size(algorithm, "block_q", given["block_q"]), N),
-        "block_k": min(_size(algorithm, "block_k", given["block_k"]), M),
-        "mask": masks.parse(given["mask"], N, M),
-        "scale": d**-0.5 if scale is None else float(scale),
-    }
-    if takes(algorithm, "splits"):
-        options["splits"] = _size(algorithm, "splits", extra.get("splits"))
-    if takes(algorithm, "block_mask"):
-        blocks = options["block_q"], options["block_k"]
-        options["block_mask"] = block_masks.parse(extra.get("block_mask"), options["mask"], *blocks)
-    if (seed := extra.get("seed")) is not None and (type(seed) is not int or seed < 0):
-        raise ValueError(f"seed is {seed!r}: give a whole number, 0 or more")
-    softcap, alibi, dropout = (_number(name, extra.get(name)) for name in ("softcap", "alibi", "dropout"))
-    if softcap is not None:
-        if not softcap > 0:
-            raise ValueError(f"softcap is {softcap!r}: give a number above 0, or None for none")
-        options["softcap"] = softcap
-    if alibi is not None:
-        if alibi < 0:
-            raise ValueError(f"alibi is {alibi!r}: give a slope, 0 or more")
-        options |= {"alibi": alibi, "mask": replace(options["mask"], slope=alibi)}
-        if "block_mask" in options:
-            options["block_mask"] = replace(options["block_mask"], mask=options["mask"])
-    if dropout is not None:
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout is {dropout!r}: give a probability from 0 to less than 1")
-        options["dropout"] = Dropout(dropout, seed or 0) if dropout else None
-    elif seed is not None and not takes(algorithm, "table"):
-        raise ValueError(f"seed={seed} is for dropout: give dropout, too, or leave it out")
-    return options
-
-
-def _number(name: str, given: Any) -> float | None:
-    """`given` as a float. Raises ValueError unless it is a finite number."""
-    if given is None:
-        return None
-    if not isinstance(given, Real) or isinstance(given, bool) or not abs(given) <= sys.float_info.max:  # type: ignore[operator]
-        raise ValueError(f"{name} is {given!r}: give a finite number, or None")
-    return float(given)
-
-
-def _said(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options as plain data."""
-    said = {name: getattr(option, "name", option) for name, option in options.items()}
-    if isinstance(dropout := said.pop("dropout", None), Dropout):
-        said |= {"dropout": dropout.rate, "seed": dropout.seed}
-    return said
-
-
-def _size(algorithm: str, name: str, given: Any) -> int:
-    """A size as given, or as the algorithm's signature has it, or BLOCK."""
-    if given is not None:
-        return positive(name, given)
-    declared = _signature(algorithm)[name].default
-    return BLOCK if declared is inspect.Parameter.empty else int(declared)
-
-
-def _gradient(do: Any, head: Head, shape: tuple[int, ...]) -> np.ndarray:
-    """dO as a matrix of this shape."""
+def _gradient(do: Any, picked: Picked, shape: tuple[int, ...]) -> list[np.ndarray]:
+    """dO, one matrix of this shape a head."""
+    whole = shape if picked.heads == 1 else (picked.heads, *shape)
     if do is None:
-        raise ValueError(f"a backward pass needs do, the gradient of O: give an array of shape {shape}")
+        raise ValueError(f"a backward pass needs do, the gradient of O: give an array of shape {whole}")
+    if picked.heads > 1 and np.shape(do) != whole:
+        raise ValueError(f"do has shape {np.shape(do)}: give the gradient of O, of shape {whole}")
     try:
-        found: np.ndarray = check_qkv(do, do, do, head=head).q
+        found = [check_qkv(do, do, do, head=head).q for head in picked.each]
     except ValueError as error:
         raise ValueError(re.sub(r"^q\b", "do", str(error))) from None
-    if found.shape != shape:
-        raise ValueError(f"do has shape {found.shape}: give the gradient of O, of shape {shape}")
+    if found[0].shape != shape:
+        raise ValueError(f"do has shape {found[0].shape}: give the gradient of O, of shape {shape}")
     return found
 
 
@@ -400,14 +301,14 @@ def _initial(
     options: dict[str, Any],
 ) -> list[Tensor]:
     """The tensors that an algorithm finds in HBM: those given, and those that its forward pass saved."""
-    names = _tensors(algorithm)
+    names = arguments.tensors(algorithm, options)
     for name in names:
-        if name == "table":
+        if name in arguments.ADDRESSES:
             hbm.addresses(name, shapes[name], None if data is None else data[name])
         elif name in shapes:
             hbm.tensor(name, shapes[name], None if data is None else data[name])
     if saved_by := getattr(algorithms.module(algorithm), "SAVED_BY", None):
-        before = HBM(hbm.storage, hbm.computing, hbm.counting)
+        before = HBM(hbm.storage, hbm.computing, hbm.counting, hbm.parts)
         forward = SRAM(before, _Nobody())
         _run(saved_by, before, forward, _initial(saved_by, before, shapes, data, options), options)
         for name in names:
@@ -418,34 +319,39 @@ def _initial(
 
 def _run(
     algorithm: str, hbm: HBM, memory: SRAM, tensors: Sequence[Tensor], options: Mapping[str, Any]
-) -> dict[str, Any]:
-    takes = _signature(algorithm)
+) -> list[dict[str, Any]]:
+    """Run it for each key-value head; what each returns."""
+    attend, takes = algorithms.module(algorithm).attend, arguments.parameters(algorithm)
+    taken = {name: option for name, option in options.items() if name in takes}
     memory.times = hbm.parts if hbm.counting else 1  # all heads are alike, so that one is counted for all
+    results = []
     # ln 0 = −∞ is right for a query that sees no key; NaN and +∞ are refused where a slot gets them
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        attend = algorithms.module(algorithm).attend
         for part in range(1 if hbm.counting else hbm.parts):
             hbm.part = part
             if hbm.parts > 1:
                 memory.loops["h"] = part
-            found = [tensor.part(part, hbm.parts) for tensor in tensors]
-            results: dict[str, Any] = attend(hbm, memory, *found, **{n: x for n, x in options.items() if n in takes})
+            found = {tensor.name: tensor.part(part, hbm.parts) for tensor in tensors}
+            results.append(attend(hbm, memory, **found, **taken))
+            memory.finish()
     return results
 
 
-def _outputs(hbm: HBM, results: dict[str, Any]) -> dict[str, np.ndarray]:
-    """O and LSE, or the gradients; of all heads, one after another."""
-    if hbm.parts > 1:
-        results = {name: hbm.tensors[name].data for name in results}
-    if "O" in results:
-        return {"O": np.array(results["O"]), "LSE": _lse(results)}
-    return {name: np.array(data) for name, data in results.items()}
+def _outputs(results: Sequence[dict[str, Any]], picked: Picked) -> dict[str, np.ndarray]:
+    """O and LSE, or the gradients, of one head (N, …) or of all (heads, N, …)."""
+    parts = [{"O": one["O"], "LSE": _lse(one)} if "O" in one else one for one in results]
+    rows = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    if picked.heads == 1:
+        return rows
+    of_keys = {"dK": (picked.kv_heads, 1), "dV": (picked.kv_heads, 1)}
+    return {name: head_groups.unpack(x, *of_keys.get(name, (picked.heads, picked.group))) for name, x in rows.items()}
 
 
 def _lse(results: dict[str, Any]) -> np.ndarray:
     """LSE (N,) as the run stored it, or m + ln ℓ where it left these instead (arrays, or one array a block)."""
     if "LSE" in results:
-        return np.array(results["LSE"])
+        found: np.ndarray = results["LSE"]
+        return found
     m, l = (np.asarray(np.concatenate(x) if isinstance(x, list) else x) for x in (results["m"], results["l"]))
     with np.errstate(divide="ignore"):
         lse: np.ndarray = m + np.log(l)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import dtypes, masks, pages
+from .arguments import ADDRESSES
 from .devices import DEVICES
 from .inputs import UNPRINTABLE
 from .trace import Event, Peak, Tile, Trace
@@ -90,18 +91,18 @@ def _check_tensors(trace: Trace) -> None:
     H, parts = meta.get("heads", 1), meta.get("kv_heads", 1)
     if not all(type(given) is int and given > 0 for given in (H, parts)) or H % parts:
         raise ValueError(f"its heads are {H!r:.40} and {parts!r:.40}")
-    rows = parts * M if table is None else pages.pool(M, meta["block_k"]) * meta["block_k"]
+    rows = parts * (M if table is None else pages.pool(M, meta["block_k"]) * meta["block_k"])
     if inputs != [("Q", (H * N, d), storage), ("K", (rows, d), storage), ("V", (rows, d), storage)]:
         raise ValueError("its Q, K and V are not what its meta says")
     for name, data in trace.initial.items():
-        if not name.isidentifier() or data.dtype not in ((np.int32,) if data is table else (storage, computing)):
+        if not name.isidentifier() or data.dtype not in ((np.int32,) if name in ADDRESSES else (storage, computing)):
             raise ValueError(f"its tensor {name!r:.40} is no {storage} or {computing}")
-        if data.ndim not in (1, 2) or not data.size:
+        if data.ndim not in (1, 2) or not (data.size or name in ADDRESSES):
             raise ValueError(f"its tensor {name!r:.40} has shape {data.shape}")
     outputs = {name: (data.shape, data.dtype) for name, data in trace.outputs.items()}
-    lead = () if H == 1 else (H,)
+    lead, of_keys = ((), ()) if H == 1 else ((H,), (parts,))
     forward = {"O": ((*lead, N, d), storage), "LSE": ((*lead, N), computing)}
-    backward = {"dQ": ((N, d), storage), "dK": ((M, d), storage), "dV": ((M, d), storage)}
+    backward = {"dQ": ((*lead, N, d), storage), "dK": ((*of_keys, M, d), storage), "dV": ((*of_keys, M, d), storage)}
     if outputs not in (forward, backward):
         raise ValueError("its outputs are not what its meta says")
     if not (isinstance(trace.peak, Peak) and min(trace.peak) >= 0):

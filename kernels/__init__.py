@@ -7,13 +7,16 @@ from typing import Any
 
 #: what is public here, and the module that has it: imported when asked for, because torch and triton take seconds
 _WHERE = {
-    "backward": "flash2_backward",
-    "block_sparse": "flash2_block_sparse",
-    "csr": "flash2_block_sparse",
-    "forward": "flash2_forward",
-    "paged_decode": "paged",
-    "partial_results": "split_kv",
-    "split_kv_decode": "split_kv",
+    "backward": "flash2_backward.backward",
+    "block_sparse": "flash2_block_sparse.block_sparse",
+    "csr": "flash2_block_sparse.csr",
+    "empty_log": "flash2_forward.empty_log",
+    "flash_attention": "attention.flash_attention",
+    "forward": "flash2_forward.forward",
+    "paged_decode": "paged.paged_decode",
+    "partial_results": "split_kv.partial_results",
+    "read_log": "trace_log.read",
+    "split_kv_decode": "split_kv.split_kv_decode",
 }
 
 __all__ = sorted(_WHERE)
@@ -22,13 +25,13 @@ __all__ = sorted(_WHERE)
 def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, _, attribute = _WHERE[name].partition(".")
     try:
-        module = importlib.import_module(f".{_WHERE[name]}", __name__)
+        return getattr(importlib.import_module(f".{module}", __name__), attribute)
     except ModuleNotFoundError as error:
         if error.name not in ("torch", "triton"):
             raise
         raise ImportError(f"{name} needs {error.name}: pip install 'flashsteps[kernels]'", name=error.name) from None
-    return getattr(module, name)
 
 
 def __dir__() -> list[str]:

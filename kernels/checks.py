@@ -136,7 +136,7 @@ def matrix_of_heads(name: str, x: Any, axes: str = "(batch, heads, tokens, head 
 
 def far(x: torch.Tensor, kv_heads: int) -> bool:
     """Whether the heads of one group lie so far apart that a kernel can't count the elements between in 32 bits."""
-    return (x.shape[1] // max(kv_heads, 1) - 1) * x.stride(1) + LARGEST * x.stride(2) >= 1 << 31
+    return bool((x.shape[1] // max(kv_heads, 1) - 1) * x.stride(1) + LARGEST * x.stride(2) >= 1 << 31)
 
 
 def near(name: str, x: torch.Tensor, kv_heads: int) -> None:

@@ -8,12 +8,14 @@ stages, and only the first and the last look at the mask.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import triton
 import triton.language as tl
 
-from . import checks, configs
-from .launch import arguments, describable, descriptor, grid, launch, tiles
+from . import checks, configs, trace_log
+from .launch import Tiles, arguments, describable, descriptor, grid, launch, tiles
 from .target import target
 from .tile import LN_2, LOG2_E, add_tile, capped, load_tile, part, seen_keys, store_statistic, store_tile, visited
 from .trace_log import stamp
@@ -104,16 +106,15 @@ def forward(
     q (B, H, N, d), k and v (B, Hk, M, d), H a multiple of Hk; gives o like q, and lse (B, H, N), float32, a natural
     logarithm. Masks are aligned to the bottom right: causal lets query i see keys up to i + M − N, window (left, right)
     those from i + M − N − left to i + M − N + right, −1 for no bound. `block_q` is in tokens, `block_k` in keys and a
-    power of two; without them, tiles are those of `configs`, or of `config`. `trace` is a log of `trace_log.empty`,
-    which the kernel then writes to. Raises ValueError for arguments that make no sense.
+    power of two; without them, tiles are those of `configs`, or of `config`. `trace` is a log of `empty_log`, which the
+    kernel then writes to. Raises ValueError for arguments that make no sense.
     """
     problem = checks.problem(q, k, v, causal=causal, window=window, scale=scale, softcap=softcap)
     config = config or configs.shipped("forward", problem)
     tile = tiles(problem, config, block_q, block_k)
     programs = grid(problem, -(-problem.n // tile.block_q))
     if trace is not None:
-        shape = (problem.parts * programs[0], -(-problem.m // tile.block_n), 3)
-        checks.shaped("trace", trace, shape, torch.int64, q.device)
+        checks.shaped("trace", trace, _log_shape(problem, tile), torch.int64, q.device)
     o = torch.empty_like(q)
     lse = torch.empty(q.shape[:3], dtype=torch.float32, device=q.device)
     if problem.nothing:
@@ -142,3 +143,28 @@ def forward(
         CLOCK=trace is not None and target(q.device).backend == "cuda",
     )
     return o, lse
+
+
+def empty_log(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    *,
+    block_q: int | None = None,
+    block_k: int | None = None,
+    config: configs.Config | None = None,
+    **options: Any,
+) -> torch.Tensor:
+    """A log for `forward(q, k, v, trace=log, …)` called with the same arguments; `trace_log.read` reads it.
+
+    Shape (programs, key tiles, 3), int64; the program of block i of part p (batch entry · Hk + key-value head) is
+    number p · blocks + i. Raises ValueError as `forward` does.
+    """
+    problem = checks.problem(q, k, v, **options)
+    config = config or configs.shipped("forward", problem)
+    programs, key_tiles, _ = _log_shape(problem, tiles(problem, config, block_q, block_k))
+    return trace_log.empty(programs, key_tiles, q.device)
+
+
+def _log_shape(problem: checks.Problem, tile: Tiles) -> tuple[int, int, int]:
+    return problem.parts * -(-problem.n // tile.block_q), -(-problem.m // tile.block_n), 3

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+import triton
+from triton.runtime.errors import OutOfResources
 from triton.tools.tensor_descriptor import TensorDescriptor
 
 from . import checks
@@ -33,7 +35,7 @@ def tiles(problem: checks.Problem, config: Config, block_q: int | None = None, b
     Raises ValueError for sizes that a kernel can't have.
     """
     tokens = max(1, config.block_m // problem.group) if block_q is None else checks.positive("block_q", block_q)
-    tokens = min(tokens, checks.up(problem.n))
+    tokens = min(tokens, int(triton.next_power_of_2(max(problem.n, 1))))
     block_n = config.block_n if block_k is None else checks.power_of_2("block_k", block_k)
     rows = checks.up(tokens * problem.group)
     return Tiles(tokens, rows, min(block_n, checks.up(problem.m)), checks.on_chip_d(problem.d))
@@ -62,8 +64,9 @@ def arguments(kernel: Any, problem: checks.Problem, tiles: Tiles) -> dict[str, A
         "EVEN": problem.m % tiles.block_n == 0,
         "EVEN_Q": problem.n % tiles.block_q == 0,
         "HEAVY_FIRST": problem.right >= 0 and on != "interpreter",
-        # float32 on NVIDIA's matrix units: the sum of three products of tf32, as good as one of float32
-        "PRECISION": "tf32x3" if on == "cuda" else "ieee",
+        # float32 on NVIDIA's matrix units: the sum of three products of tf32, as good as one of float32; where rows are
+        # wide, these take more registers than there are
+        "PRECISION": "tf32x3" if on == "cuda" and tiles.d <= 128 else "ieee",
     }
     return {name: value for name, value in known.items() if name in kernel.arg_names}
 
@@ -104,8 +107,13 @@ def launch(kernel: Any, programs: tuple[int, ...], problem: checks.Problem, conf
         return
     if interpreted():
         _say_so()
-    with _on(problem.device):
-        kernel[programs](**arguments, **options)
+    try:
+        with _on(problem.device):
+            kernel[programs](**arguments, **options)
+    except OutOfResources as error:
+        raise ValueError(
+            f"{error.name} holds {error.limit:,} but a program needs {error.required:,}: choose smaller blocks"
+        ) from None
 
 
 def _on(device: torch.device) -> AbstractContextManager[Any]:

@@ -59,7 +59,7 @@ def candidates(dims: Sequence[int], masks: Sequence[bool], device: torch.device)
         for d in dims
         for kernel in MAKES
         for causal in masks
-        for config in configs.candidates(kernel, d, target(device))
+        for config in configs.candidates(kernel, d, target(device), causal=causal)
     ]
 
 

@@ -13,9 +13,10 @@ from flashsteps.trace import IO, Trace
 ALL = algorithms.names()
 BACKWARD = tuple(name for name in ALL if name.endswith("backward"))
 FORWARD = tuple(name for name in ALL if name not in BACKWARD)
-SPARSE = "block-sparse-forward"
+SPARSE = ("block-sparse-forward", "flash2-block-sparse-forward")
+DECODE = ("paged-decode", "split-kv-decode")
 #: those that need no more than q, k and v
-PLAIN = tuple(name for name in FORWARD if name != SPARSE)
+PLAIN = tuple(name for name in FORWARD if name not in SPARSE)
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Problem:
 
     def options(self) -> dict[str, Any]:
         options = {"block_q": self.block_q, "block_k": self.block_k, "mask": self.mask, "dtype": self.dtype}
-        if self.algorithm == SPARSE:
+        if self.algorithm in SPARSE:
             options["block_mask"] = self.block_mask
         if self.algorithm == "split-kv-decode":
             options["splits"] = self.splits
@@ -66,7 +67,7 @@ class Problem:
     def kept(self) -> np.ndarray:
         """True where a query sees a key, (n, n_keys)."""
         kept = brute_force(self.mask, self.n, self.n_keys)
-        return kept & self.visited() if self.algorithm == SPARSE else kept
+        return kept & self.visited() if self.algorithm in SPARSE else kept
 
     def visited(self) -> np.ndarray:
         """True where a query and a key are of a tile that the block mask has, (n, n_keys)."""

@@ -134,6 +134,7 @@ def test_programs_share_nothing_on_chip(name):
         "flash-backward": 1,
         "flash2-backward": 3 + 2 + 3,
         "block-sparse-forward": 1,
+        "flash2-block-sparse-forward": 3,
         "split-kv-decode": 3 * 2 + 3,
         "paged-decode": 3,
     }
@@ -146,7 +147,7 @@ def test_programs_share_nothing_on_chip(name):
 @pytest.mark.parametrize("name", ALL)
 def test_a_block_larger_than_the_matrix_is_cut_to_it(name):
     q = np.ones((3, 2))
-    do, tiles = q if name in BACKWARD else None, "butterfly" if name == SPARSE else None
+    do, tiles = q if name in BACKWARD else None, "butterfly" if name in SPARSE else None
     large, cut = (fs.record(name, q, q, q, do=do, block_mask=tiles, block_q=size, block_k=size) for size in (64, 3))
     assert large == cut
     assert (large.meta["block_q"], large.meta["block_k"]) == (3, 3)

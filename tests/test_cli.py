@@ -32,6 +32,7 @@ ROOT = Path(fs.__file__).parents[1]
 SIDE = 2 * math.ceil(1080 * layout.SMALLEST_SCALE / 2)  # of the smallest square that can be drawn
 SMALL = ("--input", "random:4,2", "--size", f"{SIDE}x{SIDE}", "--duration", f"{timeline.SHORTEST:g}")
 TINY = (*SMALL, "--fps", "1")
+DO = np.random.default_rng(0).standard_normal((6, 4), dtype=np.float32)  # as `record` draws it unless told otherwise
 FRAMES = round(timeline.SHORTEST)
 MAGIC = {".gif": b"GIF89a", ".mp4": b"\0\0\0", ".webm": b"\x1aE\xdf\xa3", ".webp": b"RIFF", ".png": b"\x89PNG"}
 
@@ -265,6 +266,9 @@ def trace() -> fs.Trace:
         ("block-sparse-forward", "--block-mask local:1", {"block_mask": "local:1"}),
         ("split-kv-decode", "--splits 2 --mask window:2,1", {"splits": 2, "mask": "window:2,1"}),
         ("paged-decode", "--seed 3", {"seed": 3}),
+        ("paged-decode", "--table 5,0,3", {"table": [5, 0, 3]}),
+        ("standard-backward", "--softcap 3", {"softcap": 3.0, "do": DO}),
+        ("flash2-block-sparse-forward", "--block-mask local:1", {"block_mask": "local:1"}),
         ("flash2-forward", "--softcap 2 --alibi .5 --dropout .5 --seed 4 --dtype bfloat16",
          {"softcap": 2.0, "alibi": 0.5, "dropout": 0.5, "seed": 4, "dtype": "bfloat16"}),
     ],
@@ -274,6 +278,19 @@ def test_record_takes_what_the_library_takes(folder, algorithm, options, expecte
     flashsteps("record", *command.split())
     qkv = fs.load_qkv("random:6,4")
     assert fs.load("run.npz") == fs.record(algorithm, *qkv, block_q=2, block_k=2, source=qkv.source, **expected)
+
+
+def test_record_takes_all_heads_of_a_file(folder):
+    rng = np.random.default_rng(3)
+    q, (k, v) = rng.standard_normal((4, 6, 2)), rng.standard_normal((2, 2, 5, 2))
+    np.savez("heads.npz", q=q, k=k, v=v)
+    flashsteps(
+        "record", "flash2-backward", "-o", "run.npz", "--input", "heads.npz", "--all-heads", "--alibi", "1,.5,.2,0"
+    )
+    do = np.random.default_rng(0).standard_normal(q.shape, dtype=np.float32)
+    expected = fs.record("flash2-backward", q, k, v, do=do, alibi=(1, 0.5, 0.2, 0))
+    assert fs.load("run.npz").events == expected.events
+    assert fs.load("run.npz").meta["alibi"] == [1, 0.5, 0.2, 0]
 
 
 @pytest.mark.parametrize("do", ["", "--do random:7", "--do do.npy"])
@@ -315,7 +332,7 @@ def test_show_lists_the_events_asked_for_and_nothing_else(trace, given, part):
 @pytest.mark.parametrize("algorithm", algorithms.names())
 def test_each_step_can_be_shown_and_what_is_on_chip_adds_up(algorithm):
     options = "--input random:3,2 --block-q 2 --block-k 2 --mask causal"
-    options += " --block-mask butterfly" if algorithm == "block-sparse-forward" else ""
+    options += " --block-mask butterfly" if "sparse" in algorithm else ""
     flashsteps("record", algorithm, "-o", "run.npz", *options.split())
     run, most = fs.load("run.npz"), 0
     for event in run:

@@ -53,15 +53,17 @@ def test_a_count_is_the_closed_form(problem):
     assert problem.count().total == elements.nbytes(*itemsizes)
 
 
-@given(problems((SPARSE, "split-kv-decode", "paged-decode"), largest=200, masks=(None,)))
+@given(problems((*SPARSE, "split-kv-decode", "paged-decode"), largest=200, masks=(None,)))
 @settings(deadline=None)
 def test_a_sparse_or_decoding_count_is_the_closed_form(problem):
     N, M, d = problem.n, problem.n_keys, problem.d
     block_q, block_k = min(problem.block_q, N), min(problem.block_k, M)
     table = 0
-    if problem.algorithm == SPARSE:
+    if problem.algorithm in SPARSE:
         tiles = problem.visited()[::block_q, ::block_k].tolist()
         form = formulas.block_sparse_forward(N, M, d, block_q, tiles)
+        if problem.algorithm.startswith("flash2"):
+            form, table = formulas.flash2_block_sparse_forward(N, M, d, block_k, tiles)
     elif problem.algorithm == "paged-decode":
         form, table = formulas.paged_decode(N, M, d, block_q, block_k)
     else:
@@ -110,7 +112,7 @@ def test_matrix_products_are_of_the_tiles_that_are_seen(problem):
     of_a_tile = {"standard-backward": 4, "flash-backward": 5, "flash2-backward": 7}.get(problem.algorithm, 2)
     found = problem.count().work.matmul
     assert found == 2 * of_a_tile * products * problem.d
-    if problem.mask is None and problem.algorithm != SPARSE:
+    if problem.mask is None and problem.algorithm not in SPARSE:
         sizes = problem.n, problem.n_keys, problem.d
         backward = problem.algorithm in BACKWARD
         assert found == (formulas.backward_flops(*sizes, of_a_tile) if backward else formulas.forward_flops(*sizes))

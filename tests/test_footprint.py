@@ -8,7 +8,7 @@ from hypothesis import given
 
 import flashsteps as fs
 from flashsteps import dtypes, footprint
-from tests.problems import ALL, SPARSE, Problem, problems
+from tests.problems import ALL, DECODE, SPARSE, Problem, problems
 
 FORWARD = ("standard-forward", "flash-forward", "flash2-forward")
 FAMILIES = ("standard", "flash", "flash2")
@@ -77,9 +77,9 @@ def test_training_takes_what_arithmetic_says(problem):
 def test_it_holds_the_inputs_and_does_not_depend_on_blocks_or_masks(problem):
     found = of(problem)
     assert {"Q", "K", "V"} <= set(found.by_tensor)
-    if problem.algorithm not in ("split-kv-decode", "paged-decode"):  # as many pieces or pages as blocks make
+    if problem.algorithm not in (*DECODE, SPARSE[1]):  # as many pieces, pages or entries of a list as blocks make
         sizes = {"n": problem.n, "n_keys": problem.n_keys, "d": problem.d, "dtype": problem.dtype}
-        tiles = {"block_mask": "butterfly"} if problem.algorithm == SPARSE else {}
+        tiles = {"block_mask": "butterfly"} if problem.algorithm in SPARSE else {}
         assert found == footprint.footprint(problem.algorithm, **sizes, **tiles)
 
 

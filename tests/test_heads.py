@@ -1,5 +1,7 @@
 """Grouped queries: all heads together give what each gives alone, and a group shares its tiles of keys and values."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,40 +9,68 @@ from hypothesis import strategies as st
 
 import flashsteps as fs
 from flashsteps import formulas, heads
-from tests.problems import ALL, SPARSE, Problem, mask_names, problems
+from tests.problems import ALL, BACKWARD, SPARSE, Problem, mask_names, problems
 
 GROUPED = "flash2-forward"
+OF_KEYS = ("dK", "dV")
 
 
 @st.composite
-def grouped(draw):
-    """A problem, its q (heads, n, d), k and v (kv_heads, n_keys, d)."""
-    problem = draw(problems((GROUPED,), largest=12))
+def grouped(draw, dtype_names=("float16", "float32", "float64")):
+    """A problem, its q (heads, n, d), k and v (kv_heads, n_keys, d), and options that only some algorithms take."""
+    problem = draw(problems(largest=10, dtype_names=dtype_names))
     kv_heads, group = draw(st.integers(1, 3)), draw(st.integers(1, 3))
     rng = np.random.default_rng(problem.seed)
-    q = rng.standard_normal((kv_heads * group, problem.n, problem.d))
+    q, do = rng.standard_normal((2, kv_heads * group, problem.n, problem.d))
     k, v = rng.standard_normal((2, kv_heads, problem.n_keys, problem.d))
-    return problem, q, k, v
+    slopes = draw(st.none() | st.lists(st.sampled_from((0.0, 0.25, 1.0)), min_size=len(q), max_size=len(q)))
+    changes = {"softcap": draw(st.none() | st.just(2.0)), "alibi": slopes}
+    return problem, q, k, v, problem.options() | changes, {"do": do} if problem.algorithm in BACKWARD else {}
 
 
-@given(grouped())
-@settings(deadline=None)
+@given(grouped(dtype_names=("float64",)))
+@settings(deadline=None, max_examples=150)
 def test_all_heads_together_give_what_each_gives_alone(case):
-    problem, q, k, v = case
-    outputs = fs.record(GROUPED, q, k, v, **problem.options()).outputs
+    """And the gradients of keys and values are the sums over the heads that share them."""
+    problem, q, k, v, options, grad = case
+    outputs, group = fs.record(problem.algorithm, q, k, v, **options, **grad).outputs, len(q) // len(k)
+    sums = {name: np.zeros(k.shape) for name in OF_KEYS}
     for head in range(len(q)):
-        alone = fs.record(GROUPED, q, k, v, head=head, **problem.options()).outputs
-        for name in ("O", "LSE"):
-            together = outputs[name][head] if len(q) > 1 else outputs[name]
-            np.testing.assert_allclose(together.astype(float), alone[name].astype(float), rtol=1e-5, atol=1e-5)
+        own = options | {name: x[head] for name, x in grad.items()}
+        own["alibi"] = options["alibi"] and options["alibi"][head]
+        alone = fs.record(problem.algorithm, q[head], k[head // group], v[head // group], **own).outputs
+        for name, found in alone.items():
+            if name in OF_KEYS:
+                sums[name][head // group] += found
+            else:
+                together = outputs[name][head] if len(q) > 1 else outputs[name]
+                np.testing.assert_allclose(together, found, rtol=1e-9, atol=1e-9)
+    for name in OF_KEYS & outputs.keys():
+        np.testing.assert_allclose(outputs[name].reshape(k.shape), sums[name], rtol=1e-9, atol=1e-9)
 
 
 @given(grouped())
-@settings(deadline=None)
+@settings(deadline=None, max_examples=150)
 def test_all_heads_are_counted_as_they_are_recorded(case):
-    problem, q, k, v = case
+    problem, q, k, v, options, grad = case
     sizes = {"n": problem.n, "n_keys": problem.n_keys, "d": problem.d, "heads": len(q), "kv_heads": len(k)}
-    assert fs.count(GROUPED, **sizes, **problem.options()) == fs.record(GROUPED, q, k, v, **problem.options()).io()
+    trace = fs.record(problem.algorithm, q, k, v, **options, **grad)
+    assert fs.count(problem.algorithm, **sizes, **options) == trace.io()
+    heads_of = {event.program: event.loop.get("h", 0) for event in trace}  # a program is about one head
+    assert all(event.loop.get("h", 0) == heads_of[event.program] for event in trace)
+
+
+@given(grouped(dtype_names=("float64",)), st.sampled_from((0.1, 0.5)))
+@settings(deadline=None)
+def test_the_backward_pass_drops_what_the_forward_pass_dropped(case, rate):
+    """Σ dO∘O is linear in V: dV·V is that sum only if the same weights of the same heads were dropped."""
+    problem, q, k, v, options, grad = case
+    if problem.algorithm not in BACKWARD:
+        return
+    options |= {"dropout": rate, "seed": 3}
+    forward = fs.record(problem.algorithm.replace("backward", "forward"), q, k, v, **options).outputs["O"]
+    found = fs.record(problem.algorithm, q, k, v, **options, **grad).outputs["dV"].reshape(v.shape)
+    np.testing.assert_allclose((found * v).sum(), (grad["do"] * forward).sum(), rtol=1e-9, atol=1e-9)
 
 
 @given(problems((GROUPED,), largest=60, masks=(None, "causal"), dtype_names=("float16",)), st.integers(1, 4))
@@ -69,18 +99,19 @@ def test_what_is_packed_can_be_unpacked(kv_heads, group, n, d):
 
 
 @given(grouped())
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=40)
 def test_a_trace_of_several_heads_replays_and_is_saved(tmp_path_factory, case):
-    problem, q, k, v = case
-    trace = fs.record(GROUPED, q, k, v, **problem.options())
+    problem, q, k, v, options, grad = case
+    trace = fs.record(problem.algorithm, q, k, v, **options, **grad)
     path = tmp_path_factory.mktemp("heads") / "t.npz"
     trace.save(path)
     assert fs.load(path) == trace
-    last = trace.at(len(trace) - 1).hbm["O"]
+    name = "dQ" if problem.algorithm in BACKWARD else "O"
+    last = trace.at(len(trace) - 1).hbm[name]
     if len(q) > 1:
         last = heads.unpack(last, len(q), len(q) // len(k))
         assert (trace.meta["heads"], trace.meta["kv_heads"]) == (len(q), len(k))
-    assert np.array_equal(last, trace.outputs["O"], equal_nan=True)
+    assert np.array_equal(last, trace.outputs[name], equal_nan=True)
 
 
 @given(st.data())
@@ -113,15 +144,18 @@ def test_heads_that_cannot_be_shared_out_are_refused():
             fs.count(**{"algorithm": GROUPED, "n": 4, "d": 2, name: 0})  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("algorithm", [name for name in ALL if name != GROUPED])
-def test_others_take_one_head_at_a_time(algorithm):
-    with pytest.raises(
-        ValueError, match=rf"^{algorithm} takes one head at a time: multiply by 4 heads, or use flash2-"
-    ):
-        fs.count(algorithm, n=4, d=2, heads=4, block_mask="butterfly" if algorithm == SPARSE else None)
-    q = np.ones((4, 3, 2))
-    with pytest.raises(ValueError, match="choose one matrix, from head=0 to head=3"):
-        fs.record(algorithm, q, q, q)
+@pytest.mark.parametrize("algorithm", ALL)
+def test_heads_are_refused_where_they_do_not_fit(algorithm):
+    q, k = np.ones((4, 3, 2)), np.ones((2, 3, 2))
+    options: dict[str, Any] = {"block_mask": "butterfly" if algorithm in SPARSE else None}
+    with pytest.raises(ValueError, match=r"^alibi has 3 slopes: give one for each of the 4 heads, or one for all$"):
+        fs.record(algorithm, q, k, k, alibi=[1, 2, 3], **options)
+    with pytest.raises(ValueError, match="choose one matrix"):
+        fs.record(algorithm, q[None], k[None], k[None], **options)
+    if algorithm in BACKWARD:
+        for do, said in ((None, "needs do"), (q[0], r"do has shape \(3, 2\)"), (q[:2], r"do has shape \(2, 3, 2\)")):
+            with pytest.raises(ValueError, match=rf"{said}.* of shape \(4, 3, 2\)$"):
+                fs.record(algorithm, q, k, k, do=do)
 
 
 def test_a_million_tokens_of_many_heads():

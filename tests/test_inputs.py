@@ -17,6 +17,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from flashsteps import inputs
 from flashsteps.inputs import QKV, SAMPLE, check_qkv, load_qkv
 from flashsteps.readers import MAX_BYTES
 from tests.input_files import WORDS, K, Q, V, one_line, peak_below, refused, with_value
@@ -304,3 +305,31 @@ def test_tokens_can_be_drawn_on_one_line_and_keep_their_length(tokens: list[str]
         new in (old, "·") for word, was in zip(shown, tokens, strict=True) for new, old in zip(word, was, strict=True)
     )
     assert [s for s, t in zip(shown, tokens, strict=True) if t.isprintable()] == [t for t in tokens if t.isprintable()]
+
+
+@pytest.mark.parametrize("lead", [(), (1,)])
+def test_all_heads_of_a_file_come_together(tmp_path, lead):
+    rng = np.random.default_rng(0)
+    q, k, v = rng.standard_normal((*lead, 6, 3, 2)), *rng.standard_normal((2, *lead, 2, 4, 2))
+    np.savez(tmp_path / "h.npz", q=q, k=k, v=v, tokens=np.array(list("abcd")))
+    *found, first = inputs.load_heads(tmp_path / "h.npz")
+    for theirs, ours in zip((q, k, v), found, strict=True):
+        np.testing.assert_array_equal(ours, theirs.reshape(ours.shape))
+    assert first.tokens == tuple("abcd")
+    assert "head" not in first.source
+
+
+def test_all_heads_are_of_one_file_and_one_sequence(tmp_path):
+    np.savez(tmp_path / "one.npz", q=np.ones((3, 2)), k=np.ones((3, 2)), v=np.ones((3, 2)))
+    np.savez(tmp_path / "batch.npz", q=np.ones((2, 2, 3, 2)), k=np.ones((2, 2, 3, 2)), v=np.ones((2, 2, 3, 2)))
+    np.savez(tmp_path / "odd.npz", q=np.ones((3, 3, 2)), k=np.ones((2, 3, 2)), v=np.ones((2, 3, 2)))
+    for source, said in (
+        ("sample", r"^'sample' is one head: give a file"),
+        ("random:4,4", r"^'random:4,4' is one head: give a file"),
+        (tmp_path / "one.npz", r"one\.npz': q has shape \(3, 2\): \(heads, N, d\) are needed"),
+        (tmp_path / "batch.npz", r"batch\.npz': q has shape \(2, 2, 3, 2\): \(heads, N, d\) are needed"),
+        (tmp_path / "odd.npz", r"odd\.npz': q has shape .*: the heads of q must be those of k, or a multiple"),
+        (tmp_path / "none.npz", r"none\.npz': no such file"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            inputs.load_heads(source)

@@ -1,5 +1,7 @@
 """Masks: what a query sees, and that tiles are sorted as if each had been looked at."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -99,6 +101,17 @@ def test_runs_of_tiles_are_sorted_as_if_each_had_been_looked_at(mask, block_q, b
         for i in of_rows():
             for j in of_cols():
                 assert mask.kinds(i, j) == mask.row(i).kinds(j) == mask.column(j).kinds(i) == looked_at(mask, i, j)
+
+
+@given(mask(), size, size, st.booleans(), st.booleans())
+def test_all_tiles_at_once_are_sorted_as_one_by_one(mask, block_q, block_k, as_matrix, sloped):
+    if as_matrix:
+        mask = masks.parse(seen(mask), mask.n_queries, mask.n_keys)
+    grid = replace(mask, slopes=(0.5,) if sloped else ()).grid(block_q, block_k)
+    for i in Blocks(mask.n_queries, block_q).each():
+        for j in Blocks(mask.n_keys, block_k).each():
+            kind = next(kind for kind, tiles in looked_at(mask, i, j).items() if tiles)
+            assert grid[i.index, j.index] == {"full": 1 if sloped else 2, "cut": 1, "hidden": 0}[kind]
 
 
 @given(size, size)

@@ -22,7 +22,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     """The wheel of this tree, built from a copy, so that nothing is left behind here."""
     copy, out = tmp_path_factory.mktemp("tree"), tmp_path_factory.mktemp("wheel")
-    for name in ("flashsteps", "scenes"):
+    for name in ("flashsteps", "kernels", "scenes"):
         copytree(ROOT / name, copy / name, ignore=ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE"):
         (copy / name).write_bytes((ROOT / name).read_bytes())
@@ -43,10 +43,11 @@ def test_the_wheel_claims_one_name(wheel, metadata):
     assert top == {"flashsteps", f"flashsteps-{metadata['Version']}.dist-info"}
 
 
-def test_the_wheel_carries_every_file_of_the_package_and_the_scenes(wheel):
+def test_the_wheel_carries_every_file_of_the_package_the_kernels_and_the_scenes(wheel):
     there = {
         (Path(home) / file.relative_to(ROOT / folder)).as_posix()
-        for folder, home in (("flashsteps", "flashsteps"), ("scenes", "flashsteps/scenes"))
+        for folder in ("flashsteps", "kernels", "scenes")
+        for home in ("flashsteps" if folder == "flashsteps" else f"flashsteps/{folder}",)
         for file in (ROOT / folder).rglob("*")
         if file.is_file() and "__pycache__" not in file.parts and not file.name.startswith(".")
     }
@@ -58,9 +59,10 @@ def test_the_wheel_works_where_there_is_no_tree(wheel, tmp_path):
     use = """if True:
         import importlib, pkgutil, sys
         sys.path.insert(0, sys.argv[1])
-        import flashsteps, flashsteps.scenes
-        for scene in pkgutil.iter_modules(flashsteps.scenes.__path__, "flashsteps.scenes."):
-            importlib.import_module(scene.name)
+        import flashsteps, flashsteps.kernels, flashsteps.scenes
+        for folder in (flashsteps.kernels, flashsteps.scenes):
+            for module in pkgutil.iter_modules(folder.__path__, folder.__name__ + "."):
+                importlib.import_module(module.name)
         print(flashsteps.load_qkv("sample").tokens)
         print(*(sys.modules[name].__file__ for name in sys.modules if name.startswith("flashsteps")), sep="\\n")
     """

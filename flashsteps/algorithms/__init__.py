@@ -4,8 +4,9 @@ Each file has a function `attend` that reads like its paper, the first line of i
 says of it, and the comments of its lines are the captions of its film. To add an algorithm is to add a file.
 
 Its signature says what it takes: the tensors that it finds in HBM, then its options. A file may also set SAVED_BY, the
-forward pass whose tensors a backward pass finds; GROUPS, where heads may come packed as rows; and IDEAL_PRODUCTS, where
-the capacity of SRAM is not held against it.
+forward pass whose tensors a backward pass finds; NEEDS, the tensors that it finds only with an option, and which; and
+IDEAL_PRODUCTS, where the capacity of SRAM is not held against it. Where several heads share keys and values, its Q is
+theirs, packed as rows (`flashsteps.heads`).
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..arrays import Array, exp_sub
 from ..block_masks import BlockMask
+from ..dropout import Dropout
 from ..masks import Mask
 from ..memory import HBM, SRAM, Tensor
 
@@ -24,6 +25,8 @@ def attend(
     block_mask: BlockMask,
     mask: Mask,
     scale: float,
+    softcap: float | None = None,
+    dropout: Dropout | None = None,
 ) -> dict[str, Array]:
     """O = softmax(Q Kᵀ · scale) V over the tiles visited. Q (N, d), K and V (M, d); gives O (N, d), m and ℓ (N,)."""
     N, d = Q.shape
@@ -42,11 +45,15 @@ def attend(
             l_i = sram.load(l[i], "l_i")
             m_i = sram.load(m[i], "m_i")
             s = sram["S"] = q @ k.T * scale  # One tile of scores, made on chip. It never goes to HBM.
+            if softcap:
+                s = sram["S"] = softcap * np.tanh(s / softcap)  # Softcap: no score grows past it.
             if i.cut:
                 s = sram["S"] = s + sram.bias(mask, i, j)  # Keys that a query may not see get −∞.
             m_ij = sram["m_ij"] = s.max(axis=1)  # This tile's own max, exponentials and sum.
             p = sram["P"] = exp_sub(s, m_ij[:, None])
             l_ij = sram["l_ij"] = p.sum(axis=1)
+            if dropout:
+                p = sram["P"] = p * sram.kept(dropout, i, j)  # Weights are dropped after they were summed.
             m_new = sram["m_new"] = np.maximum(m_i, m_ij)  # The larger max wins: α shrinks the old sum, β the tile's.
             alpha = sram["alpha"] = exp_sub(m_i, m_new)
             beta = sram["beta"] = exp_sub(m_ij, m_new)

@@ -1,8 +1,7 @@
 """FlashAttention-2 forward: one program for each block of queries, keys and values stream past (FA2, Algorithm 1).
 
 The output stays on chip until it is done, is divided by ℓ once, and O and LSE are stored once. Elements moved:
-2Nd + 2·Tr·Md + N for N queries in Tr blocks and M keys. Heads that share keys and values may come packed, as more rows
-of Q: one tile of K and V then serves them all.
+2Nd + 2·Tr·Md + N for N queries in Tr blocks and M keys.
 """
 
 import numpy as np
@@ -11,8 +10,6 @@ from ..arrays import Array, exp_sub
 from ..dropout import Dropout
 from ..masks import Mask
 from ..memory import HBM, SRAM, Tensor
-
-GROUPS = True
 
 
 def attend(

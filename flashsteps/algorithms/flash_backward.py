@@ -30,6 +30,7 @@ def attend(
     block_k: int,
     mask: Mask,
     scale: float,
+    softcap: float | None = None,
     dropout: Dropout | None = None,
 ) -> dict[str, Array]:
     """Gradients, tile by tile. Q, O and dO (N, d), K and V (M, d), ℓ and m (N,); gives dQ (N, d), dK and dV (M, d)."""
@@ -52,6 +53,9 @@ def attend(
             l_i = sram.load(l[i], "l_i")  # Two numbers a row are all that is left of the softmax.
             m_i = sram.load(m[i], "m_i")
             s = sram["S"] = q @ k.T * scale  # The scores are made again: cheaper than to fetch them.
+            if softcap:
+                c = sram["C"] = np.tanh(s / softcap)  # Softcap: no score grows past it, and changes less.
+                s = sram["S"] = softcap * c
             if i.cut:
                 s = sram["S"] = s + sram.bias(mask, i, j)  # Keys that a query may not see get −∞.
             p = sram["P"] = exp_sub(s, m_i[:, None]) / np.maximum(l_i, 1)[:, None]  # P, as it was, from ℓ and m.
@@ -64,6 +68,8 @@ def attend(
                 dp = sram["dP"] = dp * sram.kept(dropout, i, j)
             D_i = sram["D"] = (do * o).sum(axis=1)
             ds = sram["dS"] = p * (dp - D_i[:, None])
+            if softcap:
+                ds = sram["dS"] = ds * (1 - c * c)
             dq = sram["dq"] = dq + ds @ k * scale  # The gradient dQ takes in this tile, and goes back to HBM.
             sram.store(dQ[i], dq)
             dk = sram["dk"] = dk + ds.T @ q * scale  # The gradient dK takes in this tile, and stays on chip.

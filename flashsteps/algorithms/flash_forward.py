@@ -24,6 +24,7 @@ def attend(
     block_k: int,
     mask: Mask,
     scale: float,
+    softcap: float | None = None,
     dropout: Dropout | None = None,
 ) -> dict[str, Array]:
     """O = softmax(Q Kᵀ · scale) V, tile by tile. Q (N, d), K and V (M, d); gives O (N, d), m and ℓ (N,)."""
@@ -43,6 +44,8 @@ def attend(
             l_i = sram.load(l[i], "l_i")
             m_i = sram.load(m[i], "m_i")
             s = sram["S"] = q @ k.T * scale  # One tile of scores, made on chip. It never goes to HBM.
+            if softcap:
+                s = sram["S"] = softcap * np.tanh(s / softcap)  # Softcap: no score grows past it.
             if i.cut:
                 s = sram["S"] = s + sram.bias(mask, i, j)  # Keys that a query may not see get −∞.
             m_ij = sram["m_ij"] = s.max(axis=1)  # This tile's own max, exponentials and sum.

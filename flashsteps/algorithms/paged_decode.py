@@ -24,6 +24,7 @@ def attend(
     block_k: int = 16,
     mask: Mask,
     scale: float,
+    softcap: float | None = None,
 ) -> dict[str, Array]:
     """O = softmax(Q Kᵀ · scale) V. Q (N, d), K, V (pool's rows, d), table (pages,); gives O (N, d) and LSE (N,)."""
     N, d = Q.shape
@@ -39,6 +40,8 @@ def attend(
             k = sram.load(K[page])  # That page of keys and values comes in, wherever it lies.
             v = sram.load(V[page])
             s = sram["S"] = q @ k.T * scale  # One tile of scores, made on chip. It never goes to HBM.
+            if softcap:
+                s = sram["S"] = softcap * np.tanh(s / softcap)  # Softcap: no score grows past it.
             if j.cut:
                 s = sram["S"] = s + sram.bias(mask, i, j)  # Keys that a query may not see get −∞.
             m_old = m_i

@@ -24,6 +24,7 @@ def attend(
     splits: int = 8,
     mask: Mask,
     scale: float,
+    softcap: float | None = None,
 ) -> dict[str, Array]:
     """O = softmax(Q Kᵀ · scale) V, in pieces. Q (N, d), K and V (M, d); gives O (N, d) and LSE (N,)."""
     N, d = Q.shape
@@ -42,6 +43,8 @@ def attend(
                 k = sram.load(K[j])  # The keys and values of this piece stream past, block by block.
                 v = sram.load(V[j])
                 x = sram["S"] = q @ k.T * scale  # One tile of scores, made on chip. It never goes to HBM.
+                if softcap:
+                    x = sram["S"] = softcap * np.tanh(x / softcap)  # Softcap: no score grows past it.
                 if j.cut:
                     x = sram["S"] = x + sram.bias(mask, i, j)  # Keys that a query may not see get −∞.
                 m_old = m_i

@@ -1,8 +1,11 @@
 """Standard attention, backward: P comes in, dP and dS go out to HBM and come back (FA1, Algorithm 3).
 
 The forward pass saved P, with its mask. As there, each matrix product reads its operands once, so the capacity of SRAM
-is not held against it. Elements moved: 4Nd + 4Md + 7NM for N queries and M keys, and a mask saves nothing.
+is not held against it. Elements moved: 4Nd + 4Md + 7NM for N queries and M keys, and a mask saves nothing; with
+softcap NM more, as its derivative needs the scores, S, that the forward pass saved too.
 """
+
+import numpy as np
 
 from ..arrays import Array
 from ..dropout import Dropout
@@ -11,6 +14,7 @@ from ..memory import HBM, SRAM, Tensor
 
 IDEAL_PRODUCTS = True
 SAVED_BY = "standard-forward"
+NEEDS = {"S": "softcap"}
 
 
 def attend(
@@ -21,11 +25,13 @@ def attend(
     V: Tensor,
     P: Tensor,
     dO: Tensor,
+    S: Tensor | None = None,
     *,
     block_q: int,
     block_k: int,
     mask: Mask,
     scale: float,
+    softcap: float | None = None,
     dropout: Dropout | None = None,
 ) -> dict[str, Array]:
     """Gradients in five kernels. Q and dO (N, d), K and V (M, d), P (N, M); gives dQ (N, d), dK and dV (M, d)."""
@@ -58,6 +64,10 @@ def attend(
         dp = sram.load(dP[i], "dP")
         D_i = sram["D"] = (p * dp).sum(axis=1)  # One number a row: weights add up to 1, so they move together.
         ds = sram["dS"] = p * (dp - D_i[:, None])  # How the loss would change with each score.
+        if S and softcap:
+            s = sram.load(S[i], "S")  # Softcap: a score that was held back changes less. S says which.
+            c = sram["C"] = np.tanh(s / softcap)
+            ds = sram["dS"] = ds * (1 - c * c)
         sram.store(dS[i], ds)  # As large again: dS goes out too.
 
     sram.launch()

@@ -55,6 +55,7 @@ NAMES = Algorithms("algorithm", take.ALGORITHM.names)
 @option("--n", "sizes", type=SIZES, help="How many keys, and queries (decoding has one)  [default: 1K,8K,128K,1M]")
 @option("--d", type=take.TOKENS, help="The size of a head  [default: {report.D}]")
 @option("--heads", type=take.NUMBER, help="How many heads  [default: 1]")
+@option("--kv-heads", type=take.NUMBER, help="How many heads of keys and values they share  [default: as many]")
 @option("--batch", type=take.NUMBER, help="How many sequences, each with all heads  [default: 1]")
 @option("--algorithms", "names", type=NAMES, help="Which ones  [default: standard and flash, forward and backward]")
 @take.block_options("{report.BLOCK}, cut to their number")
@@ -151,6 +152,7 @@ def _setting(rows: list[Row]) -> str:
     """What all rows have in common, and their tiles."""
     row, tiles = rows[0], " or ".join(dict.fromkeys(row.tile for row in rows))
     heads = "one head" if row.heads == 1 else f"{row.heads:,} heads"
+    heads += f" that share {row.kv_heads:,} of keys and values" if row.kv_heads < row.heads else ""
     many = heads if row.batch == 1 else f"{heads} × {row.batch:,} sequences"
     mask = f"mask {row.mask}" if row.mask else "no mask"
     return f"{many}, d = {row.d}, tiles of {tiles}, {row.dtype}, {mask}"

@@ -147,6 +147,11 @@ def _indices(text: str) -> tuple[int, ...]:
     return tuple(map(int, text.split(",")))
 
 
+def _slopes(text: str) -> float | tuple[float, ...]:
+    slopes = tuple(map(_finite, text.split(",")))
+    return slopes if len(slopes) > 1 else slopes[0]
+
+
 def _size(text: str) -> tuple[int, int]:
     width, height = map(_positive, re.split("[x×X]", text))
     return width, height
@@ -195,6 +200,8 @@ REAL = Text("X", _finite, "give a number, such as 0.125")
 SECONDS = Text("SECONDS", _finite, "give seconds, such as 24 or 12.5")
 MOMENT = Text("SECONDS|last", _moment, "give seconds, such as 9.5, or last")
 HEAD = Text("INDEX", _indices, "give an index, from 0, or one for each leading axis: 0,3")
+PAGES = Text("PAGE,…", _indices, "give the page of each block of keys, from 0, with commas between: 3,0,2")
+SLOPES = Text("X,…", _slopes, "give a slope, or one a head: 0.5, or 0.5,0.25")
 SIZE = Text("WxH", _size, "give the width and the height in pixels: 1080x1080")
 BYTES = Text("BYTES", _nbytes, "give whole bytes: 2048, 2KiB or 2 KB")
 TOKENS = Text("N", _tokens, "give how many: 4096, 4K or 1M (in binary: 1K is 1,024)")
@@ -241,7 +248,9 @@ def change_options(command: Any) -> Any:
         option("--block-mask", metavar="MASK", help="For block-sparse-forward: {block_masks.HELP}"),
         option("--splits", type=NUMBER, help="For split-kv-decode: into how many pieces keys are shared out."),
         option("--softcap", type=REAL, help="Make scores cap·tanh(s/cap)  [default: no]"),
-        option("--alibi", type=REAL, help="Lower scores by this for each step between query and key  [default: no]"),
+        option(
+            "--alibi", type=SLOPES, help="Lower scores by this (or one a head) a step from query to key  [default: no]"
+        ),
         option("--dropout", type=REAL, help="The probability with which a weight is dropped  [default: 0]"),
     )
     for add in reversed(adds):

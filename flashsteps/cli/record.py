@@ -17,6 +17,7 @@ EXAMPLES = """\b
 Examples:
   flashsteps record flash2-forward -o run.npz --block-q 4 --block-k 4
   flashsteps record flash2-backward -o back.npz --input random:32,8 --mask window:7,0
+  flashsteps record flash2-forward -o run.npz --input heads.safetensors --all-heads
   flashsteps record flash-forward -o run.npz --input random:1024,64 --mask causal --device h100
 """
 
@@ -27,26 +28,38 @@ DO = "an .npy file, or random[:SEED], standard normal numbers  [default: random]
 @click.argument("algorithm", type=take.ALGORITHM, help="Which algorithm (`flashsteps list algorithms`).")
 @take.output("FILE.npz", "Where to.")
 @take.input_options
-@take.block_options("{run.BLOCK}, cut to their number")
+@take.block_options("{arguments.BLOCK}, cut to their number")
 @option("--scale", type=take.REAL, help="What QKᵀ is multiplied by  [default: 1/√d]")
 @take.change_options
 @option("--seed", type=take.INTEGER, help="What decides which weights are dropped, or where pages lie  [default: 0]")
+@option(
+    "--table", type=take.PAGES, help="For paged-decode: where each block of keys lies  [default: drawn with --seed]"
+)
+@option("--all-heads", is_flag=True, help="Run all heads of a file together; those of a group share keys and values.")
 @option("--do", type=take.Source(), metavar="SOURCE", help=f"For a backward pass, dO: {DO}")
 @take.capacity_options
 def record(
-    algorithm: str, output: Path, source: str, head: tuple[int, ...] | None, do: str | None, **options: Any
+    algorithm: str,
+    output: Path,
+    source: str,
+    head: tuple[int, ...] | None,
+    all_heads: bool,
+    do: str | None,
+    **options: Any,
 ) -> None:
     """Run an algorithm, and save every step of it as a trace.
 
     A trace holds each tile that moves and each value made on chip, as plain data: `flashsteps show` and
     `flashsteps.load` read it, and so does NumPy.
     """
-    from .. import inputs, run, trace_file
+    from .. import arguments, inputs, run, trace_file
 
     trace_file.check_path(output)
-    qkv = inputs.load_qkv(source, head)
-    gradient = _gradient(do or "random", qkv.q.shape) if do or run.takes(algorithm, "do") else None
-    trace = run.record(algorithm, *qkv, do=gradient, tokens=qkv.tokens, source=qkv.source, **take.given(options))
+    if all_heads and head is not None:
+        raise ValueError("--head and --all-heads both say which heads to run: give one of them")
+    *arrays, first = inputs.load_heads(source) if all_heads else (*(qkv := inputs.load_qkv(source, head)), qkv)
+    gradient = _gradient(do or "random", arrays[0].shape) if do or arguments.takes(algorithm, "do") else None
+    trace = run.record(algorithm, *arrays, do=gradient, tokens=first.tokens, source=first.source, **take.given(options))
     trace.save(output)
     io, size = trace.io(), size_of(output.stat().st_size)
     say(f"{output}   {size}   {len(trace):,} steps, {io.read:,} B read from HBM, {io.written:,} B written")
