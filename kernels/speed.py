@@ -24,7 +24,7 @@ from .schedule import Deadline
 from .trial import PASSES, Failed, Lost
 
 #: seconds that one backend is timed in one pass at one point, about
-BUDGET = 0.2
+BUDGET = 0.1
 
 RULE = "4·N²·d FLOPs a head forward, half when causal, 2.5 times that backward (FA2, section 4.1)"
 

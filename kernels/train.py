@@ -54,7 +54,7 @@ class Plan(NamedTuple):
 
 #: by the kind of machine, and whether it is only to see that all works
 PLANS = {
-    ("cuda", False): Plan((512, 1 << 10, 2 << 10, 4 << 10, 8 << 10), 16 << 10, 6, 8, 64, 200),
+    ("cuda", False): Plan((512, 1 << 10, 2 << 10, 4 << 10, 8 << 10), 16 << 10, 6, 8, 64, 150),
     ("cuda", True): Plan((1 << 10,), 16 << 10, 2, 8, 64, 20),
     ("cpu", False): Plan((64, 128, 256, 512), 512, 2, 2, 32, 60),
     ("cpu", True): Plan((64,), 128, 2, 2, 16, 10),

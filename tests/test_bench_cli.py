@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from flashsteps import phases, results
+from flashsteps import phases, results, speed_plot
 from flashsteps.cli import main
 from flashsteps.kernels import bench, machine, train
+from flashsteps.units import short, size_of
 from tests.test_bench_results import SPEED, TRAIN, some, speed_row
 from tests.test_cli import flashsteps, program, there
 from tests.test_cli_errors import refused
 
+ROOT = Path(__file__).parents[1]
 SMALL = ("--n", "32,64", "--quick", "--backends", "flash,standard,cudnn")
 
 
@@ -304,3 +306,46 @@ def test_the_command_line_starts_without_torch():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "set()", done.stderr
     assert importlib.import_module("flashsteps.cli.bench").MINUTES * 60 + phases.GRACE < 9.5 * 60
+
+
+# ---- what is in the repository
+
+
+def measured() -> list[Path]:
+    return sorted((ROOT / results.FOLDER).glob("*.json"))
+
+
+def memory_table() -> str:
+    """Of the README: the peaks of a forward and a backward pass on the CPU, without a mask."""
+    found = [results.read(path) for path in measured() if path.stem.endswith("-speed")]
+    (made,) = (one for one in found if one.machine["kind"] == "cpu")
+    rows = [row for row in made.rows if row["pass"] == "backward" and not row["causal"]]
+    names = ["flash", "math", "standard", "numpy"]
+    lines = [f"| N | {' | '.join(speed_plot.TITLES[name] for name in names)} |", "|---:" * (len(names) + 1) + "|"]
+    for n in sorted({row["n"] for row in rows}):
+        peaks = {row["backend"]: row["peak_bytes"] for row in rows if row["n"] == n}
+        lines.append(f"| {short(n)} | {' | '.join(size_of(peaks[name]) for name in names)} |")
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("path", measured(), ids=lambda path: path.stem)
+def test_what_was_measured_can_be_read_and_shown(path):
+    made = results.read(path)
+    assert made.finished
+    lines = flashsteps("bench", "--from", str(path))
+    assert lines[0].startswith("CPU: ") == (made.machine["kind"] == "cpu")
+    assert (path.with_suffix(".svg")).is_file()
+    assert path == ROOT / results.default_path(made.kind, made.machine["name"])
+
+
+def test_the_readme_shows_what_was_measured():
+    assert memory_table() in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_make_says_what_it_measures():
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    recipe = text.partition("\nbench-gpu:")[2].partition("\n\n")[0]
+    (line,) = (line for line in recipe.splitlines() if "flashsteps bench" in line)
+    main.commands["bench"].make_context("bench", line.split()[2:])
+    said = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True).stdout
+    assert "make bench-gpu  on a GPU" in said

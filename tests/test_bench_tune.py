@@ -1,14 +1,16 @@
 """`bench --tune`: each candidate is checked, then timed turn about; the best is written down for the kernels."""
 
 import json
+from typing import Any
 
 import pytest
 import torch
 
 from flashsteps import results
-from flashsteps.kernels import bench, configs, exact, trial, tune, tuned
+from flashsteps.kernels import bench, checks, configs, exact, trial, tune, tuned
 from flashsteps.kernels.configs import Config
 from flashsteps.kernels.schedule import Deadline
+from flashsteps.kernels.target import Target
 from flashsteps.kernels.tune import Candidate
 from tests.bench_machine import FakeMachine
 from tests.test_cli import flashsteps
@@ -130,7 +132,7 @@ def test_compiling_elsewhere_ends_and_tells_what_did_harm():
 def test_the_best_is_found_again_and_others_stay(tmp_path, monkeypatch):
     path = tmp_path / "tuned.json"
     monkeypatch.setattr(tuned, "PATH", path)
-    assert tuned.config("A GPU", "forward", 64, True, 16) is None
+    assert tuned.tile("A GPU", "forward", 64, True, 16) is None
 
     def row(kernel, config, best=True):
         return {"kernel": kernel, "d": 64, "causal": True, "config": config._asdict(), "best": best}
@@ -138,13 +140,42 @@ def test_the_best_is_found_again_and_others_stay(tmp_path, monkeypatch):
     tuned.keep("A GPU", 16, [row("forward", SMALL), row("dq", LARGE), row("dq", SMALL, best=False)])
     tuned.keep("A GPU", 16, [row("forward", LARGE)])
     tuned.keep("Another", 16, [row("forward", SMALL)])
-    assert tuned.config("A GPU", "forward", 64, True, 16) == LARGE
-    assert tuned.config("A GPU", "dq", 64, True, 16) == LARGE
-    assert tuned.config("Another", "forward", 64, True, 16) == SMALL
-    assert tuned.config("A GPU", "forward", 64, False, 16) is None
-    assert tuned.config("A GPU", "forward", 64, True, 32) is None
+    assert tuned.tile("A GPU", "forward", 64, True, 16) == LARGE._asdict()
+    assert tuned.tile("A GPU", "dq", 64, True, 16) == LARGE._asdict()
+    assert tuned.tile("Another", "forward", 64, True, 16) == SMALL._asdict()
+    assert tuned.tile("A GPU", "forward", 64, False, 16) is None
+    assert tuned.tile("A GPU", "forward", 64, True, 32) is None
     assert len(json.loads(path.read_text())) == 3
     assert [line for line in path.read_text().splitlines() if "forward" in line]
+
+
+def test_kernels_take_the_tile_that_was_kept_for_their_gpu_and_no_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(tuned, "PATH", tmp_path / "tuned.json")
+    monkeypatch.setattr(tuned, "name", lambda device: "A GPU")
+    monkeypatch.setattr(configs, "target", lambda device: Target("cuda", 90))
+    rows = [{"kernel": "forward", "d": 128, "causal": True, "config": LARGE._asdict(), "best": True}]
+
+    def tile(kernel="forward", d=80, dtype=torch.float16, **options):
+        q = torch.empty(1, 2, 64, d, dtype=dtype)
+        usual = {"causal": True, "window": None, "scale": None, "softcap": None}
+        problem = checks.problem(q, q, q, **usual | options)
+        return configs.shipped(kernel, problem._replace(device=torch.device("cuda")))
+
+    others: dict[str, dict[str, Any]] = {
+        "dq": {"kernel": "dq"},
+        "full": {"causal": False},
+        "d": {"d": 64},
+        "wide": {"dtype": torch.float32},
+        "softcap": {"softcap": 5.0},
+        "window": {"window": (4, 0)},
+    }
+    before = {name: tile(**other) for name, other in others.items()}
+    assert tile() != LARGE
+    tuned.keep("A GPU", 16, rows)
+    assert tile() == LARGE
+    assert {name: tile(**other) for name, other in others.items()} == before
+    monkeypatch.setattr(tuned, "name", lambda device: "Another GPU")
+    assert tile() != LARGE
 
 
 def test_results_come_kernel_by_kernel_and_the_best_are_kept_at_once(fake, monkeypatch, tmp_path):
@@ -157,10 +188,10 @@ def test_results_come_kernel_by_kernel_and_the_best_are_kept_at_once(fake, monke
     made = bench.tune_results(machine=gpu)
     assert next(made).rows == []
     assert len(next(made).rows) == 2
-    assert tuned.config("Fake Machine 1", "forward", D, True, 16) == LARGE
-    assert tuned.config("Fake Machine 1", "dq", D, True, 16) is None
+    assert tuned.tile("Fake Machine 1", "forward", D, True, 16) == LARGE._asdict()
+    assert tuned.tile("Fake Machine 1", "dq", D, True, 16) is None
     assert [one.finished for one in made] == [False, True]
-    assert tuned.config("Fake Machine 1", "dq", D, True, 16) == SMALL
+    assert tuned.tile("Fake Machine 1", "dq", D, True, 16) == SMALL._asdict()
 
 
 def test_the_table_shows_every_candidate(fake, tmp_path, monkeypatch):

@@ -78,7 +78,7 @@ def _minutes(text: str) -> float:
 @option("--full", is_flag=True, help="Measure without a mask alone.")
 @option("--backends", "names", type=NAMES, help="Which, such as flashsteps,flash,cudnn  [default: all]")
 @option("--dtype", metavar="DTYPE", help="bfloat16, float16 or float32  [default: bfloat16, on a CPU float32]")
-@option("--steps", type=take.NUMBER, help="For --train: how many steps  [default: 200, on a CPU 60]")
+@option("--steps", type=take.NUMBER, help="For --train: how many steps  [default: 150, on a CPU 60]")
 @option("--minutes", type=MINUTES_TYPE, help=f"What it may take: what is left then is left out  [default: {MINUTES:g}]")
 @option("--quick", is_flag=True, help="Few sizes, few runs: only to see that all works.")
 @option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE",
