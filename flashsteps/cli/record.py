@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..units import size_of
+from . import kernels
 from . import options as take
 from .options import option
 from .program import Command, say
@@ -43,6 +45,7 @@ def run_options(blocks: str) -> Callable[[Any], Any]:
                help="Run all heads of a file together; those of a group share keys and values."),
         option("--do", type=take.Source(), metavar="SOURCE", help=f"For a backward pass, dO: {DO}"),
         take.capacity_options,
+        option("--kernel", is_flag=True, help="Record the Triton kernel instead, in its interpreter (Linux)."),
     )  # fmt: skip
 
     def add(command: Any) -> Any:
@@ -79,12 +82,18 @@ def run_of(algorithm: str, source: str, head: tuple[int, ...] | None, do: str | 
     from .. import arguments, inputs, run
 
     options = dict(options)
-    all_heads = options.pop("all_heads", False)
+    all_heads, kernel = options.pop("all_heads", False), options.pop("kernel", False)
     if all_heads and head is not None:
         raise ValueError("--head and --all-heads both say which heads to run: give one of them")
     *arrays, first = inputs.load_heads(source) if all_heads else (*(qkv := inputs.load_qkv(source, head)), qkv)
     gradient = _gradient(do or "random", arrays[0].shape) if do or arguments.takes(algorithm, "do") else None
-    return run.record(algorithm, *arrays, do=gradient, tokens=first.tokens, source=first.source, **take.given(options))
+    trace = run.record(algorithm, *arrays, do=gradient, tokens=first.tokens, source=first.source, **take.given(options))
+    if not kernel:
+        return trace
+    with warnings.catch_warnings():  # that the interpreter is slow: it was asked for
+        warnings.simplefilter("ignore")
+        twin: Trace = kernels.ready("twins", "cpu").twin(trace)
+    return twin
 
 
 def _gradient(given: str, shape: tuple[int, ...]) -> Any:

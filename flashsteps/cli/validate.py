@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 import click
 
 from ..units import size_of
+from . import kernels
 from . import options as take
 from .options import option
 from .program import Command, say, table
@@ -31,19 +30,15 @@ SAVE = "With cuda: keep the order of tiles on each SM, with times, as the forwar
 
 
 def _kernels() -> Sequence[str]:
-    return tuple(_module("cases").KERNELS)
+    return tuple(kernels.module("cases").KERNELS)
 
 
 def _devices() -> Sequence[str]:
-    return tuple(_module("cases").DEVICES)
-
-
-def _module(name: str) -> Any:
-    return importlib.import_module(f"flashsteps.kernels.{name}")
+    return tuple(kernels.module("cases").DEVICES)
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
-@option("--kernel", "kernels", type=take.Name("kernel", _kernels), multiple=True, metavar="NAME", help=KERNEL)
+@option("--kernel", "names", type=take.Name("kernel", _kernels), multiple=True, metavar="NAME", help=KERNEL)
 @option("--shapes", multiple=True, metavar="B,H,N,D", help=SHAPES)
 @option("--device", type=take.Name("device", _devices), help="cpu or cuda  [default: cuda where there is one]")
 @option("--save", type=click.Path(path_type=Path), metavar="FILE.npz", help=SAVE)
@@ -51,7 +46,7 @@ def _module(name: str) -> Any:
 @click.pass_context
 def validate(
     ctx: click.Context,
-    kernels: tuple[str, ...],
+    names: tuple[str, ...],
     shapes: tuple[str, ...],
     device: str | None,
     save: Path | None,
@@ -63,12 +58,12 @@ def validate(
     tile. On a GPU, numbers are, and the order of tiles that the forward kernel logs. An error may be twice that of
     standard attention in the same type, and 1e-5 more. Exit code 0 if all is the same, 1 if anything differs.
     """
-    asked = [_module("cases").shape(text) for text in shapes]
+    asked = [kernels.module("cases").shape(text) for text in shapes]
     device = device or _device()
-    chosen = _module("cases").cases(kernels, asked, device)
+    chosen = kernels.module("cases").cases(names, asked, device)
     if save:
         _check_save(save, device, chosen)
-    validating = _ready(device)
+    validating = kernels.ready("validate", device)
     results = []
     for result in validating.validate(chosen, device):
         results.append(result)
@@ -89,24 +84,8 @@ def validate(
 
 def _device() -> str:
     """The GPU where there is one."""
-    torch = _needed("torch")
+    torch = kernels.needed("torch")
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _needed(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        raise ValueError(f"{name} is missing: pip install 'flashsteps[kernels]'") from None
-
-
-def _ready(device: str) -> Any:
-    """What validates, with kernels made for this device: Triton asks once, when a kernel is defined."""
-    if device == "cpu":
-        os.environ["TRITON_INTERPRET"] = "1"
-    for name in ("torch", "triton"):
-        _needed(name)
-    return _module("validate")
 
 
 def _check_save(path: Path, device: str, chosen: Sequence[Any]) -> None:

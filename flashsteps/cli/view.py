@@ -22,7 +22,7 @@ Examples:
 """
 
 #: options of every algorithm
-OF_ALL = ("block_q", "block_k", "mask", "scale", "dtype", "device", "sram", "all_heads")
+OF_ALL = ("block_q", "block_k", "mask", "scale", "dtype", "device", "sram", "all_heads", "kernel")
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
