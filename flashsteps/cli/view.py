@@ -33,7 +33,7 @@ Examples:
 def view(
     runs: tuple[str, ...], output: Path, source: str, head: tuple[int, ...] | None, do: str | None, **options: Any
 ) -> None:
-    """Make an HTML page to step through a run, or through two side by side.
+    """Make an HTML page to step through a run, or through two.
 
     The page is one file that fetches nothing: it opens from disk, in both themes, and a link to it can end in a step,
     run.html#step=40. The options are for algorithms, which are run now; a saved run is as it was recorded.
