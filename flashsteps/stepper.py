@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import narration, rules
+from . import captions, narration, rules
 from .errors import unknown
 from .replay import Replay, check, on_chip
 from .trace import IO, Event, Peak, State, Tally, Tile, Trace
@@ -86,8 +85,6 @@ class Stepper:
         self._stops: dict[int, Stop] = {}
         self._numbered = 0
         self._lines = narration.of(trace.meta)
-        spoken = [n for n, event in enumerate(trace) if self._lines[event.line].caption]
-        self._spoken = spoken
 
     # ---- where it stands
 
@@ -115,7 +112,7 @@ class Stepper:
 
     @property
     def caption(self) -> str:
-        """What the algorithm says of this step; "" before it has said anything."""
+        """What is said of this step; before the first, whose queries, keys and values these are."""
         return self.caption_of(self.step)
 
     @property
@@ -147,9 +144,12 @@ class Stepper:
         return on_chip(self.trace)
 
     def caption_of(self, step: int) -> str:
-        """The caption that stands at a step: its own line's, or the last one before it."""
-        said = bisect_right(self._spoken, step)
-        return self._lines[self.trace[self._spoken[said - 1]].line].caption if said else ""
+        """What is said at a step, as in the player: its line's caption, the last one before, or what is special."""
+        return self._captions[step + 1]
+
+    @cached_property
+    def _captions(self) -> list[str]:
+        return captions.captions(self.trace)
 
     # ---- moves
 

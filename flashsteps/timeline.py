@@ -289,14 +289,14 @@ def key_label(trace: Trace, key: int) -> str:
     """A key as a caption calls it: its token in quotes, or its number. Fewer keys than queries are the last tokens."""
     tokens = trace.meta["tokens"]
     at = key + max(0, trace.meta["queries"] - trace.meta["keys"])
-    return f"“{tokens[at]}”" if tokens else f"key {key}"
+    return f"“{tokens[at]}”" if tokens and at < len(tokens) else f"key {key}"
 
 
 def query_label(trace: Trace, query: int) -> str:
     """The same for a query; with fewer queries than keys they are the last ones, as the causal mask aligns them."""
     tokens = trace.meta["tokens"]
     at = query + max(0, trace.meta["keys"] - trace.meta["queries"])
-    return f"“{tokens[at]}”" if tokens else f"query {query}"
+    return f"“{tokens[at]}”" if tokens and at < len(tokens) else f"query {query}"
 
 
 # ---- fitting: how long each takes

@@ -104,9 +104,8 @@ def test_a_run_without_values_can_be_walked_but_not_looked_into():
 
 def test_next_and_back_go_through_all_steps_and_end_there():
     stepper = Stepper(TRACE)
-    assert (stepper.step, stepper.event, stepper.here, stepper.caption, stepper.line, stepper.code) == (
-        -1, None, None, "", None, "",
-    )  # fmt: skip
+    assert (stepper.step, stepper.event, stepper.here, stepper.line, stepper.code) == (-1, None, None, None, "")
+    assert stepper.caption == "One attention head: 8 tokens, d = 4."
     assert [stepper.next() for _ in TRACE] == list(TRACE)
     assert stepper.next() is None
     assert stepper.step == len(TRACE) - 1

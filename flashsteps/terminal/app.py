@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any, ClassVar
 
 from rich.text import Text
@@ -34,7 +35,7 @@ class Pane(Static):
 class StepApp(App[None]):
     """The stepper. `rich` says whether values may be backgrounds: by the terminal's colours unless given."""
 
-    CSS_PATH = "app.tcss"
+    CSS_PATH = Path(__file__).with_name("app.tcss")
     ENABLE_COMMAND_PALETTE = False
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]
     VERTICAL_BREAKPOINTS = [(0, "-low"), (36, "-high")]
@@ -152,7 +153,8 @@ class StepApp(App[None]):
         around = self.query_one("#map")
         around.border_title = Content(panes.map_title(view))
         around.border_subtitle = Content(f"{len(view.skipped)} passed over") if view.skipped else None
-        caption = self.said or view.stepper.caption or "Before the first step: → steps on, space plays, ? is help."
+        hint = "" if view.stepper.step >= 0 else " → steps on, space plays, ? is help."
+        caption = self.said or view.stepper.caption + hint
         self._put("#caption", Text(caption, f"bold {paint.color('ink')}", no_wrap=True, overflow="ellipsis"))
         playing = f"playing, {self.speed} a second" if self.playing else ""
         self._fill("#info", lambda w, h: panes.info(view, paint, w, playing))
