@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 import triton
 import triton.language as tl
@@ -141,16 +140,9 @@ def csr(
     n, m = q.shape[2], k.shape[2]
     left, right = checks.bounds(n, m, causal, window)
     mask = masks.parse(None if left == right == -1 else f"window:{left},{right}", n, m)
-    block_q, block_k = min(block_q, n), min(block_k, m)
-    grid = np.array(block_masks.parse(block_mask, mask, block_q, block_k).visited)
-    for i in range(grid.shape[0]):  # of each row of tiles, those that the mask touches lie between two numbers
-        lo = mask.first.rows(i * block_q, i * block_q + 1)[0]
-        hi = mask.stop.rows(min((i + 1) * block_q, n) - 1, min((i + 1) * block_q, n))[0]
-        grid[i, : lo // block_k] = False
-        grid[i, max(-(-hi // block_k) if lo < hi else 0, 0) :] = False
-    starts = np.concatenate([[0], grid.sum(axis=1).cumsum()]).astype(np.int32)
-    columns = np.nonzero(grid)[1].astype(np.int32)
-    return torch.from_numpy(starts).to(q.device), torch.from_numpy(columns).to(q.device)
+    lists = block_masks.parse(block_mask, mask, min(block_q, n), min(block_k, m)).lists()
+    starts, columns = (torch.from_numpy(lists[name]).to(q.device) for name in ("starts", "columns"))
+    return starts, columns
 
 
 def _checked(given: tuple[Any, ...], shape: tuple[int, int], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
