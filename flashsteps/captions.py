@@ -15,11 +15,10 @@ SKIPPED = "These queries may not see these keys: the tile is skipped, and nothin
 
 
 def shown(trace: Trace) -> list[narration.Line]:
-    """The lines of code to show: those of `attend`, below its docstring; all of them, where that is not what ran."""
-    known = narration.of(trace.meta["code"])
-    read = [line for line in known.values() if line.inside]
-    ran = {event.line for event in trace}
-    return read if ran <= {line.number for line in read} else list(known.values())
+    """The lines of code to show: those of the functions that ran; all of them, where that can't be told."""
+    body = narration.body(trace.meta)
+    lines = body if all(event.line in body for event in trace) else narration.of(trace.meta)
+    return list(lines.values())
 
 
 def captions(trace: Trace) -> list[str]:
@@ -28,7 +27,7 @@ def captions(trace: Trace) -> list[str]:
 
 
 def _captions(trace: Trace) -> Iterator[str]:
-    known, standing = narration.of(trace.meta["code"]), ""
+    known, standing = narration.of(trace.meta), ""
     scores: tuple[int, np.ndarray | None] = 0, None  # the program, and its newest tile
     for n, event in enumerate(trace):
         value = trace.values[n] if trace.values else None

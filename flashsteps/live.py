@@ -37,7 +37,7 @@ class Stepping(Iterator[Step]):
     """A live run: an iterator over its steps, which has the `trace` when it is through, and can be closed before."""
 
     def __init__(self, algorithm: str, q: Any, k: Any, v: Any, **options: Any) -> None:
-        self._lines, self._caption = narration.of(algorithms.source(algorithm)), ""
+        self._lines, self._caption = narration.of({"code": algorithms.source(algorithm)}), ""
         self._algorithm, self._turn, self._started = algorithm, threading.Lock(), False
         self._run = _Run()
         self._end = weakref.finalize(self, self._run.end)  # does not wait: it may come at any time, in any thread

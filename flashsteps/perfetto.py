@@ -74,7 +74,7 @@ def _events(trace: Trace, gpu: Device, starts: list[int], slower: int) -> Iterat
     words = f", slowed down {slower:,} times" if slower > 1 else ""
     title = f"{trace.meta['algorithm']} on {gpu.title}, modelled{words}"
     yield _about("process_name", 0, {"name": title})
-    known, seen, read, written = lines_of(trace.meta["code"]), set[int](), 0, 0
+    known, seen, read, written = lines_of(trace.meta), set[int](), 0, 0
     for event, now, taken in zip(trace, starts, on_chip(trace), strict=False):
         track = event.program + 1
         if track not in seen:

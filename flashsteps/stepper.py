@@ -85,7 +85,7 @@ class Stepper:
         self._replay = Replay(trace)
         self._stops: dict[int, Stop] = {}
         self._numbered = 0
-        self._lines = narration.of(trace.meta["code"])
+        self._lines = narration.of(trace.meta)
         spoken = [n for n, event in enumerate(trace) if self._lines[event.line].caption]
         self._spoken = spoken
 

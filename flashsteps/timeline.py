@@ -188,7 +188,7 @@ def _round(event: Event) -> tuple[object, ...]:
 def _units(
     trace: Trace, moments: list[tuple[Event, ...]], ticks: Mapping[tuple[object, ...], int], repeats: Mapping[str, str]
 ) -> list[_Unit]:
-    lines = narration.read(trace.meta["code"])
+    lines = narration.of(trace.meta)
     upcoming = list(_upcoming(moments, ticks))
     special = _special(trace, moments, upcoming)
     seen_lines: set[int] = set()
@@ -397,7 +397,7 @@ def _pictures(trace: Trace, beats: list[Beat]) -> Iterator[Picture]:
 
 def _last_reads(trace: Trace) -> dict[int, int]:
     """Step that made a value → the last step that reads it."""
-    lines = narration.read(trace.meta["code"])
+    lines = narration.of(trace.meta)
     made: dict[tuple[int, str], int] = {}
     last: dict[int, int] = {}
     for event in trace:

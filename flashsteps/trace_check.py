@@ -103,6 +103,9 @@ def check_meta(meta: Any) -> None:
             raise ValueError(f"its {name} is {meta.get(name)!r:.40}")
     if len(meta["code"]) > narration.MOST_CODE:
         raise ValueError(f"its code has {len(meta['code']):,} characters, the limit is {narration.MOST_CODE:,}")
+    slots = meta.get("slots", {})  # of a kernel's variables
+    if not isinstance(slots, dict) or not all(map(text, slots.values())) or not text(meta.get("kernel", "")):
+        raise ValueError("its kernel or the slots of its variables make no sense")
     if meta["computing"] != dtypes.computing(meta["dtype"]).name:
         raise ValueError(f"it computes {meta['dtype']} in {meta['computing']}")
     if (meta["mask"] or "").count("+") > MOST_RULES or not masks.is_name(meta["mask"], meta["queries"], meta["keys"]):

@@ -1,1 +1,43 @@
 """Triton kernels of attention, and the recorder that proves them against the traces of the NumPy reference."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+#: what is public here, and the module that has it: imported when asked for, because torch and triton take seconds
+_WHERE = {
+    "argument": "recorder.argument",
+    "backward": "flash2_backward.backward",
+    "block_sparse": "flash2_block_sparse.block_sparse",
+    "csr": "flash2_block_sparse.csr",
+    "empty_log": "flash2_forward.empty_log",
+    "flash_attention": "attention.flash_attention",
+    "forward": "flash2_forward.forward",
+    "paged_decode": "paged.paged_decode",
+    "partial_results": "split_kv.partial_results",
+    "read_log": "trace_log.read",
+    "record": "recorder.record",
+    "split_kv_decode": "split_kv.split_kv_decode",
+    "trace_of": "kernel_trace.trace_of",
+    "twin": "twins.twin",
+    "vector": "recorder.vector",
+}
+
+__all__ = sorted(_WHERE)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, _, attribute = _WHERE[name].partition(".")
+    try:
+        return getattr(importlib.import_module(f".{module}", __name__), attribute)
+    except ModuleNotFoundError as error:
+        if error.name not in ("torch", "triton"):
+            raise
+        raise ImportError(f"{name} needs {error.name}: pip install 'flashsteps[kernels]'", name=error.name) from None
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -1,5 +1,7 @@
 """`make bench`: how fast films, recordings and the command line are on this machine, beside what is wanted.
 
+How fast attention itself is, on a GPU or a CPU, is what `flashsteps bench` measures.
+
 Not a test: it only prints, and exits with 0. What is compared runs turn about and is compared pair by pair, so that a
 busy moment hits both; shown is the middle one of the rounds. The encoder alone gets the very frames of the film from
 memory, through the same code, and has to make the same file.

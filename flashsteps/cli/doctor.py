@@ -22,6 +22,7 @@ FOR = {
     "inputs": "for .safetensors files and bfloat16",
     "plot": "for `flashsteps io --plot`",
     "notebook": "for `trace.show()` in a notebook",
+    "terminal": "for `flashsteps step` on a terminal",
     "torch": "for .pt files",
     "kernels": "for `flashsteps.kernels`, `flashsteps validate` and `flashsteps bench`",
 }

@@ -67,7 +67,7 @@ NAMES = Algorithms("algorithm", take.ALGORITHM.names)
 @option("--csv", "as_csv", is_flag=True, help="Print whole numbers with commas between, for a spreadsheet.")
 @option("--json", "as_json", is_flag=True, help="Print the same as JSON.")
 @option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw the traffic to an .svg or .png file.")
-@option("--theme", type=take.THEME, help="The plot's colours  [default: {plot.THEME}]")
+@option("--theme", type=take.THEME, help="The plot's colours  [default: {chart.THEME}]")
 def io(as_csv: bool, as_json: bool, plot: Path | None, theme: str | None, **options: Any) -> None:
     """Compare what algorithms move, take and do.
 

@@ -25,7 +25,6 @@ Examples:
   flashsteps record flash-forward -o run.npz --input random:1024,64 --mask causal --device h100
 """
 
-SEED = "What decides which weights are dropped, or where pages lie  [default: 0]"
 DO = "an .npy file, or random[:SEED], standard normal numbers  [default: random]"
 
 

@@ -47,7 +47,7 @@ def trace_of(run: str, options: Mapping[str, Any], small: bool = False) -> Trace
     what is neither, and for options with a saved run, which no longer takes any.
     """
     if run in algorithms.names() and not Path(run).is_file():
-        return _recorded(run, small=small, **options)
+        return recorded(run, small=small, **options)
     if not Path(run).exists() and Path(run).suffix not in ENDINGS:
         raise ValueError(f"{unknown('algorithm', run, algorithms.names())}; nor is there a file of that name")
     ctx = click.get_current_context()
@@ -60,9 +60,10 @@ def trace_of(run: str, options: Mapping[str, Any], small: bool = False) -> Trace
     return trace_file.load(run)
 
 
-def _recorded(
+def recorded(
     algorithm: str, *, small: bool, source: str, head: tuple[int, ...] | None, do: str | None, **options: Any
 ) -> Trace:
+    """A run of an algorithm with the options of `record`; blocks as `trace_of` has them."""
     if small and None in (options["block_q"], options["block_k"]):
         from .. import film, inputs
 

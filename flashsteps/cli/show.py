@@ -127,6 +127,7 @@ def _options(trace: Trace) -> dict[str, str]:
     heads = meta.get("heads", 1)
     rows = {
         "algorithm": meta["algorithm"],
+        "recorded from": f"the Triton kernel {meta['kernel']}, in the interpreter" if "kernel" in meta else "",
         "input": ", ".join(f"{name} {value}" for name, value in source.items())
         or (meta["input"] or {}).get("kind", ""),
         "sizes": f"{meta['queries']:,} queries, {meta['keys']:,} keys, d = {meta['d']}",

@@ -380,10 +380,10 @@ def info(view: View, paint: Paint, width: int, playing: str) -> Text:
     loops = " ".join(f"{name}={index}" for name, index in stepper.event.loop.items()) if stepper.event else "the start"
     parts = [
         (f"step {stepper.step} of {len(view.trace) - 1}", f"bold {paint.color('ink')}"),
+        (playing, f"bold {paint.color('accent')}"),
         (loops, paint.color("ink")),
         (f"program {stepper.event.program}" if stepper.event else "", paint.color("dim")),
         (f"next: {view.next_words()}", paint.color("dim")),
-        (playing, f"bold {paint.color('accent')}"),
     ]
     text = Text("   ").join([Text(words, style) for words, style in parts if words])
     text.truncate(width, overflow="ellipsis")

@@ -1,0 +1,203 @@
+"""What a caller gave, checked, and what follows from it: every error names the argument and says what to do."""
+
+from __future__ import annotations
+
+import sys
+from numbers import Real
+from typing import Any, NamedTuple
+
+import torch
+import triton
+
+from flashsteps import heads
+
+from .target import interpreted, pretended
+
+#: the largest head dimension: beyond it, no tile of Q, K and V fits on chip
+LARGEST = 256
+
+DTYPES = {torch.float16: "float16", torch.bfloat16: "bfloat16", torch.float32: "float32"}
+
+Window = tuple[int, int]
+
+
+class Problem(NamedTuple):
+    """Sizes and options of one call. `left` and `right` are keys beside the diagonal that a query sees, −1 for all."""
+
+    batch: int
+    heads: int
+    kv_heads: int
+    n: int
+    m: int
+    d: int
+    left: int
+    right: int
+    scale: float
+    softcap: float
+    dtype: torch.dtype
+    device: torch.device
+
+    @property
+    def group(self) -> int:
+        """Heads that share keys and values."""
+        return self.heads // self.kv_heads
+
+    @property
+    def parts(self) -> int:
+        """What can be computed apart: batch entries times key-value heads."""
+        return self.batch * self.kv_heads
+
+    @property
+    def nothing(self) -> bool:
+        """Whether there is nothing to compute: no query, or no key."""
+        return not (self.batch and self.heads and self.n and self.m)
+
+
+def problem(
+    q: Any,
+    k: Any,
+    v: Any,
+    *,
+    causal: Any = False,
+    window: Any = None,
+    scale: Any = None,
+    softcap: Any = None,
+) -> Problem:
+    """The problem of q (B, H, N, d), k and v (B, Hk, M, d). Raises ValueError, one line, where they make none."""
+    tensors = {"q": q, "k": k, "v": v}
+    for name, x in tensors.items():
+        matrix_of_heads(name, x)
+    for name in ("k", "v"):
+        same(name, tensors[name], "q", q)
+        if x_shape(tensors[name])[0] != q.shape[0]:
+            raise ValueError(f"{name} has batch {tensors[name].shape[0]}, q {q.shape[0]}: give as many of both")
+        if x_shape(tensors[name])[3] != q.shape[3]:
+            raise ValueError(f"{name} has head dimension {tensors[name].shape[3]}, q {q.shape[3]}: make them the same")
+    if x_shape(v) != x_shape(k):
+        raise ValueError(f"v has shape {x_shape(v)}, k {x_shape(k)}: give a value for each key")
+    near("q", q, k.shape[1])
+    options = options_of(x_shape(q), x_shape(k), causal, window, scale, softcap)
+    return Problem(q.shape[0], q.shape[1], k.shape[1], q.shape[2], k.shape[2], q.shape[3], *options, q.dtype, q.device)
+
+
+def options_of(
+    q_shape: tuple[int, ...], k_shape: tuple[int, ...], causal: Any, window: Any, scale: Any, softcap: Any
+) -> tuple[int, int, float, float]:
+    """left, right, scale and softcap (0 for none). Raises ValueError, one line, for what makes no sense."""
+    d = q_shape[-1]
+    if not 1 <= d <= LARGEST:
+        raise ValueError(f"q has head dimension {d}: give 1 to {LARGEST}")
+    if not k_shape[1] or not q_shape[1] or q_shape[1] % k_shape[1]:
+        raise ValueError(f"k has {k_shape[1]} heads, q {q_shape[1]}: those of q must be a multiple of those of k")
+    heads.check(q_shape[1], k_shape[1])
+    left, right = bounds(q_shape[2], k_shape[2], causal, window)
+    scale = d**-0.5 if scale is None else _number("scale", scale, "None for 1/√d")
+    return left, right, scale, 0.0 if softcap is None else _number("softcap", softcap, "None for none")
+
+
+def bounds(n: int, m: int, causal: Any, window: Any) -> Window:
+    """How many keys a query sees to the left and to the right of the diagonal, −1 for all. Raises ValueError."""
+    if not isinstance(causal, bool):
+        raise ValueError(f"causal is {causal!r}: give True or False")
+    left, right = (-1, -1) if window is None else _window(window)
+    # no query is further from a key than n + m: a larger bound is none
+    return left if left < n + m else -1, 0 if causal else right if right < n + m else -1
+
+
+def _window(window: Any) -> Window:
+    numbers = tuple(window) if isinstance(window, (tuple, list)) else ()
+    if len(numbers) != 2 or not all(isinstance(n, int) and not isinstance(n, bool) and n >= -1 for n in numbers):
+        raise ValueError(f"window is {window!r}: give (left, right), whole numbers, 0 or more, or -1 for no bound")
+    return numbers[0], numbers[1]
+
+
+def _number(name: str, given: Any, none: str) -> float:
+    if not isinstance(given, Real) or isinstance(given, bool) or not 0 < given <= sys.float_info.max:  # type: ignore[operator]
+        raise ValueError(f"{name} is {given!r}: give a finite number above 0, or {none}")
+    return float(given)
+
+
+def x_shape(x: torch.Tensor) -> tuple[int, ...]:
+    return tuple(x.shape)
+
+
+def matrix_of_heads(name: str, x: Any, axes: str = "(batch, heads, tokens, head dimension)") -> None:
+    """Raises ValueError unless x is a tensor of four dimensions that the kernels can read, on a device they run on."""
+    if not isinstance(x, torch.Tensor):
+        raise ValueError(f"{name} is {type(x).__name__}: give a torch.Tensor {axes}")
+    if x.dim() != 4:
+        raise ValueError(f"{name} has shape {tuple(x.shape)}: give {axes}")
+    if x.dtype not in DTYPES:
+        raise ValueError(f"{name} holds {str(x.dtype)[6:]}: give {', '.join(DTYPES.values())}")
+    if x.shape[3] > 1 and x.stride(3) != 1:
+        raise ValueError(f"{name} has stride {x.stride(3)} in its last dimension: call {name}.contiguous() first")
+    runs_on(name, x)
+
+
+def far(x: torch.Tensor, kv_heads: int) -> bool:
+    """Whether the heads of one group lie so far apart that a kernel can't count the elements between in 32 bits."""
+    return bool((x.shape[1] // max(kv_heads, 1) - 1) * x.stride(1) + LARGEST * x.stride(2) >= 1 << 31)
+
+
+def near(name: str, x: torch.Tensor, kv_heads: int) -> None:
+    """Raises ValueError where the heads of one group lie too far apart."""
+    if far(x, kv_heads):
+        better = f"{name}.transpose(1, 2).contiguous().transpose(1, 2)"
+        raise ValueError(f"{name} has heads of one group 2³¹ elements apart or more: give {better}")
+
+
+def runs_on(name: str, x: torch.Tensor) -> None:
+    """Raises ValueError where no kernel can run on the device of x."""
+    kind = x.device.type
+    if kind == "cuda" or (kind == "cpu" and (interpreted() or pretended() is not None)):
+        return
+    if kind == "cpu":
+        raise ValueError(
+            f"{name} is on the CPU: move it to a GPU, or set TRITON_INTERPRET=1 before Python starts (slow)"
+        )
+    raise ValueError(f"{name} is on {kind}: move it to a GPU that torch calls cuda")
+
+
+def same(name: str, x: torch.Tensor, other: str, like: torch.Tensor) -> None:
+    """Raises ValueError unless x has the type of `like`, and is on the same device."""
+    if x.dtype != like.dtype:
+        raise ValueError(f"{name} holds {str(x.dtype)[6:]}, {other} {str(like.dtype)[6:]}: make them the same")
+    if x.device != like.device:
+        raise ValueError(f"{name} is on {x.device}, {other} on {like.device}: move them to one device")
+
+
+def shaped(name: str, x: Any, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> None:
+    """Raises ValueError unless x is a tensor of this shape and type, on this device."""
+    if not isinstance(x, torch.Tensor):
+        raise ValueError(f"{name} is {type(x).__name__}: give a torch.Tensor {shape}")
+    if tuple(x.shape) != shape:
+        raise ValueError(f"{name} has shape {tuple(x.shape)}: give {shape}")
+    if x.dtype != dtype:
+        raise ValueError(f"{name} holds {str(x.dtype)[6:]}: give {str(dtype)[6:]}")
+    if x.device != device:
+        raise ValueError(f"{name} is on {x.device}, q on {device}: move them to one device")
+
+
+def positive(name: str, given: Any) -> int:
+    """`given` as an int. Raises ValueError unless it is a whole number above 0."""
+    if not isinstance(given, int) or isinstance(given, bool) or given < 1:
+        raise ValueError(f"{name} is {given!r}: give a whole number, 1 or more")
+    return given
+
+
+def power_of_2(name: str, given: Any) -> int:
+    """`given` as an int. Raises ValueError unless it is a power of two, and large enough for a GPU's matrix units."""
+    least = 1 if interpreted() else 16
+    if positive(name, given) & (given - 1) or given < least:
+        raise ValueError(f"{name} is {given}: give a power of two, {least} or more")
+    return int(given)
+
+
+def up(n: int) -> int:
+    """The power of two that n fits into, as a tile's side: on a GPU, 16 at least."""
+    return max(int(triton.next_power_of_2(n)), 1 if interpreted() else 16)
+
+
+def on_chip_d(d: int) -> int:
+    """How wide a row of d numbers is on chip: a power of two, 16 at least."""
+    return max(int(triton.next_power_of_2(d)), 16)

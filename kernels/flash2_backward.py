@@ -1,0 +1,285 @@
+"""FlashAttention-2 backward in three kernels: D, then dK and dV, then dQ, from LSE (FA2, Algorithm 2).
+
+The Triton twin of `flashsteps.algorithms.flash2_backward`: the same loads and stores, tile by tile, in the same order.
+Programs of the first and the third kernel are (block of queries, part), those of the second (block of keys, part). That
+one holds scores the other way round, keys by queries: then P and dS are on chip as the next product wants them.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+
+from . import checks, configs
+from .launch import arguments, describable, descriptor, grid, launch, tiles
+from .tile import (
+    LOG2_E,
+    capped,
+    load_statistic,
+    load_tile,
+    part,
+    seeing,
+    seeing_tokens,
+    seen_keys,
+    store_statistic,
+    store_tile,
+    visited,
+)
+
+
+@triton.jit(do_not_specialize=["N"])
+def delta_kernel(
+    O, dO, dLSE, D_, o_strides, do_strides, heads_kv, N,
+    GROUP: tl.constexpr, HEAD_DIM: tl.constexpr, D: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_M: tl.constexpr,
+    DLSE: tl.constexpr,
+):  # fmt: skip
+    """D (B, H, N), one number a row: the sum of the output times its gradient, less the gradient of LSE if any."""
+    b, h = part(heads_kv)
+    h, heads, first = h * GROUP, heads_kv * GROUP, tl.program_id(0) * BLOCK_Q
+    o = load_tile(O, o_strides, b, h, first, N, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM, D, True, False)
+    do = load_tile(dO, do_strides, b, h, first, N, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM, D, True, False)
+    D_i = tl.sum(o.to(tl.float32) * do.to(tl.float32), 1)
+    if DLSE:
+        D_i -= load_statistic(dLSE, b, h, heads, first, N, BLOCK_M, BLOCK_Q, GROUP)
+    store_statistic(D_, b, h, heads, first, N, D_i, BLOCK_M, BLOCK_Q, GROUP)
+
+
+@triton.jit
+def add_queries(
+    dk, dv, k, v, keys, Q, dO, LSE, D_, q_strides, do_strides, b, h, heads, lo, hi, N, M, scale, softcap, left, right,
+    GROUP: tl.constexpr, HEAD_DIM: tl.constexpr, D: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_M: tl.constexpr,
+    LEFT: tl.constexpr, RIGHT: tl.constexpr, SOFTCAP: tl.constexpr, CUT: tl.constexpr, TMA: tl.constexpr,
+    PRECISION: tl.constexpr,
+):  # fmt: skip
+    """Take in the query tiles lo … hi − 1, each of them CUT by the mask or the end of the queries, or none."""
+    for i in tl.range(lo, hi):
+        first = i * BLOCK_Q
+        ragged: tl.constexpr = CUT or BLOCK_Q * GROUP < BLOCK_M
+        # Queries stream past, with dO and two numbers a row: LSE and D.
+        q = load_tile(Q, q_strides, b, h, first, N, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM, D, ragged, TMA)
+        do = load_tile(dO, do_strides, b, h, first, N, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM, D, ragged, TMA)
+        s = tl.dot(k, q.T, input_precision=PRECISION)  # The scores are made again: cheaper than to fetch them.
+        if SOFTCAP:
+            s, c = capped(s, scale, softcap)  # Softcap: no score grows past it, and changes less.
+            factor = LOG2_E
+        else:
+            factor = scale * LOG2_E
+        lse = load_statistic(LSE, b, h, heads, first, N, BLOCK_M, BLOCK_Q, GROUP)
+        p = tl.math.exp2(s * factor - (lse * LOG2_E)[None, :])  # P, as it was, from LSE alone.
+        if CUT and (LEFT or RIGHT):  # Keys that a query may not see: e^−∞. (Its LSE may be −∞, too, and p be ∞ here.)
+            p = tl.where(seeing_tokens(keys, first, N, M, left, right, BLOCK_M, GROUP, LEFT, RIGHT), p, 0.0)
+        # Each value's gradient: what it gave, weighted as it was.
+        dv = tl.dot(p.to(do.dtype), do, dv, input_precision=PRECISION)
+        # How the loss would change with each weight, and with each score.
+        dp = tl.dot(v, do.T, input_precision=PRECISION)
+        D_i = load_statistic(D_, b, h, heads, first, N, BLOCK_M, BLOCK_Q, GROUP)
+        ds = p * (dp - D_i[None, :])
+        if SOFTCAP:
+            ds = ds * (1 - c * c)
+        dk = tl.dot(ds.to(q.dtype), q, dk, input_precision=PRECISION)  # Each key's gradient takes in this tile.
+    return dk, dv
+
+
+@triton.jit(do_not_specialize=["N", "M", "left", "right"])
+def dkdv_kernel(
+    Q, K, V, dO, LSE, D_, dK, dV, q_strides, k_strides, v_strides, do_strides, dk_strides, dv_strides, heads_kv, N, M,
+    scale, softcap, left, right,
+    GROUP: tl.constexpr, HEAD_DIM: tl.constexpr, D: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr, LEFT: tl.constexpr, RIGHT: tl.constexpr, SOFTCAP: tl.constexpr, EVEN_Q: tl.constexpr,
+    TMA: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """dK and dV (B, heads_kv, M, HEAD_DIM); under a causal mask the first keys are seen most, and begun first."""
+    b, h = part(heads_kv)
+    start = tl.program_id(0) * BLOCK_N
+    lo, full, cut, hi = seeing(start, tl.minimum(start + BLOCK_N, M) - 1, N, M, left, right, BLOCK_Q, LEFT, RIGHT)
+    keys = start + tl.arange(0, BLOCK_N)
+
+    # Each program keeps its own block of keys and values.
+    k = load_tile(K, k_strides, b, h, start, M, BLOCK_N, BLOCK_N, 1, HEAD_DIM, D, True, False)
+    v = load_tile(V, v_strides, b, h, start, M, BLOCK_N, BLOCK_N, 1, HEAD_DIM, D, True, False)
+    dk = tl.zeros([BLOCK_N, D], tl.float32)  # Their gradients start on chip, and stay there.
+    dv = tl.zeros([BLOCK_N, D], tl.float32)
+    if RIGHT:
+        dk, dv = add_queries(
+            dk, dv, k, v, keys, Q, dO, LSE, D_, q_strides, do_strides, b, h * GROUP, heads_kv * GROUP, lo, full, N, M,
+            scale, softcap, left, right, GROUP, HEAD_DIM, D, BLOCK_Q, BLOCK_M, LEFT, RIGHT, SOFTCAP, True, TMA,
+            PRECISION)  # fmt: skip
+    dk, dv = add_queries(
+        dk, dv, k, v, keys, Q, dO, LSE, D_, q_strides, do_strides, b, h * GROUP, heads_kv * GROUP, full, cut, N, M,
+        scale, softcap, left, right, GROUP, HEAD_DIM, D, BLOCK_Q, BLOCK_M, LEFT, RIGHT, SOFTCAP, False, TMA,
+        PRECISION)  # fmt: skip
+    if LEFT or not EVEN_Q:
+        dk, dv = add_queries(
+            dk, dv, k, v, keys, Q, dO, LSE, D_, q_strides, do_strides, b, h * GROUP, heads_kv * GROUP, cut, hi, N, M,
+            scale, softcap, left, right, GROUP, HEAD_DIM, D, BLOCK_Q, BLOCK_M, LEFT, RIGHT, SOFTCAP, True, TMA,
+            PRECISION)  # fmt: skip
+    # All queries seen: dK and dV go out, once.
+    store_tile(dK, dk_strides, b, h, start, M, dk * scale, BLOCK_N, BLOCK_N, 1, HEAD_DIM, D, False)
+    store_tile(dV, dv_strides, b, h, start, M, dv, BLOCK_N, BLOCK_N, 1, HEAD_DIM, D, False)
+
+
+@triton.jit
+def add_keys(
+    dq, q, do, lse, D_i, tokens, K, V, k_strides, v_strides, b, h, lo, hi, N, M, scale, softcap, left, right,
+    HEAD_DIM: tl.constexpr, D: tl.constexpr, BLOCK_N: tl.constexpr, LEFT: tl.constexpr, RIGHT: tl.constexpr,
+    SOFTCAP: tl.constexpr, CUT: tl.constexpr, TMA: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """Take in the key tiles lo … hi − 1, each of them CUT by the mask or the end of the keys, or none."""
+    for j in tl.range(lo, hi):
+        start = j * BLOCK_N
+        # Keys and values stream past, and P is made once more.
+        k = load_tile(K, k_strides, b, h, start, M, BLOCK_N, BLOCK_N, 1, HEAD_DIM, D, CUT, TMA)
+        v = load_tile(V, v_strides, b, h, start, M, BLOCK_N, BLOCK_N, 1, HEAD_DIM, D, CUT, TMA)
+        s = tl.dot(q, k.T, input_precision=PRECISION)
+        if SOFTCAP:
+            s, c = capped(s, scale, softcap)  # Softcap: no score grows past it, and changes less.
+            factor = LOG2_E
+        else:
+            factor = scale * LOG2_E
+        # P once more, and from it the gradient of each score.
+        p = tl.math.exp2(s * factor - (lse * LOG2_E)[:, None])
+        if CUT:  # Keys that a query may not see: e^−∞. (Its LSE may be −∞, too, and p be ∞ here.)
+            p = tl.where(seen_keys(tokens, start, N, M, left, right, BLOCK_N, LEFT, RIGHT), p, 0.0)
+        dp = tl.dot(do, v.T, input_precision=PRECISION)
+        ds = p * (dp - D_i[:, None])
+        if SOFTCAP:
+            ds = ds * (1 - c * c)
+        dq = tl.dot(ds.to(k.dtype), k, dq, input_precision=PRECISION)  # Each query's gradient takes in this tile.
+    return dq
+
+
+@triton.jit(do_not_specialize=["N", "M", "left", "right"])
+def dq_kernel(
+    Q, K, V, dO, LSE, D_, dQ, q_strides, k_strides, v_strides, do_strides, dq_strides, heads_kv, N, M,
+    scale, softcap, left, right,
+    GROUP: tl.constexpr, HEAD_DIM: tl.constexpr, D: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr, LEFT: tl.constexpr, RIGHT: tl.constexpr, SOFTCAP: tl.constexpr, EVEN: tl.constexpr,
+    TMA: tl.constexpr, PRECISION: tl.constexpr, HEAVY_FIRST: tl.constexpr,
+):  # fmt: skip
+    """dQ (B, H, N, HEAD_DIM)."""
+    i = tl.program_id(0)
+    if HEAVY_FIRST:  # Under a causal mask the last queries see most keys: what takes longest is begun first.
+        i = tl.num_programs(0) - 1 - i
+    b, h = part(heads_kv)
+    first, head, heads = i * BLOCK_Q, h * GROUP, heads_kv * GROUP
+    lo, full, cut, hi = visited(first, tl.minimum(first + BLOCK_Q, N) - 1, N, M, left, right, BLOCK_N, LEFT, RIGHT)
+    tokens = first + tl.arange(0, BLOCK_M) // GROUP
+
+    # The other kernel: each program keeps its own block of queries.
+    q = load_tile(Q, q_strides, b, head, first, N, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM, D, True, False)
+    do = load_tile(dO, do_strides, b, head, first, N, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM, D, True, False)
+    lse = load_statistic(LSE, b, head, heads, first, N, BLOCK_M, BLOCK_Q, GROUP)
+    D_i = load_statistic(D_, b, head, heads, first, N, BLOCK_M, BLOCK_Q, GROUP)
+    dq = tl.zeros([BLOCK_M, D], tl.float32)  # Their gradient starts on chip, and stays there.
+    if LEFT:
+        dq = add_keys(
+            dq, q, do, lse, D_i, tokens, K, V, k_strides, v_strides, b, h, lo, full, N, M, scale, softcap, left, right,
+            HEAD_DIM, D, BLOCK_N, LEFT, RIGHT, SOFTCAP, True, TMA, PRECISION)  # fmt: skip
+    dq = add_keys(
+        dq, q, do, lse, D_i, tokens, K, V, k_strides, v_strides, b, h, full, cut, N, M, scale, softcap, left, right,
+        HEAD_DIM, D, BLOCK_N, LEFT, RIGHT, SOFTCAP, False, TMA, PRECISION)  # fmt: skip
+    if RIGHT or not EVEN:
+        dq = add_keys(
+            dq, q, do, lse, D_i, tokens, K, V, k_strides, v_strides, b, h, cut, hi, N, M, scale, softcap, left, right,
+            HEAD_DIM, D, BLOCK_N, LEFT, RIGHT, SOFTCAP, True, TMA, PRECISION)  # fmt: skip
+    # All keys seen: dQ goes out, once.
+    store_tile(dQ, dq_strides, b, head, first, N, dq * scale, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM, D, False)
+
+
+def backward(
+    do: torch.Tensor,
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    o: torch.Tensor,
+    lse: torch.Tensor,
+    *,
+    causal: bool = False,
+    window: tuple[int, int] | None = None,
+    scale: float | None = None,
+    softcap: float | None = None,
+    block_q: int | None = None,
+    block_k: int | None = None,
+    dlse: torch.Tensor | None = None,
+    delta: torch.Tensor | None = None,
+    config: configs.Config | None = None,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """dq, dk and dv from `do`, the gradient of o, and from what `forward` gave with the same options: o and lse.
+
+    do and o are like q (B, H, N, d), lse is (B, H, N), float32. `dlse`, like lse, is the gradient of lse, if it has
+    one; `delta`, like lse, is where D is written, if it is of interest. `block_q`, `block_k` and `config` are for all
+    three kernels; without them, each has the tile of `configs`. Raises ValueError for arguments that make no sense.
+    """
+    problem = checks.problem(q, k, v, causal=causal, window=window, scale=scale, softcap=softcap)
+    for name, x in {"do": do, "o": o}.items():
+        checks.matrix_of_heads(name, x)
+        checks.shaped(name, x, tuple(q.shape), q.dtype, q.device)
+        checks.near(name, x, k.shape[1])
+    statistics = {"lse": lse, "dlse": dlse, "delta": delta}
+    for name, given in statistics.items():
+        if given is not None:
+            checks.shaped(name, given, tuple(q.shape[:3]), torch.float32, q.device)
+    if delta is not None and not delta.is_contiguous():
+        raise ValueError("delta is not contiguous: give torch.empty_like(lse)")
+    dq, dk, dv = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
+    if problem.nothing:
+        return dq.zero_(), dk.zero_(), dv.zero_()
+    delta = torch.empty(q.shape[:3], dtype=torch.float32, device=q.device) if delta is None else delta
+    lse, dlse = lse.contiguous(), None if dlse is None else dlse.contiguous()
+    shared = {"Q": q, "K": k, "V": v, "dO": do, "LSE": lse, "D_": delta}
+    strides = {f"{name}_strides": x.stride()[:3] for name, x in {"q": q, "k": k, "v": v, "do": do}.items()}
+
+    one = config or configs.shipped("delta", problem)
+    tile = tiles(problem, one, block_q, block_k)
+    launch(
+        delta_kernel,
+        grid(problem, -(-problem.n // tile.block_q)),
+        problem,
+        one,
+        O=o,
+        dO=do,
+        dLSE=dlse,
+        D_=delta,
+        o_strides=o.stride()[:3],
+        do_strides=do.stride()[:3],
+        **arguments(delta_kernel, problem, tile),
+        DLSE=dlse is not None,
+    )
+
+    one = config or configs.shipped("dkdv", problem)
+    tile = tiles(problem, one, block_q, block_k)
+    tma = one.descriptors and problem.group == 1 and tile.block_m == tile.block_q and describable(q, do)
+    fetched = {name: descriptor(x, tile.block_m, tile.d) for name, x in {"Q": q, "dO": do}.items()} if tma else {}
+    launch(
+        dkdv_kernel,
+        grid(problem, -(-problem.m // tile.block_n)),
+        problem,
+        one,
+        **(shared | fetched),
+        dK=dk,
+        dV=dv,
+        **strides,
+        dk_strides=dk.stride()[:3],
+        dv_strides=dv.stride()[:3],
+        **arguments(dkdv_kernel, problem, tile),
+        TMA=tma,
+    )
+
+    one = config or configs.shipped("dq", problem)
+    tile = tiles(problem, one, block_q, block_k)
+    tma = one.descriptors and describable(k, v)
+    fetched = {name: descriptor(x, tile.block_n, tile.d) for name, x in {"K": k, "V": v}.items()} if tma else {}
+    launch(
+        dq_kernel,
+        grid(problem, -(-problem.n // tile.block_q)),
+        problem,
+        one,
+        **(shared | fetched),
+        dQ=dq,
+        **strides,
+        dq_strides=dq.stride()[:3],
+        **arguments(dq_kernel, problem, tile),
+        TMA=tma,
+    )
+    return dq, dk, dv

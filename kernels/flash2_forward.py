@@ -1,0 +1,170 @@
+"""FlashAttention-2 forward: one program for each block of queries, keys and values stream past (FA2, Algorithm 1).
+
+The Triton twin of `flashsteps.algorithms.flash2_forward`: the same loads and stores, tile by tile, in the same order.
+A program is (block of queries, part), a part is (batch entry, key-value head): grid (blocks, parts). Where tiles are
+cut by a mask or the end of the keys, they are so at the ends of a row of tiles: the loop over keys goes in up to three
+stages, and only the first and the last look at the mask.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+
+from . import checks, configs, trace_log
+from .launch import Tiles, arguments, describable, descriptor, grid, launch, tiles
+from .target import target
+from .tile import LN_2, LOG2_E, add_tile, capped, load_tile, part, seen_keys, store_statistic, store_tile, visited
+from .trace_log import stamp
+
+
+@triton.jit
+def attend_keys(acc, l_i, m_i, q, tokens, K, V, k_strides, v_strides, b, h, lo, hi, N, M, scale, softcap, left, right,
+                log, BLOCK_N: tl.constexpr, HEAD_DIM: tl.constexpr, D: tl.constexpr, LEFT: tl.constexpr,
+                RIGHT: tl.constexpr, SOFTCAP: tl.constexpr, CUT: tl.constexpr, TMA: tl.constexpr,
+                PRECISION: tl.constexpr, TRACE: tl.constexpr, CLOCK: tl.constexpr):  # fmt: skip
+    """Take in the key tiles lo … hi − 1, each of them CUT by the mask or the end of the keys, or none."""
+    for j in tl.range(lo, hi):
+        start = j * BLOCK_N
+        if TRACE:
+            log = stamp(log, j, CLOCK)
+        k = load_tile(K, k_strides, b, h, start, M, BLOCK_N, BLOCK_N, 1, HEAD_DIM, D, CUT, TMA)
+        v = load_tile(V, v_strides, b, h, start, M, BLOCK_N, BLOCK_N, 1, HEAD_DIM, D, CUT, TMA)
+        s = tl.dot(q, k.T, input_precision=PRECISION)  # One tile of scores, made on chip. It never goes to HBM.
+        if SOFTCAP:
+            s, _ = capped(s, scale, softcap)  # Softcap: no score grows past it.
+            factor = LOG2_E
+        else:
+            factor = scale * LOG2_E
+        if CUT:  # Keys that a query may not see get −∞.
+            seen = seen_keys(tokens, start, N, M, left, right, BLOCK_N, LEFT, RIGHT)
+            s = tl.where(seen, s, float("-inf"))
+        acc, l_i, m_i = add_tile(acc, l_i, m_i, s, v, factor, CUT, PRECISION)
+    return acc, l_i, m_i, log
+
+
+@triton.jit(do_not_specialize=["N", "M", "left", "right"])
+def forward_kernel(Q, K, V, O, LSE, q_strides, k_strides, v_strides, o_strides, heads_kv, N, M, scale, softcap, left,
+                   right, log, GROUP: tl.constexpr, HEAD_DIM: tl.constexpr, D: tl.constexpr, BLOCK_Q: tl.constexpr,
+                   BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, LEFT: tl.constexpr, RIGHT: tl.constexpr,
+                   SOFTCAP: tl.constexpr, EVEN: tl.constexpr, TMA_Q: tl.constexpr, TMA: tl.constexpr,
+                   PRECISION: tl.constexpr, HEAVY_FIRST: tl.constexpr, TRACE: tl.constexpr,
+                   CLOCK: tl.constexpr):  # fmt: skip
+    """O (B, H, N, HEAD_DIM) and LSE (B, H, N) from Q (B, H, N, HEAD_DIM), K and V (B, heads_kv, M, HEAD_DIM)."""
+    i = tl.program_id(0)
+    if HEAVY_FIRST:  # Under a causal mask the last queries see most keys: what takes longest is begun first.
+        i = tl.num_programs(0) - 1 - i
+    b, h = part(heads_kv)
+    first = i * BLOCK_Q
+    lo, full, cut, hi = visited(first, tl.minimum(first + BLOCK_Q, N) - 1, N, M, left, right, BLOCK_N, LEFT, RIGHT)
+    tokens = first + tl.arange(0, BLOCK_M) // GROUP
+    if TRACE:
+        log += ((b * heads_kv + h) * tl.num_programs(0) + i).to(tl.int64) * tl.cdiv(M, BLOCK_N) * 3
+
+    # Each program keeps its own block of queries.
+    q = load_tile(Q, q_strides, b, h * GROUP, first, N, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM, D, True, TMA_Q)
+    m_i = tl.full([BLOCK_M], float("-inf"), tl.float32)  # Max, sum and output start on chip, and stay there.
+    l_i = tl.zeros([BLOCK_M], tl.float32)
+    acc = tl.zeros([BLOCK_M, D], tl.float32)
+    if LEFT:
+        acc, l_i, m_i, log = attend_keys(
+            acc, l_i, m_i, q, tokens, K, V, k_strides, v_strides, b, h, lo, full, N, M, scale, softcap, left, right,
+            log, BLOCK_N, HEAD_DIM, D, LEFT, RIGHT, SOFTCAP, True, TMA, PRECISION, TRACE, CLOCK)  # fmt: skip
+    acc, l_i, m_i, log = attend_keys(
+        acc, l_i, m_i, q, tokens, K, V, k_strides, v_strides, b, h, full, cut, N, M, scale, softcap, left, right,
+        log, BLOCK_N, HEAD_DIM, D, LEFT, RIGHT, SOFTCAP, False, TMA, PRECISION, TRACE, CLOCK)  # fmt: skip
+    if RIGHT or not EVEN:
+        acc, l_i, m_i, log = attend_keys(
+            acc, l_i, m_i, q, tokens, K, V, k_strides, v_strides, b, h, cut, hi, N, M, scale, softcap, left, right,
+            log, BLOCK_N, HEAD_DIM, D, LEFT, RIGHT, SOFTCAP, True, TMA, PRECISION, TRACE, CLOCK)  # fmt: skip
+    o = acc * (1 / tl.maximum(l_i, 1.0))[:, None]  # All keys seen: divide by the sum, once.
+    # The output goes out, once, with one number a row: LSE, a natural logarithm.
+    store_tile(O, o_strides, b, h * GROUP, first, N, o, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM, D, TMA_Q)
+    lse = (m_i + tl.math.log2(l_i)) * LN_2
+    store_statistic(LSE, b, h * GROUP, heads_kv * GROUP, first, N, lse, BLOCK_M, BLOCK_Q, GROUP)
+
+
+def forward(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    *,
+    causal: bool = False,
+    window: tuple[int, int] | None = None,
+    scale: float | None = None,
+    softcap: float | None = None,
+    block_q: int | None = None,
+    block_k: int | None = None,
+    trace: torch.Tensor | None = None,
+    config: configs.Config | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """O = softmax(q kᵀ · scale) v, and LSE, by the kernel alone: no gradient follows from what this gives.
+
+    q (B, H, N, d), k and v (B, Hk, M, d), H a multiple of Hk; gives o like q, and lse (B, H, N), float32, a natural
+    logarithm. Masks are aligned to the bottom right: causal lets query i see keys up to i + M − N, window (left, right)
+    those from i + M − N − left to i + M − N + right, −1 for no bound. `block_q` is in tokens, `block_k` in keys and a
+    power of two; without them, tiles are those of `configs`, or of `config`. `trace` is a log of `empty_log`, which the
+    kernel then writes to. Raises ValueError for arguments that make no sense.
+    """
+    problem = checks.problem(q, k, v, causal=causal, window=window, scale=scale, softcap=softcap)
+    config = config or configs.shipped("forward", problem)
+    tile = tiles(problem, config, block_q, block_k)
+    programs = grid(problem, -(-problem.n // tile.block_q))
+    if trace is not None:
+        checks.shaped("trace", trace, _log_shape(problem, tile), torch.int64, q.device)
+    o = torch.empty_like(q)
+    lse = torch.empty(q.shape[:3], dtype=torch.float32, device=q.device)
+    if problem.nothing:
+        return o.zero_(), lse.fill_(-torch.inf)
+    tma_q = config.descriptors and tile.block_m == tile.block_q and problem.group == 1 and describable(q, o)
+    tma = config.descriptors and describable(k, v)
+    launch(
+        forward_kernel,
+        programs,
+        problem,
+        config,
+        Q=descriptor(q, tile.block_m, tile.d) if tma_q else q,
+        K=descriptor(k, tile.block_n, tile.d) if tma else k,
+        V=descriptor(v, tile.block_n, tile.d) if tma else v,
+        O=descriptor(o, tile.block_m, tile.d) if tma_q else o,
+        LSE=lse,
+        q_strides=q.stride()[:3],
+        k_strides=k.stride()[:3],
+        v_strides=v.stride()[:3],
+        o_strides=o.stride()[:3],
+        **arguments(forward_kernel, problem, tile),
+        log=trace,
+        TMA_Q=tma_q,
+        TMA=tma,
+        TRACE=trace is not None,
+        CLOCK=trace is not None and target(q.device).backend == "cuda",
+    )
+    return o, lse
+
+
+def empty_log(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    *,
+    block_q: int | None = None,
+    block_k: int | None = None,
+    config: configs.Config | None = None,
+    **options: Any,
+) -> torch.Tensor:
+    """A log for `forward(q, k, v, trace=log, …)` called with the same arguments; `trace_log.read` reads it.
+
+    Shape (programs, key tiles, 3), int64; the program of block i of part p (batch entry · Hk + key-value head) is
+    number p · blocks + i. Raises ValueError as `forward` does.
+    """
+    problem = checks.problem(q, k, v, **options)
+    config = config or configs.shipped("forward", problem)
+    programs, key_tiles, _ = _log_shape(problem, tiles(problem, config, block_q, block_k))
+    return trace_log.empty(programs, key_tiles, q.device)
+
+
+def _log_shape(problem: checks.Problem, tile: Tiles) -> tuple[int, int, int]:
+    return problem.parts * -(-problem.n // tile.block_q), -(-problem.m // tile.block_n), 3

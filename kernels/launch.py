@@ -1,0 +1,134 @@
+"""From tensors to a running kernel: tile sizes, tensor descriptors, the grid and the device."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import triton
+from triton.runtime.errors import OutOfResources
+from triton.tools.tensor_descriptor import TensorDescriptor
+
+from . import checks
+from .configs import Config
+from .target import Launch, interpreted, pretended, target
+
+#: an axis of a grid other than the first has at most so many programs
+MOST = 65_535
+
+
+class Tiles(NamedTuple):
+    """block_q tokens a program; on chip they are block_m rows, of d numbers; block_n keys."""
+
+    block_q: int
+    block_m: int
+    block_n: int
+    d: int
+
+
+def tiles(problem: checks.Problem, config: Config, block_q: int | None = None, block_k: int | None = None) -> Tiles:
+    """The tile that a program works on: as asked for, or of the config; no larger than there are queries and keys.
+
+    Raises ValueError for sizes that a kernel can't have.
+    """
+    tokens = max(1, config.block_m // problem.group) if block_q is None else checks.positive("block_q", block_q)
+    tokens = min(tokens, int(triton.next_power_of_2(max(problem.n, 1))))
+    block_n = config.block_n if block_k is None else checks.power_of_2("block_k", block_k)
+    rows = checks.up(tokens * problem.group)
+    return Tiles(tokens, rows, min(block_n, checks.up(problem.m)), checks.on_chip_d(problem.d))
+
+
+def arguments(kernel: Any, problem: checks.Problem, tiles: Tiles) -> dict[str, Any]:
+    """What a kernel is told of the problem and the tile, as far as it asks: by its names."""
+    on = target(problem.device).backend
+    known = {
+        "heads_kv": problem.kv_heads,
+        "N": problem.n,
+        "M": problem.m,
+        "scale": problem.scale,
+        "softcap": problem.softcap,
+        "left": problem.left,
+        "right": problem.right,
+        "GROUP": problem.group,
+        "HEAD_DIM": problem.d,
+        "D": tiles.d,
+        "BLOCK_Q": tiles.block_q,
+        "BLOCK_M": tiles.block_m,
+        "BLOCK_N": tiles.block_n,
+        "LEFT": problem.left >= 0,
+        "RIGHT": problem.right >= 0,
+        "SOFTCAP": problem.softcap > 0,
+        "EVEN": problem.m % tiles.block_n == 0,
+        "EVEN_Q": problem.n % tiles.block_q == 0,
+        "HEAVY_FIRST": problem.right >= 0 and on != "interpreter",
+        # float32 on NVIDIA's matrix units: the sum of three products of tf32, as good as one of float32; where rows are
+        # wide, these take more registers than there are
+        "PRECISION": "tf32x3" if on == "cuda" and tiles.d <= 128 else "ieee",
+    }
+    return {name: value for name, value in known.items() if name in kernel.arg_names}
+
+
+def grid(problem: checks.Problem, blocks: int) -> tuple[int, ...]:
+    """(blocks, parts), or (blocks, key-value heads, batch) where one axis can't have so many parts."""
+    if problem.parts <= MOST:
+        return blocks, problem.parts
+    return blocks, problem.kv_heads, problem.batch
+
+
+def describable(*tensors: torch.Tensor) -> bool:
+    """Whether TMA can fetch from each of these (B, heads, n, d): rows lie at multiples of 16 bytes, none repeated."""
+    return all(
+        x.data_ptr() % 16 == 0
+        and all(
+            size == 1 or (stride > 0 and stride * x.element_size() % 16 == 0)
+            for size, stride in zip(x.shape[:3], x.stride()[:3], strict=True)
+        )
+        for x in tensors
+    )
+
+
+def descriptor(x: torch.Tensor, rows: int, d: int) -> TensorDescriptor:
+    """A descriptor of x (B, heads, n, d) that fetches so many rows of one head at a time, `d` wide on chip."""
+    strides = [
+        stride if size > 1 else x.stride(2) if x.shape[2] > 1 else 16
+        for size, stride in zip(x.shape, x.stride(), strict=True)
+    ]
+    return TensorDescriptor(x, list(x.shape), [*strides[:3], 1], [1, 1, rows, d])
+
+
+def launch(kernel: Any, programs: tuple[int, ...], problem: checks.Problem, config: Config, **arguments: Any) -> None:
+    """Run a kernel on the problem's device."""
+    options = {"num_warps": config.num_warps, "num_stages": config.num_stages}
+    if (launches := pretended()) is not None:
+        launches.append(Launch(kernel, programs, arguments, options))
+        return
+    if interpreted():
+        _say_so()
+    try:
+        with _on(problem.device):
+            kernel[programs](**arguments, **options)
+    except OutOfResources as error:
+        raise ValueError(
+            f"{error.name} holds {error.limit:,} but a program needs {error.required:,}: choose smaller blocks"
+        ) from None
+
+
+def _on(device: torch.device) -> AbstractContextManager[Any]:
+    if device.type == "cuda":
+        guard: AbstractContextManager[Any] = torch.cuda.device(device)
+        return guard
+    # a GPU gives ∞ and NaN without a word; NumPy, which the interpreter computes with, would warn of ln 0 = −∞
+    return np.errstate(all="ignore") if interpreted() else nullcontext()
+
+
+_said = False
+
+
+def _say_so() -> None:
+    global _said
+    if not _said:
+        _said = True
+        warnings.warn("flashsteps' kernels run in Triton's interpreter: right, but slow", stacklevel=2)

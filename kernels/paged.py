@@ -1,0 +1,166 @@
+"""Decoding from a paged cache: a block table says where each page of keys and values lies (PagedAttention).
+
+The Triton twin of `flashsteps.algorithms.paged_decode`: the same loads and stores, page by page, in the same order.
+Only the rows in use of the last page are read. A program is (block of queries, part): grid (blocks, parts).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+
+from . import checks, configs
+from .launch import arguments, grid, launch, tiles
+from .tile import LN_2, LOG2_E, add_tile, capped, load_tile, part, seen_keys, store_statistic, store_tile, visited
+
+
+@triton.jit(do_not_specialize=["N", "M", "left", "right"])
+def paged_kernel(
+    Q, K, V, table, lengths, O, LSE, q_strides, k_strides, v_strides, table_stride, o_strides, heads_kv, N, M, scale,
+    softcap, left, right,
+    GROUP: tl.constexpr, HEAD_DIM: tl.constexpr, D: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_M: tl.constexpr,
+    PAGE: tl.constexpr, BLOCK_N: tl.constexpr, LEFT: tl.constexpr, RIGHT: tl.constexpr, SOFTCAP: tl.constexpr,
+    LENGTHS: tl.constexpr, PRECISION: tl.constexpr, HEAVY_FIRST: tl.constexpr,
+):  # fmt: skip
+    """O (B, H, N, HEAD_DIM) and LSE (B, H, N); K and V are pools of pages: (page, key-value head, row) by strides.
+
+    M keys, or lengths (B,) of them; table (B, pages of the longest), int32.
+    """
+    i = tl.program_id(0)
+    if HEAVY_FIRST:  # Under a causal mask the last queries see most keys: what takes longest is begun first.
+        i = tl.num_programs(0) - 1 - i
+    b, h = part(heads_kv)
+    first = i * BLOCK_Q
+    if LENGTHS:
+        M = tl.load(lengths + b)  # Each sequence of a batch has its own number of keys.
+    lo, full, cut, hi = visited(first, tl.minimum(first + BLOCK_Q, N) - 1, N, M, left, right, PAGE, LEFT, RIGHT)
+    tokens = first + tl.arange(0, BLOCK_M) // GROUP
+    row = tl.arange(0, BLOCK_N)
+
+    # Each program keeps its own queries: when decoding, one.
+    q = load_tile(Q, q_strides, b, h * GROUP, first, N, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM, D, True, False)
+    m_i = tl.full([BLOCK_M], float("-inf"), tl.float32)  # Max, sum and output start on chip, and stay there.
+    l_i = tl.zeros([BLOCK_M], tl.float32)
+    acc = tl.zeros([BLOCK_M, D], tl.float32)
+    for j in tl.range(lo, hi):
+        start = j * PAGE
+        page = tl.load(table + b.to(tl.int64) * table_stride + j)  # The block table says which page comes next.
+        # That page of keys and values comes in, wherever it lies; of the last one, the rows in use.
+        k = load_tile(K, k_strides, page, h, start * 0, M - start, BLOCK_N, PAGE, 1, HEAD_DIM, D, True, False)
+        v = load_tile(V, v_strides, page, h, start * 0, M - start, BLOCK_N, PAGE, 1, HEAD_DIM, D, True, False)
+        s = tl.dot(q, k.T, input_precision=PRECISION)  # One tile of scores, made on chip. It never goes to HBM.
+        if SOFTCAP:
+            s, _ = capped(s, scale, softcap)  # Softcap: no score grows past it.
+            factor = LOG2_E
+        else:
+            factor = scale * LOG2_E
+        # Keys that a query may not see, and those that are not there, get −∞.
+        seen = seen_keys(tokens, start, N, M, left, right, BLOCK_N, LEFT, RIGHT)
+        s = tl.where(seen & (row < PAGE)[None, :], s, float("-inf"))
+        acc, l_i, m_i = add_tile(acc, l_i, m_i, s, v, factor, True, PRECISION)
+    o = acc * (1 / tl.maximum(l_i, 1.0))[:, None]  # All pages seen: divide by the sum, once.
+    # The output goes out, with one number a row: LSE.
+    store_tile(O, o_strides, b, h * GROUP, first, N, o, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM, D, False)
+    lse = (m_i + tl.math.log2(l_i)) * LN_2
+    store_statistic(LSE, b, h * GROUP, heads_kv * GROUP, first, N, lse, BLOCK_M, BLOCK_Q, GROUP)
+
+
+def paged_decode(
+    q: torch.Tensor,
+    k_pool: torch.Tensor,
+    v_pool: torch.Tensor,
+    table: torch.Tensor,
+    n_keys: int | torch.Tensor,
+    *,
+    causal: bool = False,
+    window: tuple[int, int] | None = None,
+    scale: float | None = None,
+    softcap: float | None = None,
+    block_q: int | None = None,
+    config: configs.Config | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """o and lse, as `forward` gives them, of q (B, H, N, d), with keys and values that lie in pages; no gradient.
+
+    k_pool and v_pool are (pages, rows of a page, Hk, d); `table` (B, most), int32, says which pages hold the keys of
+    each sequence, in order; n_keys is how many each has: one number, or a tensor (B,), int32. Masks are aligned to the
+    last key. On a GPU, what table and n_keys hold is not looked at beforehand: that would make the GPU wait.
+
+    Raises ValueError for arguments that make no sense.
+    """
+    for name, x in {"k_pool": k_pool, "v_pool": v_pool}.items():
+        checks.matrix_of_heads(name, x, "(pages, rows of a page, key-value heads, head dimension)")
+    checks.matrix_of_heads("q", q)
+    for name, x in {"k_pool": k_pool, "v_pool": v_pool}.items():
+        checks.same(name, x, "q", q)
+        if x.shape[3] != q.shape[3]:
+            raise ValueError(f"{name} has head dimension {x.shape[3]}, q {q.shape[3]}: make them the same")
+    if v_pool.shape != k_pool.shape:
+        raise ValueError(f"v_pool has shape {tuple(v_pool.shape)}, k_pool {tuple(k_pool.shape)}: make them the same")
+    (pages, page, kv_heads, d), (batch, heads, n, _) = k_pool.shape, q.shape
+    most, lengths = _table(table, n_keys, batch, pages, page, q.device)
+    options = checks.options_of(tuple(q.shape), (batch, kv_heads, most, d), causal, window, scale, softcap)
+    problem = checks.Problem(batch, heads, kv_heads, n, most, d, *options, q.dtype, q.device)
+    config = config or configs.shipped("paged", problem)
+    tile = tiles(problem, config, block_q, checks.up(page))._replace(block_n=checks.up(page))
+    o = torch.empty_like(q)
+    lse = torch.empty(q.shape[:3], dtype=torch.float32, device=q.device)
+    if problem.nothing:
+        return o.zero_(), lse.fill_(-torch.inf)
+    launch(
+        paged_kernel,
+        grid(problem, -(-n // tile.block_q)),
+        problem,
+        config,
+        Q=q,
+        K=k_pool,
+        V=v_pool,
+        table=table,
+        lengths=lengths,
+        O=o,
+        LSE=lse,
+        q_strides=q.stride()[:3],
+        k_strides=_by_page(k_pool),
+        v_strides=_by_page(v_pool),
+        table_stride=table.stride(0),
+        o_strides=o.stride()[:3],
+        **arguments(paged_kernel, problem, tile),
+        PAGE=page,
+        LENGTHS=lengths is not None,
+    )
+    return o, lse
+
+
+def _by_page(pool: torch.Tensor) -> tuple[int, int, int]:
+    """Strides of page, key-value head and row."""
+    return pool.stride(0), pool.stride(2), pool.stride(1)
+
+
+def _table(
+    table: Any, n_keys: Any, batch: int, pages: int, page: int, device: torch.device
+) -> tuple[int, torch.Tensor | None]:
+    """How many keys a sequence can have at most, and how many each has, if that is said of each."""
+    if not isinstance(table, torch.Tensor) or table.dim() != 2:
+        raise ValueError("table is no tensor (batch, pages): give int32, the pages of each sequence in order")
+    checks.shaped("table", table, (batch, table.shape[1]), torch.int32, device)
+    if table.shape[1] > 1 and table.stride(1) != 1:
+        raise ValueError(f"table has stride {table.stride(1)} in its last dimension: call table.contiguous() first")
+    room = table.shape[1] * page
+    if isinstance(n_keys, torch.Tensor):
+        checks.shaped("n_keys", n_keys, (batch,), torch.int32, device)
+        lengths: torch.Tensor | None = n_keys.contiguous()
+        said = n_keys.tolist() if device.type == "cpu" else []
+    else:
+        lengths, said = None, [n_keys] * batch
+        if not isinstance(n_keys, int) or isinstance(n_keys, bool):
+            raise ValueError(f"n_keys is {n_keys!r}: give a whole number, or a tensor (batch,) of int32")
+    for b, keys in enumerate(said):
+        if not 0 <= keys <= room:
+            raise ValueError(f"n_keys is {keys:,}, but table has room for {room:,}: {table.shape[1]} pages of {page}")
+        if device.type == "cpu":
+            used = table[b, : -(-keys // page)]
+            if used.numel() and (int(used.min()) < 0 or int(used.max()) >= pages):
+                raise ValueError(f"table points outside the pool: its pages are 0 to {pages - 1}")
+    return (room if lengths is not None else int(n_keys)), lengths

@@ -1,0 +1,181 @@
+"""Decoding with split keys: few queries, so the keys are shared out, and a second kernel merges (Flash-Decoding).
+
+The Triton twin of `flashsteps.algorithms.split_kv_decode`: the same loads and stores, tile by tile, in the same order.
+Pieces are whole blocks of keys, by ceil division, so there can be fewer than asked for. A program of the first kernel
+is (block of queries, piece, part): grid (blocks · pieces, parts); of the second (block of queries, part).
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+
+from . import checks, configs
+from .flash2_forward import attend_keys
+from .launch import arguments, describable, descriptor, grid, launch, tiles
+from .tile import LN_2, load_statistic, load_tile, part, store_statistic, store_tile, visited
+
+
+@triton.jit(do_not_specialize=["N", "M", "left", "right", "pieces", "per_piece"])
+def split_kernel(
+    Q, K, V, O_s, LSE_s, q_strides, k_strides, v_strides, os_strides, heads_kv, N, M, scale, softcap, left, right,
+    pieces, per_piece,
+    GROUP: tl.constexpr, HEAD_DIM: tl.constexpr, D: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr, LEFT: tl.constexpr, RIGHT: tl.constexpr, SOFTCAP: tl.constexpr, EVEN: tl.constexpr,
+    TMA: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """O_s (parts, pieces, N · GROUP, HEAD_DIM) and LSE_s (parts, pieces, N · GROUP), float32, of packed rows."""
+    i, s = tl.program_id(0) // pieces, tl.program_id(0) % pieces
+    b, h = part(heads_kv)
+    first = i * BLOCK_Q
+    lo, full, cut, hi = visited(first, tl.minimum(first + BLOCK_Q, N) - 1, N, M, left, right, BLOCK_N, LEFT, RIGHT)
+    lo = tl.maximum(lo, s * per_piece)  # of the tiles that are seen, those of this piece
+    hi = tl.minimum(hi, (s + 1) * per_piece)
+    full = tl.minimum(tl.maximum(full, lo), hi)
+    cut = tl.minimum(tl.maximum(cut, full), hi)
+    tokens = first + tl.arange(0, BLOCK_M) // GROUP
+
+    # Each program has the same queries, and one piece of the keys.
+    q = load_tile(Q, q_strides, b, h * GROUP, first, N, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM, D, True, False)
+    m_i = tl.full([BLOCK_M], float("-inf"), tl.float32)  # Max, sum and output start on chip, and stay there.
+    l_i = tl.zeros([BLOCK_M], tl.float32)
+    acc = tl.zeros([BLOCK_M, D], tl.float32)
+    if LEFT:
+        acc, l_i, m_i, _ = attend_keys(
+            acc, l_i, m_i, q, tokens, K, V, k_strides, v_strides, b, h, lo, full, N, M, scale, softcap, left, right,
+            None, BLOCK_N, HEAD_DIM, D, LEFT, RIGHT, SOFTCAP, True, TMA, PRECISION, False, False)  # fmt: skip
+    acc, l_i, m_i, _ = attend_keys(
+        acc, l_i, m_i, q, tokens, K, V, k_strides, v_strides, b, h, full, cut, N, M, scale, softcap, left, right,
+        None, BLOCK_N, HEAD_DIM, D, LEFT, RIGHT, SOFTCAP, False, TMA, PRECISION, False, False)  # fmt: skip
+    if RIGHT or not EVEN:
+        acc, l_i, m_i, _ = attend_keys(
+            acc, l_i, m_i, q, tokens, K, V, k_strides, v_strides, b, h, cut, hi, N, M, scale, softcap, left, right,
+            None, BLOCK_N, HEAD_DIM, D, LEFT, RIGHT, SOFTCAP, True, TMA, PRECISION, False, False)  # fmt: skip
+    o = acc * (1 / tl.maximum(l_i, 1.0))[:, None]  # This piece is done: attention over its keys alone.
+    # Its output and LSE go out, in fp32, to be merged.
+    one, row, rows = b * heads_kv + h, first * GROUP, N * GROUP
+    store_tile(O_s, os_strides, one, s, row, rows, o, BLOCK_M, BLOCK_Q * GROUP, 1, HEAD_DIM, D, False)
+    lse = (m_i + tl.math.log2(l_i)) * LN_2
+    store_statistic(LSE_s, one, s, pieces, row, rows, lse, BLOCK_M, BLOCK_Q * GROUP, 1)
+
+
+@triton.jit(do_not_specialize=["N", "pieces"])
+def merge_kernel(
+    O_s, LSE_s, O, LSE, os_strides, o_strides, heads_kv, N, pieces,
+    GROUP: tl.constexpr, HEAD_DIM: tl.constexpr, D: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_M: tl.constexpr,
+):  # fmt: skip
+    """O (B, H, N, HEAD_DIM) and LSE (B, H, N) from what the pieces gave."""
+    b, h = part(heads_kv)
+    first = tl.program_id(0) * BLOCK_Q
+    one, row, rows = b * heads_kv + h, first * GROUP, N * GROUP
+    m_i = tl.full([BLOCK_M], float("-inf"), tl.float32)  # The second kernel merges, as tiles are merged.
+    l_i = tl.zeros([BLOCK_M], tl.float32)
+    acc = tl.zeros([BLOCK_M, D], tl.float32)
+    for n in tl.range(0, pieces):
+        s = one * 0 + n
+        # One piece after another comes in.
+        o = load_tile(O_s, os_strides, one, s, row, rows, BLOCK_M, BLOCK_Q * GROUP, 1, HEAD_DIM, D, True, False)
+        lse = load_statistic(LSE_s, one, s, pieces, row, rows, BLOCK_M, BLOCK_Q * GROUP, 1)
+        m_new = tl.maximum(m_i, lse)  # The larger LSE wins: α shrinks what was merged before.
+        m = tl.maximum(m_new, -3.0e38)  # −∞ − (−∞) must not make NaN of what is 0
+        alpha = tl.exp(m_i - m)
+        w = tl.exp(lse - m)  # How much this piece weighs.
+        l_i = alpha * l_i + w
+        acc = alpha[:, None] * acc + w[:, None] * o
+        m_i = m_new
+    o = acc * (1 / tl.maximum(l_i, 1.0))[:, None]  # All pieces merged: divide by the sum of their weights.
+    # The output goes out, with the LSE over all keys.
+    store_tile(O, o_strides, b, h * GROUP, first, N, o, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM, D, False)
+    store_statistic(LSE, b, h * GROUP, heads_kv * GROUP, first, N, m_i + tl.log(l_i), BLOCK_M, BLOCK_Q, GROUP)
+
+
+def split_kv_decode(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    *,
+    splits: int = 8,
+    causal: bool = False,
+    window: tuple[int, int] | None = None,
+    scale: float | None = None,
+    softcap: float | None = None,
+    block_q: int | None = None,
+    block_k: int | None = None,
+    partial: tuple[torch.Tensor, torch.Tensor] | None = None,
+    config: configs.Config | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """o and lse, as `forward` gives them, with the keys in up to `splits` pieces; no gradient follows.
+
+    `partial` is where the pieces' results are written, if they are of interest, as `partial_results` makes it. Raises
+    ValueError for arguments that make no sense.
+    """
+    problem = checks.problem(q, k, v, causal=causal, window=window, scale=scale, softcap=softcap)
+    config = config or configs.shipped("split_kv", problem)
+    tile = tiles(problem, config, block_q, block_k)
+    o = torch.empty_like(q)
+    lse = torch.empty(q.shape[:3], dtype=torch.float32, device=q.device)
+    if problem.nothing:
+        return o.zero_(), lse.fill_(-torch.inf)
+    pieces, per_piece = _pieces(checks.positive("splits", splits), -(-problem.m // tile.block_n))
+    shape = (problem.parts, pieces, problem.n * problem.group, problem.d)
+    o_s, lse_s = partial or (torch.empty(shape, device=q.device), torch.empty(shape[:3], device=q.device))
+    checks.shaped("partial[0]", o_s, shape, torch.float32, q.device)
+    checks.shaped("partial[1]", lse_s, shape[:3], torch.float32, q.device)
+    if not (o_s.is_contiguous() and lse_s.is_contiguous()):
+        raise ValueError("partial is not contiguous: make it by partial_results")
+    blocks = -(-problem.n // tile.block_q)
+    tma = config.descriptors and describable(k, v)
+    launch(
+        split_kernel,
+        grid(problem, blocks * pieces),
+        problem,
+        config,
+        Q=q,
+        K=descriptor(k, tile.block_n, tile.d) if tma else k,
+        V=descriptor(v, tile.block_n, tile.d) if tma else v,
+        O_s=o_s,
+        LSE_s=lse_s,
+        q_strides=q.stride()[:3],
+        k_strides=k.stride()[:3],
+        v_strides=v.stride()[:3],
+        os_strides=o_s.stride()[:3],
+        pieces=pieces,
+        per_piece=per_piece,
+        **arguments(split_kernel, problem, tile),
+        TMA=tma,
+    )
+    launch(
+        merge_kernel,
+        grid(problem, blocks),
+        problem,
+        configs.shipped("merge", problem),
+        O_s=o_s,
+        LSE_s=lse_s,
+        O=o,
+        LSE=lse,
+        os_strides=o_s.stride()[:3],
+        o_strides=o.stride()[:3],
+        pieces=pieces,
+        **arguments(merge_kernel, problem, tile),
+    )
+    return o, lse
+
+
+def partial_results(
+    q: torch.Tensor, k: torch.Tensor, *, splits: int = 8, block_k: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Room for the pieces' results: O_s (parts, pieces, N · group, d) and LSE_s (parts, pieces, N · group), float32.
+
+    Rows are packed (token, head of the group), as `flashsteps.heads` packs them.
+    """
+    (batch, heads, n, d), kv_heads, m = q.shape, k.shape[1], k.shape[2]
+    pieces, _ = _pieces(splits, -(-m // min(block_k, checks.up(m))))
+    shape = (batch * kv_heads, pieces, n * (heads // kv_heads))
+    return torch.empty((*shape, d), device=q.device), torch.empty(shape, device=q.device)
+
+
+def _pieces(most: int, blocks: int) -> tuple[int, int]:
+    """How many pieces there are, and how many blocks of keys each has (the last may have fewer)."""
+    per_piece = -(-blocks // most)
+    return -(-blocks // per_piece), per_piece

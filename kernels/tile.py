@@ -1,0 +1,211 @@
+"""What every kernel here does with a tile: read it, score it, add it to the running softmax, write it.
+
+A tile is so many tokens of one key-value head. Of Q, O and dO it holds all heads that share these keys and values,
+packed as rows (token, head of the group), as `flashsteps.heads` packs them: row r is head r % GROUP of token
+r // GROUP. Names are those of the reference: q, k, v, s, p, acc, m_i, l_i, alpha. Exponents are of 2, because that is
+what the hardware has: m_i and the scores carry a factor of log₂ e until LSE is stored.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+#: whether Triton's interpreter runs what is decorated from here on: it is asked once, when Triton is first imported
+INTERPRETED: tl.constexpr = tl.constexpr(bool(triton.knobs.runtime.interpret))
+
+LOG2_E: tl.constexpr = tl.constexpr(1.4426950408889634)
+LN_2: tl.constexpr = tl.constexpr(0.6931471805599453)
+
+
+@triton.jit
+def load_tile(X, strides, b, h, first, n, ROWS: tl.constexpr, TOKENS: tl.constexpr, GROUP: tl.constexpr,
+              HEAD_DIM: tl.constexpr, D: tl.constexpr, RAGGED: tl.constexpr, TMA: tl.constexpr):  # fmt: skip
+    """Tokens first … first + TOKENS − 1 of X (B, heads, n, HEAD_DIM), from head h on. Shape (ROWS, D).
+
+    What lies past n, TOKENS or HEAD_DIM is 0, and is not read. RAGGED says that rows can do so. With TMA, X is a
+    tensor descriptor: the copy engine fetches the tile and minds its edges.
+    """
+    if TMA:
+        x = X.load([b, h, first, 0]).reshape([ROWS, D])
+    else:
+        at, inside = tile_at(X, strides, b, h, first, n, ROWS, TOKENS, GROUP, HEAD_DIM, D, RAGGED)
+        if RAGGED or HEAD_DIM < D:  # noqa: SIM108
+            x = tl.load(at, mask=inside, other=0.0)
+        else:
+            x = tl.load(at)
+    if INTERPRETED and x.dtype == tl.bfloat16:
+        x = x.to(tl.float32)  # the interpreter multiplies bfloat16 as if its bits were whole numbers
+    return x
+
+
+@triton.jit
+def store_tile(X, strides, b, h, first, n, x, ROWS: tl.constexpr, TOKENS: tl.constexpr, GROUP: tl.constexpr,
+               HEAD_DIM: tl.constexpr, D: tl.constexpr, TMA: tl.constexpr):  # fmt: skip
+    """Write x (ROWS, D), rounded to X's type, to where `load_tile` would read it."""
+    if TMA:
+        X.store([b, h, first, 0], rounded(x, X.dtype).reshape([1, 1, ROWS, D]))
+    else:
+        at, inside = tile_at(X, strides, b, h, first, n, ROWS, TOKENS, GROUP, HEAD_DIM, D, True)
+        tl.store(at, rounded(x, X.dtype.element_ty), mask=inside)
+
+
+@triton.jit
+def tile_at(X, strides, b, h, first, n, ROWS: tl.constexpr, TOKENS: tl.constexpr, GROUP: tl.constexpr,
+            HEAD_DIM: tl.constexpr, D: tl.constexpr, RAGGED: tl.constexpr):  # fmt: skip
+    """The addresses of a tile, and which of them are there. Shape (ROWS, D) each; the last dimension has stride 1."""
+    columns = tl.arange(0, D)
+    base = X + b.to(tl.int64) * strides[0] + h.to(tl.int64) * strides[1] + first.to(tl.int64) * strides[2]
+    if GROUP == 1:
+        rows = tl.arange(0, ROWS) * strides[2]
+    else:
+        r = tl.arange(0, ROWS)
+        rows = r // GROUP * strides[2] + r % GROUP * strides[1]
+    inside = (columns < HEAD_DIM)[None, :]
+    if RAGGED:
+        inside = inside & rows_inside(first, n, ROWS, TOKENS, GROUP)[:, None]
+    return base + rows[:, None] + columns[None, :], inside
+
+
+@triton.jit
+def load_statistic(X, b, h, heads, first, n, ROWS: tl.constexpr, TOKENS: tl.constexpr, GROUP: tl.constexpr):
+    """One number a row, of X (B, heads, n), contiguous; 0 where there is no row. Shape (ROWS,)."""
+    at = statistic_at(X, b, h, heads, first, n, ROWS, GROUP)
+    return tl.load(at, mask=rows_inside(first, n, ROWS, TOKENS, GROUP), other=0.0)
+
+
+@triton.jit
+def store_statistic(X, b, h, heads, first, n, x, ROWS: tl.constexpr, TOKENS: tl.constexpr, GROUP: tl.constexpr):
+    """Write x (ROWS,) to where `load_statistic` would read it."""
+    at = statistic_at(X, b, h, heads, first, n, ROWS, GROUP)
+    tl.store(at, x, mask=rows_inside(first, n, ROWS, TOKENS, GROUP))
+
+
+@triton.jit
+def statistic_at(X, b, h, heads, first, n, ROWS: tl.constexpr, GROUP: tl.constexpr):
+    r = tl.arange(0, ROWS).to(tl.int64)
+    return X + (b.to(tl.int64) * heads + h) * n + first + r // GROUP + r % GROUP * n
+
+
+@triton.jit
+def rows_inside(first, n, ROWS: tl.constexpr, TOKENS: tl.constexpr, GROUP: tl.constexpr):
+    """Which rows of a tile are there: ROWS is a power of two, TOKENS · GROUP need not be. Shape (ROWS,)."""
+    return first + tl.arange(0, ROWS) // GROUP < tl.minimum(first + TOKENS, n)
+
+
+@triton.jit
+def rounded(x, dtype: tl.constexpr):
+    """x in the type that it is stored in, rounded to nearest even. (The interpreter would cut bfloat16 off.)"""
+    if INTERPRETED and dtype == tl.bfloat16:
+        bits = x.to(tl.uint32, bitcast=True)
+        even = (bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000
+        x = tl.where(x == x, even.to(tl.float32, bitcast=True), x)
+    return x.to(dtype)
+
+
+@triton.jit
+def part(heads_kv):
+    """Which part of the problem this program is for: batch entry and key-value head. It is the grid's second axis.
+
+    (And its third, where there are more parts than one axis may have.)
+    """
+    index = tl.program_id(2) * tl.num_programs(1) + tl.program_id(1)
+    return index // heads_kv, index % heads_kv
+
+
+@triton.jit
+def visited(first, last, n, m, left, right, BLOCK_N: tl.constexpr, LEFT: tl.constexpr, RIGHT: tl.constexpr):
+    """Which tiles of m keys the tokens first … last of n see: (lo, full, cut, hi).
+
+    From lo to full, and from cut to hi, a tile is cut by the mask or by the end of the keys; from full to cut it is
+    seen whole. All others are hidden, and never read. Aligned to the bottom right: token i stands above key i + m − n.
+    """
+    low, high = first * 0, first * 0 + m  # keys that any of these tokens sees
+    all_low, all_high = low, high  # keys that each of them sees
+    if LEFT:
+        low = tl.minimum(tl.maximum(first + m - n - left, 0), m)
+        all_low = tl.maximum(last + m - n - left, 0)
+    if RIGHT:
+        high = tl.minimum(tl.maximum(last + m - n + right + 1, 0), m)
+        all_high = tl.minimum(tl.maximum(first + m - n + right + 1, 0), m)
+    lo = low // BLOCK_N
+    hi = tl.where(low < high, (high + BLOCK_N - 1) // BLOCK_N, lo)
+    full = tl.minimum(tl.maximum((all_low + BLOCK_N - 1) // BLOCK_N, lo), hi)
+    cut = tl.minimum(tl.maximum(all_high // BLOCK_N, full), hi)
+    return lo, full, cut, hi
+
+
+@triton.jit
+def seeing(first, last, n, m, left, right, BLOCK_Q: tl.constexpr, LEFT: tl.constexpr, RIGHT: tl.constexpr):
+    """The same the other way round: which tiles of n tokens see the keys first … last of m: (lo, full, cut, hi)."""
+    low, high = first * 0, first * 0 + n - 1  # tokens that see any of these keys: low … high
+    all_low, all_high = low, high  # those that see all of them
+    if LEFT:
+        high = tl.minimum(last - (m - n) + left, n - 1)
+        all_high = tl.maximum(tl.minimum(first - (m - n) + left, n - 1), -1)
+    if RIGHT:
+        low = tl.maximum(first - (m - n) - right, 0)
+        all_low = tl.maximum(last - (m - n) - right, 0)
+    lo = low // BLOCK_Q
+    hi = tl.where(low <= high, high // BLOCK_Q + 1, lo)
+    full = tl.minimum(tl.maximum((all_low + BLOCK_Q - 1) // BLOCK_Q, lo), hi)
+    cut = tl.minimum(tl.maximum((all_high + 1) // BLOCK_Q, full), hi)
+    return lo, full, cut, hi
+
+
+@triton.jit
+def seen_keys(tokens, start, n, m, left, right, BLOCK_N: tl.constexpr, LEFT: tl.constexpr, RIGHT: tl.constexpr):
+    """Which of the keys start … start + BLOCK_N − 1 each token sees. Shape (tokens, BLOCK_N).
+
+    Bounds are made a row, and what is compared a tile is the column's number: that takes fewest registers.
+    """
+    column = tl.arange(0, BLOCK_N)[None, :]
+    stop = tokens * 0 + m  # the first key after those that a token sees
+    if RIGHT:
+        stop = tl.minimum(tokens + (m - n + right + 1), m)
+    keep = column < (stop - start)[:, None]
+    if LEFT:
+        keep = keep & (column >= (tokens + (m - n - left) - start)[:, None])
+    return keep
+
+
+@triton.jit
+def seeing_tokens(keys, first, n, m, left, right, BLOCK_M: tl.constexpr, GROUP: tl.constexpr, LEFT: tl.constexpr,
+                  RIGHT: tl.constexpr):  # fmt: skip
+    """Which rows of a tile that begins at token `first` see each of these keys. Shape (keys, BLOCK_M).
+
+    It says nothing of rows and keys past the end: they are 0, or are not stored.
+    """
+    token = (tl.arange(0, BLOCK_M) // GROUP)[None, :]
+    keep = token >= 0
+    if RIGHT:
+        keep = keep & (token >= (keys - (m - n + right) - first)[:, None])
+    if LEFT:
+        keep = keep & (token <= (keys - (m - n - left) - first)[:, None])
+    return keep
+
+
+@triton.jit
+def capped(s, scale, softcap):
+    """softcap · tanh(s · scale / softcap), and the tanh. Shape of s."""
+    c = 1 - 2 / (tl.math.exp2(s * (scale * 2 * LOG2_E / softcap)) + 1)  # tanh, from the one function that is fast
+    return softcap * c, c
+
+
+@triton.jit
+def add_tile(acc, l_i, m_i, s, v, factor, CUT: tl.constexpr, PRECISION: tl.constexpr):
+    """The step of the online softmax: take in the scores s (rows, keys) of one tile, and its values v (keys, D).
+
+    factor · s is the exponent of 2. Only where a tile is CUT can a row have seen no key yet: its m_i is −∞, and
+    −∞ − (−∞) must not make NaN of what is 0.
+    """
+    m_new = tl.maximum(m_i, tl.max(s, 1) * factor)  # The running max of each row, so far.
+    m = m_new
+    if CUT:
+        m = tl.maximum(m_new, -3.0e38)
+    p = tl.math.exp2(s * factor - m[:, None])  # Exponentials, taken against the max so far.
+    alpha = tl.math.exp2(m_i - m)  # α: how much all that was summed before must shrink.
+    l_i = alpha * l_i + tl.sum(p, 1)  # Old sum and output shrink by α; this tile is added.
+    acc = acc * alpha[:, None]
+    acc = tl.dot(p.to(v.dtype), v, acc, input_precision=PRECISION)
+    return acc, l_i, m_new

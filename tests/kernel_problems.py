@@ -1,0 +1,123 @@
+"""Problems for the kernels at random, attention by its definition in float64, and how far off one may be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from hypothesis import strategies as st
+
+from flashsteps.kernels.configs import Config
+
+DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """q (B, Hk · group, n, d), k and v (B, Hk, m, d), standard normal, and the options of a call."""
+
+    n: int
+    m: int
+    d: int = 16
+    batch: int = 1
+    kv_heads: int = 1
+    group: int = 1
+    dtype: torch.dtype = torch.float32
+    causal: bool = False
+    window: tuple[int, int] | None = None
+    softcap: float | None = None
+    scale: float | None = None
+    block_q: int = 4
+    block_k: int = 4
+    descriptors: bool = False
+    seed: int = 0
+
+    def tensors(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """q, k and v; q as a model has it, heads beside tokens, so that its strides are not those of its shape."""
+        torch.manual_seed(self.seed)
+        q = torch.randn(self.batch, self.n, self.kv_heads * self.group, self.d).to(self.dtype).transpose(1, 2)
+        k, v = torch.randn(2, self.batch, self.kv_heads, self.m, self.d).to(self.dtype)
+        return q, k, v
+
+    def options(self) -> dict[str, Any]:
+        return {"causal": self.causal, "window": self.window, "softcap": self.softcap, "scale": self.scale}
+
+    def blocks(self) -> dict[str, Any]:
+        config = Config(16, 16, descriptors=self.descriptors)
+        return {"block_q": self.block_q, "block_k": self.block_k, "config": config}
+
+    def keep(self) -> torch.Tensor:
+        """True where a query sees a key, (n, m): the rules by their words."""
+        left, right = self.window or (-1, -1)
+        below = torch.arange(self.n)[:, None] + self.m - self.n
+        key = torch.arange(self.m)[None, :]
+        keep = torch.ones(self.n, self.m, dtype=torch.bool)
+        if left >= 0:
+            keep &= key >= below - left
+        if right >= 0:
+            keep &= key <= below + right
+        return keep & (key <= below) if self.causal else keep
+
+
+@st.composite
+def problems(draw: Any, largest: int = 14) -> Problem:
+    """Any problem, of few tiles: the interpreter takes some milliseconds for each."""
+    rows = st.integers(1, largest)
+    bound = st.integers(-1, largest // 2)
+    batch, kv_heads = draw(st.sampled_from(((1, 1), (2, 1), (1, 2))))
+    return Problem(
+        n=draw(rows),
+        m=draw(rows),
+        d=draw(st.sampled_from((16, 20, 24, 32))),
+        batch=batch,
+        kv_heads=kv_heads,
+        group=draw(st.sampled_from((1, 1, 2, 3, 7))),
+        dtype=draw(st.sampled_from(DTYPES)),
+        causal=draw(st.booleans()),
+        window=draw(st.none() | st.tuples(bound, bound)),
+        softcap=draw(st.none() | st.sampled_from((1.5, 30.0))),
+        scale=draw(st.none() | st.sampled_from((0.1, 1.0))),
+        block_q=draw(st.integers(3, 8)),
+        block_k=draw(st.sampled_from((4, 8))),
+        descriptors=draw(st.booleans()),
+        seed=draw(st.integers(0, 99)),
+    )
+
+
+def attention(
+    problem: Problem, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, keep: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """o and lse by the definition, in the type of q; 0 and −∞ where a query sees no key."""
+    k, v = (x.repeat_interleave(problem.group, 1) for x in (k, v))
+    s = q @ k.mT * (problem.d**-0.5 if problem.scale is None else problem.scale)
+    if problem.softcap:
+        s = problem.softcap * torch.tanh(s / problem.softcap)
+    s = s.masked_fill(~(problem.keep() if keep is None else keep), -torch.inf)
+    lse = s.logsumexp(-1)
+    p = torch.exp(s - lse.clamp_min(torch.finfo(lse.dtype).min)[..., None])
+    return p @ v, lse
+
+
+def gradients(problem: Problem, do: torch.Tensor, dlse: torch.Tensor, dtype: torch.dtype) -> list[torch.Tensor]:
+    """dq, dk and dv by torch's autograd, where rows that see no key have none."""
+    inputs = [x.to(dtype).requires_grad_() for x in problem.tensors()]
+    o, lse = attention(problem, *inputs)
+    seen = problem.keep().any(-1)
+    loss = (o * do.to(dtype)).sum() + torch.where(seen, lse * dlse.to(dtype), 0).sum()
+    return [torch.nan_to_num(gradient, nan=0.0) for gradient in torch.autograd.grad(loss, inputs)]
+
+
+def near(ours: torch.Tensor, exact: torch.Tensor, standard: torch.Tensor) -> bool:
+    """The field's rule: at most twice as far off as standard attention, computed in the same type; and no NaN.
+
+    A last digit of the largest number is given on top: with a handful of numbers, standard's may be right by luck.
+    """
+    if not torch.isfinite(ours).all():
+        return False
+    digit = torch.finfo(ours.dtype).eps * float(exact.abs().max())
+    return far(ours, exact) <= 2 * far(standard, exact) + 1e-5 + digit
+
+
+def far(one: torch.Tensor, other: torch.Tensor) -> float:
+    return float((one.double() - other.double()).abs().max())
