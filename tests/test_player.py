@@ -169,6 +169,16 @@ def test_heads_that_share_keys_are_replayed(replayed):
         check_replay(trace, step, state)
 
 
+def test_what_was_stored_last_is_what_stands(replayed):
+    """Blocks of O, ℓ and m are stored over the whole of them, and here the whole over its blocks, too."""
+    trace = Problem("flash-forward", 4, 4, 2, 2, 2).record()
+    again = [replace(event, step=len(trace) + n) for n, event in enumerate(trace[:3])]
+    longer = replace(trace, events=(*trace, *again), values=(*trace.values, *trace.values[:3]))
+    steps = [len(trace) - 1, len(longer) - 1]
+    for step, state in zip(steps, replayed(pack(longer), steps), strict=True):
+        check_replay(longer, step, state)
+
+
 # ---- what is shown
 
 
@@ -577,7 +587,7 @@ def test_two_runs_go_in_step_by_bytes(chromium, pair):
                 assert step == len(traces[n]) - 1 or sums[n][step + 1] > max(moved)
         page.keyboard.press("End")
         assert [at(page, 0), at(page, 1)] == [len(trace) - 1 for trace in traces]
-        page.wait_for_function("() => location.hash.startsWith('#by=bytes&at=')")
+        page.wait_for_function("() => location.hash === `#by=bytes&at=${window.flashsteps.last}`")
         linked = page.url
     with opened(chromium, linked) as page:
         assert [at(page, 0), at(page, 1)] == [len(trace) - 1 for trace in traces]

@@ -1,7 +1,7 @@
 // What a run adds up to: the traffic meter, the map of tiles, and cards about one tile and about all of them.
 
 import { LOAD, STORE, COMPUTE, lastUpTo } from "./run.js";
-import { short, sizeOf, whole, times, labelParts, rowName, tileOrigin, tileName,
+import { MOST_SHOWN, short, sizeOf, whole, times, labelParts, rowName, tileOrigin, tileName,
   visitName, stepWords } from "./words.js";
 import { el, say, toggle, labelled, css, mix, Pointed } from "./draw.js";
 
@@ -15,7 +15,7 @@ export class Meter {
     this.sofar = el("b", {});
     this.parts = [];
     const bar = el("div", { class: "bar" });
-    run.tensors.forEach((one, n) => {
+    run.tensors.slice(0, MOST_SHOWN).forEach((one, n) => {
       for (const side of [LOAD, STORE]) {
         const part = el("i", { class: side === STORE ? "written" : "" });
         part.style.setProperty("--hue", `var(--${one.hue})`);
@@ -236,9 +236,6 @@ function statistics(run, visit) {
 
 // ---- one tile of HBM: its events
 
-/** How many rows a table shows. */
-const MOST_LISTED = 60;
-
 export class TileCard {
   constructor(run, host) {
     Object.assign(this, { run, host, tile: undefined });
@@ -286,8 +283,8 @@ export class TileCard {
   /** Lists its moves; of very many, those around the one that is on. */
   list(now) {
     const { run, host, touches } = this;
-    this.from = Math.max(0, Math.min(now - MOST_LISTED / 2, touches.length - MOST_LISTED));
-    const shown = touches.slice(this.from, this.from + MOST_LISTED), more = touches.length - this.from - shown.length;
+    this.from = Math.max(0, Math.min(now - MOST_SHOWN / 2, touches.length - MOST_SHOWN));
+    const shown = touches.slice(this.from, this.from + MOST_SHOWN), more = touches.length - this.from - shown.length;
     this.rows = shown.map((at) => el("tr", {},
       el("td", {}, el("button", { type: "button", class: "plain", text: whole(at), "aria-label": `go to step ${whole(at)}`, onclick: () => host.seek(at) })),
       el("td", { text: stepWords(run, at) }), el("td", { text: `${whole(run.movedBy(at))} B` })));
@@ -312,14 +309,14 @@ export class MostCard {
     const tiles = run.tensors.flatMap((one) => [...one.tiles.values()]);
     const order = (a, b) => b.moves[LOAD].length - a.moves[LOAD].length || a.tensor - b.tensor || a.start - b.start;
     tiles.sort(order);
-    this.rows = tiles.slice(0, MOST_LISTED).map((tile) => {
+    this.rows = tiles.slice(0, MOST_SHOWN).map((tile) => {
       const loads = el("td", {}), stores = el("td", {});
       const name = el("button", { type: "button", class: "plain hued", text: tileName(run, tile), onclick: () => host.select(tile),
         "aria-label": `keep ${tileName(run, tile)}` });
       name.style.setProperty("--hue", `var(--${run.tensors[tile.tensor].hue})`);
       return { tile, loads, stores, row: el("tr", {}, el("td", {}, name), loads, stores) };
     });
-    const more = tiles.length > MOST_LISTED ? el("tr", {}, el("td", { colspan: "3", text: `… ${whole(tiles.length - MOST_LISTED)} more tiles` })) : null;
+    const more = tiles.length > MOST_SHOWN ? el("tr", {}, el("td", { colspan: "3", text: `… ${whole(tiles.length - MOST_SHOWN)} more tiles` })) : null;
     this.element = el("section", { class: "panel card", "aria-label": "Which tiles move most often" },
       el("h3", { text: "Loaded most often" }), el("p", { class: "dim", text: mostWords(run, tiles) }),
       el("div", { class: "scroll" }, el("table", { class: "numbers" },
@@ -357,7 +354,7 @@ function mostWords(run, tiles) {
 export class TensorCard {
   constructor(run) {
     this.run = run;
-    this.rows = run.tensors.map((one, n) => {
+    this.rows = run.tensors.slice(0, MOST_SHOWN).map((one, n) => {
       const read = el("td", {}), written = el("td", {}), name = labelled(labelParts(one.label));
       name.style.color = `var(--${one.hue})`;
       return { n, read, written, row: el("tr", {}, el("th", { scope: "row" }, name), read, written) };

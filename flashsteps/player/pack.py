@@ -9,6 +9,8 @@ once that is inflated: name → [type, offset, count].
 from __future__ import annotations
 
 import zlib
+from itertools import islice
+from textwrap import shorten
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +20,7 @@ from ..captions import captions, shown
 from ..film import ranges
 from ..run import count
 from ..timeline import rounds
-from ..trace import Trace
+from ..trace import Event, Trace
 
 OPS = ("load", "store", "compute", "skip")
 
@@ -99,9 +101,14 @@ def _columns(trace: Trace, slots: list[str], tensors: list[str], loops: list[tup
         "loops": [loop[tuple(event.loop)] for event in trace],
         "round": rounds(trace),
     }
-    for name in dict.fromkeys(name for names in loops for name in names):
-        columns[f"loop.{name}"] = [event.loop.get(name, -1) + 1 for event in trace]
+    for depth in range(max(map(len, loops), default=0)):
+        columns[f"index.{depth}"] = [_at(event, depth) for event in trace]
     return {name: _small(numbers) for name, numbers in columns.items()}
+
+
+def _at(event: Event, depth: int) -> int:
+    """The index of an event's loop at this depth, 0 where it has none."""
+    return next(islice(event.loop.values(), depth, None), 0)
 
 
 def _small(numbers: list[int]) -> np.ndarray:
@@ -179,7 +186,7 @@ def _subtitle(meta: dict[str, Any]) -> str:
     if heads > 1:
         parts.append(f"{heads} heads, {meta['kv_heads']} of keys")
     parts += [f"tiles {meta['block_q']}×{meta['block_k']}", _SHORT.get(meta["dtype"], meta["dtype"])]
-    return ", ".join(parts + ([meta["mask"]] if meta["mask"] else []))
+    return ", ".join(parts + ([shorten(meta["mask"].replace(",", ", "), 60, placeholder=" …")] if meta["mask"] else []))
 
 
 # ---- what a run is seen beside

@@ -58,8 +58,8 @@ export class Run {
     this.columns = {};
     for (const name of ["op", "program", "slot", "tensor", "start", "stop", "rows", "columns", "row", "bytes", "flops",
       "line", "loops", "round", "caption"]) this.columns[name] = this.array(name);
-    const names = [...new Set(header.loops.flat())];
-    this.loopColumns = new Map(names.map((name) => [name, this.array(`loop.${name}`)]));
+    const deepest = Math.max(0, ...header.loops.map((names) => names.length));
+    this.indices = Array.from({ length: deepest }, (_, depth) => this.array(`index.${depth}`));
     this.initial = header.tensors.map((tensor) => this.array(`initial.${tensor.name}`));
     this.readsOf = new Map(header.code.map(([line, , reads]) => [line, reads.map((name) =>
       header.slots.findIndex((slot) => slot.name === name))]));
@@ -84,12 +84,13 @@ export class Run {
 
   /** The loops around a step, outermost first: [["j", 2], ["i", 1]]. */
   loopsAt(step) {
-    return this.header.loops[this.columns.loops[step]].map((name) => [name, this.loopAt(name, step)]);
+    return this.header.loops[this.columns.loops[step]].map((name, depth) => [name, this.indices[depth][step]]);
   }
 
   /** The index of one loop around a step; -1 outside of it. */
   loopAt(name, step) {
-    return this.loopColumns.has(name) ? this.loopColumns.get(name)[step] - 1 : -1;
+    const depth = this.header.loops[this.columns.loops[step]].indexOf(name);
+    return depth < 0 ? -1 : this.indices[depth][step];
   }
 
   // ---- lists of when what happened
@@ -171,12 +172,11 @@ export class Run {
   /** The visits to tiles of S: steps of one round that make scores, or pass a tile over. i or j -1: all of them. */
   findVisits() {
     const { op, slot, columns, program, loops } = this.columns;
-    const names = [...this.loopColumns.values()];
     const all = [];
     let visit = null;
     for (let step = 0; step < this.steps; step++) {
       const same = visit && op[step] !== SKIP && !visit.skipped && program[step] === program[step - 1]
-        && loops[step] === loops[step - 1] && names.every((column) => column[step] === column[step - 1]);
+        && loops[step] === loops[step - 1] && this.indices.every((column) => column[step] === column[step - 1]);
       if (!same) {
         visit = { first: step, last: step, h: Math.max(0, this.loopAt("h", step)), i: this.loopAt("i", step),
           j: this.loopAt("j", step), skipped: op[step] === SKIP, scores: false };

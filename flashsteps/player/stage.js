@@ -1,7 +1,7 @@
 // The stage: HBM and its tensors, the bus, SRAM and its slots, the source. Each part has `show(step)`.
 
 import { LOAD, STORE, COMPUTE, lastUpTo } from "./run.js";
-import { short, sizeOf, whole, labelParts, plainLabel, rowName, slotNames, slotTip, tensorTip, tileName } from "./words.js";
+import { MOST_SHOWN, short, sizeOf, whole, labelParts, plainLabel, rowName, slotNames, slotTip, tensorTip, tileName } from "./words.js";
 import { el, say, toggle, labelled, mix, css, onto, share, ramp, Texture, Pointed } from "./draw.js";
 
 /** A label of at least so many px of rows, so that labels never touch. */
@@ -13,7 +13,7 @@ export class Hbm {
   constructor(run, host) {
     this.run = run;
     this.host = host;
-    this.columns = run.tensors.map((one, n) => this.column(one, n));
+    this.columns = run.tensors.slice(0, MOST_SHOWN).map((one, n) => this.column(one, n));
     const { names, all } = this.labels();
     this.names = names;
     this.tensors = el("div", { class: "tensors" }, ...all);
@@ -179,7 +179,7 @@ export class Bus {
     this.tile.hidden = false;
     const texture = new Texture(stop[step] - start[step], one.shape[1] ?? 1);
     texture.paint(0, stop[step] - start[step], run.rowsAt(tensor[step] - 1, start[step], stop[step], step), one.range,
-      this.host.hbm.columns[tensor[step] - 1].ramp);
+      ramp(this.host.colours.panel, this.host.colours[one.hue]));
     this.tile.replaceChildren(texture.canvas);
     if (!moving) return;
     const across = getComputedStyle(this.element).flexDirection === "column";
@@ -205,7 +205,7 @@ export class Sram {
   constructor(run, host) {
     this.run = run;
     this.host = host;
-    this.slots = run.slots.map((slot, n) => new Slot(run, host, slot, n));
+    this.slots = run.slots.slice(0, MOST_SHOWN).map((slot, n) => new Slot(run, host, slot, n));
     const group = (name) => el("div", { class: `group ${name}` }, ...this.slots.filter((slot) => slot.kind === name)
       .map((slot) => slot.element));
     this.said = el("small", {});

@@ -33,6 +33,9 @@ export function exact(value) {
   return String(Number(value.toPrecision(5)) + 0).replace("-", "−");
 }
 
+/** Of very many tensors, slots or tiles, as only a stranger's trace has them, so many are shown. */
+export const MOST_SHOWN = 60;
+
 /** `m_{new}` as [name, subscript]. */
 export function labelParts(label) {
   const found = /^(.*)_\{(.*)\}$/.exec(label);
