@@ -7,11 +7,11 @@
 
 FILMS := renders/flash-forward.gif renders/flash-forward.mp4
 
-.PHONY: help demo gallery test lint bench clean
+.PHONY: help demo gallery test lint bench bench-gpu clean
 .NOTPARALLEL:
 
 help:  ## say what there is to make
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s%s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s%s\n", $$1, $$2 }' Makefile
 
 demo:  ## install what is missing, then render a real attention head to renders/ as GIF and MP4
 	@sh .ci/setup.sh render,inputs
@@ -22,8 +22,8 @@ demo:  ## install what is missing, then render a real attention head to renders/
 	@echo "==> done" && ls -lh $(FILMS) | awk '{ printf "%8s  %s\n", $$5, $$NF }'
 
 gallery:  ## render anew all that renders/ holds, as renders/README.md says
-	@sh .ci/setup.sh render,inputs
-	@sed -n 's/^    flashsteps /.venv\/bin\/flashsteps /p' renders/README.md | while read -r line; do \
+	@sh .ci/setup.sh test
+	@sed -nE 's/^    (flashsteps|python) /.venv\/bin\/\1 /p' renders/README.md | while read -r line; do \
 	  echo "==> $$line"; sh -c "$$line" </dev/null || exit; \
 	done
 
@@ -37,9 +37,13 @@ lint:  ## ruff and mypy, as CI runs them
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
 
-bench:  ## measure frames per second, file sizes and start-up on this machine
-	@sh .ci/setup.sh render,inputs
+bench:  ## measure how fast films are drawn and runs recorded here (attention itself: flashsteps bench)
+	@sh .ci/setup.sh test
 	@.venv/bin/python tests/bench.py
+
+bench-gpu:  ## on a GPU, in 9 minutes: tune, validate and measure the kernels, train with them, plots to renders/data
+	@sh .ci/setup.sh kernels,plot
+	@.venv/bin/flashsteps bench --all
 
 clean:  ## remove .venv and what tools leave behind; the films stay
 	rm -rf .venv build dist media *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

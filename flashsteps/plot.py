@@ -5,36 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from math import ceil, floor, log10
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from . import curves, dtypes, formulas, report, rules, theme
+from .chart import HEIGHT, MARGIN, THEME, WIDTH, check_ending, font, header, page, points, words
 from .curves import Curve
 from .devices import DEFAULT as DEFAULT_DEVICE
 from .devices import device as device_of
-from .files import whole
-from .theme import BODY, LABEL, SMALL, TITLE, Theme
+from .theme import BODY, LABEL, SMALL, Theme
 from .units import short, size_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.font_manager import FontProperties
-
-ENDINGS = (".svg", ".png")
 
 #: the least N that is worth an axis
 SMALLEST = 16
 
-#: on paper and in a README, unless another theme is named
-THEME = "light"
-
 # in px, as everything here; type has the sizes of theme.py
-WIDTH, HEIGHT, MARGIN, DPI = 1920, 1080, 72, 100
 TOP, TALL, WIDE = 216, 540, 690
 LEFT = (216, WIDTH - MARGIN - WIDE - 24)  # half of the last number on the axis stands out
 
-FONTS = {"words": "Inter-Regular.otf", "strong": "Inter-SemiBold.otf", "mono": "JetBrainsMono-Regular.ttf"}
 NAMES = {"standard": "standard", "flash": "FlashAttention", "flash2": "FlashAttention-2"}
 
 
@@ -71,8 +62,7 @@ def plot(
     call gives the same bytes. Raises ValueError as `report.rows` does, for algorithms of different kinds, for a file
     that cannot be written, and without matplotlib.
     """
-    if Path(path).suffix.lower() not in ENDINGS:
-        raise ValueError(f"'{path}': its ending is to say what to draw: use {' or '.join(ENDINGS)}")
+    check_ending(path)
     colours, gpu, most = theme.theme(theme_name), device_of(device), max(sizes)
     chosen = [*(names or (name for name in report.default_algorithms(rule) if name.endswith("-forward")))]
     what = curves.kind(chosen)
@@ -87,22 +77,14 @@ def plot(
         raise ValueError(f"n is {most}: a plot begins with {SMALLEST}, give a larger one")
     n = min(curves.TILE_N, most)
     options |= {"n": 1} if "step" in what else {}  # so has standard attention, beside a step of decoding
-    try:
-        from matplotlib import style
-        from matplotlib.figure import Figure
-    except ImportError as missing:
-        raise ValueError(
-            f"a plot needs matplotlib, but {missing.name} is not installed: pip install 'flashsteps[plot]'"
-        ) from missing
-
-    with whole(path) as aside, style.context(["default", {"svg.fonttype": "path", "svg.hashsalt": "flashsteps"}]):
+    title = f"HBM traffic of a {what}"
+    with page(path, title, colours) as figure:
         left = [curves.by_size(name, most, rule, times, options) for name in chosen]
         right = [curves.by_tile(name, n, rule, times, options, gpu) for name in chosen]
-        figure = Figure(figsize=(WIDTH / DPI, HEIGHT / DPI), dpi=DPI, facecolor=colours.bg)
         many = "one head" if heads * batch == 1 else f"{heads * batch:,} heads"
         many += f" in groups of {group}" if group > 1 else ""
         masked = f", {mask}" if mask not in (None, "none") else ""
-        _header(figure, colours, f"HBM traffic of a {what}", f"{many}, d = {d}, {dtype}{masked}", gpu.title)
+        header(figure, colours, title, f"{many}, d = {d}, {dtype}{masked}", gpu.title)
         inks = dict(zip(chosen, _inks(chosen, colours), strict=True))
         by_n = _panel(figure, colours, LEFT[0], f"by N, tiles of {block_q}×{block_k}", left)
         by_tile = _panel(figure, colours, LEFT[1], f"by tile, N = {short(n)}", right)
@@ -110,12 +92,8 @@ def plot(
         _lines(by_tile, right, inks, colours)
         _levels(by_tile, right, colours, {} if group > 1 else _known_levels(d, dtype, masked, rule))
         _legend(figure, colours, left, inks)
-        _words(figure, MARGIN, 950, _says(right, what, masked, block_mask), colours.ink, BODY)
-        _words(figure, MARGIN, 1006, _small_print(left, right, gpu.title), colours.dim, LABEL)
-        ending = Path(path).suffix.lower()[1:]
-        maker = {"Date": None, "Creator": "flashsteps"} if ending == "svg" else {"Software": "flashsteps"}
-        title = f"HBM traffic of a {what}"
-        figure.savefig(aside, format=ending, metadata=maker | {"Title": title})
+        words(figure, MARGIN, 950, _says(right, what, masked, block_mask), colours.ink, BODY)
+        words(figure, MARGIN, 1006, _small_print(left, right, gpu.title), colours.dim, LABEL)
 
 
 # ---- what it says
@@ -183,36 +161,9 @@ def _inks(names: Sequence[str], colours: Theme) -> list[Ink]:
     return [known.get(name.rpartition("-")[0]) or Ink(hues[others.index(name) % len(hues)], "-", 4) for name in names]
 
 
-def _font(kind: str, size: float) -> FontProperties:
-    """One of the bundled fonts, at so many px."""
-    from matplotlib.font_manager import FontProperties
-
-    return FontProperties(fname=Path(__file__).parent / "fonts" / FONTS[kind], size=_points(size))
-
-
-def _points(px: float) -> float:
-    return px * 72 / DPI
-
-
-def _words(figure: Figure, x: float, y: float, text: str, colour: str, size: float, **how: Any) -> Any:
-    font = _font(how.pop("kind", "words"), size)
-    return figure.text(x / WIDTH, 1 - y / HEIGHT, text, color=colour, fontproperties=font, **how)
-
-
-def _header(figure: Figure, colours: Theme, title: str, of: str, gpu: str) -> None:
-    from matplotlib.lines import Line2D
-
-    heading = _words(figure, MARGIN, 84, title, colours.ink, TITLE, kind="strong")
-    end = heading.get_window_extent().x1
-    _words(figure, end + 40, 84, of, colours.dim, LABEL, kind="mono")
-    _words(figure, WIDTH - MARGIN, 84, gpu, colours.ink, LABEL, kind="strong", ha="right")
-    y = 1 - 114 / HEIGHT
-    figure.add_artist(Line2D([MARGIN / WIDTH, 1 - MARGIN / WIDTH], [y, y], color=colours.line, linewidth=_points(3)))
-
-
 def _panel(figure: Figure, colours: Theme, left: int, title: str, found: Sequence[Curve]) -> Axes:
     """An empty panel with the axes that these curves need."""
-    _words(figure, left, TOP - 34, title, colours.ink, LABEL, kind="strong")
+    words(figure, left, TOP - 34, title, colours.ink, LABEL, kind="strong")
     axes = figure.add_axes((left / WIDTH, 1 - (TOP + TALL) / HEIGHT, WIDE / WIDTH, TALL / HEIGHT), facecolor="none")
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
@@ -225,14 +176,14 @@ def _panel(figure: Figure, colours: Theme, left: int, title: str, found: Sequenc
     axes.set_ylim(low, high)
     axes.spines[:].set_visible(False)
     axes.minorticks_off()
-    axes.tick_params(length=0, pad=_points(14), labelcolor=colours.dim)
+    axes.tick_params(length=0, pad=points(14), labelcolor=colours.dim)
     decades = [10**power for power in range(60) if low <= 10**power <= high]
     decades = decades[:: ceil(len(decades) / 7)]
-    axes.set_yticks(decades, [_bytes(n) for n in decades], fontproperties=_font("words", SMALL), va="center")
+    axes.set_yticks(decades, [_bytes(n) for n in decades], fontproperties=font("words", SMALL), va="center")
     doublings = [1 << power for power in range(60) if xs[0] <= 1 << power <= xs[-1]] or [xs[0]]
     doublings = doublings[:: -ceil(len(doublings) / 7)]
-    axes.set_xticks(doublings, [short(x) for x in doublings], fontproperties=_font("words", SMALL))
-    axes.grid(axis="y", color=colours.line, linewidth=_points(1.5))
+    axes.set_xticks(doublings, [short(x) for x in doublings], fontproperties=font("words", SMALL))
+    axes.grid(axis="y", color=colours.line, linewidth=points(1.5))
     return axes
 
 
@@ -240,7 +191,7 @@ def _lines(axes: Axes, found: Sequence[Curve], inks: dict[str, Ink], colours: Th
     """Each curve, faint from where its tile no longer fits, with a ring for each recorded run."""
     for curve in found:
         ink = inks[curve.algorithm]
-        look: dict[str, Any] = {"color": ink.colour, "linestyle": ink.dashes, "linewidth": _points(ink.width)}
+        look: dict[str, Any] = {"color": ink.colour, "linestyle": ink.dashes, "linewidth": points(ink.width)}
         last = curve.fits or curve.points[-1][0]
         inside = [point for point in curve.points if point[0] <= last]
         outside = curve.points[len(inside) - 1 :]
@@ -251,10 +202,10 @@ def _lines(axes: Axes, found: Sequence[Curve], inks: dict[str, Ink], colours: Th
             _rings(axes, curve.recorded, ink.colour, colours.bg)
 
 
-def _rings(axes: Axes, points: Sequence[tuple[int, int]], colour: str, inside: str) -> None:
+def _rings(axes: Axes, at: Sequence[tuple[int, int]], colour: str, inside: str) -> None:
     axes.plot(
-        *zip(*points, strict=True), linestyle="none", marker="o", markersize=_points(15), markerfacecolor=inside,
-        markeredgecolor=colour, markeredgewidth=_points(4), zorder=4, clip_on=False,
+        *zip(*at, strict=True), linestyle="none", marker="o", markersize=points(15), markerfacecolor=inside,
+        markeredgecolor=colour, markeredgewidth=points(4), zorder=4, clip_on=False,
     )  # fmt: skip
 
 
@@ -268,8 +219,8 @@ def _levels(axes: Axes, found: Sequence[Curve], colours: Theme, known: dict[str,
         beside = -16 if below or x > middle else 16
         axes.annotate(
             f"{formula} = {x}" if x == expected else str(x), (x, standard),
-            xytext=(_points(beside), _points(-40 if below else 24)), textcoords="offset points",
-            ha="right" if beside < 0 else "left", color=colours.ink, fontproperties=_font("strong", SMALL),
+            xytext=(points(beside), points(-40 if below else 24)), textcoords="offset points",
+            ha="right" if beside < 0 else "left", color=colours.ink, fontproperties=font("strong", SMALL),
         )  # fmt: skip
 
 
@@ -283,11 +234,9 @@ def _legend(figure: Figure, colours: Theme, left: Sequence[Curve], inks: dict[st
         ink, nbytes = inks[curve.algorithm], curve.points[-1][1]
         amount = size_of(nbytes) if curve is left[0] else report.ratio_of(nbytes / most[1])
         label = f"{name_of(curve.algorithm)}, {amount} at {short(most[0])}"
-        handles.append(
-            Line2D([], [], color=ink.colour, linestyle=ink.dashes, linewidth=_points(ink.width), label=label)
-        )
+        handles.append(Line2D([], [], color=ink.colour, linestyle=ink.dashes, linewidth=points(ink.width), label=label))
     figure.legend(
         handles=handles, loc="upper left", bbox_to_anchor=(MARGIN / WIDTH, 1 - 822 / HEIGHT), ncols=3, frameon=False,
-        prop=_font("words", SMALL), labelcolor=colours.ink, borderpad=0, borderaxespad=0, handlelength=2.6,
+        prop=font("words", SMALL), labelcolor=colours.ink, borderpad=0, borderaxespad=0, handlelength=2.6,
         columnspacing=2.2, labelspacing=0.6,
     )  # fmt: skip

@@ -2,7 +2,8 @@
 
 A `Config` is for a tile of block_m rows of packed queries by block_n keys: heads that share keys and values are packed
 as rows, so block_m rows are block_m // group tokens. What each candidate takes on chip, as compiled, is in
-compiled.json (`python -m flashsteps.kernels.compiled` makes it anew); `SHIPPED` names those that are used.
+compiled.json (`python -m flashsteps.kernels.compiled` makes it anew); `SHIPPED` names those that are used, unless
+`flashsteps bench --tune` has found a faster one on the same GPU (tuned.json).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
+from . import tuned
 from .target import Target, target
 
 if TYPE_CHECKING:
@@ -179,8 +181,13 @@ def shipped(kernel: str, problem: Problem) -> Config:
     if problem.dtype == torch.float32:
         return FLOAT32[kernel, d]
     config, smaller = SHIPPED[family(on), kernel, d]
-    tight = problem.softcap > 0 or problem.left >= 0 or (kernel == "dkdv" and problem.group > 1)
-    return (smaller if tight else config)._replace(descriptors=on.descriptors)
+    if problem.softcap > 0 or problem.left >= 0 or (kernel == "dkdv" and problem.group > 1):
+        return smaller._replace(descriptors=on.descriptors)
+    if problem.device.type == "cuda":  # not one that is only pretended
+        gpu, bits = tuned.name(problem.device), 8 * problem.dtype.itemsize
+        if best := tuned.tile(gpu, kernel, d, problem.right >= 0, bits):
+            return Config(**best)
+    return config._replace(descriptors=on.descriptors)
 
 
 def family(on: Target) -> str:

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from flashsteps import blocks, curves, devices, dtypes, plot, report, run, theme
+from flashsteps import blocks, chart, curves, devices, dtypes, plot, report, run, theme
 from flashsteps.cli import main
 from flashsteps.units import short, size_of
 from tests.test_cli import flashsteps, program, there
@@ -137,7 +137,7 @@ def test_every_kind_of_algorithm_can_be_plotted(name, folder):
     extra = ("--block-mask", "local:1") if name.startswith("block-sparse") else ()
     flashsteps("io", *SMALL, "--plot", "a.png", "--algorithms", name, *extra)
     with Image.open("a.png") as image:
-        assert image.size == (plot.WIDTH, plot.HEIGHT)
+        assert image.size == (chart.WIDTH, chart.HEIGHT)
 
 
 def test_json_and_csv_hold_every_number_of_every_row():
@@ -152,7 +152,7 @@ def test_json_and_csv_hold_every_number_of_every_row():
 # ---- the plot
 
 
-@pytest.mark.parametrize("ending", plot.ENDINGS)
+@pytest.mark.parametrize("ending", chart.ENDINGS)
 def test_a_plot_is_drawn_and_the_same_each_time(ending, folder):
     (line,) = flashsteps("io", *SMALL, "--plot", f"a{ending}")
     flashsteps("io", *SMALL, "--plot", f"b{ending}")
@@ -163,12 +163,12 @@ def test_a_plot_is_drawn_and_the_same_each_time(ending, folder):
 
 
 @pytest.mark.parametrize(
-    ("options", "name"), [((), plot.THEME), (("--theme", "dark"), "dark"), (("--theme", "light"), "light")]
+    ("options", "name"), [((), chart.THEME), (("--theme", "dark"), "dark"), (("--theme", "light"), "light")]
 )
 def test_a_picture_has_the_colours_of_its_theme(options, name, folder):
     flashsteps("io", *SMALL, "--plot", "a.png", *options)
     with Image.open("a.png") as image:
-        assert image.size == (plot.WIDTH, plot.HEIGHT)
+        assert image.size == (chart.WIDTH, chart.HEIGHT)
         pixels = np.asarray(image.convert("RGB")).reshape(-1, 3)
     colours = theme.THEMES[name]
     seen = {f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in np.unique(pixels, axis=0)}

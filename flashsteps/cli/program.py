@@ -77,13 +77,13 @@ class Refused(click.ClickException):
 
 
 class Stopped(click.ClickException):
-    """Ctrl-C."""
+    """Ctrl-C; the message says what there is now."""
 
     exit_code: ClassVar[int] = 130  # as a shell has it: 128 + SIGINT
 
     def show(self, file: Any = None) -> None:
         over = "\r" if sys.stderr.isatty() else ""  # the ^C that the terminal shows
-        click.echo(f"{over}stopped: nothing was written", file=sys.stderr)
+        click.echo(f"{over}stopped: {printable(self.message)}", file=sys.stderr)
 
 
 @contextmanager
@@ -105,7 +105,7 @@ def _in_one_line(command: click.Command) -> Iterator[None]:
     except ValueError as error:
         raise Refused(_as_options(str(error), command)) from error
     except KeyboardInterrupt:
-        raise Stopped("") from None
+        raise Stopped("nothing was written") from None
 
 
 def _usage(error: click.UsageError, command: click.Command) -> str:
