@@ -95,7 +95,7 @@ def test_split_kv_decode(problem: Problem, splits: int) -> None:
         assert torch.equal(lse_s[:, s].isneginf().sum(), exact_lse.isneginf().sum())
 
 
-@given(problems(), st.integers(1, 9), st.booleans())
+@given(problems(), st.sampled_from((3, 4, 5, 7)), st.booleans())
 @settings(SLOW, max_examples=15)
 def test_paged_decode(problem: Problem, page: int, a_length_each: bool) -> None:
     """Pages of any size lie anywhere; what is in the pool beside them (NaN here) is never read."""
