@@ -55,7 +55,7 @@ def pack(trace: Trace) -> Packed:
     more, kept = _joined({f"values.{kind.name}": np.concatenate(of_kind[kind]) for kind in kinds})
     lowest_highest = ranges(trace)
     header = {
-        "title": meta["algorithm"],
+        "title": trace.name,
         "subtitle": _subtitle(meta),
         "queries": meta["queries"],
         "keys": meta["keys"],
