@@ -22,8 +22,8 @@ demo:  ## install what is missing, then render a real attention head to renders/
 	@echo "==> done" && ls -lh $(FILMS) | awk '{ printf "%8s  %s\n", $$5, $$NF }'
 
 gallery:  ## render anew all that renders/ holds, as renders/README.md says
-	@sh .ci/setup.sh render,inputs
-	@sed -n 's/^    flashsteps /.venv\/bin\/flashsteps /p' renders/README.md | while read -r line; do \
+	@sh .ci/setup.sh test
+	@sed -nE 's/^    (flashsteps|python) /.venv\/bin\/\1 /p' renders/README.md | while read -r line; do \
 	  echo "==> $$line"; sh -c "$$line" </dev/null || exit; \
 	done
 
@@ -38,7 +38,7 @@ lint:  ## ruff and mypy, as CI runs them
 	@.venv/bin/mypy
 
 bench:  ## measure how fast films are drawn and runs recorded here (attention itself: flashsteps bench)
-	@sh .ci/setup.sh render,inputs
+	@sh .ci/setup.sh test
 	@.venv/bin/python tests/bench.py
 
 bench-gpu:  ## on a GPU, in 9 minutes: tune, validate and measure the kernels, train with them, plots to renders/data

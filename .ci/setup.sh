@@ -46,12 +46,19 @@ find_missing() { # by Debian's names, into $missing
     pkg-config --exists pangocairo 2>/dev/null || lacks libpango1.0-dev
     ask 'sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' || lacks "python$version-dev"
     ask 'import ensurepip, venv' || lacks "python$version-venv"
+    case $extras in test) browser || lacks chromium ;; esac
+}
+browser() { # that the player is tested in: the one that CHROMIUM names, or any that is found
+    if [ "${CHROMIUM:-}" ]; then return; fi
+    for name in chromium chromium-browser google-chrome google-chrome-stable; do if has "$name"; then return; fi; done
+    [ -d "/Applications/Google Chrome.app" ] || [ -d /Applications/Chromium.app ]
 }
 
 find_missing
 if [ "$missing" ]; then
     order="Run this, then make again:"
-    rpms="gcc gcc-c++ pkgconf cairo-devel pango-devel python3-devel"
+    case $missing in *chromium) chromium=" chromium" chrome=" && brew install --cask google-chrome" ;; *) chromium= chrome= ;; esac
+    rpms="gcc gcc-c++ pkgconf cairo-devel pango-devel python3-devel$chromium"
     if has apt-get; then
         install="apt-get install -y --no-install-recommends $missing"
         if [ "$(id -u)" = 0 ]; then sudo=
@@ -63,16 +70,15 @@ if [ "$missing" ]; then
         quietly $sudo env DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l $install -q -o DPkg::Lock::Timeout=120 ||
             stop "$order ${sudo:+sudo }$install"
     elif has brew; then
-        install="brew install cairo pango pkg-config"
-        say "system packages: cairo pango pkg-config (brew)"
-        # shellcheck disable=SC2086
-        quietly env NONINTERACTIVE=1 HOMEBREW_NO_AUTO_UPDATE=1 $install || stop "$order $install"
+        install="brew install cairo pango pkg-config$chrome"
+        say "system packages: cairo pango pkg-config$chromium (brew)"
+        quietly env NONINTERACTIVE=1 HOMEBREW_NO_AUTO_UPDATE=1 sh -c "$install" || stop "$order $install"
     elif [ "$(uname)" = Darwin ]; then
-        stop "Install Homebrew (https://brew.sh). $order brew install cairo pango pkg-config"
+        stop "Install Homebrew (https://brew.sh). $order brew install cairo pango pkg-config$chrome"
     elif has dnf; then stop "$order sudo dnf install -y $rpms"
     elif has zypper; then stop "$order sudo zypper install -y $rpms"
-    elif has pacman; then stop "$order sudo pacman -S --needed base-devel cairo pango"
-    elif has apk; then stop "$order apk add build-base pkgconf cairo-dev pango-dev python3-dev"
+    elif has pacman; then stop "$order sudo pacman -S --needed base-devel cairo pango$chromium"
+    elif has apk; then stop "$order apk add build-base pkgconf cairo-dev pango-dev python3-dev$chromium"
     else stop "Missing, by Debian's names: $missing. Install them, then make again."; fi
 
     find_missing

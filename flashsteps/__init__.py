@@ -9,10 +9,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .exports import export as export
     from .inputs import QKV as QKV
     from .inputs import load_qkv as load_qkv
+    from .live import stepping as stepping
     from .run import count as count
     from .run import record as record
+    from .stepper import Stepper as Stepper
     from .trace import IO as IO
     from .trace import Event as Event
     from .trace import State as State
@@ -27,6 +30,9 @@ _HOME = {
     "load_qkv": "inputs",
     "record": "run",
     "count": "run",
+    "stepping": "live",
+    "Stepper": "stepper",
+    "export": "exports",
     "IO": "trace",
     "Event": "trace",
     "State": "trace",

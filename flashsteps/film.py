@@ -68,27 +68,51 @@ def film(
     Blocks are max(2, ⌈N/4⌉) unless given. `device` names what the panels show; a toy's SRAM holds `sram` bytes, or else
     the smallest power of two that is enough. Raises ValueError where something makes no sense, or no picture.
     """
-    about = spec(name)
-    N, M, d = qkv.q.shape[0], qkv.k.shape[0], qkv.q.shape[1]
-    for what, given, most in (("queries", N, MOST_ROWS), ("keys", M, MOST_ROWS), ("columns (d)", d, MOST_COLUMNS)):
-        if given > most:
-            raise ValueError(
-                f"{given} {what} are too many to draw, {most} is the most: cut the input, or use `flashsteps record`"
-            )
+    algorithm, N, M, d = spec(name).algorithm, qkv.q.shape[0], qkv.k.shape[0], qkv.q.shape[1]
+    _check_room(N, M, d)
     trace = record(
-        about.algorithm, *qkv, block_q=block_q or block(N), block_k=block_k or block(M), mask=mask, dtype=dtype,
+        algorithm, *qkv, block_q=block_q or block(N), block_k=block_k or block(M), mask=mask, dtype=dtype,
         tokens=qkv.tokens, sram=sram, source=qkv.source,
     )  # fmt: skip
+    return film_of(
+        name, trace, width=width, height=height, device=device, theme_name=theme_name, duration=duration, code=code
+    )
+
+
+def film_of(
+    name: str,
+    trace: Trace,
+    *,
+    width: int,
+    height: int,
+    device: str = DEFAULT_DEVICE,
+    theme_name: str = theme.DEFAULT,
+    duration: float = DEFAULT_DURATION,
+    code: bool = False,
+) -> Film:
+    """The film of a trace that is there already: of the reference, from a file, or recorded from a kernel.
+
+    Raises ValueError where the trace is of another algorithm than the film, of several heads, without values, or too
+    large to draw.
+    """
+    about, meta = spec(name), trace.meta
+    if meta["algorithm"] != about.algorithm:
+        raise ValueError(f"the film {name!r} shows {about.algorithm}, and this is a trace of {meta['algorithm']}")
+    if meta.get("heads", 1) > 1:
+        raise ValueError(f"this trace is of {meta['heads']} heads, and a film shows one: record one head")
+    if len(trace.values) != len(trace):
+        raise ValueError("this trace holds no values, its run was too large to keep them: record a smaller one")
+    N, M, d, sram = meta["queries"], meta["keys"], meta["d"], meta["sram"]
+    _check_room(N, M, d)
     standard = count(
         "standard-forward",
         n=N,
         n_keys=M,
         d=d,
-        block_q=trace.meta["block_q"],
-        block_k=trace.meta["block_k"],
-        mask=mask,
-        dtype=dtype,
-    )
+        block_q=meta["block_q"],
+        block_k=meta["block_k"],
+        dtype=meta["dtype"],
+    )  # whatever the mask, which saves it nothing
     kind, lanes = about.kind, 1
     if kind == "lanes":
         if not code:  # which is followed one program at a time
@@ -96,7 +120,7 @@ def film(
         kind = "tile" if lanes == 1 else "lanes"
     placed = layout(trace, width=width, height=height, kind=kind, lanes=lanes, code=code)
     repeats = {**about.repeats, **(about.alone if lanes == 1 else {})}
-    when = timeline(trace, duration=duration, lanes=lanes, repeats=repeats, opening=_opening(trace))
+    when = timeline(trace, duration=duration, lanes=lanes, repeats=repeats, opening=opening(trace))
     room = sram or 1 << (trace.peak.total - 1).bit_length()
     close = coda.memory(trace) if kind == "kernels" else coda.traffic(trace)
     gpu = device_of(device)
@@ -111,24 +135,33 @@ def film(
         gpu,
         room,
         lanes,
-        _ranges(trace),
+        ranges(trace),
         tuple(close),
     )
 
 
-def _opening(trace: Trace) -> str:
+def _check_room(N: int, M: int, d: int) -> None:
+    """Raises ValueError where a picture has no room for so much."""
+    for what, given, most in (("queries", N, MOST_ROWS), ("keys", M, MOST_ROWS), ("columns (d)", d, MOST_COLUMNS)):
+        if given > most:
+            raise ValueError(
+                f"{given} {what} are too many to draw, {most} is the most: cut the input, or use `flashsteps record`"
+            )
+
+
+def opening(trace: Trace) -> str:
     """Whose queries, keys and values these are, in a sentence."""
     meta = trace.meta
     source = meta["input"] or {}
     N, M, d = meta["queries"], meta["keys"], meta["d"]
     size = f"{_some(N, 'token')}, d = {d}." if N == M else f"{_some(N, 'query')}, {_some(M, 'key')}, d = {d}."
     match source.get("kind"):
-        case "sample":
+        case "sample" if source.keys() >= {"model", "layer", "head"}:
             model = str(source["model"]).rsplit("/", 1)[-1]
             return f"A head of a real model: {model}, layer {source['layer']}, head {source['head']}. {size}"
         case "random":
             return f"Queries, keys and values at random: {size}"
-        case "file":
+        case "file" if "file" in source:
             words = f"Queries, keys and values from {source['file']}: {size}"
             return words if len(words) <= 90 else f"Queries, keys and values from a file: {size}"
     return f"One attention head: {size}"
@@ -145,7 +178,7 @@ def block(rows: int) -> int:
     return min(rows, max(2, ceil(rows / 4)))
 
 
-def _ranges(trace: Trace) -> dict[str, tuple[float, float]]:
+def ranges(trace: Trace) -> dict[str, tuple[float, float]]:
     """The lowest and highest finite value of each tensor and slot in the run: colours mean the same throughout."""
     found: dict[str, tuple[float, float]] = {}
 
@@ -158,7 +191,7 @@ def _ranges(trace: Trace) -> dict[str, tuple[float, float]]:
 
     for tensor, data in trace.initial.items():
         widen(tensor, data)
-    for event, value in zip(trace.events, trace.values, strict=True):
+    for event, value in zip(trace.events, trace.values, strict=False):  # there are none where a run was too large
         if value is not None:
             widen(event.tile.tensor if event.tile else event.slot, value)
     for slot in {event.slot for event in trace if event.op == "load" and event.tile}:

@@ -1,7 +1,8 @@
 """What an algorithm's source says: each line's caption, and which slots it reads.
 
-The comment on a line is that step's caption; a line without one goes on with the caption before it. Names are followed
-through the source, so that a viewer knows what `acc = … p @ v` was made from.
+The comment on a line, or above it, is that step's caption; a line without one goes on with the caption before it. Names
+are followed through the source, so that a viewer knows what `acc = … p @ v` was made from. The source is an algorithm's
+file, with its function `attend`, or, where a Triton kernel was recorded, the functions that ran.
 """
 
 from __future__ import annotations
@@ -9,8 +10,13 @@ from __future__ import annotations
 import ast
 import io
 import tokenize
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
+
+#: characters of code that are worth parsing: what an algorithm takes, ten times over
+MOST_CODE = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -23,28 +29,54 @@ class Line:
     reads: frozenset[str]
 
 
+def of(meta: Mapping[str, Any]) -> dict[int, Line]:
+    """The lines of a trace's code, by number, from its meta: those of `body`, all others with no caption."""
+    plain = {n: Line(n, text.rstrip(), "", frozenset()) for n, text in enumerate(meta["code"].split("\n"), 1)}
+    return plain | body(meta)
+
+
+def body(meta: Mapping[str, Any]) -> dict[int, Line]:
+    """The lines that `read` finds in a trace's code; none where it is no code that can be read.
+
+    A stranger's trace may hold any text as its code. It is parsed at most, never run.
+    """
+    if len(meta["code"]) > MOST_CODE:
+        return {}
+    try:
+        return read(meta["code"], tuple(meta.get("slots", {}).items()))
+    except Exception:  # no function, no Python, or made to break the parser
+        return {}
+
+
 @lru_cache(maxsize=16)
-def read(source: str) -> dict[int, Line]:
-    """The lines of `attend` below its docstring, by line number (from 1)."""
-    functions = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
-    function = next(node for node in functions if node.name == "attend")
+def read(source: str, named: tuple[tuple[str, str], ...] = ()) -> dict[int, Line]:
+    """The lines of `attend` below its docstring, by line number (from 1); of all functions where none has that name.
+
+    `named` are variables that stand for a slot, whatever they are given: those of a kernel.
+    """
+    found = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
+    functions = [node for node in found if node.name == "attend"] or found
     comments = {
         token.start[0]: (token.start[1], token.string.lstrip("# "))
         for token in tokenize.generate_tokens(io.StringIO(source).readline)
         if token.type == tokenize.COMMENT
     }
-    reads = _reads(function)
     lines = {}
     text = source.splitlines()
-    for number in range(function.body[1].lineno, (function.end_lineno or 0) + 1):
-        column, caption = comments.get(number, (None, ""))
-        lines[number] = Line(number, text[number - 1][:column].rstrip(), caption, frozenset(reads.get(number, ())))
+    for function in functions:
+        reads, above = _reads(function, dict(named)), ""
+        body = function.body[ast.get_docstring(function) is not None :]
+        for number in range(body[0].lineno if body else 1, (function.end_lineno or 0) + 1):
+            column, caption = comments.get(number, (None, ""))
+            code = text[number - 1][:column].rstrip()
+            lines[number] = Line(number, code, (caption or above) if code else "", frozenset(reads.get(number, ())))
+            above = "" if code else caption
     return lines
 
 
-def _reads(function: ast.FunctionDef) -> dict[int, set[str]]:
+def _reads(function: ast.FunctionDef, named: Mapping[str, str]) -> dict[int, set[str]]:
     """Line → slots read there. A variable stands for a slot, or for all slots of the expression it was made from."""
-    slots: dict[str, set[str]] = {}
+    slots = {variable: {slot} for variable, slot in named.items()}
     reads: dict[int, set[str]] = {}
     assignments = [node for node in ast.walk(function) if isinstance(node, ast.Assign)]
     for node in sorted(assignments, key=lambda node: node.lineno):
@@ -54,7 +86,8 @@ def _reads(function: ast.FunctionDef) -> dict[int, set[str]]:
         pairs = list(_pairs(node))
         made = [{slot} if slot else set().union(*(slots.get(n, set()) for n in _names(value))) for _, value in pairs]
         for (variable, _), origin in zip(pairs, made, strict=True):
-            slots[variable] = origin
+            if variable not in named:
+                slots[variable] = origin
     return reads
 
 

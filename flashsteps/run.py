@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +20,10 @@ from .trace import IO, Event, Tally, Trace
 VALUES_LIMIT = 1 << 28
 
 
+#: what may be told of each step while it runs: the event, and the array that it made or stored
+Each = Callable[[Event, np.ndarray | None], None]
+
+
 class Recorder:
     """A tape that keeps each event, and its value as long as all values together stay small enough."""
 
@@ -27,6 +31,7 @@ class Recorder:
         self.events: list[Event] = []
         self.values: list[np.ndarray | None] | None = []
         self.held = 0
+        self.each: Each | None = None
 
     def step(self, event: Event, value: np.ndarray | None, times: int) -> None:
         self.events.append(event)
@@ -35,6 +40,8 @@ class Recorder:
             self.values = None
         if self.values is not None:
             self.values.append(value)
+        if self.each:
+            self.each(event, value)
 
 
 def record(
@@ -61,6 +68,7 @@ def record(
     device: str | None = None,
     sram: int | None = None,
     source: dict[str, Any] | None = None,
+    each: Callable[[HBM, dict[str, np.ndarray]], Each] | None = None,
 ) -> Trace:
     """Run an algorithm on q (N, d), k and v (M, d), and write down each step.
 
@@ -78,6 +86,7 @@ def record(
     block-sparse runs; `splits`, into how many pieces keys are shared out, for split-kv-decode; `table`, the page of
     each block of keys, or a `seed` to draw it with, for paged-decode. With `device` (a preset's name) or `sram` (bytes
     of a toy's) the run has to fit on chip. `source` says where the input is from, and is kept in the trace.
+    `each`, given HBM and copies of its tensors, gives a function that is told of each step as it happens.
 
     Raises ValueError where an argument makes no sense, where an algorithm does not take it, where a step doesn't fit,
     and where a number gets too large.
@@ -94,6 +103,7 @@ def record(
     hbm, memory = _machine(algorithm, dtype, device, sram, recorder, parts=picked.kv_heads)
     tensors = _initial(algorithm, hbm, shapes, data, options)
     initial = {tensor.name: np.array(tensor.data) for tensor in tensors}
+    recorder.each = each(hbm, dict(initial)) if each else None
     results = _run(algorithm, hbm, memory, tensors, options)
     unwritten = {name: np.full(t.shape, np.nan, t.dtype) for name, t in hbm.tensors.items() if name not in initial}
     meta = {

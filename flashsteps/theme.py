@@ -40,6 +40,20 @@ THEMES = {
     ),
 }  # fmt: skip
 
+#: the same for terminals of 16 colours, where these would come out as others
+SIXTEEN = {
+    "dark": Theme(
+        bg="#000000", panel="#000000", line="#555555", ink="#ffffff", dim="#aaaaaa", faint="#555555", sram="#000000",
+        sram_line="#aa5500", Q="#00aaaa", K="#ffff55", V="#00aa00", O="#ff55ff", S="#55ffff", stat="#ffffff",
+        accent="#ff5555",
+    ),
+    "light": Theme(
+        bg="#ffffff", panel="#ffffff", line="#aaaaaa", ink="#000000", dim="#555555", faint="#aaaaaa", sram="#ffffff",
+        sram_line="#aa5500", Q="#0000aa", K="#aa5500", V="#00aa00", O="#aa00aa", S="#5555ff", stat="#555555",
+        accent="#aa0000",
+    ),
+}  # fmt: skip
+
 DEFAULT = "dark"
 
 # type, in px at 1080p; what comes out smaller than SMALLEST at the output's size is dropped
@@ -73,8 +87,12 @@ def theme(name: str) -> Theme:
 
 
 def hue(name: str) -> str:
-    """Which of a theme's hues a tensor or a slot has: `acc` and `O` are "O", `m_i`, `l`, `alpha` and `LSE` "stat"."""
-    return _HUES.get(name.upper(), "stat")
+    """Which of a theme's hues a tensor or a slot has: `acc` and `O_s` are "O", `m_i`, `l`, `alpha` and `LSE` "stat".
+
+    A gradient has its tensor's: `dq` and `dQ` are "Q".
+    """
+    base = name.partition("_")[0].upper()
+    return _HUES.get(base) or _HUES.get(base.removeprefix("D"), "stat")
 
 
 def label(name: str) -> str:

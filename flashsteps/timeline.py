@@ -159,6 +159,12 @@ def _aligned(program: list[Event]) -> Iterator[tuple[tuple[int, ...], Event]]:
         yield (stage, *(inner or (0,)), event.line), event
 
 
+def rounds(trace: Trace) -> list[int]:
+    """Which inner tile each event belongs to, from 0: its own, or, around the inner loop, the next, or the last."""
+    moments = list(_moments(trace, 1))
+    return [tick[0] for tick in _upcoming(moments, _ticks(trace, moments))]
+
+
 def _ticks(trace: Trace, moments: list[tuple[Event, ...]]) -> dict[tuple[object, ...], int]:
     """Inner tiles in the order in which the film comes to them: the rounds of loops in which something is computed."""
     depth: dict[int, int] = {}
@@ -182,7 +188,7 @@ def _round(event: Event) -> tuple[object, ...]:
 def _units(
     trace: Trace, moments: list[tuple[Event, ...]], ticks: Mapping[tuple[object, ...], int], repeats: Mapping[str, str]
 ) -> list[_Unit]:
-    lines = narration.read(trace.meta["code"])
+    lines = narration.of(trace.meta)
     upcoming = list(_upcoming(moments, ticks))
     special = _special(trace, moments, upcoming)
     seen_lines: set[int] = set()
@@ -250,7 +256,7 @@ def _special(
             if event.slot == "alpha" and value is not None and ((value > LEAST) & (value < 1)).any():
                 row = int(np.argmin(np.where(value > LEAST, value, 2)))
                 moves.append(
-                    (float(value[row]), tick, _moved(trace, event, row, scores[event.program], float(value[row])))
+                    (float(value[row]), tick, moved_max(trace, event, row, scores[event.program], float(value[row])))
                 )
             if event.op == "load" and event.tile and event.loop and event.tile.tensor in ("Q", "K"):
                 name, size = ("queries", "block_q") if event.tile.tensor == "Q" else ("keys", "block_k")
@@ -267,9 +273,10 @@ def _special(
     return found
 
 
-def _moved(trace: Trace, event: Event, row: int, scores: np.ndarray, alpha: float) -> str:
-    """The caption of a max that moves."""
-    query = event.loop.get("i", 0) * trace.meta["block_q"] + row
+def moved_max(trace: Trace, event: Event, row: int, scores: np.ndarray, alpha: float) -> str:
+    """The caption of a max that moves: that of `row` of this tile, whose `scores` it is taken from."""
+    group = trace.meta.get("heads", 1) // trace.meta.get("kv_heads", 1)  # its heads are packed as rows
+    query = event.loop.get("i", 0) * trace.meta["block_q"] + row // group
     key = event.loop.get("j", 0) * trace.meta["block_k"] + int(np.argmax(scores[row]))
     asks, answers = query_label(trace, query), key_label(trace, key)
     words = f"{answers} beats the old max of {asks}: its old sum and output shrink by α = {alpha:.2f}."
@@ -282,14 +289,14 @@ def key_label(trace: Trace, key: int) -> str:
     """A key as a caption calls it: its token in quotes, or its number. Fewer keys than queries are the last tokens."""
     tokens = trace.meta["tokens"]
     at = key + max(0, trace.meta["queries"] - trace.meta["keys"])
-    return f"“{tokens[at]}”" if tokens else f"key {key}"
+    return f"“{tokens[at]}”" if tokens and at < len(tokens) else f"key {key}"
 
 
 def query_label(trace: Trace, query: int) -> str:
     """The same for a query; with fewer queries than keys they are the last ones, as the causal mask aligns them."""
     tokens = trace.meta["tokens"]
     at = query + max(0, trace.meta["keys"] - trace.meta["queries"])
-    return f"“{tokens[at]}”" if tokens else f"query {query}"
+    return f"“{tokens[at]}”" if tokens and at < len(tokens) else f"query {query}"
 
 
 # ---- fitting: how long each takes
@@ -390,7 +397,7 @@ def _pictures(trace: Trace, beats: list[Beat]) -> Iterator[Picture]:
 
 def _last_reads(trace: Trace) -> dict[int, int]:
     """Step that made a value → the last step that reads it."""
-    lines = narration.read(trace.meta["code"])
+    lines = narration.of(trace.meta)
     made: dict[tuple[int, str], int] = {}
     last: dict[int, int] = {}
     for event in trace:

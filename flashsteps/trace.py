@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
-from typing import Any, Literal, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 import numpy as np
 
 from . import rules
 from .arrays import Work
+
+if TYPE_CHECKING:
+    from .notebook import Player
 
 Op = Literal["load", "store", "compute", "skip"]
 
@@ -52,6 +55,9 @@ class Event:
     def flops(self) -> int:
         """Floating-point operations of all kinds."""
         return self.work.total
+
+    def __repr__(self) -> str:
+        return f"<event {self}>"
 
     def __str__(self) -> str:
         where = " ".join(f"{name}={index}" for name, index in self.loop.items())
@@ -132,6 +138,13 @@ class State:
     hbm: dict[str, np.ndarray]
     sram: dict[str, np.ndarray]
 
+    def __repr__(self) -> str:
+        held = (
+            f"{name} " + ", ".join(f"{tensor} {'×'.join(map(str, data.shape))}" for tensor, data in arrays.items())
+            for name, arrays in (("HBM:", self.hbm), ("SRAM:", self.sram))
+        )
+        return f"<state after step {self.step}; {'; '.join(map(str.strip, held))}>"
+
 
 @dataclass(frozen=True)
 class Trace:
@@ -175,6 +188,26 @@ class Trace:
 
     __hash__ = None  # type: ignore[assignment]
 
+    def __repr__(self) -> str:
+        meta, total = self.meta, sum(event.nbytes for event in self.events)
+        size = f"{meta['queries']}×{meta['keys']}, d = {meta['d']}, tiles {meta['block_q']}×{meta['block_k']}"
+        return f"<trace of {meta['algorithm']}, {size}: {len(self):,} steps, {total:,} B moved>"
+
+    def _repr_html_(self) -> str:
+        """A still for notebooks: `show` gives the player."""
+        from .still import still
+
+        return still(self)
+
+    def show(self, step: int = -1) -> Player:
+        """The player for a notebook, at a step (−1: the start): `player.step` follows it and moves it.
+
+        Raises ImportError, one line, where the extra [notebook] is not installed.
+        """
+        from .notebook import Player
+
+        return Player(self, step)
+
     def io(self, rule: str = rules.DEFAULT) -> IO:
         """Bytes read and written, by tensor, with the work and the peak use of SRAM.
 
@@ -213,18 +246,8 @@ class Trace:
         """HBM and one program's SRAM after an event, as new dictionaries where something changed."""
         if len(self.values) != len(self.events):
             raise ValueError("this trace holds no values, its run was too large to keep them: replay a smaller one")
-        value, tile = self.values[event.step], event.tile
-        if event.op == "load" and tile:
-            loaded = hbm[tile.tensor][tile.start : tile.stop].astype(self.meta["computing"])
-            if event.row:
-                loaded = np.concatenate([sram[event.slot][: event.row], loaded])
-            return hbm, {**sram, event.slot: loaded}
-        if event.op == "store" and tile:
-            after = hbm[tile.tensor].copy()
-            after[tile.start : tile.stop] = value
-            return {**hbm, tile.tensor: after}, sram
-        if event.op == "compute" and value is not None:
-            return hbm, {**sram, event.slot: value}
+        hbm, sram = (dict(hbm), sram) if event.op == "store" else (hbm, dict(sram))
+        replay(event, self.values[event.step], hbm, sram, self.meta["computing"])
         return hbm, sram
 
     def save(self, path: str | PathLike[str]) -> None:
@@ -235,6 +258,32 @@ class Trace:
         from .trace_file import save
 
         save(self, path)
+
+
+def replay(
+    event: Event,
+    value: np.ndarray | None,
+    hbm: dict[str, np.ndarray],
+    sram: dict[str, np.ndarray],
+    computing: str,
+    own: frozenset[str] | set[str] = frozenset(),
+) -> None:
+    """Let an event happen to HBM and to one program's SRAM: it replaces an array, and writes only to tensors in `own`.
+
+    `value` is what the event made or stored, `computing` the type of values on chip.
+    """
+    tile = event.tile
+    if event.op == "load" and tile:
+        loaded = hbm[tile.tensor][tile.start : tile.stop].astype(computing)
+        if event.row:
+            loaded = np.concatenate([sram[event.slot][: event.row], loaded])
+        sram[event.slot] = loaded
+    elif event.op == "store" and tile:
+        if tile.tensor not in own:
+            hbm[tile.tensor] = hbm[tile.tensor].copy()
+        hbm[tile.tensor][tile.start : tile.stop] = value
+    elif event.op == "compute" and value is not None:
+        sram[event.slot] = value
 
 
 def _equal(a: np.ndarray | None, b: np.ndarray | None) -> bool:

@@ -27,14 +27,17 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from . import files, readers
+from . import files, readers, trace_json
 from .arrays import Work
-from .dtypes import from_plain, to_plain
+from .dtypes import from_plain, storage, to_plain
 from .files import whole
 from .trace import Event, Peak, Tile, Trace
-from .trace_check import check, check_meta
+from .trace_check import MOST_NAME, check, check_meta, check_tensors, checked
 
 FORMAT = 1
+
+#: characters of a trace's meta, and bytes that the list of its arrays may take: a hundred times what one needs
+MOST_META, MOST_LIST = 1 << 22, 1 << 16
 
 TEXTS: dict[str, Callable[[Event], str]] = {
     "op": lambda event: event.op,
@@ -80,7 +83,7 @@ def save(trace: Trace, path: str | os.PathLike[str]) -> None:
 
 
 def load(path: str | os.PathLike[str]) -> Trace:
-    """The trace that was saved to `path`.
+    """The trace that was saved to `path`, or exported there as .json.
 
     A stranger's file is only data. Raises ValueError, one line, for any that is not a trace that can be replayed.
     """
@@ -89,8 +92,8 @@ def load(path: str | os.PathLike[str]) -> Trace:
         raise ValueError(f"{given!r} is {'no plain' if os.path.exists(path) else 'no such'} file: give a trace's .npz")
     try:
         with Path(path).open("rb") as file:
-            trace = _read(file, file.seek(0, io.SEEK_END))
-        check(trace)
+            is_json = Path(path).suffix.lower() == ".json"
+            trace = trace_json.read(file) if is_json else _read(file, file.seek(0, io.SEEK_END))
     except OSError as error:
         raise ValueError(f"{given!r} cannot be read: {error.strerror or error}") from error
     except Exception as error:  # whatever a file made to break this brings about
@@ -127,17 +130,21 @@ def _filled(rows: list[tuple[int, ...]]) -> np.ndarray:
 
 
 def _read(file: BinaryIO, size: int) -> Trace:
-    """The trace of an open file, not yet checked. Raises all sorts of exceptions where it isn't one."""
+    """The trace of an open file. Raises all sorts of exceptions where it isn't one."""
+    _few(file, size)
     stored = {name: member() for name, member in readers.npz(file, size).items()}
     for name in ("format", "meta", "peak", *TEXTS, *NUMBERS, *ROWS):
         if name not in stored:
             raise ValueError(f"it has no {name!r}")
         if stored[name].dtype.kind != ("U" if name == "meta" or name in TEXTS else "i"):
             raise ValueError(f"its {name!r} is of the wrong type")
+        longest = {"meta": MOST_META, "loop": 8 * MOST_NAME}.get(name, MOST_NAME)
+        if stored[name].dtype.itemsize > 4 * longest:
+            raise ValueError(f"its {name!r} has texts of more than {longest:,} characters")
     if sum(math.prod(array.shape) * array.dtype.itemsize for array in stored.values()) > size:
         raise ValueError("its arrays are larger than the file: save it uncompressed, as it was")
     if (version := stored["format"][()].item()) != FORMAT:
-        raise ValueError(f"its format is {version}, and this flashsteps reads {FORMAT}")
+        raise ValueError(f"its format is {version}, and this flashsteps reads {FORMAT}: upgrade it")
 
     def part(prefix: str) -> dict[str, np.ndarray]:
         return {
@@ -148,23 +155,43 @@ def _read(file: BinaryIO, size: int) -> Trace:
 
     meta, peak = json.loads(stored["meta"][()].item()), Peak(*stored["peak"][()].tolist())
     check_meta(meta)
+    initial, outputs = part("initial."), part("outputs.")
+    check_tensors(meta, initial, outputs, peak)
     columns = {name: stored[name][()].tolist() for name in (*TEXTS, *NUMBERS, *ROWS)}
     rows = zip(*columns.values(), strict=True)
-    events = tuple(_event(step, dict(zip(columns, row, strict=True))) for step, row in enumerate(rows))
-    trace = Trace(meta, events, part("initial."), (), part("outputs."), peak)
+    events = (_event(step, dict(zip(columns, row, strict=True))) for step, row in enumerate(rows))
+    trace = Trace(meta, tuple(checked(meta, initial, events)), initial, (), outputs, peak)
     values = part("values.")
     return replace(trace, values=_values(trace, values)) if values else trace
+
+
+def _few(file: BinaryIO, size: int) -> None:
+    """Refuse a zip file whose list of members is longer than a trace's, before it is read: each would take memory.
+
+    The list's length stands 12 bytes into the record at a zip file's end, or, where that is too short for it, 40 bytes
+    into the one before (APPNOTE 4.3.14 and 4.3.16).
+    """
+    file.seek(max(0, size - (1 << 16) - 128))
+    tail = file.read()
+    for sign, start, count in ((b"PK\5\6", 12, 4), (b"PK\6\6", 40, 8)):
+        at = tail.rfind(sign)
+        length = int.from_bytes(tail[at + start : at + start + count], "little") if at >= 0 else 0
+        if MOST_LIST < length < size:
+            raise ValueError(f"it lists its arrays in {length:,} bytes, a trace does in less than {MOST_LIST:,}")
 
 
 def _event(step: int, of: dict[str, Any]) -> Event:
     """One event, from a row of the columns."""
     index, shape = ([n for n in of[name] if n >= 0] for name in ("index", "shape"))
+    loops = of["loop"].split()
+    if len(loops) != len(index):
+        raise ValueError(f"step {step} has {len(loops)} loops and {len(index)} indices of them")
     tile = Tile(of["tensor"], of["start"], of["stop"]) if of["tensor"] else None
     return Event(
         step,
         of["op"],
         of["program"],
-        dict(zip(of["loop"].split(), index, strict=True)),
+        dict(zip(loops, index, strict=True)),
         of["slot"],
         tile,
         tuple(shape),
@@ -178,11 +205,15 @@ def _event(step: int, of: dict[str, Any]) -> Event:
 def _values(trace: Trace, flat: dict[str, np.ndarray]) -> tuple[np.ndarray | None, ...]:
     """The array of each event, cut from the arrays of all events."""
     values: list[np.ndarray | None] = []
+    kinds = {name: data.dtype.name for name, data in trace.initial.items()}
+    for kind in {trace.meta["computing"], *kinds.values()} & set(flat):
+        if flat[kind].dtype != (np.int32 if kind == "int32" else storage(kind)) or flat[kind].ndim != 1:
+            raise ValueError(f"its values.{kind} are {flat[kind].dtype} of shape {flat[kind].shape}")
     for event in trace:
         if event.op not in ("compute", "store"):
             values.append(None)
             continue
-        kind = trace.initial[event.tile.tensor].dtype.name if event.tile else trace.meta["computing"]
+        kind = kinds[event.tile.tensor] if event.tile else trace.meta["computing"]
         size = math.prod(event.shape)
         value, flat[kind] = flat[kind][:size].reshape(event.shape), flat[kind][size:]
         value.setflags(write=False)

@@ -14,6 +14,14 @@ def size_of(nbytes: float) -> str:
     return f"{nbytes / 1000:,.1f} TB"
 
 
+def time_of(seconds: float) -> str:
+    """A time: 125 ps, 1.2 µs, 67.4 ms, 4.31 s."""
+    for size, unit in ((1, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"), (1e-12, "ps")):
+        if seconds >= size * 0.9995:
+            return f"{seconds / size:,.3g} {unit}"
+    return f"{seconds * 1e15:.3g} fs"
+
+
 def rows_of(start: int, stop: int) -> str:
     """Rows start … stop − 1: `rows 8–11`, `row 4`."""
     return f"rows {start}–{stop - 1}" if stop - start > 1 else f"row {start}"

@@ -7,6 +7,7 @@ from typing import Any
 
 #: what is public here, and the module that has it: imported when asked for, because torch and triton take seconds
 _WHERE = {
+    "argument": "recorder.argument",
     "backward": "flash2_backward.backward",
     "block_sparse": "flash2_block_sparse.block_sparse",
     "csr": "flash2_block_sparse.csr",
@@ -16,7 +17,11 @@ _WHERE = {
     "paged_decode": "paged.paged_decode",
     "partial_results": "split_kv.partial_results",
     "read_log": "trace_log.read",
+    "record": "recorder.record",
     "split_kv_decode": "split_kv.split_kv_decode",
+    "trace_of": "kernel_trace.trace_of",
+    "twin": "twins.twin",
+    "vector": "recorder.vector",
 }
 
 __all__ = sorted(_WHERE)

@@ -46,6 +46,7 @@ def block_sparse_kernel(
     for n in tl.range(tl.min(ends, 0), tl.max(ends, 0)):
         j = tl.load(columns + n)  # The list says which tile comes next.
         start = j * BLOCK_N
+        # Keys and values come in, those of the tiles listed and no others.
         k = load_tile(K, k_strides, b, h, start, M, BLOCK_N, BLOCK_N, 1, HEAD_DIM, D, CUT, TMA)
         v = load_tile(V, v_strides, b, h, start, M, BLOCK_N, BLOCK_N, 1, HEAD_DIM, D, CUT, TMA)
         s = tl.dot(q, k.T, input_precision=PRECISION)  # One tile of scores, made on chip. It never goes to HBM.

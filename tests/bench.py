@@ -6,7 +6,7 @@ Not a test: it only prints, and exits with 0. What is compared runs turn about a
 busy moment hits both; shown is the middle one of the rounds. The encoder alone gets the very frames of the film from
 memory, through the same code, and has to make the same file.
 
-    python tests/bench.py [--only films|sizes|core] [--rounds N] [--quick]
+    python tests/bench.py [--only films|sizes|core|player] [--rounds N] [--quick]
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ Changes = list[list[Patch] | None]  # one a frame; None where nothing changed
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--only", choices=("films", "sizes", "core"), help="one of the three parts")
+    options.add_argument("--only", choices=("films", "sizes", "core", "player"), help="one of the four parts")
     options.add_argument("--rounds", type=int, help="how often each pair runs")
     options.add_argument("--quick", action="store_true", help="short films, one round: only to see that all works")
     given = options.parse_args()
@@ -74,6 +74,11 @@ def main() -> None:
             bench_sizes(Path(folder))
     if given.only in (None, "core"):
         bench_core()
+    if given.only in (None, "player"):
+        sys.path.insert(0, str(Path(__file__).parents[1]))
+        from tests.bench_player import bench_player
+
+        bench_player()
     print(f"\nAll this took {time.perf_counter() - began:.0f} s; load average now {load()}")
 
 

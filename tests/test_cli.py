@@ -280,6 +280,22 @@ def test_record_takes_what_the_library_takes(folder, algorithm, options, expecte
     assert fs.load("run.npz") == fs.record(algorithm, *qkv, block_q=2, block_k=2, source=qkv.source, **expected)
 
 
+def test_a_saved_run_can_be_drawn(folder):
+    """It is the film of the run that was saved, the Triton kernel's too."""
+    small = ("--size", f"{SIDE}x{SIDE}", "--duration", f"{timeline.SHORTEST:g}", "-q")
+    run = ("--input", "random:4,2", "--block-q", "2", "--block-k", "2")
+    for kernel in ((), ("--kernel",)):
+        flashsteps("record", "flash2-forward", "-o", "run.npz", *run, *kernel)
+        flashsteps("render", "flash2-forward", "-o", "saved.png", "--trace", "run.npz", "--at", "3", *small)
+        assert ("kernel" in fs.load("run.npz").meta) == bool(kernel)
+        if not kernel:
+            flashsteps("render", "flash2-forward", "-o", "new.png", "--at", "3", *run, *small)
+            assert Path("saved.png").read_bytes() == Path("new.png").read_bytes()
+    wrong = CliRunner().invoke(main, ["render", "standard", "-o", "a.png", "--trace", "run.npz"])
+    assert wrong.exit_code == 2
+    assert "the film 'standard' shows standard-forward" in wrong.stderr
+
+
 def test_record_takes_all_heads_of_a_file(folder):
     rng = np.random.default_rng(3)
     q, (k, v) = rng.standard_normal((4, 6, 2)), rng.standard_normal((2, 2, 5, 2))

@@ -304,7 +304,7 @@ def test_steps_that_cannot_be_replayed_are_refused(column, step, entry, said, ar
         (first("skip"), {"row": 1}, "lands in a slot, as only loads do"),
         (first("skip"), {"slot": "k"}, "has a slot, but moves nothing"),
         (first("compute"), {"work": Work(-1)}, "has an impossible loop or work"),
-        (first("compute"), {"loop": {"i j": 0}}, "has an impossible loop or work"),
+        (first("compute"), {"loop": {"i": -1}}, "has an impossible loop or work"),
         (first("compute"), {"shape": (3,)}, "has a value of float32 (2,), not float32 (3,)"),
     ],
 )

@@ -43,7 +43,7 @@ class Machine:
         return path.read_text().splitlines() if path.exists() else []
 
 
-WHOLE = {"python3": PYTHON, "pkg-config": ""}
+WHOLE = {"python3": PYTHON, "pkg-config": "", "chromium": ""}
 
 
 def test_set_up_once_serves_until_something_changes(tmp_path):
@@ -115,6 +115,38 @@ def test_apt_get_is_left_alone_where_nothing_is_missing(tmp_path):
     machine = Machine(tmp_path, WHOLE | {"apt-get": APT_GET})
     assert machine.set_up().returncode == 0
     assert machine.log("apt") == []
+
+
+def test_the_test_tools_have_a_browser_and_a_demo_needs_none(tmp_path):
+    get = 'echo "$*" >>../apt.log; case "$*" in *install*) cp ../bin/id ../bin/chromium ;; esac'
+    without = {name: text for name, text in WHOLE.items() if name != "chromium"}
+    machine = Machine(tmp_path, without | {"apt-get": get})
+    assert machine.set_up().returncode == 0
+    assert machine.log("apt") == []
+    assert machine.set_up("test", CHROMIUM="/somewhere/chrome").returncode == 0
+    assert machine.log("apt") == []
+    (machine.tree / ".venv/installed").unlink()
+    assert machine.set_up("test").returncode == 0
+    assert machine.log("apt")[1].startswith("install -y --no-install-recommends chromium ")
+
+
+@pytest.mark.parametrize(
+    ("programs", "command"),
+    [
+        (
+            {"uname": "echo Darwin", "brew": "exit 1"},
+            "brew install cairo pango pkg-config && brew install --cask google-chrome",
+        ),
+        ({"pacman": ""}, "sudo pacman -S --needed base-devel cairo pango chromium"),
+        ({}, "Missing, by Debian's names: chromium."),
+    ],
+    ids=["brew", "pacman", "none"],
+)
+def test_where_there_is_no_browser_it_says_how_to_get_one(tmp_path, programs, command):
+    without = {name: text for name, text in WHOLE.items() if name != "chromium"}
+    done = Machine(tmp_path, without | programs).set_up("test")
+    assert done.returncode == 1
+    assert command in done.stderr
 
 
 def test_brew_brings_what_is_missing(tmp_path):

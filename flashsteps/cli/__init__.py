@@ -10,12 +10,16 @@ from .blocks import blocks
 from .completion import completion
 from .count import count
 from .doctor import doctor
+from .export import export, schema
 from .io import io
 from .list import list_
 from .program import Program
 from .record import record
 from .render import render
 from .show import show
+from .step import step
+from .validate import validate
+from .view import view
 
 EXAMPLES = """\b
 Examples:
@@ -23,8 +27,12 @@ Examples:
   flashsteps list films
   flashsteps record flash2-forward -o run.npz --block-q 4 --block-k 4
   flashsteps show run.npz --step 12
+  flashsteps step run.npz
+  flashsteps export run.npz --to perfetto -o run.json
+  flashsteps view flash-forward -o run.html
   flashsteps count flash2-forward --n 1M --d 128
   flashsteps io --n 1K,1M --device h100
+  flashsteps validate
 """
 
 
@@ -38,5 +46,7 @@ def main(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for _command in (render, list_, record, show, count, io, blocks, bench, doctor, completion):
+for _command in (
+    render, list_, record, show, view, step, export, schema, count, io, blocks, validate, bench, doctor, completion,
+):  # fmt: skip
     main.add_command(_command)

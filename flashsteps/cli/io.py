@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..units import short, size_of
+from ..units import short, size_of, time_of
 from . import options as take
 from .options import option
 from .program import Command, say, table
@@ -126,7 +126,7 @@ def _table(rows: list[Row]) -> Iterator[str]:
         for at, row in enumerate(group):
             training = [size_of(row.training_footprint) if row.training_footprint else "-"] * trained
             nbytes = (size_of(row.read), size_of(row.written), size_of(row.footprint), *training)
-            work = (_count(row.matmul), f"{row.intensity:.1f}", _time(row), row.bound_by)
+            work = (_count(row.matmul), f"{row.intensity:.1f}", time_of(row.bound_seconds), row.bound_by)
             lines.append(
                 (
                     "" if at else short(n),
@@ -183,11 +183,3 @@ def _count(n: int) -> str:
         if n >= size * 0.9995:
             return f"{n / size:,.3g} {unit}" if n < size * 999.5 else f"{n / size:,.0f} {unit}"
     return str(n)
-
-
-def _time(row: Row) -> str:
-    """The bound: 1.2 µs, 67.4 ms, 4.31 s."""
-    for size, unit in ((1, "s"), (1e-3, "ms"), (1e-6, "µs")):
-        if row.bound_seconds >= size * 0.9995:
-            return f"{row.bound_seconds / size:,.3g} {unit}"
-    return f"{row.bound_seconds * 1e9:.3g} ns"

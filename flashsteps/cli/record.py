@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import re
+import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..units import size_of
+from . import kernels
 from . import options as take
 from .options import option
 from .program import Command, say
+
+if TYPE_CHECKING:
+    from ..trace import Trace
 
 EXAMPLES = """\b
 Examples:
@@ -24,45 +30,70 @@ Examples:
 DO = "an .npy file, or random[:SEED], standard normal numbers  [default: random]"
 
 
+def run_options(blocks: str) -> Callable[[Any], Any]:
+    """All options that say what is run, and how; `blocks` says how large blocks are unless given."""
+    adds = (
+        take.input_options,
+        take.block_options(blocks),
+        option("--scale", type=take.REAL, help="What QKᵀ is multiplied by  [default: 1/√d]"),
+        take.change_options,
+        option("--seed", type=take.INTEGER,
+               help="What decides which weights are dropped, or where pages lie  [default: 0]"),
+        option("--table", type=take.PAGES,
+               help="For paged-decode: where each block of keys lies  [default: drawn with --seed]"),
+        option("--all-heads", is_flag=True,
+               help="Run all heads of a file together; those of a group share keys and values."),
+        option("--do", type=take.Source(), metavar="SOURCE", help=f"For a backward pass, dO: {DO}"),
+        take.capacity_options,
+        option("--kernel", is_flag=True, help="Record the Triton kernel instead, in its interpreter (Linux)."),
+    )  # fmt: skip
+
+    def add(command: Any) -> Any:
+        for one in reversed(adds):
+            command = one(command)
+        return command
+
+    return add
+
+
 @click.command(cls=Command, epilog=EXAMPLES)
 @click.argument("algorithm", type=take.ALGORITHM, help="Which algorithm (`flashsteps list algorithms`).")
 @take.output("FILE.npz", "Where to.")
-@take.input_options
-@take.block_options("{arguments.BLOCK}, cut to their number")
-@option("--scale", type=take.REAL, help="What QKᵀ is multiplied by  [default: 1/√d]")
-@take.change_options
-@option("--seed", type=take.INTEGER, help="What decides which weights are dropped, or where pages lie  [default: 0]")
-@option(
-    "--table", type=take.PAGES, help="For paged-decode: where each block of keys lies  [default: drawn with --seed]"
-)
-@option("--all-heads", is_flag=True, help="Run all heads of a file together; those of a group share keys and values.")
-@option("--do", type=take.Source(), metavar="SOURCE", help=f"For a backward pass, dO: {DO}")
-@take.capacity_options
+@run_options("{arguments.BLOCK}, cut to their number")
 def record(
-    algorithm: str,
-    output: Path,
-    source: str,
-    head: tuple[int, ...] | None,
-    all_heads: bool,
-    do: str | None,
-    **options: Any,
+    algorithm: str, output: Path, source: str, head: tuple[int, ...] | None, do: str | None, **options: Any
 ) -> None:
     """Run an algorithm, and save every step of it as a trace.
 
     A trace holds each tile that moves and each value made on chip, as plain data: `flashsteps show` and
     `flashsteps.load` read it, and so does NumPy.
     """
-    from .. import arguments, inputs, run, trace_file
+    from .. import trace_file
 
     trace_file.check_path(output)
+    trace = run_of(algorithm, source, head, do, options)
+    trace.save(output)
+    io, size = trace.io(), size_of(output.stat().st_size)
+    say(f"{output}   {size}   {len(trace):,} steps, {io.read:,} B read from HBM, {io.written:,} B written")
+
+
+def run_of(algorithm: str, source: str, head: tuple[int, ...] | None, do: str | None, options: dict[str, Any]) -> Trace:
+    """A run as the options of `run_options` have it. Raises ValueError as `flashsteps.record` does."""
+    from .. import arguments, inputs, run
+
+    options = dict(options)
+    all_heads, kernel = options.pop("all_heads", False), options.pop("kernel", False)
     if all_heads and head is not None:
         raise ValueError("--head and --all-heads both say which heads to run: give one of them")
     *arrays, first = inputs.load_heads(source) if all_heads else (*(qkv := inputs.load_qkv(source, head)), qkv)
     gradient = _gradient(do or "random", arrays[0].shape) if do or arguments.takes(algorithm, "do") else None
     trace = run.record(algorithm, *arrays, do=gradient, tokens=first.tokens, source=first.source, **take.given(options))
-    trace.save(output)
-    io, size = trace.io(), size_of(output.stat().st_size)
-    say(f"{output}   {size}   {len(trace):,} steps, {io.read:,} B read from HBM, {io.written:,} B written")
+    if not kernel:
+        return trace
+    with warnings.catch_warnings():  # that the interpreter is slow: it was asked for
+        warnings.simplefilter("ignore")
+        twin: Trace = kernels.ready("twins", "cpu").twin(trace)
+    return twin
 
 
 def _gradient(given: str, shape: tuple[int, ...]) -> Any:

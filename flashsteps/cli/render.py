@@ -11,6 +11,7 @@ from time import time
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from ..files import whole
 from ..units import size_of
@@ -38,6 +39,9 @@ Made = list[tuple[Path, str]]
 @take.output("FILE", "Where to: .gif, .mp4, .webm or .webp for a film, .png for one picture of it.")
 @take.input_options
 @take.block_options("a quarter of them, at least 2")
+@option(
+    "--trace", type=click.Path(path_type=Path), metavar="RUN.npz", help="Draw this saved run, instead of a new one."
+)
 @option("--device", type=take.DEVICE, help="The GPU that the panels name  [default: {devices.DEFAULT}]")
 @option("--sram", type=take.BYTES, help="The toy's SRAM, in which the run has to fit  [default: what it takes]")
 @option("--theme", "theme_name", type=take.THEME, help="Its colours  [default: {theme.DEFAULT}]")
@@ -58,6 +62,7 @@ def render(
     output: Path,
     source: str,
     head: tuple[int, ...] | None,
+    trace: Path | None,
     preset: str | None,
     size: tuple[int, int] | None,
     fps: int | None,
@@ -70,7 +75,7 @@ def render(
 
     The file's ending says as what. It appears whole or not at all, and the same command gives the same bytes.
     """
-    from .. import encode, film, inputs
+    from .. import encode, film, inputs, trace_file
     from .. import render as renderer
 
     still = encode.check_path(output).suffix.lower() == ".png"
@@ -83,10 +88,24 @@ def render(
     rate = fps or shape.fps
     encode.check_size(output, (width, height))
     encode.check_fps(output, rate)
-    shown = film.film(name, inputs.load_qkv(source, head), width=width, height=height, **take.given(options))
+    looks = {"width": width, "height": height} | take.given(options)
+    if trace:
+        _refuse_inputs(trace)
+        shown = film.film_of(name, trace_file.load(trace), **looks)
+    else:
+        shown = film.film(name, inputs.load_qkv(source, head), **looks)
     made = _still(shown, output, rate, at) if still else _film(shown, output, rate, captions, quiet)
     for path, what in () if quiet else made:
         say(f"{path}   {size_of(path.stat().st_size)}   {what}")
+
+
+def _refuse_inputs(trace: Path) -> None:
+    """Raises ValueError for an option that says what to run: a saved run no longer takes any."""
+    ctx = click.get_current_context()
+    for name in ("source", "head", "block_q", "block_k", "mask", "dtype", "sram"):
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            flag = next(param.opts[0] for param in ctx.command.params if param.name == name)
+            raise ValueError(f"{str(trace)!r} is a saved run, and {flag} is for a new one: leave it out")
 
 
 def _still(shown: Film, output: Path, fps: int, at: float | None) -> Made:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import shorten
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -26,55 +28,121 @@ Examples:
   flashsteps show run.npz
   flashsteps show run.npz --step 12
   flashsteps show run.npz --events all | grep store
+  flashsteps show run.npz --json | jq .totals.read
 """
+
+#: what of a run's meta the summary says in words of its own, or not at all
+TOLD = (
+    "algorithm", "input", "queries", "keys", "d", "heads", "kv_heads", "tokens", "block_q", "block_k", "mask", "scale",
+    "dropout", "seed", "dtype", "computing", "device", "sram", "code",
+)  # fmt: skip
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
 @click.argument("file", type=click.Path(path_type=Path), metavar="FILE.npz", help="What `flashsteps record` saved.")
 @option("--step", type=INTEGER, help="Show this step: its line, what is on chip and in HBM after it.")
 @option("--events", type=STEPS, help="List only events: the first and the one after the last, 20:60, or all.")
-def show(file: Path, step: int | None, events: slice | None) -> None:
-    """Show a saved trace: as a whole, one step of it, or its steps."""
+@option("--json", "as_json", is_flag=True, help="Print it as JSON, for programs.")
+def show(file: Path, step: int | None, events: slice | None, as_json: bool) -> None:
+    """Show a saved run: as a whole, one step of it, or its steps."""
     from .. import trace_file
 
     if step is not None and events is not None:
         raise ValueError(f"--step {step} and --events both say what to show: give one of them")
     trace = trace_file.load(file)
+    if as_json:
+        click.echo(json.dumps(_data(trace, step, events), ensure_ascii=False, allow_nan=False, indent=1))
+        return
     if step is not None:
         lines = _step(trace, step)
     elif events is not None:
-        lines = map(str, trace[events])
+        lines = _events(trace, events)
     else:
         lines = _summary(trace)
     for line in lines:
         say(line)
 
 
+def _events(trace: Trace, part: slice) -> Iterator[str]:
+    """Events as lines; on a terminal, where rich is there, as a table."""
+    if not sys.stdout.isatty():
+        yield from map(str, trace[part])
+        return
+    try:
+        from . import event_table
+    except ImportError:
+        yield from map(str, trace[part])
+        return
+    event_table.show(trace, trace[part])
+
+
+def _data(trace: Trace, step: int | None, events: slice | None) -> Any:
+    """The same as JSON data: events as `flashsteps schema` has them, numbers as the JSON of a run."""
+    from .. import trace_json
+
+    if events is not None:
+        return [trace_json.plain(event) for event in trace[events]]
+    if step is None:
+        parts = {"algorithm": trace.meta["algorithm"], "steps": len(trace), "peak": trace.peak._asdict()}
+        return parts | {"totals": trace_json.totals(trace.io()), "meta": trace.meta}
+    from ..stepper import Stepper
+
+    stepper = Stepper(trace)
+    stepper.seek(step)
+
+    def arrays(of: dict[str, np.ndarray]) -> dict[str, Any]:
+        return {
+            name: {"dtype": x.dtype.name, "shape": list(x.shape), "data": trace_json.numbers(x)}
+            for name, x in of.items()
+        }
+
+    state = stepper.state
+    return {
+        "event": trace_json.plain(stepper.event) if stepper.event else None,
+        "caption": stepper.caption,
+        "code": stepper.code,
+        "totals": trace_json.totals(stepper.io()),
+        "sram": arrays(state.sram),
+        "hbm": arrays(state.hbm),
+    }
+
+
 def _summary(trace: Trace) -> Iterator[str]:
     """What ran, what it moved, and the first events."""
+    rows = ((name, shorten(str(text), 160, placeholder=" …")) for name, text in _options(trace).items() if text)
+    yield from table(rows)
+    yield ""
+    yield from totals(trace.io())
+    yield ""
+    yield from _events(trace, slice(SCREENFUL))
+    if len(trace) > SCREENFUL:
+        more = min(len(trace), 2 * SCREENFUL)
+        yield f"… {len(trace) - SCREENFUL:,} more: --events {SCREENFUL}:{more}, or --events all"
+
+
+def _options(trace: Trace) -> dict[str, str]:
+    """All that the run was given, as far as it was."""
     meta = trace.meta
     source = {name: value for name, value in (meta["input"] or {}).items() if name not in ("kind", "sha256", "licence")}
-    fits = meta["device"] or (f"a toy's SRAM of {meta['sram']:,} B" if meta["sram"] else "")
+    heads = meta.get("heads", 1)
     rows = {
         "algorithm": meta["algorithm"],
+        "recorded from": f"the Triton kernel {meta['kernel']}, in the interpreter" if "kernel" in meta else "",
         "input": ", ".join(f"{name} {value}" for name, value in source.items())
         or (meta["input"] or {}).get("kind", ""),
         "sizes": f"{meta['queries']:,} queries, {meta['keys']:,} keys, d = {meta['d']}",
+        "heads": f"{heads:,} of queries, {meta.get('kv_heads', 1):,} of keys and values" if heads != 1 else "",
         "tokens": " ".join(meta["tokens"] or ()),
         "blocks": f"{meta['block_q']} queries × {meta['block_k']} keys",
         "mask": meta["mask"] or "none",
         "scale": f"{meta['scale']:g}",
+        "dropout": f"{meta['dropout']}, from seed {meta.get('seed')}" if "dropout" in meta else "",
         "dtype": f"{meta['dtype']} in HBM, {meta['computing']} on chip",
-        "fits in": fits,
+        "fits in": meta["device"] or (f"a toy's SRAM of {meta['sram']:,} B" if meta["sram"] else ""),
+        "table": " ".join(map(str, trace.initial["table"].tolist())) if "table" in trace.initial else "",
     }
-    yield from table((name, shorten(str(text), 160, placeholder=" …")) for name, text in rows.items() if text)
-    yield ""
-    yield from totals(trace.io())
-    yield ""
-    yield from map(str, trace[:SCREENFUL])
-    if len(trace) > SCREENFUL:
-        more = min(len(trace), 2 * SCREENFUL)
-        yield f"… {len(trace) - SCREENFUL:,} more: --events {SCREENFUL}:{more}, or --events all"
+    others = {name: value for name, value in meta.items() if name not in TOLD and value is not None}
+    return rows | {name.replace("_", " "): str(value) for name, value in others.items() if name not in rows}
 
 
 def _step(trace: Trace, step: int) -> Iterator[str]:
@@ -105,19 +173,13 @@ def _indented(rows: Iterator[tuple[str, ...]]) -> Iterator[str]:
 
 def _line(trace: Trace, step: int) -> Iterator[str]:
     """The source line of a step, and the caption that stands there, as far as the trace's code can be understood."""
-    from .. import narration
+    from ..stepper import Stepper
 
-    number = trace[step].line
-    try:
-        lines = narration.read(trace.meta["code"])
-        code = lines[number].code
-        captions = (lines[event.line].caption for event in reversed(trace[: step + 1]))
-        caption = next(filter(None, captions), "")
-    except Exception:  # a stranger's trace may hold any text as its code
-        code, caption = trace.meta["code"].split("\n")[number - 1], ""
-    yield f"line {number}: {code.strip()}"
-    if caption:
-        yield caption
+    stepper = Stepper(trace)
+    stepper.seek(step)
+    yield f"line {stepper.line}: {stepper.code}"
+    if stepper.caption:
+        yield stepper.caption
 
 
 def _on_chip(trace: Trace, state: State) -> Iterator[tuple[str, np.ndarray, int]]:

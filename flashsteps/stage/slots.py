@@ -27,7 +27,7 @@ def read_now(m: Moment, lane: int, slots: tuple[str, ...]) -> bool:
     if m.beat is None or not m.beat.told:
         return False
     program = program_of(m, lane)
-    lines = narration.read(m.film.trace.meta["code"])
+    lines = narration.of(m.film.trace.meta)
     return any(
         event.program == program
         and event.op == "compute"

@@ -1,0 +1,78 @@
+"""`flashsteps export` and `flashsteps schema`: a run for other programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..units import size_of, time_of
+from . import options as take
+from . import runs
+from .options import option
+from .program import Command, say
+from .record import run_options
+
+EXAMPLES = """\b
+Examples:
+  flashsteps export run.npz --to perfetto -o timeline.json
+  flashsteps export flash2-forward --to json -o run.json --mask causal
+  flashsteps export run.npz --to csv -o events.csv
+"""
+
+
+def _kinds() -> Any:
+    from ..exports import KINDS
+
+    return KINDS
+
+
+@click.command(cls=Command, epilog=EXAMPLES)
+@runs.run_argument
+@option("--to", type=take.Name("kind of export", _kinds), required=True, help="For which program.")
+@take.output("FILE", "Where to: .json, or .csv for csv.")
+@option("--no-values", is_flag=True, help="Leave out what each step made or stored, in json.")
+@run_options("{arguments.BLOCK}, cut to their number")
+def export(run: str, to: str, output: Path, no_values: bool, device: str | None, **options: Any) -> None:
+    """Write a run as a Perfetto timeline, JSON or CSV.
+
+    perfetto opens in ui.perfetto.dev: a track for each program, with bytes and FLOPs as modelled time on --device; json
+    holds all of the run, as `flashsteps schema` describes it; csv has a row for each event.
+    """
+    from .. import exports
+
+    modelled = device if to == "perfetto" else None
+    try:
+        exports.check(output, to, None, not no_values)
+    except ValueError as error:
+        raise ValueError(str(error).replace("values=False", "--no-values")) from None
+    saved = to == "perfetto" and Path(run).is_file()  # then the device is not one to run on, only the model's
+    trace = runs.trace_of(run, options if saved else options | {"device": device})
+    exports.export(trace, output, to=to, device=modelled, values=not no_values)
+    say(f"{output}   {size_of(output.stat().st_size)}   {len(trace):,} steps{_model(trace, to, modelled)}")
+
+
+def _model(trace: Any, to: str, device: str | None) -> str:
+    """What is to be known of a timeline's times."""
+    if to != "perfetto":
+        return ""
+    from .. import devices, perfetto
+
+    gpu = devices.device(device or trace.meta["device"] or devices.DEFAULT)
+    starts, slower = perfetto.clock(trace, gpu)
+    return f", {time_of(starts[-1] / slower / 1e6)} by the model, shown {slower:,} times slower"
+
+
+SCHEMA_EXAMPLES = """\b
+Example:
+  flashsteps schema > run.schema.json
+"""
+
+
+@click.command(cls=Command, epilog=SCHEMA_EXAMPLES)
+def schema() -> None:
+    """Print the JSON Schema of exported runs."""
+    from .. import trace_json
+
+    click.echo(trace_json.schema(), nl=False)

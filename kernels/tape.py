@@ -1,0 +1,362 @@
+"""A tape: what each program of a kernel loaded, made and stored, with its tensors' memory looked up row by row.
+
+`recorder.record` gives one; everything that the interpreter does is told to it. Plain data from then on.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from math import prod
+from types import CodeType
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from .source import Source, is_kernel
+
+
+class Refused(ValueError):
+    """What a kernel did that no step can tell: it comes through the interpreter's own errors as it is."""
+
+
+class Vector(NamedTuple):
+    """A tensor whose every dimension counts rows: it has no columns."""
+
+    view: Any
+
+
+#: variable, or function.variable: the slot, then what each axis counts (as `recorder.record` says)
+Slots = Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A tensor as the kernel finds it: an array over its very memory, whose last dimension may be columns."""
+
+    name: str
+    array: np.ndarray
+    leading: int  # how many of its dimensions count rows
+
+    @property
+    def rows(self) -> int:
+        return prod(self.array.shape[: self.leading])
+
+    @property
+    def columns(self) -> int:
+        return prod(self.array.shape[self.leading :])
+
+    def shape_of(self, start: int, stop: int) -> tuple[int, ...]:
+        """The shape of rows start … stop − 1."""
+        return (stop - start, *self.array.shape[self.leading :])
+
+    @property
+    def start(self) -> int:
+        return int(self.array.__array_interface__["data"][0])
+
+    @property
+    def stop(self) -> int:
+        if not self.array.size:
+            return self.start
+        ends = ((size - 1) * stride for size, stride in zip(self.array.shape, self.array.strides, strict=True))
+        return self.start + int(sum(ends)) + self.array.itemsize
+
+    def find(self, addresses: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+        """The row and the column of each address, or None where one of them is not of this tensor."""
+        away, index = addresses.astype(np.int64) - self.start, [np.zeros(1, np.int64)] * self.array.ndim
+        sizes, strides = self.array.shape, self.array.strides
+        for axis in sorted(range(self.array.ndim), key=lambda axis: -strides[axis]):
+            if sizes[axis] > 1:
+                index[axis], away = np.divmod(away, strides[axis])
+                if not ((index[axis] >= 0) & (index[axis] < sizes[axis])).all():
+                    return None
+        if away.any():
+            return None
+        index = [np.broadcast_to(part, addresses.shape) for part in index]
+        row = np.ravel_multi_index(index[: self.leading], sizes[: self.leading]) if self.leading else 0
+        column = index[-1] if self.leading < self.array.ndim else np.zeros(addresses.shape, np.int64)
+        return np.asarray(row), column
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Rows start … stop − 1 as they are in memory now, a copy."""
+        rows = np.unravel_index(np.arange(start, stop), self.array.shape[: self.leading])
+        values: np.ndarray = self.array[rows]
+        return values
+
+
+class Box(NamedTuple):
+    """Rows start … stop − 1 of a tensor, and columns left … right − 1 of them; (0, 1) for a vector."""
+
+    tensor: str
+    start: int
+    stop: int
+    left: int
+    right: int
+
+
+@dataclass
+class Step:
+    """One step of a program: a box is loaded or stored, or a slot gets a value.
+
+    `line` is of the tape's `source`, `loop` the index of each loop around the step, `flops` those of the dot products
+    since the step before, at the size at which they were run (with lanes beyond N and d). `value` is what a store left
+    in HBM, rows × columns, or what a slot got, with all its lanes. `row` is where in its slot a tile lands, if one load
+    brings several; `lanes` says where in all of that load its rows and its columns are, in order.
+    """
+
+    op: Literal["load", "store", "compute"]
+    box: Box | None
+    nbytes: int
+    slot: str
+    line: int
+    loop: dict[str, int]
+    flops: int = 0
+    value: np.ndarray | None = None
+    lanes: tuple[np.ndarray, np.ndarray] | None = None
+    row: int = 0
+    axes: tuple[str, ...] = ()  # what those of a computed value count
+    whole: bool = True  # all columns of its rows
+
+    def __str__(self) -> str:
+        if self.box is None:
+            return f"compute {self.slot}"
+        columns = "" if self.whole else f", {self.box.left}:{self.box.right}"
+        return f"{self.op} {self.box.tensor}[{self.box.start}:{self.box.stop}{columns}]"
+
+
+@dataclass
+class Program:
+    """What one program did: the launch that it is of (from 0), its kernel, its place on the grid, and its steps."""
+
+    launch: int
+    kernel: str
+    grid: tuple[int, int, int]
+    steps: list[Step] = field(default_factory=list)
+
+    @property
+    def index(self) -> dict[str, int]:
+        """Which block it is about, as far as `loops` says: the loops around its first step."""
+        return self.steps[0].loop if self.steps else {}
+
+    def __str__(self) -> str:
+        return f"program {self.grid} of {self.kernel}"
+
+
+#: what programs are sorted by
+Order = Callable[[Program], Any]
+
+
+def by_launch(program: Program) -> Any:
+    """All programs of a launch, then those of the next; the first axis of the grid runs fastest."""
+    return program.launch, program.grid[::-1]
+
+
+class Tape:
+    """What `record` gives: the programs that ran, the tensors with what they held before, the kernels' source."""
+
+    def __init__(
+        self, names: Iterable[str], slots: Slots, loops: Mapping[str, tuple[str, int]], source: Source
+    ) -> None:
+        self.tensors: dict[str, Registered] = {}
+        self.before: dict[str, np.ndarray] = {}
+        self.slots, self.loops, self.source = slots, loops, source
+        self._names = list(names)  # the order of the tensors, whenever each is registered
+        self._programs: dict[tuple[int, tuple[int, int, int]], Program] = {}
+        self._launch, self._kernel = -1, ""
+        self._held: dict[str, np.ndarray] = {}  # slot → the interpreter's array that is in it
+        self._loaded: list[tuple[np.ndarray, Step]] = []  # what this program loaded: any of it may get a name
+        self._flops = 0
+
+    def programs(self, order: Order = by_launch) -> list[Program]:
+        """The programs, each with its steps as they came, in this order: the interpreter's own means nothing."""
+        return sorted(self._programs.values(), key=order)
+
+    # ---- told by the interpreter
+
+    def register(self, tensor: Registered) -> None:
+        """A tensor that kernels may touch. Raises ValueError where another one has its name."""
+        name, known = tensor.name, self.tensors.get(tensor.name)
+        if known is not None:
+            if (known.start, known.array.shape, known.array.strides) != (
+                tensor.start, tensor.array.shape, tensor.array.strides,
+            ):  # fmt: skip
+                raise ValueError(f"{name} is another tensor in the second launch: record one run at a time")
+            return
+        self.tensors[name], self.before[name] = tensor, tensor.read(0, tensor.rows)
+        self.tensors = {name: self.tensors[name] for name in self._names if name in self.tensors}
+        self.before = {name: self.before[name] for name in self.tensors}
+
+    def launched(self, kernel: str) -> None:
+        self._launch, self._kernel = self._launch + 1, kernel
+
+    def moved(self, op: Literal["load", "store"], grid: tuple[int, int, int], pointers: Any, mask: Any) -> list[Step]:
+        """A load or a store: the steps that it is, one for each run of rows that follow each other."""
+        program = self._program(grid)
+        addresses, live = np.broadcast_arrays(pointers, True if mask is None else np.asarray(mask, bool))
+        if not live.any():
+            return []
+        frame = self.source.frame(sys._getframe(2))
+        line = self.source.line(frame.f_code, frame.f_lineno)
+        touched = addresses[live]
+        found = next((both for both in self._candidates(touched)), None)
+        if found is None:
+            raise Refused(self._outside(op, program, touched, frame))
+        tensor, (rows, columns) = found
+        steps: list[Step] = []
+        lanes = _lanes(live, rows, columns) if self.slots and op == "load" else None
+        for start, stop in _runs(rows):
+            inside = (rows >= start) & (rows < stop)
+            left, right = int(columns[inside].min()), int(columns[inside].max()) + 1
+            elements = np.unique(rows[inside] * tensor.columns + columns[inside]).size
+            if not elements == inside.sum() == (stop - start) * (right - left):
+                what = f"{tensor.name}[{start}:{stop}] with other columns in some rows, or some of it twice"
+                raise Refused(f"{program} {op}s {what}, which is no tile: {self.source.quote(frame)}")
+            slot = tensor.name.lower() if op == "load" else ""
+            step = Step(op, Box(tensor.name, start, stop, left, right), 0, slot, line, self._loop(frame))
+            step.nbytes, step.flops = int(inside.sum()) * tensor.array.itemsize, self._worked()
+            step.row = sum(above.box.stop - above.box.start for above in steps if above.box)
+            step.whole, step.lanes = right - left == tensor.columns, lanes
+            program.steps.append(step)
+            steps.append(step)
+        return steps
+
+    def loaded(self, steps: list[Step], data: np.ndarray) -> None:
+        """What a load gave, so that it is known again when a variable gets it."""
+        self._loaded += [(data, step) for step in steps]
+
+    def stored(self, steps: list[Step]) -> None:
+        """After a store: what is in HBM now."""
+        for step in steps:
+            assert step.box is not None
+            tensor, box = self.tensors[step.box.tensor], step.box
+            rows = tensor.read(box.start, box.stop)
+            step.value = rows[:, box.left : box.right] if rows.ndim > 1 else rows
+
+    def bound(self, grid: tuple[int, int, int], frame: Any, ran: int, name: str, data: np.ndarray) -> None:
+        """A watched variable got a value: a new one, a tile that was just loaded, or what its slot holds already.
+
+        `ran` is the line of the frame's file that gave it.
+        """
+        (slot, *axes), line = self.watched(frame.f_code, name), self.source.line(frame.f_code, ran)
+        if self._held.get(slot) is data:
+            return
+        self._held[slot] = data
+        if tiles := [step for array, step in self._loaded if _views(data, array)]:
+            for step in tiles:
+                step.slot, step.line = slot, line
+            return
+        program = self._program(grid)
+        step = Step("compute", None, 0, slot, line, self._loop(frame, ran), self._worked(), np.array(data))
+        step.axes = tuple(axes)
+        program.steps.append(step)
+
+    def watched(self, code: CodeType, name: str) -> tuple[str, ...]:
+        """The slot and axes of a function's variable; nothing where it is not watched."""
+        return self.slots.get(f"{code.co_name}.{name}") or self.slots.get(name) or ()
+
+    def multiplied(self, flops: int) -> None:
+        self._flops += flops
+
+    # ---- how it is done
+
+    def _program(self, grid: tuple[int, int, int]) -> Program:
+        key = self._launch, grid
+        if key not in self._programs:
+            self._programs[key] = Program(self._launch, self._kernel, grid)
+            self._held, self._loaded, self._flops = {}, [], 0
+        return self._programs[key]
+
+    def _worked(self) -> int:
+        flops, self._flops = self._flops, 0
+        return flops
+
+    def _candidates(self, addresses: np.ndarray) -> Iterator[tuple[Registered, tuple[np.ndarray, np.ndarray]]]:
+        low, high = int(addresses.min()), int(addresses.max())
+        for tensor in self.tensors.values():
+            if tensor.start <= low and high < tensor.stop and (found := tensor.find(addresses)) is not None:
+                yield tensor, found
+
+    def _loop(self, frame: Any, ran: int | None = None) -> dict[str, int]:
+        """The index of each loop around this place, outermost first, in the kernel and in what it called."""
+        found: dict[str, int] = {}
+        for here in reversed(list(_frames(frame))):
+            line = ran if here is frame and ran is not None else here.f_lineno
+            named = {key.rpartition(".")[2]: loop for key, loop in self.loops.items()
+                     if key.rpartition(".")[0] in ("", here.f_code.co_name)}  # fmt: skip
+            for variable in self.source.counting(here.f_code, line, named):
+                if variable in here.f_locals:
+                    name, size = named[variable]
+                    found[name] = int(_number(here.f_locals[variable])) // size
+        return found
+
+    def _outside(self, op: str, program: Program, addresses: np.ndarray, frame: Any) -> str:
+        """Nearest tensor, program and source line of an access that is in no tensor."""
+        low, high = int(addresses.min()), int(addresses.max())
+        if not self.tensors:
+            return f"{program} {op}s from a tensor that is not registered: {self.source.quote(frame)}"
+
+        def away(tensor: Registered) -> int:
+            return max(tensor.start - high, low - tensor.stop, 0)
+
+        tensor = min(self.tensors.values(), key=away)
+        if low >= tensor.start and high < tensor.stop:
+            where = f"between the elements of {tensor.name}, or across its ends"
+        elif high >= tensor.stop:
+            where = f"up to {high + tensor.array.itemsize - tensor.stop:,} B past the end of {tensor.name}"
+        else:
+            where = f"from {tensor.start - low:,} B before the start of {tensor.name}"
+        shape = "×".join(map(str, (tensor.rows, *tensor.array.shape[tensor.leading :])))
+        return f"{program} {op}s {where} ({shape}): {self.source.quote(frame)}"
+
+
+def _runs(rows: np.ndarray) -> list[tuple[int, int]]:
+    """Rows in order, cut where one is missing: (start, stop) of each run."""
+    found = np.unique(rows)
+    breaks = np.flatnonzero(np.diff(found) > 1) + 1
+    return [(int(run[0]), int(run[-1]) + 1) for run in np.split(found, breaks)]
+
+
+def _lanes(live: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Where in a loaded block its rows and its columns are, each in order; None where a block is no matrix of them."""
+    if live.ndim > 2 and max(live.shape[:-2]) > 1:
+        return None
+    block = live.reshape(live.shape[-2:]) if live.ndim > 1 else live[:, None]
+    row, column = np.full(block.shape, -1), np.full(block.shape, -1)
+    row[block], column[block] = rows, columns
+    for turn in (False, True):
+        r, c, there = (part.T if turn else part for part in (row, column, block))
+        at_row, at_column = r.max(axis=1), c.max(axis=0)
+        if (((r == at_row[:, None]) & (c == at_column)) | ~there).all():
+            return _in_order(at_row), _in_order(at_column)
+    return None
+
+
+def _in_order(numbers: np.ndarray) -> np.ndarray:
+    """The places of those that are there (not −1), the lowest first."""
+    places = np.argsort(numbers, kind="stable")
+    found: np.ndarray = places[numbers[places] >= 0]
+    return found
+
+
+def _frames(frame: Any) -> Iterator[Any]:
+    """This frame of a kernel and those of kernels that called it, innermost first."""
+    while frame is not None:
+        if is_kernel(frame.f_code):
+            yield frame
+        frame = frame.f_back
+
+
+def _views(array: np.ndarray | None, of: np.ndarray) -> bool:
+    """Whether an array is another one, or a view of it."""
+    while isinstance(array, np.ndarray):
+        if array is of:
+            return True
+        array = array.base
+    return False
+
+
+def _number(value: Any) -> Any:
+    """A loop variable as a number: Python's own, or Triton's."""
+    handle = getattr(value, "handle", None)
+    return value if handle is None else handle.data.reshape(-1)[0]

@@ -1,0 +1,65 @@
+"""A real browser for the tests: the Chromium, or Chrome, that is on this machine, driven by Playwright."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+MAC = "Contents/MacOS"
+PLACES = (f"/Applications/Google Chrome.app/{MAC}/Google Chrome", f"/Applications/Chromium.app/{MAC}/Chromium")
+
+#: it opens pages and does nothing else: no updates, no first run, nothing fetched
+ARGUMENTS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+
+expect.set_options(timeout=30_000)  # others may be at work, too
+
+
+def executable() -> str:
+    """Where the browser is: as CHROMIUM says, on the path, or where macOS has it."""
+    found = [
+        os.environ.get("CHROMIUM"),
+        *map(shutil.which, NAMES),
+        *(place for place in PLACES if Path(place).exists()),
+    ]
+    there = next(filter(None, found), None)
+    if there is None:
+        raise RuntimeError("no Chromium and no Chrome: install one (`make test` does), or say where: CHROMIUM=/path")
+    return there
+
+
+@contextmanager
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=executable(), args=list(ARGUMENTS))
+        try:
+            yield running
+        finally:
+            running.close()
+
+
+@contextmanager
+def opened(running: Browser, url: str, width: int = 1440, height: int = 900, **settings) -> Iterator[Page]:
+    """A page; when it is left, nothing may have gone wrong in it, and nothing may have been asked for but itself."""
+    context = running.new_context(viewport={"width": width, "height": height}, **settings)
+    page = context.new_page()
+    page.set_default_timeout(30_000)
+    wrong: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url.partition("#")[0]))
+    page.goto(url)
+    page.wait_for_function("() => window.flashsteps")
+    yield page
+    context.close()
+    assert wrong == []
+    assert [address for address in asked if address != url.partition("#")[0] and not address.startswith("data:")] == []
