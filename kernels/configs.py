@@ -112,7 +112,7 @@ SHIPPED: dict[tuple[str, str, int], tuple[Config, Config]] = {
     ("hopper", "forward", 128): (Config(128, 128, 8, 2), Config(128, 64, 8, 3)),
     ("hopper", "forward", 256): (Config(128, 64, 8, 2), Config(128, 32, 8, 2)),
     ("hopper", "dkdv", 64): (Config(64, 128, 8, 3), Config(32, 128, 8, 2)),
-    ("hopper", "dkdv", 128): (Config(64, 128, 8, 2), Config(32, 64, 8, 2)),
+    ("hopper", "dkdv", 128): (Config(64, 128, 8, 3), Config(32, 64, 8, 2)),
     ("hopper", "dkdv", 256): (Config(32, 32, 8, 2), Config(32, 32, 8, 2)),
     ("hopper", "dq", 64): (Config(128, 64, 8, 3), Config(128, 64, 8, 2)),
     ("hopper", "dq", 128): (Config(128, 64, 8, 2), Config(128, 32, 8, 2)),

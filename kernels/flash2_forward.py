@@ -44,7 +44,7 @@ def attend_keys(acc, l_i, m_i, q, tokens, K, V, k_strides, v_strides, b, h, lo, 
             seen = seen_keys(tokens, start, N, M, left, right, BLOCK_N, LEFT, RIGHT)
             s = tl.where(seen, s, float("-inf"))
         acc, l_i, m_i = add_tile(acc, l_i, m_i, s, v, factor, CUT, PRECISION)
-    return acc, l_i, m_i, log
+    return acc, l_i, m_i
 
 
 @triton.jit(do_not_specialize=["N", "M", "left", "right"])
@@ -71,14 +71,18 @@ def forward_kernel(Q, K, V, O, LSE, q_strides, k_strides, v_strides, o_strides, 
     l_i = tl.zeros([BLOCK_M], tl.float32)
     acc = tl.zeros([BLOCK_M, D], tl.float32)
     if LEFT:
-        acc, l_i, m_i, log = attend_keys(
+        acc, l_i, m_i = attend_keys(
             acc, l_i, m_i, q, tokens, K, V, k_strides, v_strides, b, h, lo, full, N, M, scale, softcap, left, right,
             log, BLOCK_N, HEAD_DIM, D, LEFT, RIGHT, SOFTCAP, True, TMA, PRECISION, TRACE, CLOCK)  # fmt: skip
-    acc, l_i, m_i, log = attend_keys(
+        if TRACE:
+            log += (full - lo) * 3
+    acc, l_i, m_i = attend_keys(
         acc, l_i, m_i, q, tokens, K, V, k_strides, v_strides, b, h, full, cut, N, M, scale, softcap, left, right,
         log, BLOCK_N, HEAD_DIM, D, LEFT, RIGHT, SOFTCAP, False, TMA, PRECISION, TRACE, CLOCK)  # fmt: skip
+    if TRACE:
+        log += (cut - full) * 3
     if RIGHT or not EVEN:
-        acc, l_i, m_i, log = attend_keys(
+        acc, l_i, m_i = attend_keys(
             acc, l_i, m_i, q, tokens, K, V, k_strides, v_strides, b, h, cut, hi, N, M, scale, softcap, left, right,
             log, BLOCK_N, HEAD_DIM, D, LEFT, RIGHT, SOFTCAP, True, TMA, PRECISION, TRACE, CLOCK)  # fmt: skip
     o = acc * (1 / tl.maximum(l_i, 1.0))[:, None]  # All keys seen: divide by the sum, once.

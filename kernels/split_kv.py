@@ -42,14 +42,14 @@ def split_kernel(
     l_i = tl.zeros([BLOCK_M], tl.float32)
     acc = tl.zeros([BLOCK_M, D], tl.float32)
     if LEFT:
-        acc, l_i, m_i, _ = attend_keys(
+        acc, l_i, m_i = attend_keys(
             acc, l_i, m_i, q, tokens, K, V, k_strides, v_strides, b, h, lo, full, N, M, scale, softcap, left, right,
             None, BLOCK_N, HEAD_DIM, D, LEFT, RIGHT, SOFTCAP, True, TMA, PRECISION, False, False)  # fmt: skip
-    acc, l_i, m_i, _ = attend_keys(
+    acc, l_i, m_i = attend_keys(
         acc, l_i, m_i, q, tokens, K, V, k_strides, v_strides, b, h, full, cut, N, M, scale, softcap, left, right,
         None, BLOCK_N, HEAD_DIM, D, LEFT, RIGHT, SOFTCAP, False, TMA, PRECISION, False, False)  # fmt: skip
     if RIGHT or not EVEN:
-        acc, l_i, m_i, _ = attend_keys(
+        acc, l_i, m_i = attend_keys(
             acc, l_i, m_i, q, tokens, K, V, k_strides, v_strides, b, h, cut, hi, N, M, scale, softcap, left, right,
             None, BLOCK_N, HEAD_DIM, D, LEFT, RIGHT, SOFTCAP, True, TMA, PRECISION, False, False)  # fmt: skip
     o = acc * (1 / tl.maximum(l_i, 1.0))[:, None]  # This piece is done: attention over its keys alone.

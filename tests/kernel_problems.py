@@ -115,7 +115,7 @@ def near(ours: torch.Tensor, exact: torch.Tensor, standard: torch.Tensor) -> boo
     """
     if not torch.isfinite(ours).all():
         return False
-    digit = torch.finfo(ours.dtype).eps * float(exact.abs().max())
+    digit = float(torch.finfo(ours.dtype).eps * exact.abs().max())
     return far(ours, exact) <= 2 * far(standard, exact) + 1e-5 + digit
 
 
