@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,9 +87,10 @@ def problems(draw: Any, largest: int = 14) -> Problem:
 
 
 def attention(
-    problem: Problem, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, keep: torch.Tensor | None = None
+    problem: Problem, tensors: Iterable[torch.Tensor], keep: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """o and lse by the definition, in the type of q; 0 and −∞ where a query sees no key."""
+    q, k, v = tensors
     k, v = (x.repeat_interleave(problem.group, 1) for x in (k, v))
     s = q @ k.mT * (problem.d**-0.5 if problem.scale is None else problem.scale)
     if problem.softcap:
@@ -102,7 +104,7 @@ def attention(
 def gradients(problem: Problem, do: torch.Tensor, dlse: torch.Tensor, dtype: torch.dtype) -> list[torch.Tensor]:
     """dq, dk and dv by torch's autograd, where rows that see no key have none."""
     inputs = [x.to(dtype).requires_grad_() for x in problem.tensors()]
-    o, lse = attention(problem, *inputs)
+    o, lse = attention(problem, inputs)
     seen = problem.keep().any(-1)
     loss = (o * do.to(dtype)).sum() + torch.where(seen, lse * dlse.to(dtype), 0).sum()
     return [torch.nan_to_num(gradient, nan=0.0) for gradient in torch.autograd.grad(loss, inputs)]

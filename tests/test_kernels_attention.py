@@ -42,7 +42,7 @@ def test_gradients_are_those_of_float64(options: dict[str, Any]) -> None:
     o, lse = flash_attention(q, k, v, **options, return_lse=True)
     ours = torch.autograd.grad((o * o).sum() + lse.sin().sum(), (q, k, v))
     exact_inputs = [x.detach().double().requires_grad_() for x in (q, k, v)]
-    o, lse = attention(Problem(6, 9, kv_heads=2, group=2, **options), *exact_inputs)
+    o, lse = attention(Problem(6, 9, kv_heads=2, group=2, **options), exact_inputs)
     exact = torch.autograd.grad((o * o).sum() + lse.sin().sum(), exact_inputs)
     assert all(far(*each) < 1e-5 for each in zip(ours, exact, strict=True))
 
@@ -52,7 +52,7 @@ def test_only_lse_or_only_one_input_may_be_asked_for() -> None:
     _, lse = flash_attention(q, k, v, return_lse=True)
     (dk,) = torch.autograd.grad(lse.sum(), k)
     exact = k.detach().double().requires_grad_()
-    _, exact_lse = attention(Problem(6, 9, kv_heads=2, group=2), q.detach().double(), exact, v.detach().double())
+    _, exact_lse = attention(Problem(6, 9, kv_heads=2, group=2), (q.detach().double(), exact, v.detach().double()))
     assert far(dk, *torch.autograd.grad(exact_lse.sum(), exact)) < 1e-5
 
 
@@ -91,7 +91,7 @@ def test_it_agrees_with_torchs_own(causal: bool) -> None:
     torch.testing.assert_close(flash_attention(q, k, v, causal=causal), theirs, rtol=1e-5, atol=1e-5)
 
 
-class Block(nn.Module):
+class Block(nn.Module):  # type: ignore[misc]
     """One layer of a small decoder with grouped queries, as such models are written."""
 
     def __init__(self, attend: Callable[..., torch.Tensor]) -> None:

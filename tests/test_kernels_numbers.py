@@ -14,8 +14,8 @@ from tests.kernel_problems import DTYPES, Problem, attention, far, gradients, ne
 def right(problem: Problem, o: torch.Tensor, lse: torch.Tensor, keep: torch.Tensor | None = None) -> bool:
     """Whether o and lse are those of the definition, but for rounding."""
     tensors = problem.tensors()
-    exact, exact_lse = attention(problem, *(x.double() for x in tensors), keep)
-    standard, _ = attention(problem, *tensors, keep)
+    exact, exact_lse = attention(problem, (x.double() for x in tensors), keep)
+    standard, _ = attention(problem, tensors, keep)
     hidden = torch.isneginf(exact_lse)
     off = (lse.double() - exact_lse).masked_fill(hidden, 0)
     same = torch.equal(torch.isneginf(lse), hidden) and not o[hidden].any() and float(off.abs().max()) < 1e-5
@@ -86,7 +86,7 @@ def test_split_kv_decode(problem: Problem, splits: int) -> None:
     size = -(-tiles // splits) * problem.block_k
     for s in range(pieces):
         keep = problem.keep() & (torch.arange(problem.m) // size == s)
-        exact, exact_lse = attention(problem, *(x.double() for x in (q, k, v)), keep)
+        exact, exact_lse = attention(problem, (x.double() for x in (q, k, v)), keep)
         packed = exact.unflatten(1, (problem.kv_heads, problem.group)).transpose(2, 3).reshape(o_s[:, s].shape)
         torch.testing.assert_close(o_s[:, s].double(), packed, rtol=0, atol=0.02 if q.itemsize == 2 else 1e-5)
         assert torch.equal(lse_s[:, s].isneginf().sum(), exact_lse.isneginf().sum())
@@ -129,8 +129,8 @@ def test_rounding_is_no_worse_than_standard(dtype: torch.dtype) -> None:
     problem = Problem(n=48, m=64, d=64, kv_heads=1, group=2, dtype=dtype, causal=True, block_q=16, block_k=16)
     q, k, v = problem.tensors()
     o, lse = forward(q, k, v, **problem.options(), **problem.blocks())
-    exact, _ = attention(problem, *(x.double() for x in (q, k, v)))
-    standard, _ = attention(problem, q, k, v)
+    exact, _ = attention(problem, (x.double() for x in (q, k, v)))
+    standard, _ = attention(problem, (q, k, v))
     assert far(o, exact) <= 2 * far(standard, exact) + 1e-5
     do, none = torch.randn_like(o), torch.zeros_like(lse)
     ours = backward(do, q, k, v, o, lse, **problem.options(), **problem.blocks())
