@@ -643,7 +643,7 @@ def test_steps_and_captions_are_read_out(chromium, first):
         page.keyboard.press("ArrowRight")
         expect(live).to_have_text(f"step 0, store O[0:16]. {captions(trace)[1]}")
         page.keyboard.press("ArrowRight")
-        expect(live).to_have_text("step 1, store l[0:16].")  # the caption is the same
+        expect(live).to_have_text("step 1, store ℓ[0:16].")  # the caption is the same
 
 
 #: text that is hard to read: its contrast with what is behind it, where that is less than 4.5 : 1
