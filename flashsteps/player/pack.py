@@ -183,6 +183,8 @@ def _subtitle(meta: dict[str, Any]) -> str:
     queries, keys = f"{N:,} {'query' if N == 1 else 'queries'}", f"{M:,} {'key' if M == 1 else 'keys'}"
     tokens = f"{N:,} {'token' if N == 1 else 'tokens'}"
     parts = [tokens if N == M else f"{queries}, {keys}", f"d {meta['d']}"]
+    if "kernel" in meta:
+        parts.insert(0, "Triton kernel")
     if heads > 1:
         parts.append(f"{heads} heads, {meta['kv_heads']} of keys")
     parts += [f"tiles {meta['block_q']}×{meta['block_k']}", _SHORT.get(meta["dtype"], meta["dtype"])]
