@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from flashsteps.kernels import backward, block_sparse, csr, forward, paged_decode, partial_results, split_kv_decode
 from tests.kernel_problems import DTYPES, Problem, attention, far, gradients, near, problems
+
+#: an example that fails is small, and the interpreter slow: it is shown as it was found
+SLOW = settings(phases=(Phase.explicit, Phase.reuse, Phase.generate))
 
 
 def right(problem: Problem, o: torch.Tensor, lse: torch.Tensor, keep: torch.Tensor | None = None) -> bool:
@@ -23,7 +26,7 @@ def right(problem: Problem, o: torch.Tensor, lse: torch.Tensor, keep: torch.Tens
 
 
 @given(problems())
-@settings(max_examples=25)
+@settings(SLOW, max_examples=25)
 def test_forward(problem: Problem) -> None:
     """Any mask, group, type, strides and blocks; o lies in memory as q does, so that a model can go on with it."""
     q, k, v = problem.tensors()
@@ -33,7 +36,7 @@ def test_forward(problem: Problem) -> None:
 
 
 @given(problems(), st.booleans())
-@settings(max_examples=20)
+@settings(SLOW, max_examples=20)
 def test_backward(problem: Problem, through_lse: bool) -> None:
     """Gradients through o, and through lse where it has one; those of hidden rows are 0."""
     q, k, v = problem.tensors()
@@ -48,7 +51,7 @@ def test_backward(problem: Problem, through_lse: bool) -> None:
 
 
 @given(problems(), st.data())
-@settings(max_examples=15)
+@settings(SLOW, max_examples=15)
 def test_block_sparse(problem: Problem, data: st.DataObject) -> None:
     """Only the tiles of the block mask count; those that the mask hides are not even in the list."""
     block_q, block_k = min(problem.block_q, problem.n), min(problem.block_k, problem.m)
@@ -74,7 +77,7 @@ def test_block_sparse(problem: Problem, data: st.DataObject) -> None:
 
 
 @given(problems(), st.integers(1, 6))
-@settings(max_examples=15)
+@settings(SLOW, max_examples=15)
 def test_split_kv_decode(problem: Problem, splits: int) -> None:
     """However many pieces; each piece's own result is attention over its keys alone."""
     q, k, v = problem.tensors()
@@ -93,7 +96,7 @@ def test_split_kv_decode(problem: Problem, splits: int) -> None:
 
 
 @given(problems(), st.integers(1, 9), st.booleans())
-@settings(max_examples=15)
+@settings(SLOW, max_examples=15)
 def test_paged_decode(problem: Problem, page: int, a_length_each: bool) -> None:
     """Pages of any size lie anywhere; what is in the pool beside them (NaN here) is never read."""
     q, k, v = problem.tensors()
