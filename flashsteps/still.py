@@ -28,7 +28,7 @@ def still(trace: Trace, step: int | None = None) -> str:
     at = len(trace) - 1 if step is None else step
     where = f"step {at} of {len(trace) - 1}: {trace[at]}" if at >= 0 else "start"
     lines = [
-        f"<b>{escape(trace.meta['algorithm'])}</b> &middot; {escape(where)}",
+        f"<b>{escape(trace.name)}</b> &middot; {escape(where)}",
         escape(captions(trace)[at + 1]),
         _traffic(_moved(trace, at), trace.io()),
         "".join(_slot(name, value) for name, value in _made(trace, at)),

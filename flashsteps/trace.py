@@ -191,7 +191,13 @@ class Trace:
     def __repr__(self) -> str:
         meta, total = self.meta, sum(event.nbytes for event in self.events)
         size = f"{meta['queries']}×{meta['keys']}, d = {meta['d']}, tiles {meta['block_q']}×{meta['block_k']}"
-        return f"<trace of {meta['algorithm']}, {size}: {len(self):,} steps, {total:,} B moved>"
+        return f"<trace of {self.name}, {size}: {len(self):,} steps, {total:,} B moved>"
+
+    @property
+    def name(self) -> str:
+        """What ran, in a few words: the algorithm, and whether it was its Triton kernel."""
+        algorithm = str(self.meta["algorithm"])
+        return f"{algorithm}, the Triton kernel" if "kernel" in self.meta else algorithm
 
     def _repr_html_(self) -> str:
         """A still for notebooks: `show` gives the player."""

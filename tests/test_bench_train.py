@@ -126,12 +126,13 @@ def test_the_same_seed_gives_the_same_losses_whoever_else_trains():
     assert rows_of(names=("sdpa",), seed=1)[0]["losses"] != alone[0]["losses"]
 
 
-def test_torchs_own_seed_is_left_as_it_was():
+def test_torchs_own_seed_neither_matters_nor_changes():
     torch.manual_seed(3)
     expected = torch.rand(2)
     torch.manual_seed(3)
-    rows_of()
+    losses = rows_of()[0]["losses"]
     assert torch.equal(torch.rand(2), expected)
+    assert rows_of()[0]["losses"] == losses
 
 
 @pytest.mark.parametrize("at", [1, train.WARM, train.WARM + 1, train.WARM + 4])

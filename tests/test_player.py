@@ -210,6 +210,21 @@ def test_slots_show_the_numbers_of_the_step(chromium, first):
         assert sorted(page.locator(".slot.read .name").all_inner_texts()) == ["S", "mij"]
 
 
+def test_the_line_that_runs_is_in_sight(chromium, folder):
+    """Even where SRAM is so tall that it goes on below the controls."""
+    trace = Problem("flash2-backward", 32, 32, 16, 16, 16).record()
+    address = written(folder, trace)
+    seen = """() => {
+      const [list, line] = [".code", ".code .on"].map((one) => document.querySelector(one).getBoundingClientRect());
+      const dock = document.querySelector(".dock").getBoundingClientRect();
+      return list.top <= line.top && line.bottom <= Math.min(list.bottom, dock.top);
+    }"""
+    for step in (5, len(trace) // 2, len(trace) - 1):
+        with opened(chromium, f"{address}#step={step}") as page:
+            page.evaluate("document.fonts.ready")
+            page.wait_for_function(seen)
+
+
 def test_the_caption_tells_of_a_max_that_moves(chromium, first):
     trace, address = first
     step = next(e.step for e in trace if e.slot == "alpha" and e.loop == {"j": 2, "i": 1})
@@ -643,7 +658,7 @@ def test_steps_and_captions_are_read_out(chromium, first):
         page.keyboard.press("ArrowRight")
         expect(live).to_have_text(f"step 0, store O[0:16]. {captions(trace)[1]}")
         page.keyboard.press("ArrowRight")
-        expect(live).to_have_text("step 1, store l[0:16].")  # the caption is the same
+        expect(live).to_have_text("step 1, store ℓ[0:16].")  # the caption is the same
 
 
 #: text that is hard to read: its contrast with what is behind it, where that is less than 4.5 : 1

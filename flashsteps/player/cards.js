@@ -1,7 +1,7 @@
 // What a run adds up to: the traffic meter, the map of tiles, and cards about one tile and about all of them.
 
 import { LOAD, STORE, COMPUTE, lastUpTo } from "./run.js";
-import { MOST_SHOWN, short, sizeOf, whole, times, labelParts, rowName, tileOrigin, tileName,
+import { MOST_SHOWN, short, sizeOf, whole, times, labelParts, plainLabel, rowName, tileOrigin, tileName,
   visitName, stepWords } from "./words.js";
 import { el, say, toggle, labelled, css, mix, Pointed } from "./draw.js";
 
@@ -298,7 +298,7 @@ function blockWords(run, tile) {
   const one = run.tensors[tile.tensor], size = one.rows === "keys" || one.rows === "pool" ? run.blockK : run.blockQ * run.heads / run.kvHeads;
   if (tile.start % size || (tile.stop - tile.start > size) || (tile.stop - tile.start < size && tile.stop !== one.shape[0])) return "";
   const n = tile.start / size + 1, last = n % 100 > 10 && n % 100 < 14 ? 0 : n % 10;
-  return `${whole(n)}${["th", "st", "nd", "rd"][last] ?? "th"} of ${times(Math.ceil(one.shape[0] / size), "block")} of ${one.name}`;
+  return `${whole(n)}${["th", "st", "nd", "rd"][last] ?? "th"} of ${times(Math.ceil(one.shape[0] / size), "block")} of ${plainLabel(one.label)}`;
 }
 
 // ---- all tiles: which are loaded most often
@@ -344,7 +344,7 @@ function mostWords(run, tiles) {
   const tensors = [...new Set(top.map((tile) => tile.tensor))].map((n) => {
     const of = [...run.tensors[n].tiles.values()].filter((tile) => tile.moves[LOAD].length);
     const mine = top.filter((tile) => tile.tensor === n).length;
-    return `${mine === of.length && mine > 1 ? "all" : whole(mine)} ${mine > 1 ? "tiles" : "tile"} of ${run.tensors[n].name}`;
+    return `${mine === of.length && mine > 1 ? "all" : whole(mine)} ${mine > 1 ? "tiles" : "tile"} of ${plainLabel(run.tensors[n].label)}`;
   });
   return `${whole(top.length)} tiles tie, ${times(most, "time")} each: ${tensors.join(", ")}.`;
 }

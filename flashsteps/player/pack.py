@@ -55,7 +55,7 @@ def pack(trace: Trace) -> Packed:
     more, kept = _joined({f"values.{kind.name}": np.concatenate(of_kind[kind]) for kind in kinds})
     lowest_highest = ranges(trace)
     header = {
-        "title": meta["algorithm"],
+        "title": trace.name,
         "subtitle": _subtitle(meta),
         "queries": meta["queries"],
         "keys": meta["keys"],
@@ -183,6 +183,8 @@ def _subtitle(meta: dict[str, Any]) -> str:
     queries, keys = f"{N:,} {'query' if N == 1 else 'queries'}", f"{M:,} {'key' if M == 1 else 'keys'}"
     tokens = f"{N:,} {'token' if N == 1 else 'tokens'}"
     parts = [tokens if N == M else f"{queries}, {keys}", f"d {meta['d']}"]
+    if "kernel" in meta:
+        parts.insert(0, "Triton kernel")
     if heads > 1:
         parts.append(f"{heads} heads, {meta['kv_heads']} of keys")
     parts += [f"tiles {meta['block_q']}×{meta['block_k']}", _SHORT.get(meta["dtype"], meta["dtype"])]

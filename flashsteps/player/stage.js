@@ -383,6 +383,8 @@ export class Source {
       this.list.append(line);
     }
     this.element = el("section", { class: "panel source", "aria-label": "source" }, el("h2", {}, "source"), this.list);
+    new ResizeObserver(() => this.follow()).observe(this.list);
+    document.fonts.ready.then(() => this.follow()); // lines may break elsewhere in another font
   }
 
   show(step) {
@@ -391,11 +393,16 @@ export class Source {
     this.lit?.classList.remove("on");
     this.lit?.removeAttribute("aria-current");
     this.lit = line;
-    if (!line) return;
-    line.classList.add("on");
-    line.setAttribute("aria-current", "true");
-    const top = line.offsetTop, high = this.list.clientHeight;
-    if (top < this.list.scrollTop + 24 || top + line.offsetHeight > this.list.scrollTop + high - 24) {
+    line?.classList.add("on");
+    line?.setAttribute("aria-current", "true");
+    this.follow();
+  }
+
+  /** Scrolls to where the line that runs can be seen. */
+  follow() {
+    if (!this.lit) return;
+    const top = this.lit.offsetTop, high = this.list.clientHeight;
+    if (top < this.list.scrollTop + 24 || top + this.lit.offsetHeight > this.list.scrollTop + high - 24) {
       this.list.scrollTop = top - high / 2;
     }
   }

@@ -122,14 +122,14 @@ export function slotNames(run, made) {
 
 // ---- steps
 
-/** `K[4:8]`; blocks are counted from 0 where all tiles of a tensor are blocks of one size. */
-export const tileName = (run, tile) => `${run.tensors[tile.tensor].name}[${tile.start}:${tile.stop}]`;
+/** `K[4:8]`, by the name that is on screen. */
+export const tileName = (run, tile) => `${plainLabel(run.tensors[tile.tensor].label)}[${tile.start}:${tile.stop}]`;
 
 /** A step in a few words: `load K[4:8] → k`. */
 export function stepWords(run, step) {
   if (step < 0) return "start";
   const { op, slot, tensor } = run.columns;
-  const name = slot[step] ? run.slots[slot[step] - 1].name : "";
+  const name = slot[step] ? plainLabel(run.slots[slot[step] - 1].label) : "";
   const tile = tensor[step] ? tileName(run, { tensor: tensor[step] - 1, start: run.columns.start[step], stop: run.columns.stop[step] }) : "";
   if (op[step] === LOAD) return `load ${tile} → ${name}`;
   if (op[step] === STORE) return `store ${name ? `${name} → ` : ""}${tile}`;
@@ -144,7 +144,7 @@ export function madeWords(run, made) {
   if (op[made] === LOAD) {
     return `loaded at step ${whole(made)} from ${tileName(run, { tensor: tensor[made] - 1, start: start[made], stop: stop[made] })}`;
   }
-  const from = run.readsAt(made).map((slot) => plainLabel(run.slots[slot].name));
+  const from = run.readsAt(made).map((slot) => plainLabel(run.slots[slot].label));
   return `made at step ${whole(made)}${from.length ? ` from ${from.join(", ")}` : ""}`;
 }
 
@@ -174,7 +174,7 @@ export function tensorTip(run, tensor, step, r, c) {
   const unknown = Number.isNaN(value) && store >= 0;
   const tile = run.tileOf(tensor, r);
   const lines = [
-    `${one.name}[${[row.name, column ? column.name : width ? `${c}` : ""].filter((part) => part !== "").join(", ")}] = ${unknown ? "value not kept" : exact(value)}`,
+    `${plainLabel(one.label)}[${[row.name, column ? column.name : width ? `${c}` : ""].filter((part) => part !== "").join(", ")}] = ${unknown ? "value not kept" : exact(value)}`,
     [row.index, column ? column.index : width ? `column ${c}` : ""].filter(Boolean).join(", "),
     store >= 0 ? `stored at step ${whole(store)}` : Number.isNaN(value) ? "" : "there from the start",
   ];

@@ -17,7 +17,8 @@ from .part import Part
 def background(pen: Pen, film: Film) -> None:
     place = film.layout
     base = place.title.y + pen.px(50)
-    x = place.title.x + pen.text(place.title.x, base, film.spec.title, TITLE, weight=600)
+    title = f"{film.spec.title} in Triton" if "kernel" in film.trace.meta else film.spec.title
+    x = place.title.x + pen.text(place.title.x, base, title, TITLE, weight=600)
     if place.canvas == "wide":
         pen.text(x + pen.px(32), base, film.spec.loops, LABEL, "dim", mono=True)
 

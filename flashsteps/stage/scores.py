@@ -10,6 +10,7 @@ from ..film import Film
 from ..layout import Box, Grid, Lane
 from ..theme import BODY, LABEL, SMALL
 from ..timeline import key_label, query_label
+from ..trace import Trace
 from . import text as texts
 from .hbm import tile_colors
 from .moment import Moment, Shown
@@ -20,15 +21,13 @@ from .slots import read_now, view_key, view_of
 #: what the score tile is called while it holds a slot
 TILE = ("P", "S")
 
-FORMULAS = {"S": "S = Q K^{T} / √d", "P": "P = exp(S − m)"}
-
 
 def formula(film: Film, lane: Lane) -> Part:
     """What the score tile holds, above it."""
     grid, unit = lane.scores, film.layout.unit
     assert grid is not None
     left = lane.note.x if lane.note else grid.box.x
-    own_max = any(event.slot == "m_ij" for event in film.trace)
+    formulas = _formulas(film.trace)
     box = Box(left, grid.box.y - round(80 * unit), round(340 * unit), round(42 * unit))
 
     def name(m: Moment) -> str:
@@ -36,12 +35,20 @@ def formula(film: Film, lane: Lane) -> Part:
         return view.slot if view else "S"
 
     def draw(pen: Pen, m: Moment) -> None:
-        words = FORMULAS[name(m)]
-        if own_max:  # FA1 takes a tile's exponentials against the tile's own max
-            words = words.replace("− m)", "− m_{ij})")
-        pen.text(box.x + pen.px(6), box.y + pen.px(29), words, BODY, "S", weight=600)
+        pen.text(box.x + pen.px(6), box.y + pen.px(29), formulas[name(m)], BODY, "S", weight=600)
 
     return Part(box, name, draw)
+
+
+def _formulas(trace: Trace) -> dict[str, str]:
+    """How this run makes S and P."""
+    meta, m = trace.meta, "m"
+    if "kernel" in meta:  # m carries the factor c = log₂ e · scale already, or log₂ e where scores are capped
+        return {"S": "S, capped" if meta.get("softcap") else "S = Q K^{T}", "P": "P = 2^{cS − m}"}
+    if any(event.slot == "m_ij" for event in trace):  # FA1 takes a tile's exponentials against the tile's own max
+        m = "m_{ij}"
+    scaled = "/ √d" if meta["scale"] == meta["d"] ** -0.5 else f"· {meta['scale']:.3g}"
+    return {"S": "S, capped" if meta.get("softcap") else f"S = Q K^{{T}} {scaled}", "P": f"P = exp(S − {m})"}
 
 
 def scores(film: Film, lane: int, lane_: Lane) -> Part:

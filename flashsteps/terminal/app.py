@@ -139,8 +139,7 @@ class StepApp(App[None]):
     def draw(self) -> None:
         """Everything anew, as large as it is."""
         view, paint = self.view, self.paint
-        meta = view.trace.meta
-        name = Text.assemble((shortened(meta["algorithm"], 30), f"bold {paint.color('ink')}"))
+        name = Text.assemble((shortened(view.trace.name, 40), f"bold {paint.color('ink')}"))
         name.append(f"  {shortened(view.title, 120)}", paint.color("dim"))
         self._put("#title", name)
         self._fill("#hbm", lambda w, h: panes.hbm(view, paint, w, h))
