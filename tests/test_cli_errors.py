@@ -57,6 +57,8 @@ WRONG = [
     (f"{RECORD} --scale inf", "--scale 'inf'", "0.125"),
     (f"{RENDER} --trace run.npz --mask causal", "'run.npz' is a saved run", "--mask is for a new one: leave it out"),
     (f"{RENDER} --trace run.npz --head 1", "'run.npz' is a saved run", "--head is for a new one: leave it out"),
+    (f"{RENDER} --trace run.npz --kernel", "'run.npz' is a saved run", "--kernel is for a new one: leave it out"),
+    ("render standard -o a.png --kernel", "no kernel of standard-forward", "paged-decode"),
     (f"{RENDER} --trace none.npz", "none.npz", "give a trace's .npz"),
     ("record standard-forward -o a.npz --kernel", "no kernel of standard-forward", "paged-decode"),
     (f"{RECORD} --kernel --alibi 1", "no kernel takes alibi", "record it without"),

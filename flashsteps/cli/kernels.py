@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import importlib
 import os
-from typing import Any
+import warnings
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..trace import Trace
 
 
 def module(name: str) -> Any:
@@ -30,3 +34,15 @@ def ready(name: str, device: str) -> Any:
     for package in ("torch", "triton"):
         needed(package)
     return module(name)
+
+
+def twin(trace: Trace) -> Trace:
+    """The Triton kernel's run of what a trace is of, in the interpreter.
+
+    Raises ValueError, one line, where torch or triton is missing, and where there is no such kernel.
+    """
+    twins = ready("twins", "cpu")
+    with warnings.catch_warnings():  # that the interpreter is slow: it was asked for
+        warnings.simplefilter("ignore")
+        found: Trace = twins.twin(trace)
+    return found

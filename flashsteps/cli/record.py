@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,12 +87,7 @@ def run_of(algorithm: str, source: str, head: tuple[int, ...] | None, do: str | 
     *arrays, first = inputs.load_heads(source) if all_heads else (*(qkv := inputs.load_qkv(source, head)), qkv)
     gradient = _gradient(do or "random", arrays[0].shape) if do or arguments.takes(algorithm, "do") else None
     trace = run.record(algorithm, *arrays, do=gradient, tokens=first.tokens, source=first.source, **take.given(options))
-    if not kernel:
-        return trace
-    with warnings.catch_warnings():  # that the interpreter is slow: it was asked for
-        warnings.simplefilter("ignore")
-        twin: Trace = kernels.ready("twins", "cpu").twin(trace)
-    return twin
+    return kernels.twin(trace) if kernel else trace
 
 
 def _gradient(given: str, shape: tuple[int, ...]) -> Any:

@@ -15,6 +15,7 @@ from click.core import ParameterSource
 
 from ..files import whole
 from ..units import size_of
+from . import kernels
 from . import options as take
 from .options import option
 from .program import Command, say
@@ -32,6 +33,9 @@ Examples:
 """
 
 Made = list[tuple[Path, str]]
+
+#: options that say how a new run goes, and have nothing to say of a saved one
+OF_A_RUN = ("block_q", "block_k", "mask", "dtype", "sram")
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
@@ -54,6 +58,7 @@ Made = list[tuple[Path, str]]
     help="Its length, {timeline.SHORTEST:g} to {timeline.LONGEST:g} s  [default: {film.DEFAULT_DURATION:g}]",
 )
 @option("--code", is_flag=True, help="Show the algorithm's code, and which line runs.")
+@option("--kernel", is_flag=True, help="Draw the run of the Triton kernel, in its interpreter (Linux).")
 @option("--at", type=take.MOMENT, help="Which moment a .png shows  [default: last]")
 @option("--captions", is_flag=True, help="Write what is said to a .vtt file beside the film (WebVTT).")
 @option("-q", "--quiet", is_flag=True, help="Show no progress, and print nothing.")
@@ -63,6 +68,7 @@ def render(
     source: str,
     head: tuple[int, ...] | None,
     trace: Path | None,
+    kernel: bool,
     preset: str | None,
     size: tuple[int, int] | None,
     fps: int | None,
@@ -94,6 +100,9 @@ def render(
         shown = film.film_of(name, trace_file.load(trace), **looks)
     else:
         shown = film.film(name, inputs.load_qkv(source, head), **looks)
+    if kernel:
+        looks = {name: look for name, look in looks.items() if name not in OF_A_RUN}
+        shown = film.film_of(name, kernels.twin(shown.trace), **looks)
     made = _still(shown, output, rate, at) if still else _film(shown, output, rate, captions, quiet)
     for path, what in () if quiet else made:
         say(f"{path}   {size_of(path.stat().st_size)}   {what}")
@@ -102,7 +111,7 @@ def render(
 def _refuse_inputs(trace: Path) -> None:
     """Raises ValueError for an option that says what to run: a saved run no longer takes any."""
     ctx = click.get_current_context()
-    for name in ("source", "head", "block_q", "block_k", "mask", "dtype", "sram"):
+    for name in ("source", "head", *OF_A_RUN, "kernel"):
         if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             flag = next(param.opts[0] for param in ctx.command.params if param.name == name)
             raise ValueError(f"{str(trace)!r} is a saved run, and {flag} is for a new one: leave it out")
