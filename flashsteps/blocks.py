@@ -35,11 +35,14 @@ def fitting(
     d: int,
     n: int = N,
     device: str = DEFAULT_DEVICE,
+    heads: int = 1,
+    kv_heads: int | None = None,
     mask: str | None = None,
     dtype: str = dtypes.DEFAULT,
 ) -> list[Blocks]:
     """The tiles that fit on the device, those first that move least; among equals, those that take least on chip.
 
+    Heads that share keys and values are packed as rows, so that a tile of so many queries is as many times as high.
     Sides are those of `SIDES` up to n. Raises ValueError as `flashsteps.count` does, and for standard attention, whose
     matrix products are ideal: it has no tile that would have to fit.
     """
@@ -47,7 +50,7 @@ def fitting(
     if getattr(algorithms.module(algorithm), "IDEAL_PRODUCTS", False):
         raise ValueError(f"{algorithm} has ideal matrix products, so no tile has to fit: name another algorithm")
     rows = report.rows_of(algorithm, positive("n", n))
-    shape: dict[str, Any] = {"d": d, "mask": mask, "dtype": dtype, **rows}
+    shape: dict[str, Any] = {"d": d, "heads": heads, "kv_heads": kv_heads, "mask": mask, "dtype": dtype, **rows}
     level = run.count(report.standard(algorithm), **shape).total
     found = []
     for block_q, block_k in product(_sides(rows["n"]), _sides(n)):

@@ -18,7 +18,7 @@ from .inputs import QKV
 from .layout import Layout, canvas_of, layout
 from .run import count, record
 from .timeline import Timeline, timeline
-from .trace import IO, Trace
+from .trace import IO, NO_VALUES, Trace
 
 #: how many queries and keys, and how wide, a picture has room for
 MOST_ROWS, MOST_COLUMNS = 64, 64
@@ -101,7 +101,7 @@ def film_of(
     if meta.get("heads", 1) > 1:
         raise ValueError(f"this trace is of {meta['heads']} heads, and a film shows one: record one head")
     if len(trace.values) != len(trace):
-        raise ValueError("this trace holds no values, its run was too large to keep them: record a smaller one")
+        raise ValueError(NO_VALUES)
     N, M, d, sram = meta["queries"], meta["keys"], meta["d"], meta["sram"]
     _check_room(N, M, d)
     standard = count(

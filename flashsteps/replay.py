@@ -6,7 +6,7 @@ from math import prod
 
 import numpy as np
 
-from .trace import Peak, State, Trace, replay
+from .trace import NO_VALUES, Peak, State, Trace, replay
 
 #: states that are kept at most, as long as the tensors that they do not share take no more than so many bytes
 KEPT, KEPT_BYTES = 64, 1 << 27
@@ -43,7 +43,7 @@ class Replay:
             return state
         trace, hbm, sram, own = self.trace, dict(state.hbm), dict(state.sram), set[str]()
         if len(trace.values) != len(trace.events):
-            raise ValueError("this trace holds no values, its run was too large to keep them: replay a smaller one")
+            raise ValueError(NO_VALUES)
         program = trace[state.step].program if state.step >= 0 else 0
         for event in trace.events[state.step + 1 : step + 1]:
             if event.program != program:  # a new program shares nothing with the last

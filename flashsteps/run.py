@@ -16,6 +16,9 @@ from .inputs import QKV, Head, check_qkv
 from .memory import HBM, SRAM, Capacity, Tape, Tensor
 from .trace import IO, Event, Tally, Trace
 
+#: a run has at most so many steps: each is an object of its own
+MOST_STEPS = 1 << 22
+
 #: a run keeps the values of its steps up to this many bytes; beyond it, only what moved
 VALUES_LIMIT = 1 << 28
 
@@ -97,6 +100,8 @@ def record(
     qkv = [check_qkv(q, k, v, tokens=tokens, head=one) for one in picked.each]
     (N, d), M = qkv[0].q.shape, qkv[0].k.shape[0]
     options = arguments.check(algorithm, N, M, d, picked.heads, picked.group, given)
+    if -(-N // options["block_q"]) * -(-M // options["block_k"]) * picked.kv_heads > MOST_STEPS >> 4:
+        _check_steps(algorithm, N, M, d, picked, given)
     data = _data(algorithm, qkv, picked, options, given)
     shapes = {name: array.shape for name, array in data.items()}
     recorder = Recorder()
@@ -257,6 +262,27 @@ def _heads(algorithm: str, q: Any, k: Any, head: Head) -> Picked:
     if shapes[0][0] % shapes[1][0]:
         raise ValueError(f"q has shape {shapes[0]} and k {shapes[1]}: the heads of q must be a multiple of those of k")
     return Picked(shapes[0][0], shapes[1][0], range(shapes[0][0]))
+
+
+class _Steps:
+    """A tape that only counts."""
+
+    def __init__(self) -> None:
+        self.total = 0
+
+    def step(self, event: Event, value: np.ndarray | None, times: int) -> None:
+        self.total += times
+
+
+def _check_steps(algorithm: str, N: int, M: int, d: int, picked: Picked, given: Mapping[str, Any]) -> None:
+    """Raises ValueError, before the run begins, where it would have too many steps to be written down."""
+    steps, here = _Steps(), {name: x for name, x in given.items() if name not in ("do", "table", "seed", "scale")}
+    walk(algorithm, steps, n=N, d=d, n_keys=M, heads=picked.heads, kv_heads=picked.kv_heads, **here)
+    if steps.total > MOST_STEPS:
+        raise ValueError(
+            f"a run of {N:,} queries and {M:,} keys in such blocks has {steps.total:,} steps, the most is "
+            f"{MOST_STEPS:,}: give larger blocks or fewer heads, or count it without any data (`flashsteps count`)"
+        )
 
 
 def _data(

@@ -224,7 +224,7 @@ class Stepper:
         Raises ValueError for a name that is no slot and no tensor of this run.
         """
         if name not in self._slots and name not in self.trace.initial:
-            raise ValueError(unknown("slot or tensor", name, [*self._slots, *self.trace.initial]))
+            raise ValueError(unknown("slot or tensor", name, sorted({*self._slots, *self.trace.initial})))
 
         def changed(step: Step) -> bool:
             event = step.event

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 Op = Literal["load", "store", "compute", "skip"]
 
+#: what is said of a trace whose values are asked for in vain
+NO_VALUES = "this trace holds no values, its run was too large or they were left out when it was saved: record it anew"
+
 
 class Tile(NamedTuple):
     """Rows start … stop − 1 of one tensor in HBM."""
@@ -251,7 +254,7 @@ class Trace:
     ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """HBM and one program's SRAM after an event, as new dictionaries where something changed."""
         if len(self.values) != len(self.events):
-            raise ValueError("this trace holds no values, its run was too large to keep them: replay a smaller one")
+            raise ValueError(NO_VALUES)
         hbm, sram = (dict(hbm), sram) if event.op == "store" else (hbm, dict(sram))
         replay(event, self.values[event.step], hbm, sram, self.meta["computing"])
         return hbm, sram

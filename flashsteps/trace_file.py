@@ -89,7 +89,9 @@ def load(path: str | os.PathLike[str]) -> Trace:
     """
     given = os.fspath(path)
     if not os.path.isfile(path):
-        raise ValueError(f"{given!r} is {'no plain' if os.path.exists(path) else 'no such'} file: give a trace's .npz")
+        raise ValueError(
+            f"{given!r} is {'no plain' if os.path.exists(path) else 'no such'} file: give a trace's .npz or .json"
+        )
     try:
         with Path(path).open("rb") as file:
             is_json = Path(path).suffix.lower() == ".json"

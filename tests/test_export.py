@@ -312,7 +312,9 @@ def test_show_says_every_option_of_the_run(tmp_path, monkeypatch):
     for line in ("softcap    20.0", "alibi      0.5", "dropout    0.1, from seed 3"):
         assert line in text
     flashsteps("record", "split-kv-decode", "-o", "b.npz", "--splits", "3")
-    assert "splits     3" in flashsteps("show", "b.npz")
+    assert "splits     1, of the 3 asked for" in flashsteps("show", "b.npz")
+    flashsteps("record", "split-kv-decode", "-o", "b.npz", "--splits", "3", "--block-k", "4", "--mask", "causal")
+    assert "splits     2, of the 3 asked for" in flashsteps("show", "b.npz")
     flashsteps("record", "paged-decode", "-o", "c.npz", "--seed", "3", "--block-k", "4")
     assert f"table      {' '.join(map(str, fs.load('c.npz').initial['table']))}" in flashsteps("show", "c.npz")
     flashsteps("record", "block-sparse-forward", "-o", "d.npz", "--block-mask", "strided:1", "--block-k", "4")

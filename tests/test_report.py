@@ -248,3 +248,15 @@ def test_no_rule_counts_more_than_all(rule):
     found = report.rows(sizes=[256], rule=rule)
     assert len(found) > 1
     assert [row for row in found if row.total > level[row.algorithm]] == []
+
+
+def test_tiles_that_fit_are_those_of_packed_heads():
+    found = blocks.fitting("flash2-forward", d=64, n=1024, heads=8, kv_heads=2, device="h100")
+    alone = {(b.block_q, b.block_k) for b in blocks.fitting("flash2-forward", d=64, n=1024, device="h100")}
+    assert {(b.block_q, b.block_k) for b in found} < alone
+    gpu = devices.DEVICES["h100"]
+    for tile in found:
+        sizes = {"n": 1024, "d": 64, "heads": 8, "kv_heads": 2, "block_q": tile.block_q, "block_k": tile.block_k}
+        io = fs.count("flash2-forward", **sizes)
+        assert (io.total, io.peak.shared, io.peak.registers) == (tile.total, tile.shared, tile.registers)
+        assert report.fits("flash2-forward", io, gpu)

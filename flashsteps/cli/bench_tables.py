@@ -34,7 +34,7 @@ def notes(results: Results) -> Iterator[str]:
     yield ""
     if results.kind == "speed":
         yield from _peaks(results)
-        yield f"* the fastest; FLOPs: {results.settings['flops']}"
+        yield f"* the fastest; {results.settings['flops']}"
     if results.kind == "train":
         yield from _agreement(results)
     yield from _reasons(results)

@@ -28,7 +28,9 @@ Examples:
 @option("--device", type=take.DEVICE, help="The GPU on which a tile has to fit  [default: {devices.DEFAULT}]")
 @option("--n", type=take.TOKENS, help="How many queries and keys: 4096, 4K or 1M  [default: {blocks.N}]")
 @option("--algorithm", type=take.ALGORITHM, help="Whose tiles  [default: {blocks.ALGORITHM}]")
-@option("--mask", type=take.MASK, help="causal hides later keys, aligned to the bottom right  [default: none]")
+@option("--heads", type=take.NUMBER, help="How many heads  [default: 1]")
+@option("--kv-heads", type=take.NUMBER, help="How many heads of keys and values they share  [default: as many]")
+@option("--mask", type=take.MASK, help="{masks.HELP}  [default: none]")
 @option("--dtype", type=take.DTYPE, help="What q, k, v and O are stored as  [default: {dtypes.DEFAULT}]")
 def blocks(d: int, **options: Any) -> None:
     """Say which block sizes fit on a GPU, best first.

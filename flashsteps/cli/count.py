@@ -53,4 +53,5 @@ def totals(io: IO) -> Iterator[str]:
     yield f"moved: {size_of(io.total)}"
     work, peak = io.work, io.peak
     yield f"work: {work.matmul:,} FLOPs in matrix products, {work.exp:,} exp and log, {work.other:,} others"
-    yield f"most on chip: {peak.total:,} B ({peak.shared:,} B loaded, {peak.registers:,} B computed)"
+    apart = " at another time" if peak.shared + peak.registers > peak.total else ""
+    yield f"most on chip: {peak.total:,} B (at most {peak.shared:,} B loaded, {peak.registers:,} B computed{apart})"

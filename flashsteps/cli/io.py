@@ -174,7 +174,7 @@ def _notes(rows: list[Row]) -> Iterator[str]:
         named = "; ".join(f"{name} at {', '.join(sizes)}" for name, sizes in large.items())
         yield f"more than the {device(rows[0].device).memory} GB of memory: {named}"
     if unfit := dict.fromkeys(row.algorithm for row in rows if row.fits is False):
-        yield f"more on chip than there is: {', '.join(unfit)}: `flashsteps blocks` says which blocks fit"
+        yield f"more on chip than there is: {', '.join(unfit)}: `flashsteps blocks` (same heads) says what fits"
 
 
 def _count(n: int) -> str:

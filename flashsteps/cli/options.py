@@ -246,7 +246,11 @@ def change_options(command: Any) -> Any:
     """--block-mask, --splits, --softcap, --alibi and --dropout, for the algorithms that take them."""
     adds = (
         option("--block-mask", metavar="MASK", help="For block-sparse-forward: {block_masks.HELP}"),
-        option("--splits", type=NUMBER, help="For split-kv-decode: into how many pieces keys are shared out."),
+        option(
+            "--splits",
+            type=NUMBER,
+            help="For split-kv-decode: into how many pieces keys are shared out, at most  [default: 8]",
+        ),
         option("--softcap", type=REAL, help="Make scores cap·tanh(s/cap)  [default: no]"),
         option(
             "--alibi", type=SLOPES, help="Lower scores by this (or one a head) a step from query to key  [default: no]"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
@@ -34,7 +34,7 @@ Examples:
 #: what of a run's meta the summary says in words of its own, or not at all
 TOLD = (
     "algorithm", "input", "queries", "keys", "d", "heads", "kv_heads", "tokens", "block_q", "block_k", "mask", "scale",
-    "dropout", "seed", "dtype", "computing", "device", "sram", "code",
+    "dropout", "seed", "splits", "dtype", "computing", "device", "sram", "code", "kernel", "slots",
 )  # fmt: skip
 
 
@@ -50,6 +50,9 @@ def show(file: Path, step: int | None, events: slice | None, as_json: bool) -> N
     if step is not None and events is not None:
         raise ValueError(f"--step {step} and --events both say what to show: give one of them")
     trace = trace_file.load(file)
+    if events is not None and not trace[events] and events.start != events.stop:
+        first, last = events.start or 0, len(trace) - 1
+        raise ValueError(f"--events {first}:{events.stop or ''} are no steps: give two from 0 to {last:,}, rising")
     if as_json:
         click.echo(json.dumps(_data(trace, step, events), ensure_ascii=False, allow_nan=False, indent=1))
         return
@@ -139,10 +142,18 @@ def _options(trace: Trace) -> dict[str, str]:
         "dropout": f"{meta['dropout']}, from seed {meta.get('seed')}" if "dropout" in meta else "",
         "dtype": f"{meta['dtype']} in HBM, {meta['computing']} on chip",
         "fits in": meta["device"] or (f"a toy's SRAM of {meta['sram']:,} B" if meta["sram"] else ""),
+        "splits": _pieces(meta) if "splits" in meta else "",
         "table": " ".join(map(str, trace.initial["table"].tolist())) if "table" in trace.initial else "",
     }
     others = {name: value for name, value in meta.items() if name not in TOLD and value is not None}
     return rows | {name.replace("_", " "): str(value) for name, value in others.items() if name not in rows}
+
+
+def _pieces(meta: Mapping[str, Any]) -> str:
+    """How many pieces of the keys there are: whole blocks, by ceil division, so there can be fewer than asked for."""
+    blocks = -(-meta["keys"] // meta["block_k"])
+    made = -(-blocks // -(-blocks // meta["splits"]))
+    return f"{made}" if made == meta["splits"] else f"{made}, of the {meta['splits']} asked for"
 
 
 def _step(trace: Trace, step: int) -> Iterator[str]:

@@ -30,6 +30,9 @@ Examples:
 #: a picture's signs across and lines, unless told otherwise
 WIDTH, HEIGHT = 120, 36
 
+#: the smallest terminal that there is room in
+LEAST = (80, 24)
+
 
 @click.command(cls=Command, epilog=EXAMPLES)
 @runs.run_argument
@@ -55,6 +58,8 @@ def step(
 
     if output is None and size is not None:
         raise ValueError("--size is for a picture: leave it out, or name a file with -o")
+    if size is not None and (size[0] < LEAST[0] or size[1] < LEAST[1]):
+        raise ValueError(f"--size {size[0]}x{size[1]} is too small for it: give {LEAST[0]}x{LEAST[1]} or more")
     if output is not None:
         files.check(output, (".svg",))
     trace = runs.trace_of(run, options, small=True)
@@ -62,6 +67,8 @@ def step(
     if not -1 <= start < len(trace):
         raise ValueError(f"--at {start} is outside this run: give 0 to {len(trace) - 1}, or -1 for its start")
     if output is None and not (sys.stdout.isatty() and sys.stdin.isatty()):
+        if theme_name:
+            raise ValueError(f"--theme {theme_name} is for a screen: leave it out where steps are printed as lines")
         return _lines(trace, max(0, start))
     try:
         from ..terminal import app

@@ -191,7 +191,7 @@ def numbers(view: View, paint: Paint, width: int, height: int, slot: str | None)
     """The numbers of a slot, and, where there is room, those of the others, a tile of scores first."""
     state, held = view.state, view.slots
     if state is None:
-        return Text("this run was too large to keep its values", paint.color("dim"))
+        return Text("no values are kept of this run, only what moved", paint.color("dim"))
     if slot is None:
         return Text("")
     others = sorted(held, key=lambda name: (not view.columns_of(name), -held[name].step))
