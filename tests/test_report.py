@@ -256,7 +256,7 @@ def test_tiles_that_fit_are_those_of_packed_heads():
     assert {(b.block_q, b.block_k) for b in found} < alone
     gpu = devices.DEVICES["h100"]
     for tile in found:
-        sizes = {"n": 1024, "d": 64, "heads": 8, "kv_heads": 2, "block_q": tile.block_q, "block_k": tile.block_k}
-        io = fs.count("flash2-forward", **sizes)
+        sides: dict[str, Any] = {"block_q": tile.block_q, "block_k": tile.block_k}
+        io = fs.count("flash2-forward", n=1024, d=64, heads=8, kv_heads=2, **sides)
         assert (io.total, io.peak.shared, io.peak.registers) == (tile.total, tile.shared, tile.registers)
         assert report.fits("flash2-forward", io, gpu)
