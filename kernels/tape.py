@@ -165,11 +165,13 @@ class Tape:
         self._programs: dict[tuple[int, tuple[int, int, int]], Program] = {}
         self._launch, self._kernel = -1, ""
         self._held: dict[str, np.ndarray] = {}  # slot → the interpreter's array that is in it
+        self._naming: list[tuple[Any, int, Step]] = []  # loads that say which block is next, with frame and line
         self._loaded: list[tuple[np.ndarray, Step]] = []  # what this program loaded: any of it may get a name
         self._flops = 0
 
     def programs(self, order: Order = by_launch) -> list[Program]:
         """The programs, each with its steps as they came, in this order: the interpreter's own means nothing."""
+        self._named()
         return sorted(self._programs.values(), key=order)
 
     # ---- told by the interpreter
@@ -193,6 +195,7 @@ class Tape:
     def moved(self, op: Literal["load", "store"], grid: tuple[int, int, int], pointers: Any, mask: Any) -> list[Step]:
         """A load or a store: the steps that it is, one for each run of rows that follow each other."""
         program = self._program(grid)
+        self._named()
         addresses, live = np.broadcast_arrays(pointers, True if mask is None else np.asarray(mask, bool))
         if not live.any():
             return []
@@ -219,6 +222,8 @@ class Tape:
             step.whole, step.lanes = right - left == tensor.columns, lanes
             program.steps.append(step)
             steps.append(step)
+        if op == "load":
+            self._naming = [(frame, frame.f_lineno, step) for step in steps]
         return steps
 
     def loaded(self, steps: list[Step], data: np.ndarray) -> None:
@@ -238,6 +243,7 @@ class Tape:
 
         `ran` is the line of the frame's file that gave it.
         """
+        self._named()
         (slot, *axes), line = self.watched(frame.f_code, name), self.source.line(frame.f_code, ran)
         if self._held.get(slot) is data:
             return
@@ -277,13 +283,27 @@ class Tape:
             if tensor.start <= low and high < tensor.stop and (found := tensor.find(addresses)) is not None:
                 yield tensor, found
 
+    def _named(self) -> None:
+        """A load in the statement that sets a loop's variable, j = tl.load(…), is of the round that this begins."""
+        for frame, ran, step in self._naming:
+            named = self._counted(frame.f_code)
+            for variable in self.source.assigned(frame.f_code, ran):
+                if variable in named and variable in frame.f_locals:
+                    name, size = named[variable]
+                    step.loop[name] = int(_number(frame.f_locals[variable])) // size
+        self._naming = []
+
+    def _counted(self, code: CodeType) -> dict[str, tuple[str, int]]:
+        """The loops that a function's variables count, by variable."""
+        return {key.rpartition(".")[2]: loop for key, loop in self.loops.items()
+                if key.rpartition(".")[0] in ("", code.co_name)}  # fmt: skip
+
     def _loop(self, frame: Any, ran: int | None = None) -> dict[str, int]:
         """The index of each loop around this place, outermost first, in the kernel and in what it called."""
         found: dict[str, int] = {}
         for here in reversed(list(_frames(frame))):
             line = ran if here is frame and ran is not None else here.f_lineno
-            named = {key.rpartition(".")[2]: loop for key, loop in self.loops.items()
-                     if key.rpartition(".")[0] in ("", here.f_code.co_name)}  # fmt: skip
+            named = self._counted(here.f_code)
             for variable in self.source.counting(here.f_code, line, named):
                 if variable in here.f_locals:
                     name, size = named[variable]

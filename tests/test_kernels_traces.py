@@ -100,6 +100,24 @@ def test_a_run_has_its_twin(name):
         assert kernel.outputs[output].dtype == values.dtype
 
 
+@pytest.mark.parametrize("heads", [(1, 1), (4, 2)])
+@pytest.mark.parametrize("mask", [None, "causal"])
+@pytest.mark.parametrize("name", KERNELS.values())
+def test_each_load_and_store_is_of_the_same_round_of_the_same_loops(name, mask, heads):
+    rng = np.random.default_rng(0)
+    H, Hk = heads
+    q, k, v, do = (rng.standard_normal((h, n, 8)) for h, n in ((H, 9), (Hk, 13), (Hk, 13), (H, 9)))
+    options: dict[str, Any] = {"do": do} if name == "flash2-backward" else {}
+    options |= {"block_mask": rng.random((3, 4)) < 0.5} if name == "flash2-block-sparse-forward" else {}
+    options |= {"splits": 2} if name == "split-kv-decode" else {}
+    reference = fs.record(name, q, k, v, block_q=3, block_k=4, mask=mask, **options)
+    moves = [
+        [(event.op, event.tile, event.loop) for event in trace if event.op in ("load", "store")]
+        for trace in (twin(reference), reference)
+    ]
+    assert moves[0] == moves[1]
+
+
 def test_a_run_of_one_tile_has_its_twin_whatever_its_size():
     q, k, v = (np.random.default_rng(0).standard_normal((5, 3)) for _ in range(3))
     reference = fs.record("flash2-forward", q, k, v, dtype="float32")
