@@ -21,6 +21,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from flashsteps.arrays import Work
+
 from .source import Source, is_kernel
 from .tape import Refused, Registered, Slots, Tape, Vector
 
@@ -122,6 +124,17 @@ def _memory(tensor: Any) -> np.ndarray:
     return array[None] if array.ndim == 0 else array
 
 
+#: what the interpreter does with each floating-point number, by the work that it is; integers and masks are none, and
+#: other reductions than of sums and extremes come down to these
+ELEMENTWISE: dict[Work, tuple[str, ...]] = {
+    Work(exp=1): ("exp", "exp2", "log", "log2"),
+    Work(other=1): (
+        *("fadd", "fsub", "fmul", "fdiv", "frem", "precise_divf", "minimumf", "minnumf", "maximumf", "maxnumf"),
+        *("fabs", "floor", "ceil", "sqrt", "precise_sqrt", "rsqrt", "sin", "cos", "erf"),
+    ),
+    Work(other=2): ("fma", "clampf"),
+}
+
 Wrapper = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
@@ -155,8 +168,30 @@ def _wrappers(interpreter: Any, tape: Tape, awaited: Mapping[str, Argument]) -> 
 
     def dot(original: Callable[..., Any]) -> Callable[..., Any]:
         def wrapper(builder: Any, a: Any, b: Any, *rest: Any, **options: Any) -> Any:
-            tape.multiplied(2 * prod(a.data.shape) * b.data.shape[-1])
+            tape.computed(builder.grid_idx, Work(matmul=2 * prod(a.data.shape) * b.data.shape[-1]))
             return original(builder, a, b, *rest, **options)
+
+        return wrapper
+
+    def each(one: Work) -> Wrapper:
+        def elementwise(original: Callable[..., Any]) -> Callable[..., Any]:
+            def wrapper(builder: Any, *rest: Any, **options: Any) -> Any:
+                result = original(builder, *rest, **options)
+                tape.computed(builder.grid_idx, Work().plus(one, result.data.size))
+                return result
+
+            return wrapper
+
+        return elementwise
+
+    def reduction(original: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapper(ops: Any, given: Any, *rest: Any, **options: Any) -> Any:
+            result = original(ops, given, *rest, **options)
+            if given.dtype.is_floating():
+                length = given.handle.data.size if ops.axis is None else given.handle.data.shape[ops.axis]
+                folds = given.handle.data.size // length * (length - 1)
+                tape.computed(interpreter.interpreter_builder.grid_idx, Work(other=folds))
+            return result
 
         return wrapper
 
@@ -190,6 +225,9 @@ def _wrappers(interpreter: Any, tape: Tape, awaited: Mapping[str, Argument]) -> 
         (builder, "create_atomic_rmw", atomic),
         (builder, "create_atomic_cas", atomic),
         (builder, "create_dot", dot),
+        *((builder, f"create_{name}", each(work)) for work, names in ELEMENTWISE.items() for name in names),
+        *((interpreter.ReduceOps, name, reduction) for name in ("sum", "min_max")),
+        *((interpreter.ScanOps, name, reduction) for name in ("cumsum", "cumprod")),
         (interpreter.GridExecutor, "__call__", launch),
     ]
 

@@ -14,6 +14,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from flashsteps.arrays import Work
+
 from .source import Source, is_kernel
 
 
@@ -99,8 +101,8 @@ class Box(NamedTuple):
 class Step:
     """One step of a program: a box is loaded or stored, or a slot gets a value.
 
-    `line` is of the tape's `source`, `loop` the index of each loop around the step, `flops` those of the dot products
-    since the step before, at the size at which they were run (with lanes beyond N and d). `value` is what a store left
+    `line` is of the tape's `source`, `loop` the index of each loop around the step, `work` what the
+    kernel computed since the step before, at the size at which it ran (with lanes beyond N and d). `value` is what a store left
     in HBM, rows × columns, or what a slot got, with all its lanes. `row` is where in its slot a tile lands, if one load
     brings several; `lanes` says where in all of that load its rows and its columns are, in order.
     """
@@ -111,7 +113,7 @@ class Step:
     slot: str
     line: int
     loop: dict[str, int]
-    flops: int = 0
+    work: Work = Work()
     value: np.ndarray | None = None
     lanes: tuple[np.ndarray, np.ndarray] | None = None
     row: int = 0
@@ -167,7 +169,7 @@ class Tape:
         self._held: dict[str, np.ndarray] = {}  # slot → the interpreter's array that is in it
         self._naming: list[tuple[Any, int, Step]] = []  # loads that say which block is next, with frame and line
         self._loaded: list[tuple[np.ndarray, Step]] = []  # what this program loaded: any of it may get a name
-        self._flops = 0
+        self._work = Work()
 
     def programs(self, order: Order = by_launch) -> list[Program]:
         """The programs, each with its steps as they came, in this order: the interpreter's own means nothing."""
@@ -217,7 +219,7 @@ class Tape:
                 raise Refused(f"{program} {op}s {what}, which is no tile: {self.source.quote(frame)}")
             slot = tensor.name.lower() if op == "load" else ""
             step = Step(op, Box(tensor.name, start, stop, left, right), 0, slot, line, self._loop(frame))
-            step.nbytes, step.flops = int(inside.sum()) * tensor.array.itemsize, self._worked()
+            step.nbytes, step.work = int(inside.sum()) * tensor.array.itemsize, self._worked()
             step.row = sum(above.box.stop - above.box.start for above in steps if above.box)
             step.whole, step.lanes = right - left == tensor.columns, lanes
             program.steps.append(step)
@@ -261,8 +263,10 @@ class Tape:
         """The slot and axes of a function's variable; nothing where it is not watched."""
         return self.slots.get(f"{code.co_name}.{name}") or self.slots.get(name) or ()
 
-    def multiplied(self, flops: int) -> None:
-        self._flops += flops
+    def computed(self, grid: tuple[int, int, int], work: Work) -> None:
+        """The work of one operation on floating-point numbers: it is of the step that comes next."""
+        self._program(grid)
+        self._work = self._work.plus(work)
 
     # ---- how it is done
 
@@ -270,12 +274,12 @@ class Tape:
         key = self._launch, grid
         if key not in self._programs:
             self._programs[key] = Program(self._launch, self._kernel, grid)
-            self._held, self._loaded, self._flops = {}, [], 0
+            self._held, self._loaded, self._work = {}, [], Work()
         return self._programs[key]
 
-    def _worked(self) -> int:
-        flops, self._flops = self._flops, 0
-        return flops
+    def _worked(self) -> Work:
+        work, self._work = self._work, Work()
+        return work
 
     def _candidates(self, addresses: np.ndarray) -> Iterator[tuple[Registered, tuple[np.ndarray, np.ndarray]]]:
         low, high = int(addresses.min()), int(addresses.max())

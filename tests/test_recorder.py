@@ -15,13 +15,16 @@ from triton.runtime import interpreter
 from triton.tools.tensor_descriptor import TensorDescriptor
 
 from flashsteps import narration
+from flashsteps.arrays import Work
 from flashsteps.kernels.kernel_trace import trace_of
-from flashsteps.kernels.recorder import argument, record
+from flashsteps.kernels.recorder import ELEMENTWISE, argument, record
 from tests import small_kernels as small
 
 WRAPPED = [
     *((interpreter.InterpreterBuilder, f"create_{name}") for name in ("masked_load", "masked_store", "dot")),
     *((interpreter.InterpreterBuilder, f"create_atomic_{name}") for name in ("rmw", "cas")),
+    *((interpreter.InterpreterBuilder, f"create_{name}") for names in ELEMENTWISE.values() for name in names),
+    *((interpreter.ReduceOps, name) for name in ("sum", "min_max")),
     (interpreter.GridExecutor, "__call__"),
 ]
 
@@ -227,8 +230,20 @@ def test_dot_products_count_at_the_size_at_which_they_run():
     with record(slots={"c": ("c", "a", "b")}, A=a, B=b, C=c) as tape:
         small.product[(1,)](a, b, c, N=4)
     made = next(step for step in tape.programs()[0].steps if step.op == "compute")
-    assert (made.slot, made.flops) == ("c", 2 * 4**3)
+    assert (made.slot, made.work) == ("c", Work(matmul=2 * 4**3))
     assert np.allclose(made.value, a @ b.T)
+
+
+def test_what_is_added_and_compared_counts_where_it_is_of_floating_point_numbers():
+    x, y = torch.ones(6, 4), torch.empty(1, 4)
+    with record(slots=SLOTS, X=x, Y=y) as tape:
+        small.sums[(1,)](x, y, 6, 4, ROWS=2, COLUMNS=4, D=4)
+    made = [(step.op, step.slot, step.work.other) for step in tape.programs()[0].steps]
+    tile = [("load", "x", 0), ("compute", "total", 4 + 4), ("compute", "top", 4)]  # folds, and the sum: 4 columns
+    assert made == [("compute", "total", 0), *tile * 3, ("store", "", 0)]
+    with record(Y=y) as tape:
+        small.doubled[(1,)](y, D=4, COLUMNS=4)
+    assert [step.work for step in tape.programs()[0].steps] == [Work(), Work(other=4)]
 
 
 def test_a_variable_with_other_axes_than_said_is_refused():
