@@ -101,10 +101,10 @@ class Box(NamedTuple):
 class Step:
     """One step of a program: a box is loaded or stored, or a slot gets a value.
 
-    `line` is of the tape's `source`, `loop` the index of each loop around the step, `work` what the
-    kernel computed since the step before, at the size at which it ran (with lanes beyond N and d). `value` is what a store left
-    in HBM, rows × columns, or what a slot got, with all its lanes. `row` is where in its slot a tile lands, if one load
-    brings several; `lanes` says where in all of that load its rows and its columns are, in order.
+    `line` is of the tape's `source`, `loop` the index of each loop around the step, `work` what the kernel computed
+    since the step before, at the size at which it ran (with lanes beyond N and d). `value` is what a store left in HBM,
+    rows × columns, or what a slot got, with all its lanes. `row` is where in its slot a tile lands, if one load brings
+    several; `lanes` says where in all of that load its rows and its columns are, in order.
     """
 
     op: Literal["load", "store", "compute"]

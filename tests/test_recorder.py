@@ -1,7 +1,9 @@
 """The recorder: what a kernel loads and stores, in the rows of its tensors' views; what it makes; what is refused."""
 
 import re
+import runpy
 import sys
+import textwrap
 from itertools import groupby
 from pathlib import Path
 
@@ -253,3 +255,27 @@ def test_a_variable_with_other_axes_than_said_is_refused():
             small.product[(1,)](a, b, c, N=4)
         with pytest.raises(ValueError, match=re.escape(words)):
             trace_of(tape, {"computing": "float32"}, {})
+
+
+@pytest.mark.parametrize(
+    ("variable", "spec", "words"),
+    [
+        ("total", "total", "slots['total'] is 'total': give (slot, axes…), as ('total',) or"),
+        ("total", (), "slots['total'] is (): give (slot, axes…), as ('total',) or"),
+        ("totl", ("total",), "slots has 'totl', which no kernel that ran sets: there are sums.pid, sums.total, sums."),
+        ("add.pid", ("pid",), "slots has 'add.pid', which no kernel that ran sets: there are total"),
+        ("sum.total", ("total",), "slots has 'sum.total', which no kernel that ran sets: there are sums.pid, "),
+    ],
+)
+def test_a_slot_that_no_variable_would_fill_is_refused(variable, spec, words):
+    x, y = torch.ones(6, 4), torch.empty(1, 4)
+    with pytest.raises(ValueError, match=f"^{re.escape(words)}.*$"), record(slots={variable: spec}, X=x, Y=y):
+        small.sums[(1,)](x, y, 6, 4, ROWS=2, COLUMNS=4, D=4)
+
+
+def test_the_example_prints_what_it_says(tmp_path, capsys):
+    blocks = re.findall(r"(?:^ {8}.*\n|^\n)+", record.__doc__, re.MULTILINE)
+    program, printed = (textwrap.dedent(block).strip("\n") for block in blocks if block.strip())
+    (tmp_path / "example.py").write_text(program)
+    runpy.run_path(str(tmp_path / "example.py"))
+    assert capsys.readouterr().out.strip() == printed
