@@ -66,8 +66,8 @@ def merge_kernel(
     GROUP: tl.constexpr, HEAD_DIM: tl.constexpr, D: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_M: tl.constexpr,
 ):  # fmt: skip
     """O (B, H, N, HEAD_DIM) and LSE (B, H, N) from what the pieces gave."""
-    i = tl.program_id(0)
     b, h = part(heads_kv)
+    i = tl.program_id(0)
     first = i * BLOCK_Q
     one, row, rows = b * heads_kv + h, first * GROUP, N * GROUP
     m_i = tl.full([BLOCK_M], float("-inf"), tl.float32)  # The second kernel merges, as tiles are merged.
