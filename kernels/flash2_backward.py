@@ -36,7 +36,8 @@ def delta_kernel(
 ):  # fmt: skip
     """D (B, H, N), one number a row: the sum of the output times its gradient, less the gradient of LSE if any."""
     b, h = part(heads_kv)
-    h, heads, first = h * GROUP, heads_kv * GROUP, tl.program_id(0) * BLOCK_Q
+    i = tl.program_id(0)
+    h, heads, first = h * GROUP, heads_kv * GROUP, i * BLOCK_Q
     o = load_tile(O, o_strides, b, h, first, N, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM, D, True, False)
     do = load_tile(dO, do_strides, b, h, first, N, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM, D, True, False)
     D_i = tl.sum(o.to(tl.float32) * do.to(tl.float32), 1)
@@ -91,7 +92,8 @@ def dkdv_kernel(
 ):  # fmt: skip
     """dK and dV (B, heads_kv, M, HEAD_DIM); under a causal mask the first keys are seen most, and begun first."""
     b, h = part(heads_kv)
-    start = tl.program_id(0) * BLOCK_N
+    j = tl.program_id(0)
+    start = j * BLOCK_N
     lo, full, cut, hi = seeing(start, tl.minimum(start + BLOCK_N, M) - 1, N, M, left, right, BLOCK_Q, LEFT, RIGHT)
     keys = start + tl.arange(0, BLOCK_N)
 

@@ -1,8 +1,9 @@
 """From a tape to a trace: what a kernel did in the words of the reference, to save, replay, show and film like others.
 
 Each value is the kernel's own: where its m_i carries a factor of log₂ e, or its scores are not yet scaled, so it is in
-the trace. Lanes beyond the rows and columns in range are cut off. FLOPs are those of the kernel's dot products, at the
-size at which it runs them; what else it computes is not counted.
+the trace. Lanes beyond the rows and columns in range are cut off. FLOPs are the kernel's own, too, at the size at
+which it runs them, lanes out of range included: dot products, each exp2, log2 and their like, and each add, multiply
+or max of floating-point numbers. So they are not quite the reference's.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from flashsteps.arrays import Work
 from flashsteps.trace import Event, Peak, Tile, Trace
 
 from .tape import Order, Program, Step, Tape, by_launch
@@ -46,7 +46,7 @@ def trace_of(
         for step in program.steps:
             slot, tile, shape, value = chip.take(step)
             event = Event(len(events), step.op, number, around | step.loop, slot, tile, shape, step.nbytes,
-                          Work(matmul=step.flops), step.line, step.row)  # fmt: skip
+                          step.work, step.line, step.row)  # fmt: skip
             events.append(event)
             values.append(value)
             peak = Peak(*map(max, peak, chip.holds()))

@@ -21,6 +21,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from flashsteps.arrays import Work
+
 from .source import Source, is_kernel
 from .tape import Refused, Registered, Slots, Tape, Vector
 
@@ -52,6 +54,28 @@ def record(
     A tensor is a view (…, columns): its leading dimensions, in their order, count its rows; `vector(view)` has no
     columns; `argument(name, view)` is what a kernel is launched with.
 
+        import torch, triton, triton.language as tl
+        from flashsteps.kernels.recorder import record
+
+        @triton.jit
+        def scale(X, Y, n, factor, BLOCK: tl.constexpr):
+            i = tl.program_id(0)
+            at = i * BLOCK + tl.arange(0, BLOCK)
+            x = tl.load(X + at, mask=at < n)
+            y = x * factor
+            tl.store(Y + at, y, mask=at < n)
+
+        x, y = torch.arange(6.0), torch.empty(6)
+        with record(X=x, Y=y, slots={"y": ("y", "x")}, loops={"i": ("i", 1)}) as tape:
+            scale[(2,)](x, y, 6, 0.5, BLOCK=4)
+        for program in tape.programs():
+            print(program.index, *program.steps, sep=", ")
+
+    It prints, with TRITON_INTERPRET=1 set, what each of the two programs did, the second of them with two numbers only:
+
+        {'i': 0}, load X[0:4], compute y, store Y[0:4]
+        {'i': 1}, load X[4:6], compute y, store Y[4:6]
+
     `slots` names the kernels' variables to watch (add.s for s in the function add), each with its slot and, if it is to
     be cut to what is in range, what its axes count, the rows of the tile in a slot or the columns of a tile, d:
     {"s": ("S", "q", "k"), "m_i": ("m_i", "q"), "acc": ("acc", "q", "d")}; "q|o" is the first of these that there is.
@@ -59,13 +83,20 @@ def record(
     with the loop's name and by how much it grows: {"pid": ("i", 1), "start": ("j", 64)}; one that is set in a loop
     counts inside of it alone. What the functions named in `through` do is told at the line that calls them.
 
-    Raises ValueError, here, where Triton's interpreter is off or a tensor cannot be registered, and, where a kernel is
-    launched, if it loads or stores anything outside of all tensors (with the nearest tensor, program and source line),
-    something that is not a tile, or by an atomic operation. Whatever happens, nothing stays wrapped.
+    Raises ValueError, here, where Triton's interpreter is off, a tensor cannot be registered or a slot is no tuple of
+    words; where a kernel is launched, if it loads or stores anything outside of all tensors (with the nearest tensor,
+    program and source line), something that is not a tile, or by an atomic operation; and, at the end, if no kernel
+    that ran sets a variable of `slots`. Whatever happens, nothing stays wrapped.
     """
     interpreter = _interpreter()
     if not tensors:
         raise ValueError("record() got no tensor: name those that the kernel may touch, record(Q=q, K=k, O=o)")
+    for variable, spec in (slots or {}).items():
+        if not (isinstance(spec, tuple | list) and spec and all(isinstance(word, str) for word in spec)):
+            slot = spec if isinstance(spec, str) else variable.rpartition(".")[2]
+            raise ValueError(
+                f"slots[{variable!r}] is {spec!r}: give (slot, axes…), as ({slot!r},) or ({slot!r}, 'q', 'd')"
+            )
     awaited = {name: given for name, given in tensors.items() if isinstance(given, Argument)}
     tape = Tape(tensors, dict(slots or {}), dict(loops or {}), Source(through))
     for name, given in tensors.items():
@@ -77,6 +108,19 @@ def record(
             wrapped.callback(setattr, owner, name, original)
             setattr(owner, name, around(original))
         yield tape
+    for variable in tape.slots:
+        _known(tape.source, variable)
+
+
+def _known(source: Source, variable: str) -> None:
+    """Raises ValueError where no kernel that ran sets a watched variable."""
+    function, _, name = variable.rpartition(".")
+    ran = source.variables()
+    where = {function: ran[function]} if function in ran else ran
+    if not ran or (function in where or not function) and any(name in names for names in where.values()):
+        return
+    known = ", ".join(f"{one}.{given}" if one != function else given for one in where for given in where[one])
+    raise ValueError(f"slots has {variable!r}, which no kernel that ran sets: there are {known or 'no variables'}")
 
 
 def _interpreter() -> Any:
@@ -122,6 +166,17 @@ def _memory(tensor: Any) -> np.ndarray:
     return array[None] if array.ndim == 0 else array
 
 
+#: what the interpreter does with each floating-point number, by the work that it is; integers and masks are none, and
+#: other reductions than of sums and extremes come down to these
+ELEMENTWISE: dict[Work, tuple[str, ...]] = {
+    Work(exp=1): ("exp", "exp2", "log", "log2"),
+    Work(other=1): (
+        *("fadd", "fsub", "fmul", "fdiv", "frem", "precise_divf", "minimumf", "minnumf", "maximumf", "maxnumf"),
+        *("fabs", "floor", "ceil", "sqrt", "precise_sqrt", "rsqrt", "sin", "cos", "erf"),
+    ),
+    Work(other=2): ("fma", "clampf"),
+}
+
 Wrapper = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
@@ -155,8 +210,30 @@ def _wrappers(interpreter: Any, tape: Tape, awaited: Mapping[str, Argument]) -> 
 
     def dot(original: Callable[..., Any]) -> Callable[..., Any]:
         def wrapper(builder: Any, a: Any, b: Any, *rest: Any, **options: Any) -> Any:
-            tape.multiplied(2 * prod(a.data.shape) * b.data.shape[-1])
+            tape.computed(builder.grid_idx, Work(matmul=2 * prod(a.data.shape) * b.data.shape[-1]))
             return original(builder, a, b, *rest, **options)
+
+        return wrapper
+
+    def each(one: Work) -> Wrapper:
+        def elementwise(original: Callable[..., Any]) -> Callable[..., Any]:
+            def wrapper(builder: Any, *rest: Any, **options: Any) -> Any:
+                result = original(builder, *rest, **options)
+                tape.computed(builder.grid_idx, Work().plus(one, result.data.size))
+                return result
+
+            return wrapper
+
+        return elementwise
+
+    def reduction(original: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapper(ops: Any, given: Any, *rest: Any, **options: Any) -> Any:
+            result = original(ops, given, *rest, **options)
+            if given.dtype.is_floating():
+                length = given.handle.data.size if ops.axis is None else given.handle.data.shape[ops.axis]
+                folds = given.handle.data.size // length * (length - 1)
+                tape.computed(interpreter.interpreter_builder.grid_idx, Work(other=folds))
+            return result
 
         return wrapper
 
@@ -190,6 +267,9 @@ def _wrappers(interpreter: Any, tape: Tape, awaited: Mapping[str, Argument]) -> 
         (builder, "create_atomic_rmw", atomic),
         (builder, "create_atomic_cas", atomic),
         (builder, "create_dot", dot),
+        *((builder, f"create_{name}", each(work)) for work, names in ELEMENTWISE.items() for name in names),
+        *((interpreter.ReduceOps, name, reduction) for name in ("sum", "min_max")),
+        *((interpreter.ScanOps, name, reduction) for name in ("cumsum", "cumprod")),
         (interpreter.GridExecutor, "__call__", launch),
     ]
 

@@ -66,6 +66,15 @@ class Source:
         targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
         return [node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)]
 
+    def variables(self) -> dict[str, list[str]]:
+        """The variables that statements of the functions set, in whatever branch, by the function's name."""
+        found: dict[str, list[str]] = {}
+        for code, function in self.functions.items():
+            names = [name for line in range(1, function.text.count("\n") + 2) if line in function.statements
+                     for name in self.assigned(code, function.first + line - 1)]  # fmt: skip
+            found[code.co_name] = list(dict.fromkeys([*found.get(code.co_name, ()), *names]))
+        return found
+
     def counting(self, code: CodeType, number: int, variables: Iterable[str]) -> list[str]:
         """Those of these variables that count at this line: in the loops that set them, or, set in none, everywhere."""
         function = self.function(code)

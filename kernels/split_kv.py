@@ -67,7 +67,8 @@ def merge_kernel(
 ):  # fmt: skip
     """O (B, H, N, HEAD_DIM) and LSE (B, H, N) from what the pieces gave."""
     b, h = part(heads_kv)
-    first = tl.program_id(0) * BLOCK_Q
+    i = tl.program_id(0)
+    first = i * BLOCK_Q
     one, row, rows = b * heads_kv + h, first * GROUP, N * GROUP
     m_i = tl.full([BLOCK_M], float("-inf"), tl.float32)  # The second kernel merges, as tiles are merged.
     l_i = tl.zeros([BLOCK_M], tl.float32)

@@ -30,9 +30,9 @@ from .tape import Program
 
 #: the variables of the kernels whose values are steps of a trace, with their slots and axes: for `record`
 SLOTS: dict[str, tuple[str, ...]] = {
-    **{name: (name,) for name in ("q", "k", "v", "do")},
+    **{name: (name,) for name in ("q", "k", "v")},
     **{f"{kernel}.s": ("S", "q", "k") for kernel in ("attend_keys", "block_sparse_kernel", "paged_kernel")},
-    **{"p": ("P", "q", "k"), "alpha": ("alpha", "q|o"), "w": ("w", "q|o")},
+    **{"p": ("P", "q", "k"), "alpha": ("alpha", "q|o"), "merge_kernel.w": ("w", "q|o")},
     **{"m_i": ("m_i", "q|o"), "m_new": ("m_i", "q|o"), "l_i": ("l_i", "q|o"), "acc": ("acc", "q|o", "d")},
     **{"o": ("acc", "q", "d"), "lse": ("LSE", "q"), "merge_kernel.o": ("o", "o", "d"), "merge_kernel.lse": ("lse",)},
 }
@@ -44,6 +44,12 @@ BACKWARD_SLOTS: dict[str, tuple[str, ...]] = {
     **{f"add_queries.{name}": (slot, "k", "q")
        for name, slot in {"s": "S", "c": "C", "p": "P", "dp": "dP", "ds": "dS"}.items()},
 }  # fmt: skip
+
+#: the functions that a kernel runs, of those named in `SLOTS`
+RUNS = {
+    **{"forward": ("attend_keys",), "split-kv-decode": ("attend_keys", "merge_kernel")},
+    **{"block-sparse": ("block_sparse_kernel",), "paged-decode": ("paged_kernel",)},
+}
 
 #: rows of a page, where a case doesn't say
 PAGE = 16
@@ -194,14 +200,20 @@ def _pool(x: torch.Tensor, table: np.ndarray, page: int) -> torch.Tensor:
     return pool.unflatten(0, (-1, page))
 
 
+def _slots(kernel: str) -> dict[str, tuple[str, ...]]:
+    """What is watched of a kernel."""
+    if kernel == "backward":
+        return BACKWARD_SLOTS
+    return {name: spec for name, spec in SLOTS.items() if name.rpartition(".")[0] in ("", *RUNS[kernel])}
+
+
 def recorded(case: Case, given: standard.Tensors, reference: Trace, values: bool = True, **more: Any) -> Trace:
     """The trace of a case's kernel, as the interpreter runs it, numbered as the reference numbers its programs.
 
     Without `values` only what it loads and stores is in it. `more` is for `subject`.
     """
     ready, shape = subject(case, given, **more), case.shape
-    slots = (BACKWARD_SLOTS if case.kernel == "backward" else SLOTS) if values else {}
-    with record(slots=slots, loops=LOOPS, through=THROUGH, **ready.tensors) as tape:
+    with record(slots=_slots(case.kernel) if values else {}, loops=LOOPS, through=THROUGH, **ready.tensors) as tape:
         outputs = ready.launch()
 
     def part(program: Program) -> int:

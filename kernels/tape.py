@@ -14,6 +14,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from flashsteps.arrays import Work
+
 from .source import Source, is_kernel
 
 
@@ -99,10 +101,10 @@ class Box(NamedTuple):
 class Step:
     """One step of a program: a box is loaded or stored, or a slot gets a value.
 
-    `line` is of the tape's `source`, `loop` the index of each loop around the step, `flops` those of the dot products
-    since the step before, at the size at which they were run (with lanes beyond N and d). `value` is what a store left
-    in HBM, rows × columns, or what a slot got, with all its lanes. `row` is where in its slot a tile lands, if one load
-    brings several; `lanes` says where in all of that load its rows and its columns are, in order.
+    `line` is of the tape's `source`, `loop` the index of each loop around the step, `work` what the kernel computed
+    since the step before, at the size at which it ran (with lanes beyond N and d). `value` is what a store left in HBM,
+    rows × columns, or what a slot got, with all its lanes. `row` is where in its slot a tile lands, if one load brings
+    several; `lanes` says where in all of that load its rows and its columns are, in order.
     """
 
     op: Literal["load", "store", "compute"]
@@ -111,7 +113,7 @@ class Step:
     slot: str
     line: int
     loop: dict[str, int]
-    flops: int = 0
+    work: Work = Work()
     value: np.ndarray | None = None
     lanes: tuple[np.ndarray, np.ndarray] | None = None
     row: int = 0
@@ -165,11 +167,13 @@ class Tape:
         self._programs: dict[tuple[int, tuple[int, int, int]], Program] = {}
         self._launch, self._kernel = -1, ""
         self._held: dict[str, np.ndarray] = {}  # slot → the interpreter's array that is in it
+        self._naming: list[tuple[Any, int, Step]] = []  # loads that say which block is next, with frame and line
         self._loaded: list[tuple[np.ndarray, Step]] = []  # what this program loaded: any of it may get a name
-        self._flops = 0
+        self._work = Work()
 
     def programs(self, order: Order = by_launch) -> list[Program]:
         """The programs, each with its steps as they came, in this order: the interpreter's own means nothing."""
+        self._named()
         return sorted(self._programs.values(), key=order)
 
     # ---- told by the interpreter
@@ -193,6 +197,7 @@ class Tape:
     def moved(self, op: Literal["load", "store"], grid: tuple[int, int, int], pointers: Any, mask: Any) -> list[Step]:
         """A load or a store: the steps that it is, one for each run of rows that follow each other."""
         program = self._program(grid)
+        self._named()
         addresses, live = np.broadcast_arrays(pointers, True if mask is None else np.asarray(mask, bool))
         if not live.any():
             return []
@@ -214,11 +219,13 @@ class Tape:
                 raise Refused(f"{program} {op}s {what}, which is no tile: {self.source.quote(frame)}")
             slot = tensor.name.lower() if op == "load" else ""
             step = Step(op, Box(tensor.name, start, stop, left, right), 0, slot, line, self._loop(frame))
-            step.nbytes, step.flops = int(inside.sum()) * tensor.array.itemsize, self._worked()
+            step.nbytes, step.work = int(inside.sum()) * tensor.array.itemsize, self._worked()
             step.row = sum(above.box.stop - above.box.start for above in steps if above.box)
             step.whole, step.lanes = right - left == tensor.columns, lanes
             program.steps.append(step)
             steps.append(step)
+        if op == "load":
+            self._naming = [(frame, frame.f_lineno, step) for step in steps]
         return steps
 
     def loaded(self, steps: list[Step], data: np.ndarray) -> None:
@@ -238,6 +245,7 @@ class Tape:
 
         `ran` is the line of the frame's file that gave it.
         """
+        self._named()
         (slot, *axes), line = self.watched(frame.f_code, name), self.source.line(frame.f_code, ran)
         if self._held.get(slot) is data:
             return
@@ -255,8 +263,10 @@ class Tape:
         """The slot and axes of a function's variable; nothing where it is not watched."""
         return self.slots.get(f"{code.co_name}.{name}") or self.slots.get(name) or ()
 
-    def multiplied(self, flops: int) -> None:
-        self._flops += flops
+    def computed(self, grid: tuple[int, int, int], work: Work) -> None:
+        """The work of one operation on floating-point numbers: it is of the step that comes next."""
+        self._program(grid)
+        self._work = self._work.plus(work)
 
     # ---- how it is done
 
@@ -264,12 +274,12 @@ class Tape:
         key = self._launch, grid
         if key not in self._programs:
             self._programs[key] = Program(self._launch, self._kernel, grid)
-            self._held, self._loaded, self._flops = {}, [], 0
+            self._held, self._loaded, self._work = {}, [], Work()
         return self._programs[key]
 
-    def _worked(self) -> int:
-        flops, self._flops = self._flops, 0
-        return flops
+    def _worked(self) -> Work:
+        work, self._work = self._work, Work()
+        return work
 
     def _candidates(self, addresses: np.ndarray) -> Iterator[tuple[Registered, tuple[np.ndarray, np.ndarray]]]:
         low, high = int(addresses.min()), int(addresses.max())
@@ -277,13 +287,27 @@ class Tape:
             if tensor.start <= low and high < tensor.stop and (found := tensor.find(addresses)) is not None:
                 yield tensor, found
 
+    def _named(self) -> None:
+        """A load in the statement that sets a loop's variable, j = tl.load(…), is of the round that this begins."""
+        for frame, ran, step in self._naming:
+            named = self._counted(frame.f_code)
+            for variable in self.source.assigned(frame.f_code, ran):
+                if variable in named and variable in frame.f_locals:
+                    name, size = named[variable]
+                    step.loop[name] = int(_number(frame.f_locals[variable])) // size
+        self._naming = []
+
+    def _counted(self, code: CodeType) -> dict[str, tuple[str, int]]:
+        """The loops that a function's variables count, by variable."""
+        return {key.rpartition(".")[2]: loop for key, loop in self.loops.items()
+                if key.rpartition(".")[0] in ("", code.co_name)}  # fmt: skip
+
     def _loop(self, frame: Any, ran: int | None = None) -> dict[str, int]:
         """The index of each loop around this place, outermost first, in the kernel and in what it called."""
         found: dict[str, int] = {}
         for here in reversed(list(_frames(frame))):
             line = ran if here is frame and ran is not None else here.f_lineno
-            named = {key.rpartition(".")[2]: loop for key, loop in self.loops.items()
-                     if key.rpartition(".")[0] in ("", here.f_code.co_name)}  # fmt: skip
+            named = self._counted(here.f_code)
             for variable in self.source.counting(here.f_code, line, named):
                 if variable in here.f_locals:
                     name, size = named[variable]

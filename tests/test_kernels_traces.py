@@ -100,6 +100,39 @@ def test_a_run_has_its_twin(name):
         assert kernel.outputs[output].dtype == values.dtype
 
 
+@pytest.mark.parametrize("heads", [(1, 1), (4, 2)])
+@pytest.mark.parametrize("mask", [None, "causal"])
+@pytest.mark.parametrize("name", KERNELS.values())
+def test_each_load_and_store_is_of_the_same_round_of_the_same_loops(name, mask, heads):
+    rng = np.random.default_rng(0)
+    H, Hk = heads
+    q, k, v, do = (rng.standard_normal((h, n, 8)) for h, n in ((H, 9), (Hk, 13), (Hk, 13), (H, 9)))
+    options: dict[str, Any] = {"do": do} if name == "flash2-backward" else {}
+    options |= {"block_mask": rng.random((3, 4)) < 0.5} if name == "flash2-block-sparse-forward" else {}
+    options |= {"splits": 2} if name == "split-kv-decode" else {}
+    reference = fs.record(name, q, k, v, block_q=3, block_k=4, mask=mask, **options)
+    moves = [
+        [(event.op, event.tile, event.loop) for event in trace if event.op in ("load", "store")]
+        for trace in (twin(reference), reference)
+    ]
+    assert moves[0] == moves[1]
+
+
+def test_what_the_forward_kernel_computes_is_counted_tile_by_tile():
+    m, n, d = 16, 8, 16
+    reference = fs.record("flash2-forward", *np.ones((3, 32, d)), block_q=m, block_k=n, dtype="float32")
+    kernel = twin(reference)
+    ours, theirs = kernel.io().work, reference.io().work
+    assert (ours.matmul, ours.exp) == (theirs.matmul, theirs.exp)
+    events = [event for event in kernel if event.loop == {"i": 1, "j": 2} and event.op == "compute"]
+    done = {slot: [event.work for event in events if event.slot == slot] for slot in ("S", "m_i", "P", "alpha", "acc")}
+    assert sum(work.exp for work in done["P"] + done["alpha"]) == m * n + m
+    assert sum(event.work.matmul for event in events) == 4 * m * n * d
+    # s · factor and − m, the folds of max and sum, α on the output; by row: factor, max, m_i − m, α · l_i and its sum
+    rest = sum(event.work.other for event in events) - (2 * m * n + 2 * m * (n - 1) + m * d + 5 * m)
+    assert rest in (0, 1)  # factor is one number, made once a tile or once a program
+
+
 def test_a_run_of_one_tile_has_its_twin_whatever_its_size():
     q, k, v = (np.random.default_rng(0).standard_normal((5, 3)) for _ in range(3))
     reference = fs.record("flash2-forward", q, k, v, dtype="float32")

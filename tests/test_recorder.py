@@ -1,7 +1,9 @@
 """The recorder: what a kernel loads and stores, in the rows of its tensors' views; what it makes; what is refused."""
 
 import re
+import runpy
 import sys
+import textwrap
 from itertools import groupby
 from pathlib import Path
 
@@ -15,13 +17,16 @@ from triton.runtime import interpreter
 from triton.tools.tensor_descriptor import TensorDescriptor
 
 from flashsteps import narration
+from flashsteps.arrays import Work
 from flashsteps.kernels.kernel_trace import trace_of
-from flashsteps.kernels.recorder import argument, record
+from flashsteps.kernels.recorder import ELEMENTWISE, argument, record
 from tests import small_kernels as small
 
 WRAPPED = [
     *((interpreter.InterpreterBuilder, f"create_{name}") for name in ("masked_load", "masked_store", "dot")),
     *((interpreter.InterpreterBuilder, f"create_atomic_{name}") for name in ("rmw", "cas")),
+    *((interpreter.InterpreterBuilder, f"create_{name}") for names in ELEMENTWISE.values() for name in names),
+    *((interpreter.ReduceOps, name) for name in ("sum", "min_max")),
     (interpreter.GridExecutor, "__call__"),
 ]
 
@@ -227,8 +232,20 @@ def test_dot_products_count_at_the_size_at_which_they_run():
     with record(slots={"c": ("c", "a", "b")}, A=a, B=b, C=c) as tape:
         small.product[(1,)](a, b, c, N=4)
     made = next(step for step in tape.programs()[0].steps if step.op == "compute")
-    assert (made.slot, made.flops) == ("c", 2 * 4**3)
+    assert (made.slot, made.work) == ("c", Work(matmul=2 * 4**3))
     assert np.allclose(made.value, a @ b.T)
+
+
+def test_what_is_added_and_compared_counts_where_it_is_of_floating_point_numbers():
+    x, y = torch.ones(6, 4), torch.empty(1, 4)
+    with record(slots=SLOTS, X=x, Y=y) as tape:
+        small.sums[(1,)](x, y, 6, 4, ROWS=2, COLUMNS=4, D=4)
+    made = [(step.op, step.slot, step.work.other) for step in tape.programs()[0].steps]
+    tile = [("load", "x", 0), ("compute", "total", 4 + 4), ("compute", "top", 4)]  # folds, and the sum: 4 columns
+    assert made == [("compute", "total", 0), *tile * 3, ("store", "", 0)]
+    with record(Y=y) as tape:
+        small.doubled[(1,)](y, D=4, COLUMNS=4)
+    assert [step.work for step in tape.programs()[0].steps] == [Work(), Work(other=4)]
 
 
 def test_a_variable_with_other_axes_than_said_is_refused():
@@ -238,3 +255,27 @@ def test_a_variable_with_other_axes_than_said_is_refused():
             small.product[(1,)](a, b, c, N=4)
         with pytest.raises(ValueError, match=re.escape(words)):
             trace_of(tape, {"computing": "float32"}, {})
+
+
+@pytest.mark.parametrize(
+    ("variable", "spec", "words"),
+    [
+        ("total", "total", "slots['total'] is 'total': give (slot, axes…), as ('total',) or"),
+        ("total", (), "slots['total'] is (): give (slot, axes…), as ('total',) or"),
+        ("totl", ("total",), "slots has 'totl', which no kernel that ran sets: there are sums.pid, sums.total, sums."),
+        ("add.pid", ("pid",), "slots has 'add.pid', which no kernel that ran sets: there are total"),
+        ("sum.total", ("total",), "slots has 'sum.total', which no kernel that ran sets: there are sums.pid, "),
+    ],
+)
+def test_a_slot_that_no_variable_would_fill_is_refused(variable, spec, words):
+    x, y = torch.ones(6, 4), torch.empty(1, 4)
+    with pytest.raises(ValueError, match=f"^{re.escape(words)}.*$"), record(slots={variable: spec}, X=x, Y=y):
+        small.sums[(1,)](x, y, 6, 4, ROWS=2, COLUMNS=4, D=4)
+
+
+def test_the_example_prints_what_it_says(tmp_path, capsys):
+    blocks = re.findall(r"(?:^ {8}.*\n|^\n)+", record.__doc__, re.MULTILINE)
+    program, printed = (textwrap.dedent(block).strip("\n") for block in blocks if block.strip())
+    (tmp_path / "example.py").write_text(program)
+    runpy.run_path(str(tmp_path / "example.py"))
+    assert capsys.readouterr().out.strip() == printed
