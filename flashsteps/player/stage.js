@@ -253,7 +253,9 @@ export class Sram {
     this.parts.forEach((part, n) => { part.style.width = `${(shares.get(n) ?? 0) / bytes * 100}%`; });
     const made = step >= 0 && (run.columns.op[step] === LOAD || run.columns.op[step] === COMPUTE) ? run.columns.slot[step] - 1 : -1;
     const read = step >= 0 ? run.readsAt(step) : [];
-    this.slots.forEach((slot, n) => slot.show(step, n === made, read.includes(n)));
+    const newest = {}; // of each group: what a slot was filled with last says whose rows stand there
+    this.slots.forEach(({ kind }, n) => { newest[kind] = Math.max(newest[kind] ?? -1, run.holder(n, step)); });
+    this.slots.forEach((slot, n) => slot.show(step, n === made, read.includes(n), newest[slot.kind]));
   }
 
   refresh() { for (const slot of this.slots) slot.pointed.refresh(); }
@@ -326,7 +328,8 @@ class Slot {
     this.made = -2;
   }
 
-  show(step, made, read) {
+  /** Shows what it holds; `newest` made what was put into any slot of its group last. */
+  show(step, made, read, newest) {
     const { run, element } = this, holder = run.holder(this.n, step);
     toggle(element, "empty", holder < 0);
     toggle(element, "made", made);
@@ -334,11 +337,14 @@ class Slot {
     const stale = holder >= 0 && run.lastRead[holder] < step && holder !== step;
     toggle(element, "stale", stale);
     toggle(element, "unknown", holder >= 0 && !run.values && run.columns.op[holder] === COMPUTE);
-    if (this.cells && stale !== this.stale) this.made = -2;
-    this.stale = stale;
+    // numbers that nothing reads any more would be taken for those of the rows that stand beside them
+    const others = Boolean(this.cells) && stale && firstRow(run, holder) !== firstRow(run, newest);
+    if (this.cells && (stale !== this.stale || others !== this.others)) this.made = -2;
+    Object.assign(this, { stale, others });
+    toggle(element, "others", others);
     if (holder === this.made || (!this.cells && !this.texture)) return;
     this.made = holder;
-    const value = holder < 0 ? null : run.slotValue(holder);
+    const value = holder < 0 || others ? null : run.slotValue(holder);
     if (this.texture) {
       this.texture.clear();
       if (value) this.texture.paint(0, value.rows, value.data, this.slot.range, this.ramp);
@@ -364,6 +370,12 @@ class Slot {
     this.sides.forEach((side, r) => say(side, r < rows ? nameRow(r).name : ""));
     this.heads.forEach((head, c) => say(head, c < width && nameColumn ? nameColumn(c).name : ""));
   }
+}
+
+/** Which row a slot begins with, as `made` filled it. */
+function firstRow(run, made) {
+  const { name, index } = slotNames(run, made)[0](0);
+  return `${index}: ${name}`;
 }
 
 // ---- the source
