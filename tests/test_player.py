@@ -822,7 +822,7 @@ def test_a_run_without_values_shows_what_moved(chromium, folder, monkeypatch):
     trace = sample("flash-forward")
     assert trace.values == ()
     with opened(chromium, written(folder, trace)) as page:
-        expect(page.locator("header strong")).to_have_text("movement only: its values were too many to keep")
+        expect(page.locator("header strong")).to_have_text("movement only: this file holds no values")
         for step in range(-1, len(trace), 7):
             go(page, step)
         page.keyboard.press("End")

@@ -194,7 +194,7 @@ export class VisitCard {
       : `${queries}, ${keys} · steps ${whole(visit.first)}–${whole(visit.last)} · ${moved}`);
     if (visit.skipped) return;
     const stats = statistics(run, visit);
-    if (!run.values) return say(this.note, "Its values were too many to keep.");
+    if (!run.values) return say(this.note, "This file holds no values.");
     if (!stats.length) return say(this.note, "The running statistics m and ℓ are not changed here.");
     const rows = Math.max(...stats.map(({ after }) => after.rows));
     const name = (r) => rowName(run, "queries", tileOrigin(run, visit.first).query + r).name;

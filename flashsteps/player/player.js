@@ -36,7 +36,7 @@ class View {
     this.stage = el("div", { class: "stage" }, this.hbm.element, this.bus.element, this.sram.element, this.source.element);
     this.aside = el("div", { class: "cards" }, ...this.cards.map((card) => card.element));
     this.title = el("div", { class: "title" }, el("h1", { text: run.title }), el("span", { text: run.subtitle }));
-    if (!run.values) this.title.append(el("strong", { text: "movement only: its values were too many to keep" }));
+    if (!run.values) this.title.append(el("strong", { text: "movement only: this file holds no values" }));
   }
 
   /** The tile of HBM that is told of: the one kept, else the one that moves, or moved last. */
