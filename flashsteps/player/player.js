@@ -36,6 +36,7 @@ class View {
     this.stage = el("div", { class: "stage" }, this.hbm.element, this.bus.element, this.sram.element, this.source.element);
     this.aside = el("div", { class: "cards" }, ...this.cards.map((card) => card.element));
     this.title = el("div", { class: "title" }, el("h1", { text: run.title }), el("span", { text: run.subtitle }));
+    if (run.note) this.title.append(el("span", { class: "note", text: run.note }));
     if (!run.values) this.title.append(el("strong", { text: "movement only: this file holds no values" }));
   }
 
