@@ -1,7 +1,7 @@
 // What a run adds up to: the traffic meter, the map of tiles, and cards about one tile and about all of them.
 
 import { LOAD, STORE, COMPUTE, lastUpTo } from "./run.js";
-import { MOST_SHOWN, short, sizeOf, whole, times, labelParts, plainLabel, rowName, tileOrigin, tileName,
+import { MOST_SHOWN, besides, short, sizeOf, whole, times, labelParts, plainLabel, rowName, tileOrigin, tileName,
   visitName, stepWords } from "./words.js";
 import { el, say, toggle, labelled, css, mix, Pointed } from "./draw.js";
 
@@ -277,7 +277,7 @@ export class TileCard {
     if (!tile) return say(this.said, "Click a tensor in HBM to keep one of its tiles here.");
     const [loads, stores] = tile.moves;
     say(this.said, [blockWords(run, tile), `${whole(tile.bytes)} B`, `loaded ${times(loads.length, "time")}`,
-      `stored ${times(stores.length, "time")}`].filter(Boolean).join(" · "));
+      `stored ${times(stores.length, "time")}`, besides(run, tile)].filter(Boolean).join(" · "));
   }
 
   /** Lists its moves; of very many, those around the one that is on. */
