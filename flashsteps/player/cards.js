@@ -15,6 +15,12 @@ export class Meter {
     this.sofar = el("b", {});
     this.parts = [];
     const bar = el("div", { class: "bar" });
+    const most = run.movedBy(run.last) * this.scale;
+    if (most < 99) { // where the bar will end, once all has moved
+      const end = el("i", { class: "end", title: "where this run ends" });
+      end.style.left = `${most}%`;
+      bar.append(end);
+    }
     run.tensors.slice(0, MOST_SHOWN).forEach((one, n) => {
       for (const side of [LOAD, STORE]) {
         const part = el("i", { class: side === STORE ? "written" : "" });

@@ -83,7 +83,23 @@ export class Hbm {
     const d = this.columns.find(({ one }) => one.shape.length > 1);
     const bins = d?.texture.bins[1] ?? 1;
     say(this.note, bins > 1 ? `d ${this.run.d}, ${bins} to a cell` : "");
+    this.fitNames();
     this.frames();
+  }
+
+  /** Names as large as their narrow columns let them be; where that is too small to read, every other one stands lower. */
+  fitNames() {
+    const shown = this.columns.filter(({ element }) => !element.hidden), all = { size: 15, low: false };
+    for (const { one, element } of shown) {
+      if (one.shape.length < 2) continue; // a list is as wide as its name
+      const fits = (element.clientWidth + 2) / (0.62 * plainLabel(one.label).length);
+      all.size = Math.max(10, Math.min(all.size, fits));
+      all.low ||= fits < 10;
+    }
+    shown.forEach(({ element }, n) => {
+      element.firstChild.style.fontSize = all.size < 15 ? `${all.size}px` : "";
+      element.firstChild.style.lineHeight = all.low ? n % 2 ? "34px" : "12px" : "";
+    });
   }
 
   recolour() {
@@ -248,7 +264,7 @@ export class Sram {
   show(step) {
     const { run } = this, held = run.onChip(step), used = held.reduce((sum, [, bytes]) => sum + bytes, 0);
     const { bytes, of } = run.room;
-    say(this.said, `${whole(used)} of ${whole(bytes)} B${of === "toy" ? ", a toy's" : `, ${of}`}`);
+    say(this.said, `${whole(used)} of ${whole(bytes)} B${of === "toy" ? ", a toy's size" : `, ${of}`}`);
     const shares = new Map(held);
     this.parts.forEach((part, n) => { part.style.width = `${(shares.get(n) ?? 0) / bytes * 100}%`; });
     const made = step >= 0 && (run.columns.op[step] === LOAD || run.columns.op[step] === COMPUTE) ? run.columns.slot[step] - 1 : -1;
@@ -298,8 +314,8 @@ class Slot {
     }
     this.texture = new Texture(rows, columns);
     const most = this.kind === "tiles" ? Math.min(260, width / 2 - 50) : Math.min(columns > 32 || rows < 8 ? 400 : 200, width / 2 - GAP);
-    const cell = this.kind === "stats" ? Math.max(2, Math.min(12, 200 / rows)) : Math.max(1, Math.min(24, most / columns));
-    const tall = this.kind === "tiles" ? Math.max(14, Math.min(rows * 9, 110)) : Math.min(rows * cell, 200);
+    const cell = this.kind === "stats" ? Math.max(2, Math.min(12, 200 / rows)) : Math.min(24, most / columns);
+    const tall = this.kind === "tiles" ? Math.max(14, Math.min(rows * 9, 110)) : Math.max(Math.min(14, rows * 24), Math.min(rows * cell, 200));
     Object.assign(this.matrix.style, { width: `${this.kind === "stats" ? 22 : this.kind === "tiles" ? most : columns * cell}px`,
       height: `${tall}px`, marginLeft: "", marginTop: "" });
     this.matrix.prepend(this.texture.canvas);
