@@ -883,3 +883,12 @@ def test_reprs_say_what_they_are(first):
     assert (
         repr(trace.at(3)) == "<state after step 3; HBM: Q 16×32, K 16×32, V 16×32, O 16×32, l 16, m 16; SRAM: k 4×32>"
     )
+
+
+def test_a_run_says_what_it_was_given_besides_its_sizes():
+    said = pack(sample("flash2-forward", softcap=5.0, scale=0.5, dropout=0.25, seed=1)).header
+    for words in ("scale 0.5", "softcap 5", "dropout 0.25"):
+        assert words in said["subtitle"].split(", ")
+    plain = pack(sample("flash2-forward")).header
+    assert not any(word in plain["subtitle"] for word in ("scale", "softcap", "dropout"))
+    assert plain["note"] == ""
