@@ -822,7 +822,7 @@ def test_a_run_without_values_shows_what_moved(chromium, folder, monkeypatch):
     trace = sample("flash-forward")
     assert trace.values == ()
     with opened(chromium, written(folder, trace)) as page:
-        expect(page.locator("header strong")).to_have_text("movement only: its values were too many to keep")
+        expect(page.locator("header strong")).to_have_text("movement only: this file holds no values")
         for step in range(-1, len(trace), 7):
             go(page, step)
         page.keyboard.press("End")
@@ -883,3 +883,12 @@ def test_reprs_say_what_they_are(first):
     assert (
         repr(trace.at(3)) == "<state after step 3; HBM: Q 16×32, K 16×32, V 16×32, O 16×32, l 16, m 16; SRAM: k 4×32>"
     )
+
+
+def test_a_run_says_what_it_was_given_besides_its_sizes():
+    said = pack(sample("flash2-forward", softcap=5.0, scale=0.5, dropout=0.25, seed=1)).header
+    for words in ("scale 0.5", "softcap 5", "dropout 0.25"):
+        assert words in said["subtitle"].split(", ")
+    plain = pack(sample("flash2-forward")).header
+    assert not any(word in plain["subtitle"] for word in ("scale", "softcap", "dropout"))
+    assert plain["note"] == ""

@@ -1,7 +1,7 @@
 // What a run adds up to: the traffic meter, the map of tiles, and cards about one tile and about all of them.
 
 import { LOAD, STORE, COMPUTE, lastUpTo } from "./run.js";
-import { MOST_SHOWN, short, sizeOf, whole, times, labelParts, plainLabel, rowName, tileOrigin, tileName,
+import { MOST_SHOWN, besides, short, sizeOf, whole, times, labelParts, plainLabel, rowName, tileOrigin, tileName,
   visitName, stepWords } from "./words.js";
 import { el, say, toggle, labelled, css, mix, Pointed } from "./draw.js";
 
@@ -15,6 +15,12 @@ export class Meter {
     this.sofar = el("b", {});
     this.parts = [];
     const bar = el("div", { class: "bar" });
+    const most = run.movedBy(run.last) * this.scale;
+    if (most < 99) { // where the bar will end, once all has moved
+      const end = el("i", { class: "end", title: "where this run ends" });
+      end.style.left = `${most}%`;
+      bar.append(end);
+    }
     run.tensors.slice(0, MOST_SHOWN).forEach((one, n) => {
       for (const side of [LOAD, STORE]) {
         const part = el("i", { class: side === STORE ? "written" : "" });
@@ -194,7 +200,7 @@ export class VisitCard {
       : `${queries}, ${keys} · steps ${whole(visit.first)}–${whole(visit.last)} · ${moved}`);
     if (visit.skipped) return;
     const stats = statistics(run, visit);
-    if (!run.values) return say(this.note, "Its values were too many to keep.");
+    if (!run.values) return say(this.note, "This file holds no values.");
     if (!stats.length) return say(this.note, "The running statistics m and ℓ are not changed here.");
     const rows = Math.max(...stats.map(({ after }) => after.rows));
     const name = (r) => rowName(run, "queries", tileOrigin(run, visit.first).query + r).name;
@@ -277,7 +283,7 @@ export class TileCard {
     if (!tile) return say(this.said, "Click a tensor in HBM to keep one of its tiles here.");
     const [loads, stores] = tile.moves;
     say(this.said, [blockWords(run, tile), `${whole(tile.bytes)} B`, `loaded ${times(loads.length, "time")}`,
-      `stored ${times(stores.length, "time")}`].filter(Boolean).join(" · "));
+      `stored ${times(stores.length, "time")}`, besides(run, tile)].filter(Boolean).join(" · "));
   }
 
   /** Lists its moves; of very many, those around the one that is on. */

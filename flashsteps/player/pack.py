@@ -27,6 +27,9 @@ OPS = ("load", "store", "compute", "skip")
 #: the smallest of these that holds a column's numbers is what it is sent as
 _INTEGERS = (np.uint8, np.uint16, np.int32)
 
+#: what changes a run, by its name in the meta, and in words
+_GIVEN = {"softcap": "softcap", "alibi": "ALiBi", "dropout": "dropout", "block_mask": "block mask", "splits": "splits"}
+
 _SHORT = {"float16": "fp16", "bfloat16": "bf16", "float32": "fp32", "float64": "fp64"}
 
 
@@ -57,6 +60,7 @@ def pack(trace: Trace) -> Packed:
     header = {
         "title": trace.name,
         "subtitle": _subtitle(meta),
+        "note": _note(meta, slots),
         "queries": meta["queries"],
         "keys": meta["keys"],
         "d": meta["d"],
@@ -178,7 +182,7 @@ def _code(trace: Trace) -> list[Any]:
 
 
 def _subtitle(meta: dict[str, Any]) -> str:
-    """Its sizes: `16 tokens, d 32, tiles 4×4, fp16`."""
+    """Its sizes, and what it was given besides: `16 tokens, d 32, tiles 4×4, fp16, causal, softcap 5`."""
     N, M, heads = meta["queries"], meta["keys"], meta.get("heads", 1)
     queries, keys = f"{N:,} {'query' if N == 1 else 'queries'}", f"{M:,} {'key' if M == 1 else 'keys'}"
     tokens = f"{N:,} {'token' if N == 1 else 'tokens'}"
@@ -188,7 +192,31 @@ def _subtitle(meta: dict[str, Any]) -> str:
     if heads > 1:
         parts.append(f"{heads} heads, {meta['kv_heads']} of keys")
     parts += [f"tiles {meta['block_q']}×{meta['block_k']}", _SHORT.get(meta["dtype"], meta["dtype"])]
-    return ", ".join(parts + ([shorten(meta["mask"].replace(",", ", "), 60, placeholder=" …")] if meta["mask"] else []))
+    if meta["mask"]:
+        parts.append(_brief(meta["mask"]))
+    if f"{meta['scale']:.3g}" != f"{meta['d'] ** -0.5:.3g}":
+        parts.append(f"scale {meta['scale']:.3g}")
+    # None where a run was not given it, 0 where it makes no difference
+    parts += [f"{words} {_brief(meta[name])}" for name, words in _GIVEN.items() if meta.get(name)]
+    return ", ".join(parts)
+
+
+def _brief(value: Any) -> str:
+    """An option as the user gave it, or, of a stranger's trace, anything, in a few words."""
+    numbers = value if isinstance(value, list) else [value]
+    words = ", ".join(f"{one:g}" if isinstance(one, int | float) else str(one) for one in numbers)
+    return shorten(" ".join(words.replace(",", ", ").split()), 60, placeholder=" …")
+
+
+def _note(meta: dict[str, Any], slots: list[str]) -> str:
+    """What a kernel's S and m are, where its numbers are not those of the formulas; "" where they are."""
+    if "kernel" not in meta or "S" not in slots:
+        return ""
+    capped = bool(meta.get("softcap"))
+    scores = "S holds capped scores" if capped else "S is QKᵀ, not scaled yet"
+    factor = "log₂e" if capped else "scale · log₂e"
+    powers = f"the largest S times {factor}, as P = 2^(S · {factor} − m)"
+    return f"{scores}; m is in base 2: {powers}" if "m_i" in slots else f"{scores}; powers are of 2"
 
 
 # ---- what a run is seen beside

@@ -36,7 +36,8 @@ class View {
     this.stage = el("div", { class: "stage" }, this.hbm.element, this.bus.element, this.sram.element, this.source.element);
     this.aside = el("div", { class: "cards" }, ...this.cards.map((card) => card.element));
     this.title = el("div", { class: "title" }, el("h1", { text: run.title }), el("span", { text: run.subtitle }));
-    if (!run.values) this.title.append(el("strong", { text: "movement only: its values were too many to keep" }));
+    if (run.note) this.title.append(el("span", { class: "note", text: run.note }));
+    if (!run.values) this.title.append(el("strong", { text: "movement only: this file holds no values" }));
   }
 
   /** The tile of HBM that is told of: the one kept, else the one that moves, or moved last. */
@@ -49,6 +50,7 @@ class View {
 
   select(tile) {
     this.selected = tile && this.selected === tile ? null : tile;
+    if (this.selected) this.player.touching = this;
     this.hbm.frames();
     this.cards[1].show(this.step);
     this.player.tell();
@@ -266,10 +268,14 @@ class Player {
     say(this.spoken, said.join(" "));
   }
 
+  /** The run whose tile the button goes on to: of two, that in which one was kept last, while it is; else the first. */
+  get toucher() { return this.touching?.selected ? this.touching : this.views.find((view) => view.selected) ?? this.views[0]; }
+
   /** Names on buttons that depend on what is chosen. */
   tell() {
-    const tile = this.views[0].tile;
-    say(this.touchButton, tile ? `next ${tileName(this.views[0].run, tile)}` : "next touch");
+    const view = this.toucher, { tile } = view;
+    const which = this.views.length > 1 ? `, ${view === this.views[0] ? "first" : "second"} run` : "";
+    say(this.touchButton, tile ? `next ${tileName(view.run, tile)}${which}` : "next touch");
     toggle(this.whoButton, "idle", this.maker()[1] < 0);
   }
 
@@ -310,10 +316,11 @@ class Player {
     this.pace.value = String(speed);
   }
 
-  /** To the next (or, back, the one before) of what: load, store, visit, program, touch; in either run. */
+  /** To the next (or, back, the one before) of what: load, store, visit, program, touch; in either run, but a tile is touched in its own. */
   next(what, back = false) {
     const found = this.views.flatMap((view, n) => {
       const { run } = view;
+      if (what === "touch" && view !== this.toucher) return [];
       const steps = what === "visit" ? run.visitFirsts : what === "touch" ? (view.tile ? run.touches(view.tile) : []) : run.when[what];
       const step = nextIn(steps, view.step, back);
       return step === undefined ? [] : [this.find(n, step)];

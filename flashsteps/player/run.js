@@ -347,10 +347,13 @@ export class Run {
 
   /** All steps that move any row of a tile, in order. */
   touches(tile) {
-    const found = [];
-    for (const other of this.tensors[tile.tensor].tiles.values()) {
-      if (other.start < tile.stop && tile.start < other.stop) found.push(...other.moves[LOAD], ...other.moves[STORE]);
-    }
+    const found = [tile, ...this.across(tile)].flatMap((one) => [...one.moves[LOAD], ...one.moves[STORE]]);
     return found.sort((a, b) => a - b);
+  }
+
+  /** Other tiles of its tensor that share rows with a tile. */
+  across(tile) {
+    return [...this.tensors[tile.tensor].tiles.values()].filter((other) =>
+      other !== tile && other.start < tile.stop && tile.start < other.stop);
   }
 }

@@ -83,7 +83,23 @@ export class Hbm {
     const d = this.columns.find(({ one }) => one.shape.length > 1);
     const bins = d?.texture.bins[1] ?? 1;
     say(this.note, bins > 1 ? `d ${this.run.d}, ${bins} to a cell` : "");
+    this.fitNames();
     this.frames();
+  }
+
+  /** Names as large as their narrow columns let them be; where that is too small to read, every other one stands lower. */
+  fitNames() {
+    const shown = this.columns.filter(({ element }) => !element.hidden), all = { size: 15, low: false };
+    for (const { one, element } of shown) {
+      if (one.shape.length < 2) continue; // a list is as wide as its name
+      const fits = (element.clientWidth + 2) / (0.62 * plainLabel(one.label).length);
+      all.size = Math.max(10, Math.min(all.size, fits));
+      all.low ||= fits < 10;
+    }
+    shown.forEach(({ element }, n) => {
+      element.firstChild.style.fontSize = all.size < 15 ? `${all.size}px` : "";
+      element.firstChild.style.lineHeight = all.low ? n % 2 ? "34px" : "12px" : "";
+    });
   }
 
   recolour() {
@@ -248,12 +264,14 @@ export class Sram {
   show(step) {
     const { run } = this, held = run.onChip(step), used = held.reduce((sum, [, bytes]) => sum + bytes, 0);
     const { bytes, of } = run.room;
-    say(this.said, `${whole(used)} of ${whole(bytes)} B${of === "toy" ? ", a toy's" : `, ${of}`}`);
+    say(this.said, `${whole(used)} of ${whole(bytes)} B${of === "toy" ? ", a toy's size" : `, ${of}`}`);
     const shares = new Map(held);
     this.parts.forEach((part, n) => { part.style.width = `${(shares.get(n) ?? 0) / bytes * 100}%`; });
     const made = step >= 0 && (run.columns.op[step] === LOAD || run.columns.op[step] === COMPUTE) ? run.columns.slot[step] - 1 : -1;
     const read = step >= 0 ? run.readsAt(step) : [];
-    this.slots.forEach((slot, n) => slot.show(step, n === made, read.includes(n)));
+    const newest = {}; // of each group: what a slot was filled with last says whose rows stand there
+    this.slots.forEach(({ kind }, n) => { newest[kind] = Math.max(newest[kind] ?? -1, run.holder(n, step)); });
+    this.slots.forEach((slot, n) => slot.show(step, n === made, read.includes(n), newest[slot.kind]));
   }
 
   refresh() { for (const slot of this.slots) slot.pointed.refresh(); }
@@ -296,8 +314,8 @@ class Slot {
     }
     this.texture = new Texture(rows, columns);
     const most = this.kind === "tiles" ? Math.min(260, width / 2 - 50) : Math.min(columns > 32 || rows < 8 ? 400 : 200, width / 2 - GAP);
-    const cell = this.kind === "stats" ? Math.max(2, Math.min(12, 200 / rows)) : Math.max(1, Math.min(24, most / columns));
-    const tall = this.kind === "tiles" ? Math.max(14, Math.min(rows * 9, 110)) : Math.min(rows * cell, 200);
+    const cell = this.kind === "stats" ? Math.max(2, Math.min(12, 200 / rows)) : Math.min(24, most / columns);
+    const tall = this.kind === "tiles" ? Math.max(14, Math.min(rows * 9, 110)) : Math.max(Math.min(14, rows * 24), Math.min(rows * cell, 200));
     Object.assign(this.matrix.style, { width: `${this.kind === "stats" ? 22 : this.kind === "tiles" ? most : columns * cell}px`,
       height: `${tall}px`, marginLeft: "", marginTop: "" });
     this.matrix.prepend(this.texture.canvas);
@@ -326,7 +344,8 @@ class Slot {
     this.made = -2;
   }
 
-  show(step, made, read) {
+  /** Shows what it holds; `newest` made what was put into any slot of its group last. */
+  show(step, made, read, newest) {
     const { run, element } = this, holder = run.holder(this.n, step);
     toggle(element, "empty", holder < 0);
     toggle(element, "made", made);
@@ -334,11 +353,14 @@ class Slot {
     const stale = holder >= 0 && run.lastRead[holder] < step && holder !== step;
     toggle(element, "stale", stale);
     toggle(element, "unknown", holder >= 0 && !run.values && run.columns.op[holder] === COMPUTE);
-    if (this.cells && stale !== this.stale) this.made = -2;
-    this.stale = stale;
+    // numbers that nothing reads any more would be taken for those of the rows that stand beside them
+    const others = Boolean(this.cells) && stale && firstRow(run, holder) !== firstRow(run, newest);
+    if (this.cells && (stale !== this.stale || others !== this.others)) this.made = -2;
+    Object.assign(this, { stale, others });
+    toggle(element, "others", others);
     if (holder === this.made || (!this.cells && !this.texture)) return;
     this.made = holder;
-    const value = holder < 0 ? null : run.slotValue(holder);
+    const value = holder < 0 || others ? null : run.slotValue(holder);
     if (this.texture) {
       this.texture.clear();
       if (value) this.texture.paint(0, value.rows, value.data, this.slot.range, this.ramp);
@@ -364,6 +386,12 @@ class Slot {
     this.sides.forEach((side, r) => say(side, r < rows ? nameRow(r).name : ""));
     this.heads.forEach((head, c) => say(head, c < width && nameColumn ? nameColumn(c).name : ""));
   }
+}
+
+/** Which row a slot begins with, as `made` filled it. */
+function firstRow(run, made) {
+  const { name, index } = slotNames(run, made)[0](0);
+  return `${index}: ${name}`;
 }
 
 // ---- the source

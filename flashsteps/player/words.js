@@ -182,8 +182,19 @@ export function tensorTip(run, tensor, step, r, c) {
     const [loads, stores] = tile.moves;
     lines.push(`${tileName(run, tile)}: loaded ${times(loads.length, "time")}${loads.length ? `, at ${listed(loads, 4)}` : ""}`);
     if (stores.length) lines.push(`stored ${times(stores.length, "time")}, at ${listed(stores, 4)}`);
+    lines.push(besides(run, tile));
   }
   return lines.filter(Boolean);
+}
+
+/** How often rows of a tile move as part of others: `and stored once with O[0:16]`; "" where they never do. */
+export function besides(run, tile) {
+  const others = run.across(tile), of = others.length === 1 ? tileName(run, others[0]) : "other tiles";
+  const counted = [[LOAD, "loaded"], [STORE, "stored"]].flatMap(([side, done]) => {
+    const n = others.reduce((sum, other) => sum + other.moves[side].length, 0);
+    return n ? [`${done} ${n === 1 ? "once" : times(n, "time")}`] : [];
+  });
+  return counted.length ? `and ${counted.join(", ")} with ${of}` : "";
 }
 
 /** A tile of S in a few words: `tile i 2, j 1`. */
