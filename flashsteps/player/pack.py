@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import zlib
 from itertools import islice
-from textwrap import shorten
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -187,8 +186,6 @@ def _subtitle(meta: dict[str, Any]) -> str:
     queries, keys = f"{N:,} {'query' if N == 1 else 'queries'}", f"{M:,} {'key' if M == 1 else 'keys'}"
     tokens = f"{N:,} {'token' if N == 1 else 'tokens'}"
     parts = [tokens if N == M else f"{queries}, {keys}", f"d {meta['d']}"]
-    if "kernel" in meta:
-        parts.insert(0, "Triton kernel")
     if heads > 1:
         parts.append(f"{heads} heads, {meta['kv_heads']} of keys")
     parts += [f"tiles {meta['block_q']}×{meta['block_k']}", _SHORT.get(meta["dtype"], meta["dtype"])]
@@ -205,7 +202,8 @@ def _brief(value: Any) -> str:
     """An option as the user gave it, or, of a stranger's trace, anything, in a few words."""
     numbers = value if isinstance(value, list) else [value]
     words = ", ".join(f"{one:g}" if isinstance(one, int | float) else str(one) for one in numbers)
-    return shorten(" ".join(words.replace(",", ", ").split()), 60, placeholder=" …")
+    words = " ".join(words.split())
+    return words if len(words) <= 60 else f"{words[:58]} …"
 
 
 def _note(meta: dict[str, Any], slots: list[str]) -> str:
