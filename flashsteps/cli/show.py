@@ -142,7 +142,7 @@ def _options(trace: Trace) -> dict[str, str]:
         "dropout": f"{meta['dropout']}, from seed {meta.get('seed')}" if "dropout" in meta else "",
         "dtype": f"{meta['dtype']} in HBM, {meta['computing']} on chip",
         "fits in": meta["device"] or (f"a toy's SRAM of {meta['sram']:,} B" if meta["sram"] else ""),
-        "splits": _pieces(meta) if "splits" in meta else "",
+        "splits": _pieces(meta),
         "table": " ".join(map(str, trace.initial["table"].tolist())) if "table" in trace.initial else "",
     }
     others = {name: value for name, value in meta.items() if name not in TOLD and value is not None}
@@ -151,6 +151,8 @@ def _options(trace: Trace) -> dict[str, str]:
 
 def _pieces(meta: Mapping[str, Any]) -> str:
     """How many pieces of the keys there are: whole blocks, by ceil division, so there can be fewer than asked for."""
+    if type(meta.get("splits")) is not int or meta["splits"] < 1:  # there are none, or a stranger's trace says anything
+        return str(meta.get("splits", ""))
     blocks = -(-meta["keys"] // meta["block_k"])
     made = -(-blocks // -(-blocks // meta["splits"]))
     return f"{made}" if made == meta["splits"] else f"{made}, of the {meta['splits']} asked for"
