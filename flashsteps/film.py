@@ -68,15 +68,29 @@ def film(
     Blocks are max(2, ⌈N/4⌉) unless given. `device` names what the panels show; a toy's SRAM holds `sram` bytes, or else
     the smallest power of two that is enough. Raises ValueError where something makes no sense, or no picture.
     """
-    algorithm, N, M, d = spec(name).algorithm, qkv.q.shape[0], qkv.k.shape[0], qkv.q.shape[1]
-    _check_room(N, M, d)
-    trace = record(
-        algorithm, *qkv, block_q=block_q or block(N), block_k=block_k or block(M), mask=mask, dtype=dtype,
-        tokens=qkv.tokens, sram=sram, source=qkv.source,
-    )  # fmt: skip
+    trace = run_of(name, qkv, block_q=block_q, block_k=block_k, mask=mask, dtype=dtype, sram=sram)
     return film_of(
         name, trace, width=width, height=height, device=device, theme_name=theme_name, duration=duration, code=code
     )
+
+
+def run_of(
+    name: str,
+    qkv: QKV,
+    *,
+    block_q: int | None = None,
+    block_k: int | None = None,
+    mask: str | None = None,
+    dtype: str = dtypes.DEFAULT,
+    sram: int | None = None,
+) -> Trace:
+    """The run that a film of q, k, v shows. Raises ValueError where something makes no sense, or is too large."""
+    N, M, d = qkv.q.shape[0], qkv.k.shape[0], qkv.q.shape[1]
+    _check_room(N, M, d)
+    return record(
+        spec(name).algorithm, *qkv, block_q=block_q or block(N), block_k=block_k or block(M), mask=mask, dtype=dtype,
+        tokens=qkv.tokens, sram=sram, source=qkv.source,
+    )  # fmt: skip
 
 
 def film_of(

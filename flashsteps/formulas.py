@@ -89,9 +89,14 @@ def split_kv_decode(N: int, M: int, d: int, block_q: int, block_k: int, splits: 
 
     S is `splits`, or less: pieces are equally many blocks of keys.
     """
+    S = pieces(M, block_k, splits)
+    return Elements((S + 1) * N * d + 2 * ceil(N, block_q) * M * d, 2 * S * N * (d + 1) + N)
+
+
+def pieces(M: int, block_k: int, splits: int) -> int:
+    """Into how many pieces of whole blocks M keys are shared out, where `splits` are asked for: by ceil division."""
     blocks = ceil(M, block_k)
-    pieces = ceil(blocks, ceil(blocks, splits))
-    return Elements((pieces + 1) * N * d + 2 * ceil(N, block_q) * M * d, 2 * pieces * N * (d + 1) + N)
+    return ceil(blocks, ceil(blocks, splits))
 
 
 def paged_decode(N: int, M: int, d: int, block_q: int, page: int = 16) -> tuple[Elements, int]:

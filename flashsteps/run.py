@@ -100,7 +100,8 @@ def record(
     qkv = [check_qkv(q, k, v, tokens=tokens, head=one) for one in picked.each]
     (N, d), M = qkv[0].q.shape, qkv[0].k.shape[0]
     options = arguments.check(algorithm, N, M, d, picked.heads, picked.group, given)
-    if -(-N // options["block_q"]) * -(-M // options["block_k"]) * picked.kv_heads > MOST_STEPS >> 4:
+    tiles = -(-N * picked.group // options["block_q"]) * -(-M // options["block_k"]) * picked.kv_heads
+    if tiles > MOST_STEPS >> 6:  # a tile has fewer steps than 64
         _check_steps(algorithm, N, M, d, picked, given)
     data = _data(algorithm, qkv, picked, options, given)
     shapes = {name: array.shape for name, array in data.items()}

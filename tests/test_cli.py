@@ -100,18 +100,23 @@ def test_the_same_command_gives_the_same_bytes(folder):
 def asked(monkeypatch) -> dict:
     """What the film and the file were asked for, with nothing drawn."""
     found: dict = {}
-    make = film.film
+    run_of, film_of = film.run_of, film.film_of
 
-    def spy(name, qkv, **options):
+    def spy_run(name, qkv, **options):
         found.update(options, name=name, source=qkv.source)
-        return make(name, qkv, **options)
+        return run_of(name, qkv, **options)
+
+    def spy_film(name, trace, **options):
+        found.update(options, name=name)
+        return film_of(name, trace, **options)
 
     def write(shown, path, *, fps, progress):
         found.update(fps=fps)
         Path(path).write_bytes(b"a film")
         return 1
 
-    monkeypatch.setattr(film, "film", spy)
+    monkeypatch.setattr(film, "run_of", spy_run)
+    monkeypatch.setattr(film, "film_of", spy_film)
     monkeypatch.setattr(render, "render", write)
     return found
 

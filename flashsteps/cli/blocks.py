@@ -28,8 +28,7 @@ Examples:
 @option("--device", type=take.DEVICE, help="The GPU on which a tile has to fit  [default: {devices.DEFAULT}]")
 @option("--n", type=take.TOKENS, help="How many queries and keys: 4096, 4K or 1M  [default: {blocks.N}]")
 @option("--algorithm", type=take.ALGORITHM, help="Whose tiles  [default: {blocks.ALGORITHM}]")
-@option("--heads", type=take.NUMBER, help="How many heads  [default: 1]")
-@option("--kv-heads", type=take.NUMBER, help="How many heads of keys and values they share  [default: as many]")
+@take.heads_options
 @option("--mask", type=take.MASK, help="{masks.HELP}  [default: none]")
 @option("--dtype", type=take.DTYPE, help="What q, k, v and O are stored as  [default: {dtypes.DEFAULT}]")
 def blocks(d: int, **options: Any) -> None:

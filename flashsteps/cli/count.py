@@ -27,8 +27,7 @@ Examples:
 @option("--n", type=take.TOKENS, required=True, help="How many queries: 4096, 4K or 1M (in binary: 1K is 1,024).")
 @option("--d", type=take.TOKENS, required=True, help="The size of a head.")
 @option("--n-keys", type=take.TOKENS, help="How many keys  [default: as many as queries]")
-@option("--heads", type=take.NUMBER, help="How many heads  [default: 1]")
-@option("--kv-heads", type=take.NUMBER, help="How many heads of keys and values they share  [default: as many]")
+@take.heads_options
 @take.block_options("{arguments.BLOCK}, cut to their number")
 @take.change_options
 @take.capacity_options

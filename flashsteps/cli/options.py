@@ -242,6 +242,15 @@ def block_options(default: str) -> Callable[[Any], Any]:
     return add
 
 
+def heads_options(command: Any) -> Any:
+    """--heads and --kv-heads, where there is no data to say how many there are."""
+    heads = option("--heads", type=NUMBER, help="How many heads  [default: 1]")
+    kv_heads = option(
+        "--kv-heads", type=NUMBER, help="How many heads of keys and values they share  [default: as many]"
+    )
+    return heads(kv_heads(command))
+
+
 def change_options(command: Any) -> Any:
     """--block-mask, --splits, --softcap, --alibi and --dropout, for the algorithms that take them."""
     adds = (

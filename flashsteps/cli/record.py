@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,8 +76,18 @@ def record(
     say(f"{output}   {size}   {len(trace):,} steps, {io.read:,} B read from HBM, {io.written:,} B written")
 
 
-def run_of(algorithm: str, source: str, head: tuple[int, ...] | None, do: str | None, options: dict[str, Any]) -> Trace:
-    """A run as the options of `run_options` have it. Raises ValueError as `flashsteps.record` does."""
+def run_of(
+    algorithm: str,
+    source: str,
+    head: tuple[int, ...] | None,
+    do: str | None,
+    options: Mapping[str, Any],
+    small: bool = False,
+) -> Trace:
+    """A run as the options of `run_options` have it; with `small`, blocks that were not given are those of a film.
+
+    Raises ValueError as `flashsteps.record` does.
+    """
     from .. import arguments, inputs, run
 
     options = dict(options)
@@ -85,6 +95,12 @@ def run_of(algorithm: str, source: str, head: tuple[int, ...] | None, do: str | 
     if all_heads and head is not None:
         raise ValueError("--head and --all-heads both say which heads to run: give one of them")
     *arrays, first = inputs.load_heads(source) if all_heads else (*(qkv := inputs.load_qkv(source, head)), qkv)
+    if small:
+        from .. import film
+
+        q, k, *_ = arrays
+        for name, rows in (("block_q", q.shape[-2]), ("block_k", k.shape[-2])):
+            options[name] = options[name] or film.block(rows)
     gradient = _gradient(do or "random", arrays[0].shape) if do or arguments.takes(algorithm, "do") else None
     trace = run.record(algorithm, *arrays, do=gradient, tokens=first.tokens, source=first.source, **take.given(options))
     return kernels.twin(trace) if kernel else trace

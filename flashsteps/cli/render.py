@@ -94,15 +94,16 @@ def render(
     rate = fps or shape.fps
     encode.check_size(output, (width, height))
     encode.check_fps(output, rate)
-    looks = {"width": width, "height": height} | take.given(options)
+    looks = take.given(options)
+    how = {option: looks.pop(option) for option in OF_A_RUN if option in looks}
     if trace:
         _refuse_inputs(trace)
-        shown = film.film_of(name, trace_file.load(trace), **looks)
+        run = trace_file.load(trace)
     else:
-        shown = film.film(name, inputs.load_qkv(source, head), **looks)
+        run = film.run_of(name, inputs.load_qkv(source, head), **how)
     if kernel:
-        looks = {name: look for name, look in looks.items() if name not in OF_A_RUN}
-        shown = film.film_of(name, kernels.twin(shown.trace), **looks)
+        run = kernels.twin(run)
+    shown = film.film_of(name, run, width=width, height=height, **looks)
     made = _still(shown, output, rate, at) if still else _film(shown, output, rate, captions, quiet)
     for path, what in () if quiet else made:
         say(f"{path}   {size_of(path.stat().st_size)}   {what}")

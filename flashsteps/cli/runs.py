@@ -47,7 +47,8 @@ def trace_of(run: str, options: Mapping[str, Any], small: bool = False) -> Trace
     what is neither, and for options with a saved run, which no longer takes any.
     """
     if run in algorithms.names() and not Path(run).is_file():
-        return recorded(run, small=small, **options)
+        own = {name: options[name] for name in ("source", "head", "do")}
+        return run_of(run, **own, options={n: x for n, x in options.items() if n not in own}, small=small)
     if not Path(run).exists() and Path(run).suffix not in ENDINGS:
         raise ValueError(f"{unknown('algorithm', run, algorithms.names())}; nor is there a file of that name")
     ctx = click.get_current_context()
@@ -58,16 +59,3 @@ def trace_of(run: str, options: Mapping[str, Any], small: bool = False) -> Trace
     from .. import trace_file
 
     return trace_file.load(run)
-
-
-def recorded(
-    algorithm: str, *, small: bool, source: str, head: tuple[int, ...] | None, do: str | None, **options: Any
-) -> Trace:
-    """A run of an algorithm with the options of `record`; blocks as `trace_of` has them."""
-    if small and None in (options["block_q"], options["block_k"]):
-        from .. import film, inputs
-
-        q, k, *_ = inputs.load_heads(source) if options["all_heads"] else inputs.load_qkv(source, head)
-        for name, rows in (("block_q", q.shape[-2]), ("block_k", k.shape[-2])):
-            options[name] = options[name] or film.block(rows)
-    return run_of(algorithm, source, head, do, options)

@@ -153,17 +153,24 @@ def _pieces(meta: Mapping[str, Any]) -> str:
     """How many pieces of the keys there are: whole blocks, by ceil division, so there can be fewer than asked for."""
     if type(meta.get("splits")) is not int or meta["splits"] < 1:  # there are none, or a stranger's trace says anything
         return str(meta.get("splits", ""))
-    blocks = -(-meta["keys"] // meta["block_k"])
-    made = -(-blocks // -(-blocks // meta["splits"]))
+    from ..formulas import pieces
+
+    made = pieces(meta["keys"], meta["block_k"], meta["splits"])
     return f"{made}" if made == meta["splits"] else f"{made}, of the {meta['splits']} asked for"
 
 
 def _step(trace: Trace, step: int) -> Iterator[str]:
     """One step: its line and caption, then everything as it stands after it."""
-    state = trace.at(step)
+    from ..stepper import Stepper
+
+    stepper = Stepper(trace)
+    stepper.seek(step)
+    state = stepper.state
     if step >= 0:
         yield str(trace[step])
-        yield from _line(trace, step)
+        yield f"line {stepper.line}: {stepper.code}"
+        if stepper.caption:
+            yield stepper.caption
         yield ""
     on_chip = list(_on_chip(trace, state))
     yield f"on chip, {sum(nbytes for _, _, nbytes in on_chip):,} B"
@@ -182,17 +189,6 @@ def _step(trace: Trace, step: int) -> Iterator[str]:
 
 def _indented(rows: Iterator[tuple[str, ...]]) -> Iterator[str]:
     return (f"  {line}" for line in table(rows, right="llr"))
-
-
-def _line(trace: Trace, step: int) -> Iterator[str]:
-    """The source line of a step, and the caption that stands there, as far as the trace's code can be understood."""
-    from ..stepper import Stepper
-
-    stepper = Stepper(trace)
-    stepper.seek(step)
-    yield f"line {stepper.line}: {stepper.code}"
-    if stepper.caption:
-        yield stepper.caption
 
 
 def _on_chip(trace: Trace, state: State) -> Iterator[tuple[str, np.ndarray, int]]:
