@@ -158,6 +158,13 @@ def test_heads_are_refused_where_they_do_not_fit(algorithm):
                 fs.record(algorithm, q, k, k, do=do)
 
 
+def test_a_run_of_too_many_steps_is_refused_before_it_begins():
+    """Tiles are counted by the rows of packed heads, as blocks are: eight heads have as many tiles as one."""
+    q, k = np.ones((8, 20_000, 1)), np.ones((1, 20_000, 1))
+    with pytest.raises(ValueError, match=r"in such blocks has [\d,]+ steps, the most is 4,194,304: give larger blocks"):
+        fs.record(GROUPED, q, k, k, block_q=16, block_k=16)
+
+
 def test_a_million_tokens_of_many_heads():
     io = fs.count(GROUPED, n=1 << 20, d=128, heads=64, kv_heads=8, block_q=16, mask="causal")
     one = Problem(GROUPED, 1, 1, 128, 1, 1).count()
