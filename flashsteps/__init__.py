@@ -9,36 +9,36 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .exports import export as export
-    from .inputs import QKV as QKV
-    from .inputs import load_qkv as load_qkv
-    from .live import stepping as stepping
-    from .run import count as count
-    from .run import record as record
-    from .stepper import Stepper as Stepper
-    from .trace import IO as IO
-    from .trace import Event as Event
-    from .trace import State as State
-    from .trace import Tile as Tile
-    from .trace import Trace as Trace
-    from .trace_file import load as load
+    from .inputs.qkv import QKV as QKV
+    from .inputs.qkv import load_qkv as load_qkv
+    from .runs.live import stepping as stepping
+    from .runs.record import count as count
+    from .runs.record import record as record
+    from .runs.stepper import Stepper as Stepper
+    from .trace.exports import export as export
+    from .trace.npz import load as load
+    from .trace.trace import IO as IO
+    from .trace.trace import Event as Event
+    from .trace.trace import State as State
+    from .trace.trace import Tile as Tile
+    from .trace.trace import Trace as Trace
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "QKV": "inputs",
-    "load_qkv": "inputs",
-    "record": "run",
-    "count": "run",
-    "stepping": "live",
-    "Stepper": "stepper",
-    "export": "exports",
-    "IO": "trace",
-    "Event": "trace",
-    "State": "trace",
-    "Tile": "trace",
-    "Trace": "trace",
-    "load": "trace_file",
+    "QKV": "inputs.qkv",
+    "load_qkv": "inputs.qkv",
+    "record": "runs.record",
+    "count": "runs.record",
+    "stepping": "runs.live",
+    "Stepper": "runs.stepper",
+    "export": "trace.exports",
+    "IO": "trace.trace",
+    "Event": "trace.trace",
+    "State": "trace.trace",
+    "Tile": "trace.trace",
+    "Trace": "trace.trace",
+    "load": "trace.npz",
 }
 
 __all__ = [*_HOME, "__version__"]

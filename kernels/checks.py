@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 import triton
 
-from flashsteps import heads
+from flashsteps.machine import heads
 
 from .target import interpreted, pretended
 

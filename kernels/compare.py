@@ -13,7 +13,7 @@ from itertools import groupby
 
 import numpy as np
 
-from flashsteps.trace import Event, Moved, Trace
+from flashsteps.trace.trace import Event, Moved, Trace
 
 #: an error may be so many times that of standard attention, and so much more
 FACTOR, MORE = 2, 1e-5

@@ -103,7 +103,7 @@ def head_dim(d: int) -> int:
     return next(one for one in HEAD_DIMS if d <= one)
 
 
-#: where Triton's interpreter runs a kernel, as `flashsteps.run` has it
+#: where Triton's interpreter runs a kernel, as `flashsteps.runs.record` has it
 INTERPRETER = Config(64, 64)
 
 #: what is used: (family, kernel, head dimension) → the tile, and a smaller one for what takes more registers

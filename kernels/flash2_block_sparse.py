@@ -13,7 +13,7 @@ import torch
 import triton
 import triton.language as tl
 
-from flashsteps import block_masks, masks
+from flashsteps.machine import block_masks, masks
 
 from . import checks, configs
 from .launch import arguments, describable, descriptor, grid, launch, tiles
@@ -83,7 +83,8 @@ def block_sparse(
     """o and lse, as `forward` gives them, where only the tiles of `block_mask` are visited; no gradient follows.
 
     `block_mask` is Boolean, (blocks of block_q tokens, blocks of block_k keys), True where a tile is visited; or a name
-    that `flashsteps.block_masks` knows, such as "butterfly"; or what `csr` made of either, which saves making it again.
+    that `flashsteps.machine.block_masks` knows, such as "butterfly"; or what `csr` made of either, which saves making
+    it again.
     Tiles that `causal` or `window` hide are not visited, either. Raises ValueError for arguments that make no sense.
     """
     problem = checks.problem(q, k, v, causal=causal, window=window, scale=scale, softcap=softcap)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from flashsteps.trace import Event, Peak, Tile, Trace
+from flashsteps.trace.trace import Event, Peak, Tile, Trace
 
 from .tape import Order, Program, Step, Tape, by_launch
 

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from flashsteps.arrays import Work
+from flashsteps.machine.arrays import Work
 
 from .source import Source, is_kernel
 from .tape import Refused, Registered, Slots, Tape, Vector

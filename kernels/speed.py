@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from flashsteps import formulas
+from flashsteps.traffic import formulas
 
 from . import schedule, trial
 from .backends import Attention, Backend

@@ -168,7 +168,7 @@ def partial_results(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Room for the pieces' results: O_s (parts, pieces, N · group, d) and LSE_s (parts, pieces, N · group), float32.
 
-    Rows are packed (token, head of the group), as `flashsteps.heads` packs them.
+    Rows are packed (token, head of the group), as `flashsteps.machine.heads` packs them.
     """
     (batch, heads, n, d), kv_heads, m = q.shape, k.shape[1], k.shape[2]
     pieces, _ = _pieces(splits, -(-m // min(block_k, checks.up(m))))

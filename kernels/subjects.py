@@ -1,6 +1,7 @@
 """The kernels as `validate` meets them: how each is run on a case, and what its tensors are in the reference's words.
 
-Rows are packed as `flashsteps.heads` packs them: key-value head (batch entry by batch entry), token, head of the group.
+Rows are packed as `flashsteps.machine.heads` packs them: key-value head (batch entry by batch entry), token, head of
+the group.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ import numpy as np
 import torch
 
 import flashsteps as fs
-from flashsteps import pages
-from flashsteps.block_masks import parse as parse_block_mask
-from flashsteps.masks import parse as parse_mask
-from flashsteps.trace import Trace
+from flashsteps.machine import pages
+from flashsteps.machine.block_masks import parse as parse_block_mask
+from flashsteps.machine.masks import parse as parse_mask
+from flashsteps.trace.trace import Trace
 
 from . import configs, flash2_forward, standard
 from .cases import Case, Shape

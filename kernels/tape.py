@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from flashsteps.arrays import Work
+from flashsteps.machine.arrays import Work
 
 from .source import Source, is_kernel
 

@@ -1,7 +1,7 @@
 """What every kernel here does with a tile: read it, score it, add it to the running softmax, write it.
 
 A tile is so many tokens of one key-value head. Of Q, O and dO it holds all heads that share these keys and values,
-packed as rows (token, head of the group), as `flashsteps.heads` packs them: row r is head r % GROUP of token
+packed as rows (token, head of the group), as `flashsteps.machine.heads` packs them: row r is head r % GROUP of token
 r // GROUP. Names are those of the reference: q, k, v, s, p, acc, m_i, l_i, alpha. Exponents are of 2, because that is
 what the hardware has: m_i and the scores carry a factor of log₂ e until LSE is stored.
 """

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from flashsteps.heads import unpack
-from flashsteps.pages import pool
-from flashsteps.trace import Trace
+from flashsteps.machine.heads import unpack
+from flashsteps.machine.pages import pool
+from flashsteps.trace.trace import Trace
 
 from . import checks, standard, subjects
 from .cases import KERNELS, Case, Shape

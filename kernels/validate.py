@@ -18,7 +18,7 @@ import torch
 import triton
 
 from flashsteps import files
-from flashsteps.trace import Moved, Trace
+from flashsteps.trace.trace import Moved, Trace
 
 from . import checks, compare, configs, launch, standard, subjects, target, trace_log
 from .cases import Case

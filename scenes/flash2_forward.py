@@ -1,6 +1,6 @@
 """FlashAttention-2 (FA2, Algorithm 1): queries outside, one program for each block of them, many at once."""
 
-from flashsteps.films import Spec
+from flashsteps.filmkit.films import Spec
 
 FILM = Spec(
     algorithm="flash2-forward",

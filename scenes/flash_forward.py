@@ -1,6 +1,6 @@
 """FlashAttention (FA1, Algorithm 1): keys and values outside, queries inside, O, ℓ and m going out to HBM and back."""
 
-from flashsteps.films import Spec
+from flashsteps.filmkit.films import Spec
 
 FILM = Spec(
     algorithm="flash-forward",

@@ -1,6 +1,6 @@
 """Standard attention (FA1, Algorithm 0): S and P, a number for each query and key, go out to HBM and come back."""
 
-from flashsteps.films import Spec
+from flashsteps.filmkit.films import Spec
 
 FILM = Spec(
     algorithm="standard-forward",

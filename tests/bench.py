@@ -28,10 +28,11 @@ import av
 import numpy as np
 
 import flashsteps as fs
-from flashsteps import algorithms, encode, films, render
-from flashsteps.arguments import takes
-from flashsteps.film import DEFAULT_DURATION, Film, film
-from flashsteps.timeline import SHORTEST
+from flashsteps import algorithms
+from flashsteps.filmkit import encode, films, render
+from flashsteps.filmkit.film import DEFAULT_DURATION, Film, film
+from flashsteps.filmkit.timeline import SHORTEST
+from flashsteps.runs.arguments import takes
 
 
 class Size(NamedTuple):
@@ -53,7 +54,7 @@ SIZES = (
 )
 GIF_BYTES, GIF_SECONDS = 1_500_000, 20
 HELP, RECORD, COUNT = 0.15, 0.3, 1.0  # seconds, at most
-ORDINARY = Path(__file__).with_name("ordinary.py")
+ORDINARY = Path(__file__).with_name("filmkit") / "ordinary.py"
 
 Patch = tuple[slice, slice, np.ndarray]  # rows, columns, and what they become
 Changes = list[list[Patch] | None]  # one a frame; None where nothing changed
@@ -76,7 +77,7 @@ def main() -> None:
         bench_core()
     if given.only in (None, "player"):
         sys.path.insert(0, str(Path(__file__).parents[1]))
-        from tests.bench_player import bench_player
+        from tests.player.bench_player import bench_player
 
         bench_player()
     print(f"\nAll this took {time.perf_counter() - began:.0f} s; load average now {load()}")

@@ -7,8 +7,9 @@ import numpy as np
 from hypothesis import strategies as st
 
 import flashsteps as fs
-from flashsteps import algorithms, block_masks, dtypes, masks
-from flashsteps.trace import IO, Trace
+from flashsteps import algorithms
+from flashsteps.machine import block_masks, dtypes, masks
+from flashsteps.trace.trace import IO, Trace
 
 ALL = algorithms.names()
 BACKWARD = tuple(name for name in ALL if name.endswith("backward"))

@@ -6,7 +6,7 @@ says of it, and the comments of its lines are the captions of its film. To add a
 Its signature says what it takes: the tensors that it finds in HBM, then its options. A file may also set SAVED_BY, the
 forward pass whose tensors a backward pass finds; NEEDS, the tensors that it finds only with an option, and which; and
 IDEAL_PRODUCTS, where the capacity of SRAM is not held against it. Where several heads share keys and values, its Q is
-theirs, packed as rows (`flashsteps.heads`).
+theirs, packed as rows (`flashsteps.machine.heads`).
 """
 
 from __future__ import annotations

@@ -6,11 +6,11 @@ writes that set O, ℓ and m up: 2Md + nnz·(3Br·d + 4Br) + Nd + 2N for N queri
 
 import numpy as np
 
-from ..arrays import Array, exp_sub
-from ..block_masks import BlockMask
-from ..dropout import Dropout
-from ..masks import Mask
-from ..memory import HBM, SRAM, Tensor
+from ..machine.arrays import Array, exp_sub
+from ..machine.block_masks import BlockMask
+from ..machine.dropout import Dropout
+from ..machine.masks import Mask
+from ..machine.memory import HBM, SRAM, Tensor
 
 
 def attend(

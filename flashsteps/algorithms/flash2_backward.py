@@ -7,10 +7,10 @@ Elements moved: 5Nd + 4Md + 3N + Tc(2Nd + 2N) + 2·Tr·Md for N queries in Tr bl
 
 import numpy as np
 
-from ..arrays import Array, exp_sub
-from ..dropout import Dropout
-from ..masks import Mask
-from ..memory import HBM, SRAM, Tensor
+from ..machine.arrays import Array, exp_sub
+from ..machine.dropout import Dropout
+from ..machine.masks import Mask
+from ..machine.memory import HBM, SRAM, Tensor
 
 SAVED_BY = "flash2-forward"
 

@@ -7,11 +7,11 @@ Elements moved: 2Nd + N, and 2Bc·d for each of nnz tiles of Bc keys; entries of
 
 import numpy as np
 
-from ..arrays import Array, exp_sub
-from ..block_masks import BlockMask
-from ..dropout import Dropout
-from ..masks import Mask
-from ..memory import HBM, SRAM, Tensor
+from ..machine.arrays import Array, exp_sub
+from ..machine.block_masks import BlockMask
+from ..machine.dropout import Dropout
+from ..machine.masks import Mask
+from ..machine.memory import HBM, SRAM, Tensor
 
 
 def attend(

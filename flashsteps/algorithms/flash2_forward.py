@@ -6,10 +6,10 @@ The output stays on chip until it is done, is divided by ℓ once, and O and LSE
 
 import numpy as np
 
-from ..arrays import Array, exp_sub
-from ..dropout import Dropout
-from ..masks import Mask
-from ..memory import HBM, SRAM, Tensor
+from ..machine.arrays import Array, exp_sub
+from ..machine.dropout import Dropout
+from ..machine.masks import Mask
+from ..machine.memory import HBM, SRAM, Tensor
 
 
 def attend(

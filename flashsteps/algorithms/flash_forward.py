@@ -7,10 +7,10 @@ blocks.
 
 import numpy as np
 
-from ..arrays import Array, exp_sub
-from ..dropout import Dropout
-from ..masks import Mask
-from ..memory import HBM, SRAM, Tensor
+from ..machine.arrays import Array, exp_sub
+from ..machine.dropout import Dropout
+from ..machine.masks import Mask
+from ..machine.memory import HBM, SRAM, Tensor
 
 
 def attend(

@@ -7,9 +7,9 @@ Tr·Tc entries of the table, 4 bytes each. Source: arXiv:2309.06180, section 4.1
 
 import numpy as np
 
-from ..arrays import Array, exp_sub
-from ..masks import Mask
-from ..memory import HBM, SRAM, Blocks, Tensor
+from ..machine.arrays import Array, exp_sub
+from ..machine.masks import Mask
+from ..machine.memory import HBM, SRAM, Blocks, Tensor
 
 
 def attend(

@@ -7,9 +7,9 @@ S·Nd + 2·Tr·Md + Nd + N, and 2·S·N(d + 1) for the partial results. Source: 
 
 import numpy as np
 
-from ..arrays import Array, exp_sub
-from ..masks import Mask
-from ..memory import HBM, SRAM, Tensor
+from ..machine.arrays import Array, exp_sub
+from ..machine.masks import Mask
+from ..machine.memory import HBM, SRAM, Tensor
 
 
 def attend(

@@ -7,10 +7,10 @@ softcap NM more, as its derivative needs the scores, S, that the forward pass sa
 
 import numpy as np
 
-from ..arrays import Array
-from ..dropout import Dropout
-from ..masks import Mask
-from ..memory import HBM, SRAM, Tensor
+from ..machine.arrays import Array
+from ..machine.dropout import Dropout
+from ..machine.masks import Mask
+from ..machine.memory import HBM, SRAM, Tensor
 
 IDEAL_PRODUCTS = True
 SAVED_BY = "standard-forward"

@@ -6,10 +6,10 @@ against it. Elements moved: 2Nd + 2Md + 4NM for N queries and M keys, and a mask
 
 import numpy as np
 
-from ..arrays import Array, exp_sub
-from ..dropout import Dropout
-from ..masks import Mask
-from ..memory import HBM, SRAM, Tensor
+from ..machine.arrays import Array, exp_sub
+from ..machine.dropout import Dropout
+from ..machine.masks import Mask
+from ..machine.memory import HBM, SRAM, Tensor
 
 IDEAL_PRODUCTS = True
 

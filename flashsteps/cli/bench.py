@@ -17,7 +17,7 @@ from .options import option
 from .program import Command, Stopped, say
 
 if TYPE_CHECKING:
-    from ..results import Results
+    from ..plots.results import Results
 
 EXAMPLES = """\b
 Examples:
@@ -98,11 +98,11 @@ def bench(ctx: click.Context, /, tune: bool, train: bool, every: bool, source: P
     mode = _mode(ctx)
     _check_files(output, plot)
     if every:
-        from .. import phases
+        from . import bench_phases as phases
 
         ctx.exit(phases.run(options["minutes"] or MINUTES, quick=options["quick"], say=say))
     if source:
-        from .. import results
+        from ..plots import results
 
         made = results.read(source)
         if as_json or not plot:
@@ -139,7 +139,8 @@ def _mode(ctx: click.Context) -> str:
 
 def _check_files(output: Path | None, plot: Path | None) -> None:
     """Refuse files that cannot be written, before anything is measured. Raises ValueError."""
-    from .. import chart, files
+    from .. import files
+    from ..plots import chart
 
     if output:
         files.check(output, [".json"])
@@ -170,7 +171,7 @@ def _measuring(mode: str, options: dict[str, Any]) -> Iterator[Results]:
 
 def _measured(coming: Iterator[Results], output: Path | None, as_json: bool) -> tuple[Results, Path | None]:
     """The last of the results, and the file that has them: it was written anew each time that there were more."""
-    from .. import results
+    from ..plots import results
 
     made = next(coming)
     if not output and not as_json:
@@ -184,7 +185,7 @@ def _measured(coming: Iterator[Results], output: Path | None, as_json: bool) -> 
 
 
 def _saved(first: Results, coming: Iterator[Results], output: Path | None) -> Iterator[Results]:
-    from .. import results
+    from ..plots import results
 
     for made in chain([first], coming):
         if output:
@@ -194,7 +195,7 @@ def _saved(first: Results, coming: Iterator[Results], output: Path | None) -> It
 
 def _print(coming: Iterator[Results], as_json: bool) -> Results:
     """Print results as they come, as a table, or the last of them as JSON."""
-    from .. import results
+    from ..plots import results
 
     said = 0
     for made in coming:
@@ -208,16 +209,16 @@ def _print(coming: Iterator[Results], as_json: bool) -> Results:
 
 def _plots(made: Results, plot: Path, theme_name: str | None) -> list[Path]:
     """Draw what there is, and say where."""
-    from .. import chart
+    from ..plots import chart
 
     theme = theme_name or chart.THEME
     if made.kind == "train":
-        from .. import train_plot
+        from ..plots import train_plot
 
         train_plot.training(plot, made, theme)
         return [plot]
     if made.kind == "speed":
-        from .. import speed_plot
+        from ..plots import speed_plot
 
         second = plot.with_name(f"{plot.stem}-memory{plot.suffix}")
         speed_plot.speed(plot, made, theme)

@@ -13,8 +13,8 @@ from .options import option
 from .program import Command, say, table
 
 if TYPE_CHECKING:
-    from ..blocks import Blocks
-    from ..devices import Device
+    from ..machine.devices import Device
+    from ..traffic.blocks import Blocks
 
 EXAMPLES = """\b
 Examples:
@@ -36,8 +36,8 @@ def blocks(d: int, **options: Any) -> None:
 
     Best is what moves least between HBM and SRAM, and then what takes least on chip. What is loaded has to fit in a
     block's shared memory, what is computed in a multiprocessor's registers."""
-    from .. import blocks as fitting
-    from ..devices import DEFAULT, device
+    from ..machine.devices import DEFAULT, device
+    from ..traffic import blocks as fitting
 
     given = take.given(options)
     found = fitting.fitting(d=d, **given)
@@ -56,7 +56,7 @@ def _fit(fits: int, tried: int) -> str:
 
 
 def _table(found: list[Blocks], gpu: Device) -> Iterator[str]:
-    from ..report import ratio_of
+    from ..traffic.report import ratio_of
 
     shared, registers = gpu.shared_per_block * 1024, gpu.registers_per_sm * 1024
     rows = [("queries", "keys", "shared memory", "", "registers", "", "moved", "of standard")]

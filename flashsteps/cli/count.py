@@ -13,7 +13,7 @@ from .options import option
 from .program import Command, say, table
 
 if TYPE_CHECKING:
-    from ..trace import IO
+    from ..trace.trace import IO
 
 EXAMPLES = """\b
 Examples:
@@ -38,7 +38,7 @@ def count(algorithm: str, **options: Any) -> None:
     """Count the bytes that a run would move, at any size.
 
     It also says what work the run does and how much it holds on chip. No data is needed."""
-    from .. import run
+    from ..runs import record as run
 
     for line in totals(run.count(algorithm, **take.given(options))):
         say(line)

@@ -35,7 +35,7 @@ def doctor(ctx: click.Context) -> None:
 
     It also tries to make one small file of each kind. Exit code 0 if films can be made here, 1 if not.
     """
-    from .. import doctor
+    from ..filmkit import doctor
 
     say(f"flashsteps {__version__}, Python {platform.python_version()}, {platform.platform()}")
     packages = doctor.packages()

@@ -14,7 +14,7 @@ from ..theme import hue
 from .program import printable
 
 if TYPE_CHECKING:
-    from ..trace import Event, Trace
+    from ..trace.trace import Event, Trace
 
 #: the hues in the colours of a terminal, which fit its ground
 HUES = {"Q": "cyan", "K": "yellow", "V": "green", "O": "magenta", "S": "bright_blue", "stat": ""}

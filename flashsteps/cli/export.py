@@ -23,7 +23,7 @@ Examples:
 
 
 def _kinds() -> Any:
-    from ..exports import KINDS
+    from ..trace.exports import KINDS
 
     return KINDS
 
@@ -40,7 +40,7 @@ def export(run: str, to: str, output: Path, no_values: bool, device: str | None,
     perfetto opens in ui.perfetto.dev: a track for each program, with bytes and FLOPs as modelled time on --device; json
     holds all of the run, as `flashsteps schema` describes it; csv has a row for each event.
     """
-    from .. import exports
+    from ..trace import exports
 
     modelled = device if to == "perfetto" else None
     try:
@@ -57,7 +57,8 @@ def _model(trace: Any, to: str, device: str | None) -> str:
     """What is to be known of a timeline's times."""
     if to != "perfetto":
         return ""
-    from .. import devices, perfetto
+    from ..machine import devices
+    from ..trace import perfetto
 
     gpu = devices.device(device or trace.meta["device"] or devices.DEFAULT)
     starts, slower = perfetto.clock(trace, gpu)
@@ -73,6 +74,6 @@ Example:
 @click.command(cls=Command, epilog=SCHEMA_EXAMPLES)
 def schema() -> None:
     """Print the JSON Schema of exported runs."""
-    from .. import trace_json
+    from ..trace import document as trace_json
 
     click.echo(trace_json.schema(), nl=False)

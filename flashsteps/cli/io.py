@@ -18,7 +18,7 @@ from .options import option
 from .program import Command, say, table
 
 if TYPE_CHECKING:
-    from ..report import Row
+    from ..traffic.report import Row
 
 EXAMPLES = """\b
 Examples:
@@ -78,11 +78,11 @@ def io(as_csv: bool, as_json: bool, plot: Path | None, theme: str | None, **opti
     if theme and not plot:
         raise ValueError(f"--theme {theme} is for a plot: give --plot FILE too, or leave it out")
     if plot:
-        from .. import plot as plotting
+        from ..plots import traffic_plot as plotting
 
         plotting.plot(plot, **take.given(options | {"theme_name": theme}))
         return say(f"{plot}   {size_of(plot.stat().st_size)}")
-    from .. import report
+    from ..traffic import report
 
     rows = report.rows(**take.given(options))
     for line in _csv(rows) if as_csv else _json(rows) if as_json else _table(rows):
@@ -112,8 +112,8 @@ def _json(rows: list[Row]) -> Iterator[str]:
 
 
 def _table(rows: list[Row]) -> Iterator[str]:
-    from ..devices import device
-    from ..report import ratio_of
+    from ..machine.devices import device
+    from ..traffic.report import ratio_of
 
     gpu = device(rows[0].device)
     yield _setting(rows)
@@ -159,9 +159,9 @@ def _setting(rows: list[Row]) -> str:
 
 def _notes(rows: list[Row]) -> Iterator[str]:
     """What is to be known of single rows."""
-    from .. import report
-    from ..devices import device
-    from ..rules import RULES
+    from ..machine.devices import device
+    from ..trace.rules import RULES
+    from ..traffic import report
 
     for rule in dict.fromkeys(row.rule for row in rows if row.rule != report.rule_of(row.algorithm, "all")):
         names = ", ".join(dict.fromkeys(row.algorithm for row in rows if row.rule == rule))

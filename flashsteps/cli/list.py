@@ -19,7 +19,7 @@ Examples:
 
 
 def _films() -> Rows:
-    from .. import films
+    from ..filmkit import films
 
     return [(name, films.summary(name)) for name in films.names()]
 
@@ -31,8 +31,8 @@ def _algorithms() -> Rows:
 
 
 def _inputs() -> Rows:
-    from ..inputs import RANDOM_FORM, SAMPLE_SOURCE, load_qkv
-    from ..readers import READERS
+    from ..inputs.qkv import RANDOM_FORM, SAMPLE_SOURCE, load_qkv
+    from ..inputs.readers import READERS
 
     q = load_qkv("sample").q
     sample = "“{sentence}” in {model}, layer {layer}, head {head}".format(**SAMPLE_SOURCE)
@@ -44,7 +44,7 @@ def _inputs() -> Rows:
 
 
 def _devices() -> Rows:
-    from ..devices import DEFAULT, DEVICES
+    from ..machine.devices import DEFAULT, DEVICES
 
     return [
         (
@@ -67,8 +67,8 @@ def _themes() -> Rows:
 
 
 def _presets() -> Rows:
-    from ..encode import ENDINGS
-    from ..render import PRESETS, preset_for
+    from ..filmkit.encode import ENDINGS
+    from ..filmkit.render import PRESETS, preset_for
 
     def default_for(name: str) -> str:
         endings = [ending for ending in ENDINGS if preset_for(f"film{ending}") == name]

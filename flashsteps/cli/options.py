@@ -12,8 +12,11 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from .. import algorithms, devices, films, rules, theme
+from .. import algorithms, theme
 from ..errors import unknown
+from ..filmkit import films
+from ..machine import devices
+from ..trace import rules
 
 
 class Option(click.Option):
@@ -31,9 +34,26 @@ class Option(click.Option):
         self._help = text
 
 
+#: where the modules are that help texts name
+_HOME = {
+    "arguments": "runs.arguments",
+    "block_masks": "machine.block_masks",
+    "chart": "plots.chart",
+    "devices": "machine.devices",
+    "dtypes": "machine.dtypes",
+    "film": "filmkit.film",
+    "masks": "machine.masks",
+    "report": "traffic.report",
+    "results": "plots.results",
+    "rules": "trace.rules",
+    "theme": "theme",
+    "timeline": "filmkit.timeline",
+}
+
+
 class _Modules(dict[str, Any]):
     def __missing__(self, name: str) -> Any:
-        return importlib.import_module(f"flashsteps.{name}")
+        return importlib.import_module(f"flashsteps.{_HOME[name]}")
 
 
 def option(*names: str, **settings: Any) -> Callable[[Any], Any]:
@@ -92,7 +112,7 @@ class Source(click.ParamType[str]):
 
 
 def _masks() -> Iterable[str]:
-    from ..masks import NAMES
+    from ..machine.masks import NAMES
 
     return NAMES
 
@@ -101,7 +121,7 @@ class _Mask(Name):
     """A mask's name, whose form may hold numbers or a path."""
 
     def convert(self, value: str, param: Any, ctx: Any) -> str:
-        from .. import masks
+        from ..machine import masks
 
         masks.names(value)
         return value
@@ -111,13 +131,13 @@ class _Mask(Name):
 
 
 def _dtypes() -> Iterable[str]:
-    from ..dtypes import STORAGE
+    from ..machine.dtypes import STORAGE
 
     return STORAGE
 
 
 def _presets() -> Iterable[str]:
-    from ..render import PRESETS
+    from ..filmkit.render import PRESETS
 
     return PRESETS
 

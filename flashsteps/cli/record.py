@@ -16,7 +16,7 @@ from .options import option
 from .program import Command, say
 
 if TYPE_CHECKING:
-    from ..trace import Trace
+    from ..trace.trace import Trace
 
 EXAMPLES = """\b
 Examples:
@@ -67,7 +67,7 @@ def record(
     A trace holds each tile that moves and each value made on chip, as plain data: `flashsteps show` and
     `flashsteps.load` read it, and so does NumPy.
     """
-    from .. import trace_file
+    from ..trace import npz as trace_file
 
     trace_file.check_path(output)
     trace = run_of(algorithm, source, head, do, options)
@@ -88,7 +88,9 @@ def run_of(
 
     Raises ValueError as `flashsteps.record` does.
     """
-    from .. import arguments, inputs, run
+    from ..inputs import qkv as inputs
+    from ..runs import arguments
+    from ..runs import record as run
 
     options = dict(options)
     all_heads, kernel = options.pop("all_heads", False), options.pop("kernel", False)
@@ -96,7 +98,7 @@ def run_of(
         raise ValueError("--head and --all-heads both say which heads to run: give one of them")
     *arrays, first = inputs.load_heads(source) if all_heads else (*(qkv := inputs.load_qkv(source, head)), qkv)
     if small:
-        from .. import film
+        from ..filmkit import film
 
         q, k, *_ = arrays
         for name, rows in (("block_q", q.shape[-2]), ("block_k", k.shape[-2])):
@@ -110,7 +112,7 @@ def _gradient(given: str, shape: tuple[int, ...]) -> Any:
     """dO: from a file, or at random."""
     import numpy as np
 
-    from ..masks import load_matrix
+    from ..machine.masks import load_matrix
 
     found = re.fullmatch(r"random(?::(\d{1,18}))?", given, re.ASCII)
     if not found:

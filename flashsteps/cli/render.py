@@ -21,8 +21,8 @@ from .options import option
 from .program import Command, say
 
 if TYPE_CHECKING:
-    from ..film import Film
-    from ..render import Progress
+    from ..filmkit.film import Film
+    from ..filmkit.render import Progress
 
 EXAMPLES = """\b
 Examples:
@@ -81,8 +81,10 @@ def render(
 
     The file's ending says as what. It appears whole or not at all, and the same command gives the same bytes.
     """
-    from .. import encode, film, inputs, trace_file
-    from .. import render as renderer
+    from ..filmkit import encode, film
+    from ..filmkit import render as renderer
+    from ..inputs import qkv as inputs
+    from ..trace import npz as trace_file
 
     still = encode.check_path(output).suffix.lower() == ".png"
     if still and (fps or captions):
@@ -120,7 +122,7 @@ def _refuse_inputs(trace: Path) -> None:
 
 def _still(shown: Film, output: Path, fps: int, at: float | None) -> Made:
     """Write one picture; without `at`, or where that is infinite, the film's last."""
-    from .. import render
+    from ..filmkit import render
 
     duration, last = shown.timeline.duration, (render.total(shown, fps) - 1) / fps
     t = last if at in (None, math.inf) else at
@@ -132,7 +134,7 @@ def _still(shown: Film, output: Path, fps: int, at: float | None) -> Made:
 
 def _film(shown: Film, output: Path, fps: int, captions: bool, quiet: bool) -> Made:
     """Write a film, and, with `captions`, what is said beside it: both or neither."""
-    from .. import render
+    from ..filmkit import render
 
     text = output.with_suffix(".vtt")
     with whole(text) if captions else nullcontext() as aside, _bar(output.name, render.total(shown, fps), quiet) as bar:

@@ -15,7 +15,7 @@ from ..errors import unknown
 from .record import run_of
 
 if TYPE_CHECKING:
-    from ..trace import Trace
+    from ..trace.trace import Trace
 
 #: what a saved run may be called
 ENDINGS = (".npz", ".json")
@@ -56,6 +56,6 @@ def trace_of(run: str, options: Mapping[str, Any], small: bool = False) -> Trace
     given = [param for param in given if ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE]
     if given:
         raise ValueError(f"{run!r} is a saved run, and {given[0].opts[0]} is for an algorithm to run: leave it out")
-    from .. import trace_file
+    from ..trace import npz as trace_file
 
     return trace_file.load(run)

@@ -18,7 +18,7 @@ from .program import Command, say, table
 if TYPE_CHECKING:
     import numpy as np
 
-    from ..trace import State, Trace
+    from ..trace.trace import State, Trace
 
 #: how many events are listed unless told otherwise
 SCREENFUL = 20
@@ -45,7 +45,7 @@ TOLD = (
 @option("--json", "as_json", is_flag=True, help="Print it as JSON, for programs.")
 def show(file: Path, step: int | None, events: slice | None, as_json: bool) -> None:
     """Show a saved run: as a whole, one step of it, or its steps."""
-    from .. import trace_file
+    from ..trace import npz as trace_file
 
     if step is not None and events is not None:
         raise ValueError(f"--step {step} and --events both say what to show: give one of them")
@@ -81,14 +81,14 @@ def _events(trace: Trace, part: slice) -> Iterator[str]:
 
 def _data(trace: Trace, step: int | None, events: slice | None) -> Any:
     """The same as JSON data: events as `flashsteps schema` has them, numbers as the JSON of a run."""
-    from .. import trace_json
+    from ..trace import document as trace_json
 
     if events is not None:
         return [trace_json.plain(event) for event in trace[events]]
     if step is None:
         parts = {"algorithm": trace.meta["algorithm"], "steps": len(trace), "peak": trace.peak._asdict()}
         return parts | {"totals": trace_json.totals(trace.io()), "meta": trace.meta}
-    from ..stepper import Stepper
+    from ..runs.stepper import Stepper
 
     stepper = Stepper(trace)
     stepper.seek(step)
@@ -153,7 +153,7 @@ def _pieces(meta: Mapping[str, Any]) -> str:
     """How many pieces of the keys there are: whole blocks, by ceil division, so there can be fewer than asked for."""
     if type(meta.get("splits")) is not int or meta["splits"] < 1:  # there are none, or a stranger's trace says anything
         return str(meta.get("splits", ""))
-    from ..formulas import pieces
+    from ..traffic.formulas import pieces
 
     made = pieces(meta["keys"], meta["block_k"], meta["splits"])
     return f"{made}" if made == meta["splits"] else f"{made}, of the {meta['splits']} asked for"
@@ -161,7 +161,7 @@ def _pieces(meta: Mapping[str, Any]) -> str:
 
 def _step(trace: Trace, step: int) -> Iterator[str]:
     """One step: its line and caption, then everything as it stands after it."""
-    from ..stepper import Stepper
+    from ..runs.stepper import Stepper
 
     stepper = Stepper(trace)
     stepper.seek(step)

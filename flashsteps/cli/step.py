@@ -17,7 +17,7 @@ from .program import Command, say
 from .record import run_options
 
 if TYPE_CHECKING:
-    from ..trace import Trace
+    from ..trace.trace import Trace
 
 EXAMPLES = """\b
 Examples:
@@ -87,7 +87,7 @@ def step(
 
 def _lines(trace: Trace, start: int) -> None:
     """Each step as a line, from one on."""
-    from ..stepper import lines
+    from ..runs.stepper import lines
 
     for line in lines(trace, start):
         say(line)

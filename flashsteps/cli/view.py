@@ -36,7 +36,7 @@ def view(runs: tuple[str, ...], output: Path, **options: Any) -> None:
     The page is one file that fetches nothing: it opens from disk, in both themes, and a link to it can end in a step,
     run.html#step=40. The options are for algorithms, which are run now; of two, each takes those that it knows.
     """
-    from .. import view as pages
+    from ..player import page as pages
 
     if len(runs) > 2:
         raise ValueError(f"{len(runs)} runs were given: give one, or two to see them side by side")
@@ -50,7 +50,7 @@ def view(runs: tuple[str, ...], output: Path, **options: Any) -> None:
 
 def _its_own(run: str, fresh: list[str], options: dict[str, Any]) -> dict[str, Any]:
     """The options for one of the runs: without those that only the other takes; for a saved run, none."""
-    from ..arguments import takes
+    from ..runs.arguments import takes
 
     if run not in fresh:
         return {} if fresh else options

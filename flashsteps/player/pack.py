@@ -14,12 +14,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import devices, dtypes, theme
-from ..captions import captions, shown
-from ..film import ranges
-from ..run import count
-from ..timeline import rounds
-from ..trace import Event, Trace
+from .. import theme
+from ..filmkit.film import ranges
+from ..filmkit.timeline import rounds
+from ..machine import devices, dtypes
+from ..runs.record import count
+from ..story.captions import captions, shown
+from ..trace.trace import Event, Trace
 
 OPS = ("load", "store", "compute", "skip")
 

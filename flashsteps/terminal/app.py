@@ -17,7 +17,7 @@ from textual.widgets import Footer, Static
 
 from .. import theme as themes
 from ..theme import Theme
-from ..trace import Trace
+from ..trace.trace import Trace
 from . import panes
 from .paint import Paint
 from .screens import Ask, Help, Values

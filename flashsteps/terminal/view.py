@@ -9,9 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .. import film, report, run
-from ..stepper import Stepper, first_of_tiles
-from ..trace import Moved, State, Tile, Trace
+from ..filmkit import film
+from ..runs import record as run
+from ..runs.stepper import Stepper, first_of_tiles
+from ..trace.trace import Moved, State, Tile, Trace
+from ..traffic import report
 
 
 class Held(NamedTuple):

@@ -1,0 +1,1 @@
+"""Plots with matplotlib: traffic that was counted, speed and training that were measured."""

@@ -1,0 +1,398 @@
+"""Running an algorithm: `record` writes each step down, `count` only adds up what would move."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import algorithms
+from ..inputs.qkv import QKV, Head, check_qkv
+from ..machine import dtypes, pages
+from ..machine import heads as head_groups
+from ..machine.devices import device as device_of
+from ..machine.memory import HBM, SRAM, Capacity, Tape, Tensor
+from ..trace import rules
+from ..trace.trace import IO, Event, Tally, Trace
+from . import arguments
+from .arguments import positive
+
+#: a run has at most so many steps: each is an object of its own
+MOST_STEPS = 1 << 22
+
+#: a run keeps the values of its steps up to this many bytes; beyond it, only what moved
+VALUES_LIMIT = 1 << 28
+
+
+#: what may be told of each step while it runs: the event, and the array that it made or stored
+Each = Callable[[Event, np.ndarray | None], None]
+
+
+class Recorder:
+    """A tape that keeps each event, and its value as long as all values together stay small enough."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.values: list[np.ndarray | None] | None = []
+        self.held = 0
+        self.each: Each | None = None
+
+    def step(self, event: Event, value: np.ndarray | None, times: int) -> None:
+        self.events.append(event)
+        self.held += value.nbytes if value is not None else 0
+        if self.held > VALUES_LIMIT:
+            self.values = None
+        if self.values is not None:
+            self.values.append(value)
+        if self.each:
+            self.each(event, value)
+
+
+def record(
+    algorithm: str,
+    q: Any,
+    k: Any,
+    v: Any,
+    *,
+    do: Any = None,
+    block_q: int | None = None,
+    block_k: int | None = None,
+    mask: Any = None,
+    dtype: str = dtypes.DEFAULT,
+    scale: float | None = None,
+    block_mask: Any = None,
+    splits: int | None = None,
+    table: Any = None,
+    softcap: float | None = None,
+    alibi: Any = None,
+    dropout: float | None = None,
+    seed: int | None = None,
+    tokens: Sequence[str] | None = None,
+    head: Head = None,
+    device: str | None = None,
+    sram: int | None = None,
+    source: dict[str, Any] | None = None,
+    each: Callable[[HBM, dict[str, np.ndarray]], Each] | None = None,
+) -> Trace:
+    """Run an algorithm on q (N, d), k and v (M, d), and write down each step.
+
+    Arrays may be NumPy's or torch's. Of q (heads, N, d), k and v (kv_heads, M, d) all heads are run, one key-value head
+    after another: the heads that share one are packed as rows, so that each of its tiles serves them all. `head` picks
+    one of them, or of arrays with more dimensions. Values are stored as `dtype`, computed and summed in float32
+    (float64 for float64). `mask` is None, a name such as "causal" or "window:8,0" (`machine.masks`; names joined by
+    + must all allow a key) or a Boolean array (N, M), True where a query sees a key; it is aligned to the bottom right
+    as in flash-attn ≥ 2.1 (torch's is_causal=True is top left). Scores are scaled by `scale` (1/√d unless given), made
+    cap·tanh(s/cap) by `softcap`, and lowered by `alibi` (a slope, or one a head) times the distance of query and key.
+    `dropout` is the probability with which a weight is dropped, which follows from `seed` and its place.
+
+    A backward pass takes `do`, the gradient of O, of q's shape; what its forward pass saved is made beforehand, and is
+    no part of the trace. `block_mask` (`machine.block_masks`, or a Boolean array, query blocks × key blocks) is for
+    block-sparse runs; `splits`, into how many pieces keys are shared out, for split-kv-decode; `table`, the page of
+    each block of keys, or a `seed` to draw it with, for paged-decode. With `device` (a preset's name) or `sram` (bytes
+    of a toy's) the run has to fit on chip. `source` says where the input is from, and is kept in the trace.
+    `each`, given HBM and copies of its tensors, gives a function that is told of each step as it happens.
+
+    Raises ValueError where an argument makes no sense, where an algorithm does not take it, where a step doesn't fit,
+    and where a number gets too large.
+    """
+    given = {"do": do, "block_q": block_q, "block_k": block_k, "mask": mask, "scale": scale, "block_mask": block_mask}
+    given |= {"splits": splits, "table": table, "softcap": softcap, "alibi": alibi, "dropout": dropout, "seed": seed}
+    picked = _heads(algorithm, q, k, head)
+    qkv = [check_qkv(q, k, v, tokens=tokens, head=one) for one in picked.each]
+    (N, d), M = qkv[0].q.shape, qkv[0].k.shape[0]
+    options = arguments.check(algorithm, N, M, d, picked.heads, picked.group, given)
+    tiles = -(-N * picked.group // options["block_q"]) * -(-M // options["block_k"]) * picked.kv_heads
+    if tiles > MOST_STEPS >> 6:  # a tile has fewer steps than 64
+        _check_steps(algorithm, N, M, d, picked, given)
+    data = _data(algorithm, qkv, picked, options, given)
+    shapes = {name: array.shape for name, array in data.items()}
+    recorder = Recorder()
+    hbm, memory = _machine(algorithm, dtype, device, sram, recorder, parts=picked.kv_heads)
+    tensors = _initial(algorithm, hbm, shapes, data, options)
+    initial = {tensor.name: np.array(tensor.data) for tensor in tensors}
+    recorder.each = each(hbm, dict(initial)) if each else None
+    results = _run(algorithm, hbm, memory, tensors, options)
+    unwritten = {name: np.full(t.shape, np.nan, t.dtype) for name, t in hbm.tensors.items() if name not in initial}
+    meta = {
+        "algorithm": algorithm,
+        "queries": N,
+        "keys": M,
+        "d": d,
+        **arguments.said(options, picked.group),
+        **({"heads": picked.heads, "kv_heads": picked.kv_heads} if picked.heads > 1 else {}),
+        "dtype": dtype,
+        "computing": hbm.computing.name,
+        "device": device,
+        "sram": None if sram is None else int(sram),
+        "tokens": None if qkv[0].tokens is None else list(qkv[0].tokens),
+        "input": (qkv[0].source if picked.heads == 1 else {"kind": "arrays"}) if source is None else source,
+        "code": algorithms.source(algorithm),
+    }
+    outputs = _outputs(results, picked)
+    return Trace(meta, tuple(recorder.events), initial | unwritten, tuple(recorder.values or ()), outputs, memory.peak)
+
+
+def count(
+    algorithm: str,
+    *,
+    n: int,
+    d: int,
+    n_keys: int | None = None,
+    heads: int = 1,
+    kv_heads: int | None = None,
+    block_q: int | None = None,
+    block_k: int | None = None,
+    mask: Any = None,
+    dtype: str = dtypes.DEFAULT,
+    block_mask: Any = None,
+    splits: int | None = None,
+    softcap: float | None = None,
+    alibi: Any = None,
+    dropout: float | None = None,
+    device: str | None = None,
+    sram: int | None = None,
+    rule: str = rules.DEFAULT,
+) -> IO:
+    """What `record(…).io(rule)` would be for n queries and n_keys keys (n unless given) of size d, without any data.
+
+    With `heads` and `kv_heads` (heads unless given), for all heads together; those of a group share each tile of K, V.
+
+    A mask that is a matrix is counted tile by tile, all others by arithmetic. Raises ValueError as `record` and
+    `Trace.io` do.
+    """
+    tally = Tally(rules.rule(rule, algorithm))
+    sizes: dict[str, Any] = {"n": n, "d": d, "n_keys": n_keys, "heads": heads, "kv_heads": kv_heads}
+    options: dict[str, Any] = {
+        "block_q": block_q,
+        "block_k": block_k,
+        "mask": mask,
+        "dtype": dtype,
+        "device": device,
+        "sram": sram,
+    }
+    extra = {"block_mask": block_mask, "splits": splits, "softcap": softcap, "alibi": alibi, "dropout": dropout}
+    hbm, memory = walk(algorithm, tally, **sizes, **options, **extra)
+    return tally.io(hbm.tensors, memory.peak)
+
+
+def walk(
+    algorithm: str,
+    tape: Tape,
+    *,
+    n: int,
+    d: int,
+    n_keys: int | None = None,
+    heads: int = 1,
+    kv_heads: int | None = None,
+    block_q: int | None = None,
+    block_k: int | None = None,
+    mask: Any = None,
+    dtype: str = dtypes.DEFAULT,
+    device: str | None = None,
+    sram: int | None = None,
+    **extra: Any,
+) -> tuple[HBM, SRAM]:
+    """Go through a run without any data and tell a tape of each step; `extra` are other options of `count`.
+
+    Raises ValueError as `count` does.
+    """
+    N, M, d = positive("n", n), positive("n_keys", n if n_keys is None else n_keys), positive("d", d)
+    H, parts = positive("heads", heads), positive("kv_heads", heads if kv_heads is None else kv_heads)
+    group = head_groups.check(H, parts)
+    given = {"block_q": block_q, "block_k": block_k, "mask": mask, **extra}
+    options = arguments.check(algorithm, N, M, d, H, group, given)
+    by_runs, tiles = bool(options["mask"].by_rule), options.get("block_mask")
+    if tiles is not None:
+        by_runs = by_runs and tiles.by_rule((N * group // options["block_q"], M // options["block_k"]))
+    hbm, memory = _machine(algorithm, dtype, device, sram, tape, counting=True, by_runs=by_runs, parts=parts)
+    shapes: dict[str, tuple[int, ...]] = {"Q": (H * N, d), "K": (parts * M, d), "V": (parts * M, d), "dO": (H * N, d)}
+    if "table" in arguments.parameters(algorithm):
+        page = options["block_k"]
+        shapes |= {"table": (-(-M // page),)} | dict.fromkeys("KV", (parts * pages.pool(M, page) * page, d))
+    if "starts" in arguments.parameters(algorithm):
+        shapes |= {name: list_.shape for name, list_ in options["block_mask"].lists().items()}
+    _run(algorithm, hbm, memory, _initial(algorithm, hbm, shapes, None, options), options)
+    return hbm, memory
+
+
+def _machine(
+    algorithm: str,
+    dtype: str,
+    device: str | None,
+    sram: int | None,
+    tape: Tape,
+    counting: bool = False,
+    by_runs: bool = False,
+    parts: int = 1,
+) -> tuple[HBM, SRAM]:
+    """HBM and SRAM for one run, with the capacity that is to be enforced."""
+    capacity = Capacity()
+    if device is not None and sram is not None:
+        raise ValueError(f"device={device!r} and sram={sram!r} both say what fits on chip: give one of them")
+    if sram is not None:
+        capacity = Capacity(total=positive("sram", sram))
+    if device is not None:
+        gpu = device_of(device)
+        capacity = Capacity(gpu.shared_per_block * 1024, gpu.registers_per_sm * 1024)
+    if getattr(algorithms.module(algorithm), "IDEAL_PRODUCTS", False):
+        capacity = Capacity()
+    hbm = HBM(dtypes.storage(dtype), dtypes.computing(dtype), counting, parts)
+    return hbm, SRAM(hbm, tape, capacity, by_runs)
+
+
+# ---- what a run finds
+
+
+class Picked(NamedTuple):
+    """The heads that are run: how many, how many key-value heads they have, and each as `check_qkv` takes it."""
+
+    heads: int
+    kv_heads: int
+    each: Sequence[Head]
+
+    @property
+    def group(self) -> int:
+        """How many heads share one key-value head."""
+        return self.heads // self.kv_heads
+
+
+def _heads(algorithm: str, q: Any, k: Any, head: Head) -> Picked:
+    """All heads of q (heads, N, d) and k (kv_heads, M, d), or else the one that `check_qkv` finds."""
+    shapes = [tuple(getattr(array, "shape", ())) or np.shape(array) for array in (q, k)]
+    if head is not None or [len(shape) for shape in shapes] != [3, 3] or shapes[0][0] < 2 or shapes[1][0] < 1:
+        return Picked(1, 1, [head])
+    if shapes[0][0] % shapes[1][0]:
+        raise ValueError(f"q has shape {shapes[0]} and k {shapes[1]}: the heads of q must be a multiple of those of k")
+    return Picked(shapes[0][0], shapes[1][0], range(shapes[0][0]))
+
+
+class _Steps:
+    """A tape that only counts."""
+
+    def __init__(self) -> None:
+        self.total = 0
+
+    def step(self, event: Event, value: np.ndarray | None, times: int) -> None:
+        self.total += times
+
+
+def _check_steps(algorithm: str, N: int, M: int, d: int, picked: Picked, given: Mapping[str, Any]) -> None:
+    """Raises ValueError, before the run begins, where it would have too many steps to be written down."""
+    steps, here = _Steps(), {name: x for name, x in given.items() if name not in ("do", "table", "seed", "scale")}
+    walk(algorithm, steps, n=N, d=d, n_keys=M, heads=picked.heads, kv_heads=picked.kv_heads, **here)
+    if steps.total > MOST_STEPS:
+        raise ValueError(
+            f"a run of {N:,} queries and {M:,} keys in such blocks has {steps.total:,} steps, the most is "
+            f"{MOST_STEPS:,}: give larger blocks or fewer heads, or count it without any data (`flashsteps count`)"
+        )
+
+
+def _data(
+    algorithm: str, qkv: Sequence[QKV], picked: Picked, options: Mapping[str, Any], given: Mapping[str, Any]
+) -> dict[str, np.ndarray]:
+    """What lies in HBM, as rows, before the run: Q, K, V, and what else the algorithm finds there."""
+    group, names = picked.group, arguments.parameters(algorithm)
+    data = {"Q": head_groups.pack([one.q for one in qkv], group)}
+    keys = {name: [getattr(one, name.lower()) for one in qkv[::group]] for name in "KV"}
+    if "dO" in names:
+        data["dO"] = head_groups.pack(_gradient(given["do"], picked, qkv[0].q.shape), group)
+    if "table" in names:
+        page = options["block_k"]
+        data["table"] = pages.table(given["table"], given["seed"], len(qkv[0].k), page)
+        keys = {name: [pages.scattered(rows, data["table"], page) for rows in keys[name]] for name in keys}
+    if "starts" in names:
+        data |= options["block_mask"].lists()
+    return data | {name: np.concatenate(rows) for name, rows in keys.items()}
+
+
+def _gradient(do: Any, picked: Picked, shape: tuple[int, ...]) -> list[np.ndarray]:
+    """dO, one matrix of this shape a head."""
+    whole = shape if picked.heads == 1 else (picked.heads, *shape)
+    if do is None:
+        raise ValueError(f"a backward pass needs do, the gradient of O: give an array of shape {whole}")
+    if picked.heads > 1 and np.shape(do) != whole:
+        raise ValueError(f"do has shape {np.shape(do)}: give the gradient of O, of shape {whole}")
+    try:
+        found = [check_qkv(do, do, do, head=head).q for head in picked.each]
+    except ValueError as error:
+        raise ValueError(re.sub(r"^q\b", "do", str(error))) from None
+    if found[0].shape != shape:
+        raise ValueError(f"do has shape {found[0].shape}: give the gradient of O, of shape {shape}")
+    return found
+
+
+# ---- the run
+
+
+class _Nobody:
+    """A tape for what is no part of the trace."""
+
+    def step(self, event: Event, value: np.ndarray | None, times: int) -> None:
+        pass
+
+
+def _initial(
+    algorithm: str,
+    hbm: HBM,
+    shapes: Mapping[str, tuple[int, ...]],
+    data: Mapping[str, np.ndarray] | None,
+    options: dict[str, Any],
+) -> list[Tensor]:
+    """The tensors that an algorithm finds in HBM: those given, and those that its forward pass saved."""
+    names = arguments.tensors(algorithm, options)
+    for name in names:
+        if name in arguments.ADDRESSES:
+            hbm.addresses(name, shapes[name], None if data is None else data[name])
+        elif name in shapes:
+            hbm.tensor(name, shapes[name], None if data is None else data[name])
+    if saved_by := getattr(algorithms.module(algorithm), "SAVED_BY", None):
+        before = HBM(hbm.storage, hbm.computing, hbm.counting, hbm.parts)
+        forward = SRAM(before, _Nobody())
+        _run(saved_by, before, forward, _initial(saved_by, before, shapes, data, options), options)
+        for name in names:
+            if name not in hbm.tensors:
+                hbm.tensors[name] = before.tensors[name]
+    return [hbm.tensors[name] for name in names]
+
+
+def _run(
+    algorithm: str, hbm: HBM, memory: SRAM, tensors: Sequence[Tensor], options: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Run it for each key-value head; what each returns."""
+    attend, takes = algorithms.module(algorithm).attend, arguments.parameters(algorithm)
+    taken = {name: option for name, option in options.items() if name in takes}
+    memory.times = hbm.parts if hbm.counting else 1  # all heads are alike, so that one is counted for all
+    results = []
+    # ln 0 = −∞ is right for a query that sees no key; NaN and +∞ are refused where a slot gets them
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        for part in range(1 if hbm.counting else hbm.parts):
+            hbm.part = part
+            if hbm.parts > 1:
+                memory.loops["h"] = part
+            found = {tensor.name: tensor.part(part, hbm.parts) for tensor in tensors}
+            results.append(attend(hbm, memory, **found, **taken))
+            memory.finish()
+    return results
+
+
+def _outputs(results: Sequence[dict[str, Any]], picked: Picked) -> dict[str, np.ndarray]:
+    """O and LSE, or the gradients, of one head (N, …) or of all (heads, N, …)."""
+    parts = [{"O": one["O"], "LSE": _lse(one)} if "O" in one else one for one in results]
+    rows = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    if picked.heads == 1:
+        return rows
+    of_keys = {"dK": (picked.kv_heads, 1), "dV": (picked.kv_heads, 1)}
+    return {name: head_groups.unpack(x, *of_keys.get(name, (picked.heads, picked.group))) for name, x in rows.items()}
+
+
+def _lse(results: dict[str, Any]) -> np.ndarray:
+    """LSE (N,) as the run stored it, or m + ln ℓ where it left these instead (arrays, or one array a block)."""
+    if "LSE" in results:
+        found: np.ndarray = results["LSE"]
+        return found
+    m, l = (np.asarray(np.concatenate(x) if isinstance(x, list) else x) for x in (results["m"], results["l"]))
+    with np.errstate(divide="ignore"):
+        lse: np.ndarray = m + np.log(l)
+    return lse

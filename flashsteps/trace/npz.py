@@ -1,0 +1,227 @@
+"""A trace as one .npz file: plain columns that `np.load(path, allow_pickle=False)` opens, and nothing but data.
+
+format                      the version of this layout
+meta                        JSON text
+peak                        bytes in shared memory, in registers, in both (3,)
+op, slot, tensor            one text an event, "" where there is none
+loop                        the loops around the event, outermost first: names with a space between
+program, start, stop, nbytes, line, row        one number an event; start and stop are the tile's rows
+index, shape, work          numbers (events, …): an index for each loop, the shape, the work by kind; −1 fills up
+initial.Q, …                HBM's tensors as the run found them, in their order
+outputs.O, …                what the run gave
+(initial, outputs, values)  bfloat16 as its bits, uint16
+values.float32, …           what its events made or stored, one after another; none if the run was too large
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from .. import files
+from ..files import whole
+from ..inputs import readers
+from ..machine.arrays import Work
+from ..machine.dtypes import from_plain, storage, to_plain
+from . import document as trace_json
+from .strangers import MOST_NAME, check, check_meta, check_tensors, checked
+from .trace import Event, Peak, Tile, Trace
+
+FORMAT = 1
+
+#: characters of a trace's meta, and bytes that the list of its arrays may take: a hundred times what one needs
+MOST_META, MOST_LIST = 1 << 22, 1 << 16
+
+TEXTS: dict[str, Callable[[Event], str]] = {
+    "op": lambda event: event.op,
+    "slot": lambda event: event.slot,
+    "tensor": lambda event: event.tile.tensor if event.tile else "",
+    "loop": lambda event: " ".join(event.loop),
+}
+NUMBERS: dict[str, Callable[[Event], int]] = {
+    "program": lambda event: event.program,
+    "start": lambda event: event.tile.start if event.tile else 0,
+    "stop": lambda event: event.tile.stop if event.tile else 0,
+    "nbytes": lambda event: event.nbytes,
+    "line": lambda event: event.line,
+    "row": lambda event: event.row,
+}
+ROWS: dict[str, Callable[[Event], tuple[int, ...]]] = {
+    "index": lambda event: tuple(event.loop.values()),
+    "shape": lambda event: event.shape,
+    "work": lambda event: event.work,
+}
+
+
+def check_path(path: str | os.PathLike[str]) -> Path:
+    """The path of a trace. Raises ValueError where none can be written."""
+    return files.check(path, (".npz",))
+
+
+def save(trace: Trace, path: str | os.PathLike[str]) -> None:
+    """Write a trace to `path`, which ends in .npz, whole or not at all. The same trace gives the same bytes.
+
+    Raises ValueError for another ending, a path that cannot be written, and a trace that could not be replayed.
+    """
+    check_path(path)
+    with readers.one_line("this trace cannot be saved"):
+        check(trace)
+        arrays = _arrays(trace)
+    with whole(path) as aside, zipfile.ZipFile(aside, "w") as archive:
+        for name, array in arrays.items():
+            member = zipfile.ZipInfo(f"{name}.npy")  # dated 1980, always
+            member.create_system, member.external_attr = 3, 0o644 << 16
+            with archive.open(member, "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, array, version=(1, 0), allow_pickle=False)
+
+
+def load(path: str | os.PathLike[str]) -> Trace:
+    """The trace that was saved to `path`, or exported there as .json.
+
+    A stranger's file is only data. Raises ValueError, one line, for any that is not a trace that can be replayed.
+    """
+    given = os.fspath(path)
+    if not os.path.isfile(path):
+        raise ValueError(
+            f"{given!r} is {'no plain' if os.path.exists(path) else 'no such'} file: give a trace's .npz or .json"
+        )
+    try:
+        with Path(path).open("rb") as file:
+            is_json = Path(path).suffix.lower() == ".json"
+            trace = trace_json.read(file) if is_json else _read(file, file.seek(0, io.SEEK_END))
+    except OSError as error:
+        raise ValueError(f"{given!r} cannot be read: {error.strerror or error}") from error
+    except Exception as error:  # whatever a file made to break this brings about
+        raise ValueError(f"{given!r} is not a flashsteps trace: {readers.reason(error)}") from error
+    return trace
+
+
+def _arrays(trace: Trace) -> dict[str, np.ndarray]:
+    """All of a trace, by the names of the layout above."""
+    values = [value for value in trace.values if value is not None]
+    kinds = sorted({trace.meta["computing"], *(value.dtype.name for value in values)}) if trace.values else ()
+    return {
+        "format": np.array(FORMAT),
+        "meta": np.array(json.dumps(trace.meta, allow_nan=False)),
+        "peak": np.array(trace.peak, np.int64),
+        **{name: np.array([of(event) for event in trace], str) for name, of in TEXTS.items()},
+        **{name: np.array([of(event) for event in trace], np.int64) for name, of in NUMBERS.items()},
+        **{name: _filled([of(event) for event in trace]) for name, of in ROWS.items()},
+        **{f"initial.{name}": to_plain(np.ascontiguousarray(data)) for name, data in trace.initial.items()},
+        **{f"outputs.{name}": to_plain(np.ascontiguousarray(data)) for name, data in trace.outputs.items()},
+        **{f"values.{kind}": to_plain(_joined([v for v in values if v.dtype.name == kind], kind)) for kind in kinds},
+    }
+
+
+def _joined(values: list[np.ndarray], kind: str) -> np.ndarray:
+    """Arrays of one type one after another, in one row."""
+    return np.concatenate([np.empty(0, values[0].dtype if values else kind), *(value.ravel() for value in values)])
+
+
+def _filled(rows: list[tuple[int, ...]]) -> np.ndarray:
+    """Rows of several lengths as one array (rows, longest), filled up with −1."""
+    longest = max(map(len, rows), default=0)
+    return np.array([(*row, *[-1] * (longest - len(row))) for row in rows], np.int64).reshape(len(rows), longest)
+
+
+def _read(file: BinaryIO, size: int) -> Trace:
+    """The trace of an open file. Raises all sorts of exceptions where it isn't one."""
+    _few(file, size)
+    stored = {name: member() for name, member in readers.npz(file, size).items()}
+    for name in ("format", "meta", "peak", *TEXTS, *NUMBERS, *ROWS):
+        if name not in stored:
+            raise ValueError(f"it has no {name!r}")
+        if stored[name].dtype.kind != ("U" if name == "meta" or name in TEXTS else "i"):
+            raise ValueError(f"its {name!r} is of the wrong type")
+        longest = {"meta": MOST_META, "loop": 8 * MOST_NAME}.get(name, MOST_NAME)
+        if stored[name].dtype.itemsize > 4 * longest:
+            raise ValueError(f"its {name!r} has texts of more than {longest:,} characters")
+    if sum(math.prod(array.shape) * array.dtype.itemsize for array in stored.values()) > size:
+        raise ValueError("its arrays are larger than the file: save it uncompressed, as it was")
+    if (version := stored["format"][()].item()) != FORMAT:
+        raise ValueError(f"its format is {version}, and this flashsteps reads {FORMAT}: upgrade it")
+
+    def part(prefix: str) -> dict[str, np.ndarray]:
+        return {
+            name.removeprefix(prefix): from_plain(array[()])
+            for name, array in stored.items()
+            if name.startswith(prefix)
+        }
+
+    meta, peak = json.loads(stored["meta"][()].item()), Peak(*stored["peak"][()].tolist())
+    check_meta(meta)
+    initial, outputs = part("initial."), part("outputs.")
+    check_tensors(meta, initial, outputs, peak)
+    columns = {name: stored[name][()].tolist() for name in (*TEXTS, *NUMBERS, *ROWS)}
+    rows = zip(*columns.values(), strict=True)
+    events = (_event(step, dict(zip(columns, row, strict=True))) for step, row in enumerate(rows))
+    trace = Trace(meta, tuple(checked(meta, initial, events)), initial, (), outputs, peak)
+    values = part("values.")
+    return replace(trace, values=_values(trace, values)) if values else trace
+
+
+def _few(file: BinaryIO, size: int) -> None:
+    """Refuse a zip file whose list of members is longer than a trace's, before it is read: each would take memory.
+
+    The list's length stands 12 bytes into the record at a zip file's end, or, where that is too short for it, 40 bytes
+    into the one before (APPNOTE 4.3.14 and 4.3.16).
+    """
+    file.seek(max(0, size - (1 << 16) - 128))
+    tail = file.read()
+    for sign, start, count in ((b"PK\5\6", 12, 4), (b"PK\6\6", 40, 8)):
+        at = tail.rfind(sign)
+        length = int.from_bytes(tail[at + start : at + start + count], "little") if at >= 0 else 0
+        if MOST_LIST < length < size:
+            raise ValueError(f"it lists its arrays in {length:,} bytes, a trace does in less than {MOST_LIST:,}")
+
+
+def _event(step: int, of: dict[str, Any]) -> Event:
+    """One event, from a row of the columns."""
+    index, shape = ([n for n in of[name] if n >= 0] for name in ("index", "shape"))
+    loops = of["loop"].split()
+    if len(loops) != len(index):
+        raise ValueError(f"step {step} has {len(loops)} loops and {len(index)} indices of them")
+    tile = Tile(of["tensor"], of["start"], of["stop"]) if of["tensor"] else None
+    return Event(
+        step,
+        of["op"],
+        of["program"],
+        dict(zip(loops, index, strict=True)),
+        of["slot"],
+        tile,
+        tuple(shape),
+        of["nbytes"],
+        Work(*of["work"]),
+        of["line"],
+        of["row"],
+    )
+
+
+def _values(trace: Trace, flat: dict[str, np.ndarray]) -> tuple[np.ndarray | None, ...]:
+    """The array of each event, cut from the arrays of all events."""
+    values: list[np.ndarray | None] = []
+    kinds = {name: data.dtype.name for name, data in trace.initial.items()}
+    for kind in {trace.meta["computing"], *kinds.values()} & set(flat):
+        if flat[kind].dtype != (np.int32 if kind == "int32" else storage(kind)) or flat[kind].ndim != 1:
+            raise ValueError(f"its values.{kind} are {flat[kind].dtype} of shape {flat[kind].shape}")
+    for event in trace:
+        if event.op not in ("compute", "store"):
+            values.append(None)
+            continue
+        kind = kinds[event.tile.tensor] if event.tile else trace.meta["computing"]
+        size = math.prod(event.shape)
+        value, flat[kind] = flat[kind][:size].reshape(event.shape), flat[kind][size:]
+        value.setflags(write=False)
+        values.append(value)
+    if any(map(len, flat.values())):
+        raise ValueError("it has values that belong to no step")
+    return tuple(values)

@@ -1,0 +1,65 @@
+"""Counting rules: which of the bytes that a run moves a published figure counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..errors import unknown
+
+if TYPE_CHECKING:
+    from .trace import Event
+
+
+class Rule(NamedTuple):
+    """What a rule counts, in a few words; the algorithms that it is for (None: all); and whether it counts an event."""
+
+    says: str
+    algorithms: tuple[str, ...] | None
+    counts: Callable[[Event], bool]
+
+
+def _figure_2(event: Event) -> bool:
+    tensor, first = event.tile.tensor if event.tile else "", event.loop.get("j") == 0
+    set_up = event.op == "store" and not event.slot  # a constant, to start from
+    return tensor not in ("m", "l") and not set_up and not (event.op == "load" and tensor == "O" and first)
+
+
+def _kernel_of_2022(event: Event) -> bool:
+    tensor, later = event.tile.tensor if event.tile else "", event.loop.get("j") != 0
+    set_up = event.op == "store" and not event.slot
+    again = event.op == "load" and ((tensor == "O" and later) or (tensor == "dQ" and not later))
+    return tensor not in ("m", "l") and not set_up and not again
+
+
+def _no_statistics(event: Event) -> bool:
+    return not event.tile or event.tile.tensor not in ("m", "l", "LSE", "D")
+
+
+RULES = {
+    "all": Rule("every byte between HBM and SRAM", None, lambda event: True),
+    "fa1-figure-2": Rule(
+        "FA1, Figure 2: no ℓ and m, no writes that only set O up, and no read of O for the first block of keys",
+        ("flash-forward",),
+        _figure_2,
+    ),
+    "fa1-kernel-2022": Rule(
+        "FA1, Figure 2, left, a fit: as before; O is read for the first block of keys only (D is kept), dQ not for it",
+        ("flash-backward",),
+        _kernel_of_2022,
+    ),
+    "no-statistics": Rule("matrices alone: no m, ℓ, LSE and D, as FA1 writes its sums", None, _no_statistics),
+}
+
+DEFAULT = "all"
+
+
+def rule(name: str, algorithm: str) -> Rule:
+    """The rule of that name. Raises ValueError for one that isn't known, or that isn't for this algorithm."""
+    if name not in RULES:
+        raise ValueError(unknown("counting rule", name, RULES))
+    found = RULES[name]
+    if found.algorithms and algorithm not in found.algorithms:
+        theirs = ", ".join(found.algorithms)
+        raise ValueError(f"counting rule {name!r} is for {theirs}, not for {algorithm}: use rule='all'")
+    return found

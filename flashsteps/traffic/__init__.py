@@ -1,0 +1,1 @@
+"""What moves at every size: reports, footprints, the published closed forms, tiles that fit on a GPU."""

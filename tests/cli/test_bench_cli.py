@@ -1,0 +1,352 @@
+"""`flashsteps bench` as users have it: tables, files, plots, refusals, and what a run that is cut off leaves behind."""
+
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from flashsteps.cli import bench_phases as phases
+from flashsteps.cli import main
+from flashsteps.kernels import bench, machine, train
+from flashsteps.plots import results, speed_plot
+from flashsteps.units import short, size_of
+from tests.cli.test_cli import flashsteps, program, there
+from tests.cli.test_cli_errors import refused
+from tests.plots.test_bench_results import SPEED, TRAIN, some, speed_row
+
+ROOT = Path(__file__).parents[2]
+SMALL = ("--n", "32,64", "--quick", "--backends", "flash,standard,cudnn")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def speed_of(**options: Any) -> list[results.Results]:
+    return list(bench.speed_results(quick=True, sizes=(16,), dims=(64,), masks=(True,), names=("standard",), **options))
+
+
+# ---- what is measured
+
+
+def test_a_table_and_a_file_of_every_point():
+    lines = flashsteps("bench", *SMALL)
+    name = machine.Cpu().about()["name"]
+    path = results.default_path("speed", name)
+    made = results.read(path)
+    assert made.finished
+    assert lines[0].startswith(f"CPU: {name}, torch ")
+    assert "GFLOP/s" in lines[1]
+    assert lines[3].split() == ["pass", "mask", "d", "N", "flash", "cudnn", "standard"]
+    assert [line.split()[:4] for line in lines[4:12]] == [
+        [which, mask, "64", n] for n in ("64", "32") for mask in ("full", "causal") for which in ("forward", "backward")
+    ]
+    for line in lines[4:12]:
+        assert line.count("*") == 1
+        assert line.split()[5] == "-"
+    assert "-  cudnn: not available: torch has it for GPUs alone" in lines
+    assert lines[-1].startswith(str(path))
+    assert len(made.rows) == 2 * 2 * 2 * 3
+    assert all(row["peak_bytes"] > 0 and row["seconds"]["min"] > 0 for row in made.rows if row["status"] == "ok")
+
+
+def test_results_have_no_names_of_hosts_people_or_folders(folder):
+    import getpass
+    import platform
+
+    text = results.text(speed_of()[-1])
+    for word in (platform.node(), str(Path.home()), str(folder), getpass.getuser()):
+        assert not word or f'"{word}' not in text
+    made = results.begin("speed", machine.Cpu().about(), machine.versions(), {})
+    assert made.versions.keys() >= {"python", "torch", "triton", "cuda", "numpy", "flashsteps"}
+    assert "/" not in results.text(made).replace("n/a", "")
+
+
+def test_settings_say_how_it_was_measured():
+    settings = speed_of()[-1].settings
+    assert settings.keys() >= {"dtype", "tokens", "hidden", "batch", "flops", "time", "inputs", "peak_bytes", "check"}
+    assert settings["flops"].startswith("4·N²·d FLOPs a head forward, half when causal, 2.5 times that backward")
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("--passes backward", {"passes": ("backward",)}),
+        ("--n 64,1K --d 32,64", {"sizes": (64, 1024), "dims": (32, 64)}),
+        ("--causal", {"masks": (True,)}),
+        ("--full", {"masks": (False,)}),
+        ("--backends flash,standard --dtype float16", {"names": ("flash", "standard"), "dtype": "float16"}),
+        ("--quick --minutes 0.5", {"quick": True, "minutes": 0.5}),
+        ("--train --n 64 --steps 30", {"sizes": (64,), "steps": 30}),
+        ("--tune --d 64 --causal --dtype float16", {"dims": (64,), "masks": (True,), "dtype": "float16"}),
+    ],
+)
+def test_each_option_reaches_what_measures(options, expected, monkeypatch):
+    kind = options.split()[0].removeprefix("--") if options.startswith(("--train", "--tune")) else "speed"
+    asked: dict[str, Any] = {}
+
+    def spy(**given):
+        asked.update(given)
+        yield (TRAIN if kind == "train" else SPEED)
+
+    monkeypatch.setattr(bench, f"{kind}_results", spy)
+    flashsteps("bench", *options.split(), "-o", "a.json")
+    assert asked == {"quick": False, "minutes": 8.0} | expected
+
+
+def test_the_same_as_json(folder):
+    small = ("--quick", "--n", "16", "--backends", "standard", "--full")
+    text = "\n".join(flashsteps("bench", *small, "--json"))
+    made = json.loads(text)
+    assert made["kind"] == "speed"
+    assert made["finished"]
+    assert there(folder) == []
+    flashsteps("bench", *small, "--json", "-o", "a.json")
+    assert there(folder) == ["a.json"]
+
+
+def test_a_training_is_a_table_a_file_and_a_plot(folder, monkeypatch):
+    monkeypatch.setitem(train.PLANS, ("cpu", True), train.Plan((16,), 32, 1, 2, 8, 12))
+    lines = flashsteps("bench", "--train", "--quick", "-o", "a.json", "--plot", "a.svg")
+    made = results.read("a.json")
+    assert [(row["attention"], row["status"]) for row in made.rows] == [
+        ("standard", "ok"), ("sdpa", "ok"), ("flashsteps", "not available"),
+    ]  # fmt: skip
+    assert made.settings["corpus"].startswith("the standard library of Python 3.")
+    assert [line.split()[:2] for line in lines if line.startswith("  16")] == [
+        ["16", name] for name in train.ATTENTIONS
+    ]
+    assert any(line.startswith("sdpa: no loss is further than ") for line in lines)
+    assert there(folder) == ["a.json", "a.svg"]
+
+
+# ---- what was measured before
+
+
+def test_what_was_measured_before_is_shown_and_drawn(folder):
+    results.write("a.json", SPEED)
+    lines = flashsteps("bench", "--from", "a.json")
+    assert lines[0] == "A GPU, driver 1.2, torch 2.13.0"
+    assert ["forward", "full", "64", "1K", "2.5*", "oom"] in [line.split() for line in lines]
+    assert "oom  standard from N = 1K: out of memory" in lines
+    assert [line.split()[0] for line in flashsteps("bench", "--from", "a.json", "--plot", "b.svg")] == [
+        "b.svg", "b-memory.svg",
+    ]  # fmt: skip
+    assert json.loads("\n".join(flashsteps("bench", "--from", "a.json", "--json"))) == json.loads(results.text(SPEED))
+    results.write("t.json", TRAIN)
+    flashsteps("bench", "--from", "t.json", "--plot", "t.svg", "--theme", "dark")
+    assert there(folder) == ["a.json", "b-memory.svg", "b.svg", "t.json", "t.svg"]
+
+
+def test_showing_needs_no_torch():
+    results.write("a.json", SPEED)
+    with program("bench", "--from", "a.json", "--plot", "a.svg", code="sys.modules['torch'] = None") as process:
+        _, err = process.communicate()
+    assert (process.returncode, err) == (0, b"")
+
+
+# ---- what goes wrong
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("--n 0", ("--n '0'", "1K,8K")),
+        ("--d x", ("--d 'x'", "64,128")),
+        ("--d 48", ("d is 48", "give a divisor")),
+        ("--passes forwards", ("pass 'forwards'", "did you mean 'forward'")),
+        ("--backends flsh", ("backend 'flsh'", "did you mean 'flash'")),
+        ("--dtype float8", ("dtype 'float8'", "known are bfloat16")),
+        ("--minutes 0", ("--minutes '0'", "such as 8")),
+        ("--causal --full", ("--causal and --full", "give one of them")),
+        ("--tune --train", ("--tune and --train", "give one of them")),
+        ("--train --d 64", ("--d is not for --train", "leave it out")),
+        ("--steps 10", ("--steps is not for measuring speed", "leave it out")),
+        ("--all --plot a.svg", ("--plot is not for --all", "leave it out")),
+        ("--from a.json --n 64", ("--n is not for --from", "leave it out")),
+        ("--from a.json", ("'a.json': no such file",)),
+        ("--from words.json", ("'words.json': not results", "bench")),
+        ("--from tune.json --plot a.svg", ("no plot of results of the kind tune", "leave --plot out")),
+        ("--theme dark", ("--theme dark", "give --plot FILE")),
+        ("--plot a.pdf", ("'a.pdf'", "use .svg or .png")),
+        ("-o a.txt", ("'a.txt'", "use .json")),
+        ("-o nowhere/a.json", ("'nowhere'", "mkdir -p nowhere")),
+        ("--train --steps 3", ("steps is 3", "give more")),
+        ("--train --n 8M", ("n is 8,388,608", "give a smaller one")),
+        ("--tune", ("--tune times tiles on a GPU", "torch sees none")),
+    ],
+)
+def test_wrong_input_is_refused_in_one_line_that_helps(command, words):
+    Path("words.json").write_text("words")
+    results.write("tune.json", some("tune", []))
+    line = refused(["bench", *command.split()])
+    assert [word for word in words if word not in line] == [], line
+
+
+def test_without_torch_it_is_said_what_to_type(folder):
+    with program("bench", code="sys.modules['torch'] = None") as process:
+        out, err = process.communicate()
+    assert (process.returncode, out) == (2, b"")
+    assert err.decode() == (
+        "flashsteps: error: bench needs torch, and it is not installed: pip install 'flashsteps[kernels]'\n"
+    )
+    assert there(folder) == []
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, RuntimeError])
+def test_a_run_that_is_cut_off_leaves_a_whole_file(end, monkeypatch, folder):
+    rows = SPEED.rows
+
+    def cut_off(**given):
+        yield SPEED._replace(rows=[], finished=False)
+        yield SPEED._replace(rows=rows[:2], finished=False)
+        raise end("cut off")
+
+    monkeypatch.setattr(bench, "speed_results", cut_off)
+    done = CliRunner().invoke(main, ["bench", "-o", "a.json"])
+    assert results.read("a.json") == SPEED._replace(rows=rows[:2], finished=False)
+    assert there(folder) == ["a.json"]
+    if end is KeyboardInterrupt:
+        assert (done.exit_code, done.stderr.strip()) == (130, "stopped: a.json has what was measured until now")
+    else:
+        assert isinstance(done.exception, RuntimeError)  # a bug is not dressed up
+    lines = flashsteps("bench", "--from", "a.json")
+    assert "cut off: not all was measured" in lines
+
+
+def test_a_wrong_backend_is_said_in_the_table():
+    wrong = speed_row(
+        backend="flex", status="wrong", why="O is 0.5 off", seconds=None, runs=None, tflops=None, peak_bytes=None
+    )
+    results.write("a.json", some("speed", [speed_row(), wrong]))
+    lines = flashsteps("bench", "--from", "a.json")
+    assert "wrong  flex: wrong: O is 0.5 off" in lines
+
+
+# ---- all of it
+
+
+class FakeRunner:
+    """Notes what it is to run; each command takes a share of its time, and ends as told."""
+
+    def __init__(self, ends: dict[str, int | None] | None = None, takes: float = 1.0) -> None:
+        self.ends, self.takes, self.now = ends or {}, takes, 0.0
+        self.ran: list[tuple[str, float]] = []
+
+    def __call__(self, command, seconds, printed):
+        words = " ".join(command[3:])
+        self.ran.append((words, seconds))
+        self.now += self.takes * (seconds - phases.GRACE)
+        return next((code for name, code in self.ends.items() if name in words), 0)
+
+    def clock(self) -> float:
+        return self.now
+
+
+def test_all_is_one_thing_after_another_within_the_time(monkeypatch, folder):
+    runner, said = FakeRunner(), list[str]()
+    monkeypatch.setattr(phases, "ASK", 'print(\'{"kind": "cuda", "name": "NVIDIA H200"}\')')
+    assert phases.run(8, quick=False, say=said.append, runner=runner, clock=runner.clock) == 0
+    at = "renders/data/nvidia-h200"
+    assert [words.partition(" --minutes")[0] for words, _ in runner.ran] == [
+        f"bench --tune -o {at}-tune.json",
+        "validate --json",
+        f"bench -o {at}-speed.json",
+        f"bench --from {at}-speed.json --plot {at}-speed.svg --theme dark",
+        f"bench --from {at}-speed.json --plot {at}-speed-light.svg --theme light",
+        f"bench --train -o {at}-train.json",
+        f"bench --from {at}-train.json --plot {at}-train.svg --theme dark",
+        f"bench --from {at}-train.json --plot {at}-train-light.svg --theme light",
+    ]
+    told = [float(words.rpartition(" ")[2]) for words, _ in runner.ran if "--minutes" in words]
+    assert len(told) == 3
+    assert sum(told) < 8
+    assert runner.now == pytest.approx(8 * 60)
+    assert said[-1] == "all done"
+    for words, _ in runner.ran:
+        if words.startswith("bench"):
+            main.commands["bench"].make_context("bench", words.split()[1:])  # each can be typed
+
+
+def test_what_fails_or_hangs_does_not_stop_the_others_but_is_said(monkeypatch):
+    runner, said = FakeRunner({"--tune": 1, "--train": None}, takes=0.5), list[str]()
+    monkeypatch.setattr(phases, "ASK", 'print(\'{"kind": "cuda", "name": "X"}\')')
+    assert phases.run(8, quick=True, say=said.append, runner=runner, clock=runner.clock) == 1
+    assert len(runner.ran) == 8
+    assert said[-2] == "tune: failed, exit code 1"
+    assert said[-1].startswith("train: ended, it took longer than ")
+    assert "--quick" in runner.ran[0][0]
+
+
+def test_on_a_cpu_nothing_is_tuned():
+    assert [phase.name for phase in phases.phases("A CPU", gpu=False) if phase.share] == ["validate", "speed", "train"]
+
+
+def test_a_command_that_hangs_is_ended(folder):
+    assert phases._run([sys.executable, "-c", "import time; time.sleep(60)"], 0.2, None) is None
+    assert phases._run([sys.executable, "-c", "raise SystemExit(3)"], 60, None) == 3
+    assert phases._run([sys.executable, "-c", "print('{}')"], 60, Path("a.json")) == 0
+    assert Path("a.json").read_text() == "{}\n"
+
+
+def test_help_says_what_make_bench_is_instead():
+    text = " ".join(" ".join(flashsteps("bench", "--help")).split())
+    assert "`make bench` is something else" in text
+    assert "--all" in text
+
+
+def test_the_command_line_starts_without_torch():
+    code = "import sys; from flashsteps.cli import main; print({'torch', 'numpy', 'triton'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "set()", done.stderr
+    assert importlib.import_module("flashsteps.cli.bench").MINUTES * 60 + phases.GRACE < 9.5 * 60
+
+
+# ---- what is in the repository
+
+
+def measured() -> list[Path]:
+    return sorted((ROOT / results.FOLDER).glob("*.json"))
+
+
+def memory_table() -> str:
+    """Of the README: the peaks of a forward and a backward pass on the CPU, without a mask."""
+    found = [results.read(path) for path in measured() if path.stem.endswith("-speed")]
+    (made,) = (one for one in found if one.machine["kind"] == "cpu")
+    rows = [row for row in made.rows if row["pass"] == "backward" and not row["causal"]]
+    names = ["flash", "math", "standard", "numpy"]
+    lines = [f"| N | {' | '.join(speed_plot.TITLES[name] for name in names)} |", "|---:" * (len(names) + 1) + "|"]
+    for n in sorted({row["n"] for row in rows}):
+        peaks = {row["backend"]: row["peak_bytes"] for row in rows if row["n"] == n}
+        lines.append(f"| {short(n)} | {' | '.join(size_of(peaks[name]) for name in names)} |")
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("path", measured(), ids=lambda path: path.stem)
+def test_what_was_measured_can_be_read_and_shown(path):
+    made = results.read(path)
+    assert made.finished
+    lines = flashsteps("bench", "--from", str(path))
+    assert lines[0].startswith("CPU: ") == (made.machine["kind"] == "cpu")
+    assert (path.with_suffix(".svg")).is_file()
+    assert path == ROOT / results.default_path(made.kind, made.machine["name"])
+
+
+def test_the_readme_shows_what_was_measured():
+    assert memory_table() in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_make_says_what_it_measures():
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    recipe = text.partition("\nbench-gpu:")[2].partition("\n\n")[0]
+    (line,) = (line for line in recipe.splitlines() if "flashsteps bench" in line)
+    main.commands["bench"].make_context("bench", line.split()[2:])
+    said = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True).stdout
+    assert "make bench-gpu  on a GPU" in said

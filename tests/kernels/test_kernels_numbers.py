@@ -1,0 +1,154 @@
+"""The kernels' numbers, in Triton's interpreter, against attention by its definition in float64."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from flashsteps.kernels import backward, block_sparse, csr, forward, paged_decode, partial_results, split_kv_decode
+from tests.kernels.kernel_problems import DTYPES, Problem, attention, far, gradients, near, problems
+
+#: an example that fails is small, and the interpreter slow: it is shown as it was found
+SLOW = settings(phases=(Phase.explicit, Phase.reuse, Phase.generate))
+
+
+def right(problem: Problem, o: torch.Tensor, lse: torch.Tensor, keep: torch.Tensor | None = None) -> bool:
+    """Whether o and lse are those of the definition, but for rounding."""
+    tensors = problem.tensors()
+    exact, exact_lse = attention(problem, (x.double() for x in tensors), keep)
+    standard, _ = attention(problem, tensors, keep)
+    hidden = torch.isneginf(exact_lse)
+    off = (lse.double() - exact_lse).masked_fill(hidden, 0)
+    same = torch.equal(torch.isneginf(lse), hidden) and not o[hidden].any() and float(off.abs().max()) < 1e-5
+    return same and near(o, exact, standard)
+
+
+@given(problems())
+@settings(SLOW, max_examples=25)
+def test_forward(problem: Problem) -> None:
+    """Any mask, group, type, strides and blocks; o lies in memory as q does, so that a model can go on with it."""
+    q, k, v = problem.tensors()
+    o, lse = forward(q, k, v, **problem.options(), **problem.blocks())
+    assert right(problem, o, lse)
+    assert o.transpose(1, 2).is_contiguous()
+
+
+@given(problems(), st.booleans())
+@settings(SLOW, max_examples=20)
+def test_backward(problem: Problem, through_lse: bool) -> None:
+    """Gradients through o, and through lse where it has one; those of hidden rows are 0."""
+    q, k, v = problem.tensors()
+    o, lse = forward(q, k, v, **problem.options(), **problem.blocks())
+    do, dlse = torch.randn_like(o), torch.randn_like(lse) * through_lse
+    delta = torch.empty_like(lse)
+    given_lse = dlse if through_lse else None
+    ours = backward(do, q, k, v, o, lse, dlse=given_lse, delta=delta, **problem.options(), **problem.blocks())
+    exact, standard = (gradients(problem, do, dlse, dtype) for dtype in (torch.float64, problem.dtype))
+    assert all(near(*each) for each in zip(ours, exact, standard, strict=True))
+    torch.testing.assert_close(delta, (do.float() * o.float()).sum(-1) - dlse, rtol=1e-5, atol=1e-5)
+
+
+@given(problems(), st.data())
+@settings(SLOW, max_examples=15)
+def test_block_sparse(problem: Problem, data: st.DataObject) -> None:
+    """Only the tiles of the block mask count; those that the mask hides are not even in the list."""
+    block_q, block_k = min(problem.block_q, problem.n), min(problem.block_k, problem.m)
+    rows, columns = -(-problem.n // block_q), -(-problem.m // block_k)
+    listed = st.lists(st.lists(st.booleans(), min_size=columns, max_size=columns), min_size=rows, max_size=rows)
+    visited = torch.tensor(data.draw(listed), dtype=torch.bool)
+    keep = visited.repeat_interleave(block_q, 0)[: problem.n].repeat_interleave(block_k, 1)[:, : problem.m]
+    keep = keep & problem.keep()
+
+    q, k, v = problem.tensors()
+    blocks = {"block_q": problem.block_q, "block_k": problem.block_k}
+    starts, tiles = csr(q, k, visited, **blocks, causal=problem.causal, window=problem.window)
+    pairs = [(i, int(j)) for i in range(rows) for j in tiles[starts[i] : starts[i + 1]]]
+    of = [(slice(i * block_q, (i + 1) * block_q), slice(j * block_k, (j + 1) * block_k)) for i, j in pairs]
+    assert all(keep[tile].any() for tile in of)
+    assert sum(int(keep[tile].sum()) for tile in of) == int(keep.sum())
+    assert pairs == sorted(pairs)
+
+    o, lse = block_sparse(q, k, v, visited, **problem.options(), **problem.blocks())
+    assert right(problem, o, lse, keep)
+    again, _ = block_sparse(q, k, v, (starts, tiles), **problem.options(), **problem.blocks())
+    assert torch.equal(o, again)
+
+
+@given(problems(), st.integers(1, 6))
+@settings(SLOW, max_examples=15)
+def test_split_kv_decode(problem: Problem, splits: int) -> None:
+    """However many pieces; each piece's own result is attention over its keys alone."""
+    q, k, v = problem.tensors()
+    partial = o_s, lse_s = partial_results(q, k, splits=splits, block_k=problem.block_k)
+    o, lse = split_kv_decode(q, k, v, splits=splits, partial=partial, **problem.options(), **problem.blocks())
+    assert right(problem, o, lse)
+    pieces, tiles = o_s.shape[1], -(-problem.m // problem.block_k)
+    assert 1 <= pieces <= splits
+    size = -(-tiles // splits) * problem.block_k
+    for s in range(pieces):
+        keep = problem.keep() & (torch.arange(problem.m) // size == s)
+        exact, exact_lse = attention(problem, (x.double() for x in (q, k, v)), keep)
+        packed = exact.unflatten(1, (problem.kv_heads, problem.group)).transpose(2, 3).reshape(o_s[:, s].shape)
+        torch.testing.assert_close(o_s[:, s].double(), packed, rtol=0, atol=0.02 if q.itemsize == 2 else 1e-5)
+        assert torch.equal(lse_s[:, s].isneginf().sum(), exact_lse.isneginf().sum())
+
+
+@given(problems(), st.sampled_from((3, 4, 5, 7)), st.booleans())
+@settings(SLOW, max_examples=15)
+def test_paged_decode(problem: Problem, page: int, a_length_each: bool) -> None:
+    """Pages of any size lie anywhere; what is in the pool beside them (NaN here) is never read."""
+    q, k, v = problem.tensors()
+    most = -(-problem.m // page)
+    pools = torch.full((2, problem.batch * most + 2, page, problem.kv_heads, problem.d), torch.nan, dtype=q.dtype)
+    table = torch.randperm(pools.shape[1])[: problem.batch * most].view(problem.batch, most).int()
+    for b in range(problem.batch):
+        for j in range(most):
+            keys = slice(j * page, min((j + 1) * page, problem.m))
+            for pool, x in zip(pools, (k, v), strict=True):
+                pool[table[b, j], : keys.stop - keys.start] = x[b, :, keys].transpose(0, 1)
+    n_keys = torch.full((problem.batch,), problem.m, dtype=torch.int32) if a_length_each else problem.m
+    o, lse = paged_decode(q, *pools, table, n_keys, block_q=problem.block_q, **problem.options())
+    assert right(problem, o, lse)
+
+
+def test_sequences_of_several_lengths() -> None:
+    """In one batch of a paged cache, each sequence has as many keys as it has; one may have none."""
+    torch.manual_seed(0)
+    pools, q = torch.randn(2, 6, 4, 2, 16), torch.randn(3, 4, 1, 16)
+    table = torch.tensor([[5, 0, 3], [1, 2, -1], [-1, -1, -1]], dtype=torch.int32)
+    lengths = torch.tensor([11, 6, 0], dtype=torch.int32)
+    o, lse = paged_decode(q, *pools, table, lengths)
+    for b, length in enumerate(lengths.tolist()):
+        k, v = (pool[table[b].long()].flatten(0, 1)[:length].transpose(0, 1)[None] for pool in pools)
+        alone, lse_alone = forward(q[b : b + 1], k, v)
+        torch.testing.assert_close((o[b : b + 1], lse[b : b + 1]), (alone, lse_alone))
+
+
+@pytest.mark.parametrize("dtype", DTYPES[1:], ids=str)
+def test_rounding_is_no_worse_than_standard(dtype: torch.dtype) -> None:
+    """The field's rule to the letter, at a size where luck plays no part."""
+    problem = Problem(n=48, m=64, d=64, kv_heads=1, group=2, dtype=dtype, causal=True, block_q=16, block_k=16)
+    q, k, v = problem.tensors()
+    o, lse = forward(q, k, v, **problem.options(), **problem.blocks())
+    exact, _ = attention(problem, (x.double() for x in (q, k, v)))
+    standard, _ = attention(problem, (q, k, v))
+    assert far(o, exact) <= 2 * far(standard, exact) + 1e-5
+    do, none = torch.randn_like(o), torch.zeros_like(lse)
+    ours = backward(do, q, k, v, o, lse, **problem.options(), **problem.blocks())
+    exact_ones, standard_ones = (gradients(problem, do, none, kind) for kind in (torch.float64, dtype))
+    for mine, true, theirs in zip(ours, exact_ones, standard_ones, strict=True):
+        assert far(mine, true) <= 2 * far(theirs, true) + 1e-5
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 3), (1, 0, 3), (1, 3, 0)], ids=["no batch", "no query", "no key"])
+def test_where_there_is_nothing(shape: tuple[int, int, int]) -> None:
+    """No query: nothing comes out. No key: 0 and −∞."""
+    batch, n, m = shape
+    q, k = torch.randn(batch, 2, n, 16), torch.randn(batch, 2, m, 16)
+    o, lse = forward(q, k, k)
+    assert o.shape == q.shape
+    assert not o.any()
+    assert torch.isneginf(lse).all()
+    assert not any(x.any() for x in backward(o, q, k, k, o, lse))
