@@ -7,10 +7,10 @@ from collections.abc import Hashable, Iterator
 import numpy as np
 
 from ... import theme as themes
+from ...story.labels import query_label
 from ...theme import BODY, HEAD, LABEL
 from ..film import Film
 from ..layout import Box, Grid
-from ..timeline import query_label
 from . import text as texts
 from .moment import Moment
 from .paint import Pen, binned, shades

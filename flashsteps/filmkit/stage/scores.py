@@ -6,11 +6,11 @@ from collections.abc import Hashable
 
 import numpy as np
 
+from ...story.labels import key_label, query_label
 from ...theme import BODY, LABEL, SMALL
 from ...trace.trace import Trace
 from ..film import Film
 from ..layout import Box, Grid, Lane
-from ..timeline import key_label, query_label
 from . import text as texts
 from .hbm import tile_colors
 from .moment import Moment, Shown
