@@ -8,12 +8,12 @@ import numpy as np
 
 from ... import theme as themes
 from ...theme import BODY, HEAD, LABEL
+from .. import text as texts
 from ..film import Film
 from ..layout import Box, Grid
+from ..pen import Pen, binned, shades
 from ..timeline import query_label
-from . import text as texts
 from .moment import Moment
-from .paint import Pen, binned, shades
 from .part import Part
 
 

@@ -8,13 +8,13 @@ import numpy as np
 
 from ...theme import BODY, LABEL, SMALL
 from ...trace.trace import Trace
+from .. import text as texts
 from ..film import Film
 from ..layout import Box, Grid, Lane
+from ..pen import Pen, ink_on, mix, number
 from ..timeline import key_label, query_label
-from . import text as texts
 from .hbm import tile_colors
 from .moment import Moment, Shown
-from .paint import Pen, ink_on, mix, number
 from .part import Part
 from .slots import read_now, view_key, view_of
 
