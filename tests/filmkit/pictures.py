@@ -10,13 +10,13 @@ import cairo
 import numpy as np
 from hypothesis import strategies as st
 
-from flashsteps.filmkit import films
+from flashsteps.filmkit import films, text
 from flashsteps.filmkit.film import DEFAULT_DURATION, Film, film
 from flashsteps.filmkit.layout import Box
+from flashsteps.filmkit.pen import Pen
 from flashsteps.filmkit.stage import coda as closing
-from flashsteps.filmkit.stage import parts, text
+from flashsteps.filmkit.stage import parts
 from flashsteps.filmkit.stage.moment import moment
-from flashsteps.filmkit.stage.paint import Pen
 from flashsteps.filmkit.stage.part import Part
 from flashsteps.inputs.qkv import QKV, check_qkv, load_qkv
 from flashsteps.runs.arguments import small_block
