@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 import flashsteps as fs
 from flashsteps import algorithms
 from flashsteps.machine import block_masks, dtypes, masks
-from flashsteps.trace.trace import IO, Trace
+from flashsteps.machine.events import IO
+from flashsteps.trace.trace import Trace
 
 ALL = algorithms.names()
 BACKWARD = tuple(name for name in ALL if name.endswith("backward"))

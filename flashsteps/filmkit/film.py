@@ -12,11 +12,12 @@ from ..machine import dtypes
 from ..machine.devices import DEFAULT as DEFAULT_DEVICE
 from ..machine.devices import Device
 from ..machine.devices import device as device_of
+from ..machine.events import IO
 from ..runs.arguments import small_block
 from ..runs.record import count, record
 from ..story.labels import opening
 from ..story.ranges import ranges
-from ..trace.trace import IO, NO_VALUES, Trace
+from ..trace.trace import NO_VALUES, Trace
 from . import coda
 from .films import Spec, spec
 from .layout import Layout, canvas_of, layout

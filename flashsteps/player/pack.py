@@ -16,11 +16,12 @@ import numpy as np
 
 from .. import theme
 from ..machine import devices, dtypes
+from ..machine.events import Event
 from ..runs.record import count
 from ..story.captions import captions, shown
 from ..story.ranges import ranges
 from ..story.rounds import rounds
-from ..trace.trace import Event, Trace
+from ..trace.trace import Trace
 
 OPS = ("load", "store", "compute", "skip")
 

@@ -18,9 +18,6 @@ from ..machine.dropout import Dropout
 #: block sizes where none are given, cut to the number of queries or keys
 BLOCK = 64
 
-#: the tensors that hold addresses: whole numbers, the same for all heads
-ADDRESSES = ("table", "starts", "columns")
-
 #: which parameters of an algorithm an option is for, where they have other names
 FOR = {"do": ("dO",), "seed": ("table", "dropout"), "alibi": ("mask",)}
 

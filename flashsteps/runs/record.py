@@ -13,9 +13,11 @@ from ..inputs.qkv import QKV, Head, check_qkv
 from ..machine import dtypes, pages
 from ..machine import heads as head_groups
 from ..machine.devices import device as device_of
-from ..machine.memory import HBM, SRAM, Capacity, Tape, Tensor
+from ..machine.events import IO, Event
+from ..machine.memory import ADDRESSES, HBM, SRAM, Capacity, Tape, Tensor
 from ..trace import rules
-from ..trace.trace import IO, Event, Tally, Trace
+from ..trace.rules import Tally
+from ..trace.trace import Trace
 from . import arguments
 from .arguments import positive
 
@@ -343,7 +345,7 @@ def _initial(
     """The tensors that an algorithm finds in HBM: those given, and those that its forward pass saved."""
     names = arguments.tensors(algorithm, options)
     for name in names:
-        if name in arguments.ADDRESSES:
+        if name in ADDRESSES:
             hbm.addresses(name, shapes[name], None if data is None else data[name])
         elif name in shapes:
             hbm.tensor(name, shapes[name], None if data is None else data[name])

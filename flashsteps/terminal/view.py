@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..machine.events import Moved, Tile
 from ..runs import record as run
 from ..runs.stepper import Stepper, first_of_tiles
 from ..story.ranges import ranges
-from ..trace.trace import Moved, State, Tile, Trace
+from ..trace.trace import State, Trace
 from ..traffic import report
 
 

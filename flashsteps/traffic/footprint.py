@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import algorithms
+from ..machine.events import Event
 from ..machine.memory import Tensor
 from ..runs import record as run
-from ..trace.trace import Event
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from ..machine import heads as head_groups
 from ..machine.devices import DEFAULT as DEFAULT_DEVICE
 from ..machine.devices import Device
 from ..machine.devices import device as device_of
+from ..machine.events import IO
 from ..runs import record as run
 from ..runs.arguments import positive
 from ..trace import rules
-from ..trace.trace import IO
 from .footprint import footprint, training
 
 #: a tile as real kernels have it, and the sizes that are reported, where none are given
