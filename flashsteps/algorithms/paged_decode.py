@@ -12,6 +12,9 @@ from ..machine.masks import Mask
 from ..machine.memory import HBM, SRAM, Tensor
 from ..machine.tiling import Blocks
 
+TITLE, DIRECTION = "paged decoding", "forward"
+DECODES = True
+
 
 def attend(
     hbm: HBM,

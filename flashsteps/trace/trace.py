@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
@@ -87,6 +87,11 @@ class Trace:
         """What ran, in a few words: the algorithm, and whether it was its Triton kernel."""
         algorithm = str(self.meta["algorithm"])
         return f"{algorithm}, the Triton kernel" if "kernel" in self.meta else algorithm
+
+    @property
+    def direction(self) -> Literal["forward", "backward"]:
+        """What it gave says which: O, or the gradients of Q, K and V."""
+        return "backward" if "dQ" in self.outputs else "forward"
 
     def _repr_html_(self) -> str:
         """A still for notebooks: `show` gives the player."""
