@@ -24,7 +24,8 @@ PYTEST = ("-m", "pytest", "-q", "-x", "-m", "hypothesis", "--hypothesis-profile=
 def main(seconds: float) -> int:
     """0 when the time is over and nothing broke, 1 when something did."""
     files = [file for file in HERE.rglob("test_*.py") if re.search(r"^@given|given\(", file.read_text("utf-8"), re.M)]
-    end, broken, lock, runs = time.monotonic() + seconds, [], threading.Lock(), [0]
+    broken: list[str] = []
+    end, lock, runs = time.monotonic() + seconds, threading.Lock(), [0]
 
     def work() -> None:
         while not broken and (left := end - time.monotonic()) > 0:

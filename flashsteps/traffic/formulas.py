@@ -197,22 +197,6 @@ def figure_2_middle(N: int, d: int, block_k: int) -> Elements:
     return Elements((1 + 3 * ceil(N, block_k)) * N * d)
 
 
-def figure_2_left(N: int, d: int, block_k: int) -> Elements:
-    """(13 + 20)·Nd at Tc = 4: FA1's Figure 2, left, forward as in `figure_2_middle` and backward (4 + 4Tc)·Nd.
-
-    A fit: that the backward pass read O only once and dQ not at first is what makes the published 4.4 GB come out.
-    """
-    return Elements(figure_2_middle(N, d, block_k).total + (4 + 4 * ceil(N, block_k)) * N * d)
-
-
-def figure_2_left_standard(N: int, d: int) -> Elements:
-    """18N² + 12Nd: standard attention in FA1's Figure 2, left, with mask and dropout, forward and backward.
-
-    A fit to the published 40.3 GB, no count of an algorithm that was printed.
-    """
-    return Elements(18 * N * N + 12 * N * d)
-
-
 def ceil(a: int, b: int) -> int:
     """⌈a / b⌉, exact for any size."""
     return -(-a // b)
