@@ -9,9 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from flashsteps import theme
-from flashsteps.filmkit import coda, films
+from flashsteps.filmkit import coda, films, text
 from flashsteps.filmkit.layout import CELL, Box, Grid, Lane, layout
-from flashsteps.filmkit.stage import text
 from tests.filmkit.pictures import HD, README, SIZES, Shot, coda_of, inside, run_of, sample, shots
 
 FILMS = pytest.mark.parametrize("name", films.names())

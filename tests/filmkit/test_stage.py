@@ -11,11 +11,11 @@ from PIL import Image
 
 from flashsteps import theme, units
 from flashsteps.filmkit import films, render
+from flashsteps.filmkit import pen as paint
 from flashsteps.filmkit.layout import Box
+from flashsteps.filmkit.pen import binned, contrast, ink_on, mix, number, rgb, shades
 from flashsteps.filmkit.stage import coda as closing
-from flashsteps.filmkit.stage import paint
 from flashsteps.filmkit.stage.moment import LANDED, moment
-from flashsteps.filmkit.stage.paint import binned, contrast, ink_on, mix, number, rgb, shades
 from flashsteps.filmkit.stage.picture import Stage, camera
 from flashsteps.filmkit.timeline import HOLD
 from tests.filmkit.pictures import HD, README, SMALL, Shot, coda_of, inside, made, run_of, sample, shots, there

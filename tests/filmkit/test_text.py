@@ -14,8 +14,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from flashsteps.filmkit.stage import text as txt
-from flashsteps.filmkit.stage.text import Style
+from flashsteps.filmkit import text as txt
+from flashsteps.filmkit.text import Style
 
 SANS, MONO = Style("sans", 500, 28), Style("mono", 600, 28)
 STYLES = pytest.mark.parametrize("style", [SANS, MONO, Style("sans", 400, 11.67), Style("mono", 400, 13.3)], ids=str)

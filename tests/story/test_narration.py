@@ -6,8 +6,7 @@ import pytest
 import uharfbuzz as hb
 
 from flashsteps import algorithms
-from flashsteps.filmkit import films
-from flashsteps.filmkit.stage import text
+from flashsteps.filmkit import films, text
 from flashsteps.story import narration
 from tests.filmkit.pictures import Shot, there
 

@@ -8,12 +8,12 @@ from ... import theme as themes
 from ...theme import BODY, LABEL
 from ...trace.trace import Moved
 from ...units import size_of
+from .. import text as texts
 from ..film import Film
 from ..layout import Box
-from . import text as texts
+from ..pen import Pen, ease
 from .bus import crossing
 from .moment import Moment
-from .paint import Pen, ease
 from .part import Part
 
 #: seconds in which a new caption comes up

@@ -8,8 +8,8 @@ from ...theme import LABEL, SMALL
 from ...units import size_of
 from ..film import Film
 from ..layout import Box
+from ..pen import Pen
 from .moment import Moment
-from .paint import Pen
 from .part import Part
 
 

@@ -11,9 +11,9 @@ from ... import theme as themes
 from ...theme import BODY, HEAD, LABEL, SMALL
 from ..film import Film
 from ..layout import STATS, Box, Grid, Lane
+from ..pen import Pen, number
 from . import kernels, scores
 from .moment import Moment, program_of
-from .paint import Pen, number
 from .part import Part
 from .slots import draw_texture, read_now, slot, view_key, view_of
 

@@ -9,9 +9,9 @@ from ...units import short, size_of
 from ..coda import Step, caption, scalable_mask, schedule
 from ..film import Film
 from ..layout import Box
+from ..pen import Pen
 from . import below, header
 from .moment import Moment
-from .paint import Pen
 from .part import Part
 
 #: seconds in which the run's last picture gives way

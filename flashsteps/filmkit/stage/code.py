@@ -7,11 +7,11 @@ from functools import lru_cache
 
 from ...story import narration
 from ...theme import LABEL, SMALL
+from .. import text as texts
 from ..film import Film
 from ..layout import Box
-from . import text as texts
+from ..pen import Pen
 from .moment import Moment
-from .paint import Pen
 from .part import Part
 
 

@@ -7,9 +7,9 @@ import numpy as np
 from ...trace.trace import Event
 from ..film import Film
 from ..layout import STATS, Box, Grid
+from ..pen import Pen, ease
 from .hbm import tile_colors
 from .moment import LANDED, Moment
-from .paint import Pen, ease
 
 
 def flying(m: Moment) -> bool:

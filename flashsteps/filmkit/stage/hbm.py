@@ -7,13 +7,13 @@ from collections.abc import Hashable, Iterator
 import numpy as np
 
 from ... import theme as themes
+from ...story.labels import query_label
 from ...theme import BODY, HEAD, LABEL
+from .. import text as texts
 from ..film import Film
 from ..layout import Box, Grid
-from ..timeline import query_label
-from . import text as texts
+from ..pen import Pen, binned, shades
 from .moment import Moment
-from .paint import Pen, binned, shades
 from .part import Part
 
 

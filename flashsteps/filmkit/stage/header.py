@@ -9,8 +9,8 @@ from ...trace.trace import Event
 from ...units import rows_of
 from ..film import Film
 from ..layout import Box
+from ..pen import Pen
 from .moment import Moment
-from .paint import Pen
 from .part import Part
 
 

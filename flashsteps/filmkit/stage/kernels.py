@@ -8,8 +8,8 @@ from ... import theme as themes
 from ...units import rows_of
 from ..film import Film
 from ..layout import Box, Grid, Lane
+from ..pen import Pen
 from .moment import Moment, program_of
-from .paint import Pen
 from .part import Part
 from .slots import draw_slot, read_now, view_key, view_of
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
 from ..layout import Box
+from ..pen import Pen
 from .moment import Moment
-from .paint import Pen
 
 
 class Part(NamedTuple):

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from ..film import Film
 from ..layout import Box
+from ..pen import Pen
 from . import below, bus, chip, code, hbm, header
-from .paint import Pen
 from .part import Part
 
 

@@ -14,9 +14,9 @@ import numpy as np
 from manim import Animation, Camera, Mobject, config
 
 from ..film import Film
+from ..pen import Pen
 from . import coda, flight, parts
 from .moment import Moment, moment
-from .paint import Pen
 from .part import Part
 
 

@@ -6,15 +6,15 @@ from collections.abc import Hashable
 
 import numpy as np
 
+from ...story.labels import key_label, query_label
 from ...theme import BODY, LABEL, SMALL
 from ...trace.trace import Trace
+from .. import text as texts
 from ..film import Film
 from ..layout import Box, Grid, Lane
-from ..timeline import key_label, query_label
-from . import text as texts
+from ..pen import Pen, ink_on, mix, number
 from .hbm import tile_colors
 from .moment import Moment, Shown
-from .paint import Pen, ink_on, mix, number
 from .part import Part
 from .slots import read_now, view_key, view_of
 

@@ -7,9 +7,9 @@ from collections.abc import Hashable
 from ...story import narration
 from ..film import Film
 from ..layout import Box, Grid
+from ..pen import Pen
 from .hbm import tile_colors
 from .moment import Moment, Shown, program_of, shown
-from .paint import Pen
 from .part import Part
 
 

@@ -13,10 +13,10 @@ from typing import Any, Literal
 import cairo
 import numpy as np
 
-from ... import theme as themes
-from ...theme import LABEL, Theme
-from ..layout import Box
+from .. import theme as themes
+from ..theme import LABEL, Theme
 from . import text as texts
+from .boxes import Box
 
 RGB = tuple[float, float, float]
 Point = tuple[float, float]
@@ -73,10 +73,13 @@ def number(x: float, places: int, room: int = 5) -> str:
 
 
 class Pen:
-    """A cairo context that knows its theme and how many px a unit of the canvas is."""
+    """A cairo context that knows its theme and how many px a unit of the canvas is.
 
-    def __init__(self, ctx: cairo.Context[Any], theme: Theme, unit: float) -> None:
-        self.ctx, self.theme, self.unit = ctx, theme, unit
+    Text that would be too small to read is left out, unless `all_text`.
+    """
+
+    def __init__(self, ctx: cairo.Context[Any], theme: Theme, unit: float, all_text: bool = False) -> None:
+        self.ctx, self.theme, self.unit, self.all_text = ctx, theme, unit, all_text
 
     def px(self, units: float) -> int:
         return round(units * self.unit)
@@ -194,7 +197,7 @@ class Pen:
 
     def fits(self, size: float) -> bool:
         """Is text of this size large enough to be read at the output's size?"""
-        return size * self.unit >= themes.SMALLEST
+        return size * self.unit >= (1 if self.all_text else themes.SMALLEST)
 
     def text(
         self,

@@ -1,0 +1,152 @@
+"""The board: a storyboard runs over it once, with a clock, and what it does is written down as a Script.
+
+Nothing here draws, and nothing is imported that does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from math import ceil
+from typing import Any
+
+from .actors.words import Caption, Title
+from .boxes import CANVASES, Box
+from .script import Part, Script, Span
+from .values import Ease, Move, Value, smooth
+
+FADE = 0.4  # seconds in which an actor comes or goes
+LEAD = 0.7  # and by which words come before what they speak of
+PAUSE, HOLD = 0.5, 2.0  # after what a chapter says was read; after all is over
+LONGEST_CAPTION = 90  # characters
+
+
+def reading_time(words: str) -> float:
+    """How many seconds words have to stand to be read."""
+    return max(2.5, 0.8 + len(words) / 15)
+
+
+class Board:
+    """What a storyboard writes on. `now` is the clock.
+
+    What moves takes time; what is said stands as long as it takes to read, and longer if need be: the next words, or
+    the end of the chapter, wait for it. `options` are what a user asked for; those that no storyboard asks the board
+    about are refused in the end (`unread`), for nothing is accepted and ignored. `short` is whether this is to be
+    the short cut.
+    """
+
+    def __init__(self, shape: str = "wide", title: str = "", *, options: Mapping[str, Any] | None = None) -> None:
+        self.shape, self.title, self.now = shape, title, 0.0
+        width, height, self.head, self.main, self.foot = CANVASES[shape]
+        self.whole = Box(0, 0, width, height)
+        self._options, self._read = dict(options or {}), set[str]()
+        self.short = self.option("cut", "full") == "short"
+        self.parts: list[Part] = []
+        self.chapters: list[Span] = []
+        self.captions: list[Span] = []
+        self.steps: dict[Any, float] = {}
+        self._names, self._chapter, self._words = Value(()), Value(0), Value("")
+        self._head = self.put(Title(title, self._names, self._chapter), self.head, fade=0)
+        self._caption = self.put(Caption(self._words), self.foot, fade=0)
+
+    # ---- what was asked for
+
+    def option(self, name: str, default: Any = None) -> Any:
+        """What the user chose for an option of the film, if anything."""
+        self._read.add(name)
+        return self._options.get(name, default)
+
+    @property
+    def unread(self) -> list[str]:
+        """The options that were given, and that this film has no use for."""
+        return [name for name in self._options if name not in self._read]
+
+    def pick(self, **by_shape: Any) -> Any:
+        """What is given for this shape; a tall picture takes what a square one does, unless it has its own."""
+        return by_shape.get(self.shape, by_shape.get("square", by_shape["wide"]))
+
+    # ---- what a storyboard does
+
+    def value(self, start: Any) -> Value:
+        """Something that will change in time."""
+        return Value(start)
+
+    def put(self, actor: Any, box: Box, fade: float = FADE) -> Part:
+        """It comes, while the clock goes on; at the very start it is there."""
+        part = Part(actor, Value(box), Value(0.0))
+        part.opacity.move(1.0, self.now, self.now + fade * (self.now > 0))
+        self.parts.append(part)
+        return part
+
+    def remove(self, *parts: Part) -> None:
+        """They go, and only then comes what is next: nothing lies on anything."""
+        self.move(*(part.fade(0.0) for part in parts), seconds=FADE)
+
+    def clear(self) -> None:
+        """All go but the head and what is said."""
+        kept = (self._head, self._caption)
+        self.remove(*(part for part in self.parts if part not in kept and part.opacity.at(self.now) > 0))
+
+    def swap(self, part: Part, actor: Any) -> Part:
+        """Another actor in its place."""
+        self.remove(part)
+        return self.put(actor, Box(*part.box.at(self.now)))
+
+    def move(self, *moves: Move, seconds: float = 1.0, ease: Ease = smooth, step: Any = None) -> None:
+        """All at once, in so many seconds; `step` is what a viewer may ask for by name when they are over."""
+        for value, goal in moves:
+            value.move(goal, self.now, self.now + seconds, ease)
+        self.now += seconds
+        if step is not None:
+            self.steps[step] = self.now
+
+    def set(self, *moves: Move) -> None:
+        """At once."""
+        self.move(*moves, seconds=0.0)
+
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+
+    def say(self, words: str, given: bool = True) -> None:
+        """Words that stand until the next ones, and cut. `given` is what they rest on.
+
+        Raises ValueError where the run turns out otherwise, so that there is no film, and for words that are too long.
+        """
+        if not given:
+            raise ValueError(f"this run is not as the film says: {words!r}")
+        if len(words) > LONGEST_CAPTION:
+            raise ValueError(f"{len(words)} characters are more than a caption's {LONGEST_CAPTION}: {words!r}")
+        self._until_read()
+        self.captions.append(Span(words, self.now, self.now))
+        self._words.move(words, self.now, self.now)
+        self.now += LEAD
+
+    @contextmanager
+    def chapter(self, name: str) -> Iterator[None]:
+        """One click of a talk, one section of a video. It lasts whole seconds: so it fits any frame rate."""
+        start = self.now
+        self._chapter.move(len(self.chapters), start, start)
+        yield
+        self._until_read()
+        self.now = float(ceil(self.now + PAUSE))
+        self.chapters.append(Span(name, start, self.now))
+
+    def read(self) -> None:
+        """Wait until what was said last can have been read."""
+        self._until_read()
+
+    # ---- what becomes of it
+
+    def script(self) -> Script:
+        """Everything that was done, as a Script; the last state holds for 2 seconds."""
+        self.now = float(ceil(self.now + HOLD - PAUSE))
+        self.chapters[-1] = self.chapters[-1]._replace(stop=self.now)
+        names = tuple(chapter.name for chapter in self.chapters)  # known only now, and true from the start
+        self._names.legs[0] = self._names.legs[0]._replace(start=names, goal=names)
+        ends = [c.start for c in self.captions[1:]] + [self.now]
+        said = tuple(c._replace(stop=end) for c, end in zip(self.captions, ends, strict=True))
+        return Script(self.shape, self.title, self.now, tuple(self.parts), tuple(self.chapters), said, dict(self.steps))
+
+    def _until_read(self) -> None:
+        if self.captions:
+            self.now = max(self.now, self.captions[-1].start + reading_time(self.captions[-1].name))

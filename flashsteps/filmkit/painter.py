@@ -1,0 +1,66 @@
+"""Script → pixels: a part is drawn anew when it looks different, and then only where it stands."""
+
+from __future__ import annotations
+
+import cairo
+import numpy as np
+
+from ..theme import theme as theme_of
+from .boxes import CANVASES, Box
+from .pen import Pen
+from .script import Script, Shown
+
+
+class Painter:
+    """A film at one size in one theme. `pixels` are RGBA (height, width, 4), drawn over and over. What is too small to
+    be read is left out, unless `all_text`: a picture in a picture shows what it would show if it were large."""
+
+    def __init__(self, script: Script, width: int, height: int, theme: str = "dark", all_text: bool = False) -> None:
+        self.script, canvas = script, CANVASES[script.shape]
+        self.unit = min(width / canvas.w, height / canvas.h)
+        self.left, self.top = (width - canvas.w * self.unit) / 2, (height - canvas.h * self.unit) / 2
+        self.pixels = np.empty((height, width, 4), np.uint8)
+        surface = cairo.ImageSurface.create_for_data(memoryview(self.pixels), cairo.FORMAT_RGB24, width, height)  # type: ignore[arg-type]
+        self.pen = Pen(cairo.Context(surface), theme_of(theme), self.unit, all_text)
+        self.whole = Box(0, 0, width, height)
+        self.pen.fill(self.whole, "bg")
+        self.shown: tuple[Shown, ...] = ()
+
+    def paint(self, t: float) -> bool:
+        """Turn to t. Did anything change?"""
+        shown = self.script.at(t)
+        before, after = {s.part: s for s in self.shown}, {s.part: s for s in shown}
+        pairs = [(before.get(n), after.get(n)) for n in before | after]
+        stale = [self.px(s.box) for pair in pairs if pair[0] != pair[1] for s in pair if s]
+        if not stale:
+            return False
+        self.shown, ctx = shown, self.pen.ctx
+        ctx.save()
+        for box in stale:
+            ctx.rectangle(*box)
+        ctx.clip()
+        self.pen.fill(self.whole, "bg")
+        for s in shown:
+            if any(self.px(s.box).overlaps(box) for box in stale):
+                self._draw(s)
+        ctx.restore()
+        return True
+
+    def _draw(self, shown: Shown) -> None:
+        ctx, box = self.pen.ctx, self.px(shown.box)
+        ctx.save()
+        ctx.rectangle(*box)
+        ctx.clip()
+        if shown.opacity == 1:
+            shown.actor.draw(self.pen, box)
+        else:
+            ctx.push_group()
+            shown.actor.draw(self.pen, box)
+            ctx.pop_group_to_source()
+            ctx.paint_with_alpha(shown.opacity)
+        ctx.restore()
+
+    def px(self, box: Box) -> Box:
+        """A box of the board in whole px."""
+        x, y, w, h = (side * self.unit for side in box)
+        return Box(self.left + x, self.top + y, w, h).whole()
