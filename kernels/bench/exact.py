@@ -11,12 +11,13 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
+from ..validation import compare
+
 #: scores that are alive at one time, at most: 256 MiB in float32
 MOST = 1 << 26
 
 #: how far from the reference each output may be, in errors of standard attention, and what is added
-FACTORS = {"O": 2.0, "dQ": 3.0, "dK": 3.0, "dV": 3.0}
-SLACK = 1e-5
+FACTORS = {"O": compare.FACTOR} | dict.fromkeys(("dQ", "dK", "dV"), 1.5 * compare.FACTOR)
 
 Outputs = dict[str, Tensor]
 
@@ -63,7 +64,9 @@ def _blocks(heads: int, n: int, most: int) -> Iterator[tuple[slice, slice]]:
 
 def bounds(reference: Outputs, standard: Outputs) -> dict[str, float]:
     """How far from the reference each output may be."""
-    return {name: factor * _distance(standard[name], reference[name]) + SLACK for name, factor in FACTORS.items()}
+    return {
+        name: factor * _distance(standard[name], reference[name]) + compare.MORE for name, factor in FACTORS.items()
+    }
 
 
 def refusal(found: Mapping[str, Tensor], reference: Outputs, bound: Mapping[str, float]) -> str:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from .tile import INTERPRETED
+from ..tile import INTERPRETED
 
 
 class Target(NamedTuple):

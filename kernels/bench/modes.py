@@ -147,14 +147,15 @@ def tune_results(
     machine = machine or this()
     if machine.kind != "cuda":
         raise ValueError("--tune times tiles on a GPU, and torch sees none here: leave it out, or run it on one")
-    from . import tune, tuned  # they need triton
+    from ..compiling import tuned
+    from . import tune  # which needs triton
 
     if dtype is not None and dtype not in DTYPES:
         raise ValueError(unknown("dtype", dtype, DTYPES))
     usual = DEFAULTS[machine.kind, quick]
     dtype, hidden, n = dtype or usual.dtype, usual.hidden, usual.tokens
     speed.points([n], dims or usual.dims, masks, n, hidden)  # refuses what is wrong
-    todo = tune.candidates(dims or usual.dims, masks, torch.device(machine.kind))
+    todo = tune.all_candidates(dims or usual.dims, masks, torch.device(machine.kind))
     settings = {"dtype": dtype, "n": n, "hidden": hidden, "seconds_a_candidate": tune.BUDGET}
     settings |= {"time": "median of runs that take turns, the cache flushed before each; dkdv and dq: a whole backward"}
     about = machine.about()

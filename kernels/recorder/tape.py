@@ -1,6 +1,6 @@
-"""A tape: what each program of a kernel loaded, made and stored, with its tensors' memory looked up row by row.
+"""A kernel's tape: what each of its programs loaded, made and stored, step by step.
 
-`recorder.record` gives one; everything that the interpreter does is told to it. Plain data from then on.
+`record_kernels` gives one; everything that the interpreter does is told to it. Plain data from then on.
 """
 
 from __future__ import annotations
@@ -8,98 +8,30 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from math import prod
 from types import CodeType
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 
 from flashsteps.machine.arrays import Work
 
 from .source import Source, is_kernel
+from .tensors import Region, Registered, lanes, runs
+
+Move = Literal["load", "store"]
 
 
 class Refused(ValueError):
     """What a kernel did that no step can tell: it comes through the interpreter's own errors as it is."""
 
 
-class Vector(NamedTuple):
-    """A tensor whose every dimension counts rows: it has no columns."""
-
-    view: Any
-
-
-#: variable, or function.variable: the slot, then what each axis counts (as `recorder.record` says)
+#: variable, or function.variable: the slot, then what each axis counts (as `record_kernels` says)
 Slots = Mapping[str, tuple[str, ...]]
 
 
-@dataclass(frozen=True)
-class Registered:
-    """A tensor as the kernel finds it: an array over its very memory, whose last dimension may be columns."""
-
-    name: str
-    array: np.ndarray
-    leading: int  # how many of its dimensions count rows
-
-    @property
-    def rows(self) -> int:
-        return prod(self.array.shape[: self.leading])
-
-    @property
-    def columns(self) -> int:
-        return prod(self.array.shape[self.leading :])
-
-    def shape_of(self, start: int, stop: int) -> tuple[int, ...]:
-        """The shape of rows start … stop − 1."""
-        return (stop - start, *self.array.shape[self.leading :])
-
-    @property
-    def start(self) -> int:
-        return int(self.array.__array_interface__["data"][0])
-
-    @property
-    def stop(self) -> int:
-        if not self.array.size:
-            return self.start
-        ends = ((size - 1) * stride for size, stride in zip(self.array.shape, self.array.strides, strict=True))
-        return self.start + int(sum(ends)) + self.array.itemsize
-
-    def find(self, addresses: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-        """The row and the column of each address, or None where one of them is not of this tensor."""
-        away, index = addresses.astype(np.int64) - self.start, [np.zeros(1, np.int64)] * self.array.ndim
-        sizes, strides = self.array.shape, self.array.strides
-        for axis in sorted(range(self.array.ndim), key=lambda axis: -strides[axis]):
-            if sizes[axis] > 1:
-                index[axis], away = np.divmod(away, strides[axis])
-                if not ((index[axis] >= 0) & (index[axis] < sizes[axis])).all():
-                    return None
-        if away.any():
-            return None
-        index = [np.broadcast_to(part, addresses.shape) for part in index]
-        row = np.ravel_multi_index(index[: self.leading], sizes[: self.leading]) if self.leading else 0
-        column = index[-1] if self.leading < self.array.ndim else np.zeros(addresses.shape, np.int64)
-        return np.asarray(row), column
-
-    def read(self, start: int, stop: int) -> np.ndarray:
-        """Rows start … stop − 1 as they are in memory now, a copy."""
-        rows = np.unravel_index(np.arange(start, stop), self.array.shape[: self.leading])
-        values: np.ndarray = self.array[rows]
-        return values
-
-
-class Box(NamedTuple):
-    """Rows start … stop − 1 of a tensor, and columns left … right − 1 of them; (0, 1) for a vector."""
-
-    tensor: str
-    start: int
-    stop: int
-    left: int
-    right: int
-
-
 @dataclass
-class Step:
-    """One step of a program: a box is loaded or stored, or a slot gets a value.
+class KernelStep:
+    """One step of a program: a region is loaded or stored, or a slot gets a value.
 
     `line` is of the tape's `source`, `loop` the index of each loop around the step, `work` what the kernel computed
     since the step before, at the size at which it ran (with lanes beyond N and d). `value` is what a store left in HBM,
@@ -108,7 +40,7 @@ class Step:
     """
 
     op: Literal["load", "store", "compute"]
-    box: Box | None
+    region: Region | None
     nbytes: int
     slot: str
     line: int
@@ -121,10 +53,10 @@ class Step:
     whole: bool = True  # all columns of its rows
 
     def __str__(self) -> str:
-        if self.box is None:
+        if self.region is None:
             return f"compute {self.slot}"
-        columns = "" if self.whole else f", {self.box.left}:{self.box.right}"
-        return f"{self.op} {self.box.tensor}[{self.box.start}:{self.box.stop}{columns}]"
+        columns = "" if self.whole else f", {self.region.left}:{self.region.right}"
+        return f"{self.op} {self.region.tensor}[{self.region.start}:{self.region.stop}{columns}]"
 
 
 @dataclass
@@ -134,7 +66,7 @@ class Program:
     launch: int
     kernel: str
     grid: tuple[int, int, int]
-    steps: list[Step] = field(default_factory=list)
+    steps: list[KernelStep] = field(default_factory=list)
 
     @property
     def index(self) -> dict[str, int]:
@@ -154,8 +86,8 @@ def by_launch(program: Program) -> Any:
     return program.launch, program.grid[::-1]
 
 
-class Tape:
-    """What `record` gives: the programs that ran, the tensors with what they held before, the kernels' source."""
+class KernelTape:
+    """What `record_kernels` gives: the programs that ran, what the tensors held before, the kernels' source."""
 
     def __init__(
         self, names: Iterable[str], slots: Slots, loops: Mapping[str, tuple[str, int]], source: Source
@@ -167,8 +99,8 @@ class Tape:
         self._programs: dict[tuple[int, tuple[int, int, int]], Program] = {}
         self._launch, self._kernel = -1, ""
         self._held: dict[str, np.ndarray] = {}  # slot → the interpreter's array that is in it
-        self._naming: list[tuple[Any, int, Step]] = []  # loads that say which block is next, with frame and line
-        self._loaded: list[tuple[np.ndarray, Step]] = []  # what this program loaded: any of it may get a name
+        self._naming: list[tuple[Any, int, KernelStep]] = []  # loads that say which block is next, with frame and line
+        self._loaded: list[tuple[np.ndarray, KernelStep]] = []  # what this program loaded: any of it may get a name
         self._work = Work()
 
     def programs(self, order: Order = by_launch) -> list[Program]:
@@ -194,7 +126,7 @@ class Tape:
     def launched(self, kernel: str) -> None:
         self._launch, self._kernel = self._launch + 1, kernel
 
-    def moved(self, op: Literal["load", "store"], grid: tuple[int, int, int], pointers: Any, mask: Any) -> list[Step]:
+    def moved(self, op: Move, grid: tuple[int, int, int], pointers: Any, mask: Any) -> list[KernelStep]:
         """A load or a store: the steps that it is, one for each run of rows that follow each other."""
         program = self._program(grid)
         self._named()
@@ -208,37 +140,33 @@ class Tape:
         if found is None:
             raise Refused(self._outside(op, program, touched, frame))
         tensor, (rows, columns) = found
-        steps: list[Step] = []
-        lanes = _lanes(live, rows, columns) if self.slots and op == "load" else None
-        for start, stop in _runs(rows):
-            inside = (rows >= start) & (rows < stop)
-            left, right = int(columns[inside].min()), int(columns[inside].max()) + 1
-            elements = np.unique(rows[inside] * tensor.columns + columns[inside]).size
-            if not elements == inside.sum() == (stop - start) * (right - left):
-                what = f"{tensor.name}[{start}:{stop}] with other columns in some rows, or some of it twice"
-                raise Refused(f"{program} {op}s {what}, which is no tile: {self.source.quote(frame)}")
-            slot = tensor.name.lower() if op == "load" else ""
-            step = Step(op, Box(tensor.name, start, stop, left, right), 0, slot, line, self._loop(frame))
-            step.nbytes, step.work = int(inside.sum()) * tensor.array.itemsize, self._worked()
-            step.row = sum(above.box.stop - above.box.start for above in steps if above.box)
-            step.whole, step.lanes = right - left == tensor.columns, lanes
-            program.steps.append(step)
+        where = lanes(live, rows, columns) if self.slots and op == "load" else None
+        steps: list[KernelStep] = []
+        row = 0  # of the slot, where a load brings several runs
+        for start, stop in runs(rows):
+            region, elements = self._region(op, program, tensor, frame, rows, columns, start, stop)
+            step = KernelStep(op, region, elements * tensor.array.itemsize, "", line, self._loop(frame), self._worked())
+            step.slot = tensor.name.lower() if op == "load" else ""
+            step.whole = region.right - region.left == tensor.columns
+            step.row, step.lanes = row, where
+            row += stop - start
             steps.append(step)
+        program.steps += steps
         if op == "load":
             self._naming = [(frame, frame.f_lineno, step) for step in steps]
         return steps
 
-    def loaded(self, steps: list[Step], data: np.ndarray) -> None:
+    def loaded(self, steps: list[KernelStep], data: np.ndarray) -> None:
         """What a load gave, so that it is known again when a variable gets it."""
         self._loaded += [(data, step) for step in steps]
 
-    def stored(self, steps: list[Step]) -> None:
+    def stored(self, steps: list[KernelStep]) -> None:
         """After a store: what is in HBM now."""
         for step in steps:
-            assert step.box is not None
-            tensor, box = self.tensors[step.box.tensor], step.box
-            rows = tensor.read(box.start, box.stop)
-            step.value = rows[:, box.left : box.right] if rows.ndim > 1 else rows
+            assert step.region is not None
+            tensor, region = self.tensors[step.region.tensor], step.region
+            rows = tensor.read(region.start, region.stop)
+            step.value = rows[:, region.left : region.right] if rows.ndim > 1 else rows
 
     def bound(self, grid: tuple[int, int, int], frame: Any, ran: int, name: str, data: np.ndarray) -> None:
         """A watched variable got a value: a new one, a tile that was just loaded, or what its slot holds already.
@@ -255,7 +183,7 @@ class Tape:
                 step.slot, step.line = slot, line
             return
         program = self._program(grid)
-        step = Step("compute", None, 0, slot, line, self._loop(frame, ran), self._worked(), np.array(data))
+        step = KernelStep("compute", None, 0, slot, line, self._loop(frame, ran), self._worked(), np.array(data))
         step.axes = tuple(axes)
         program.steps.append(step)
 
@@ -280,6 +208,17 @@ class Tape:
     def _worked(self) -> Work:
         work, self._work = self._work, Work()
         return work
+
+    def _region(self, op: Move, program: Program, tensor: Registered, frame: Any, rows: np.ndarray, columns: np.ndarray,
+                start: int, stop: int) -> tuple[Region, int]:  # fmt: skip
+        """What is touched of rows start … stop − 1, and how many elements that is. Raises Refused for no region."""
+        inside = (rows >= start) & (rows < stop)
+        left, right = int(columns[inside].min()), int(columns[inside].max()) + 1
+        elements = np.unique(rows[inside] * tensor.columns + columns[inside]).size
+        if not elements == inside.sum() == (stop - start) * (right - left):
+            what = f"{tensor.name}[{start}:{stop}] with other columns in some rows, or some of it twice"
+            raise Refused(f"{program} {op}s {what}, which is no tile: {self.source.quote(frame)}")
+        return Region(tensor.name, start, stop, left, right), elements
 
     def _candidates(self, addresses: np.ndarray) -> Iterator[tuple[Registered, tuple[np.ndarray, np.ndarray]]]:
         low, high = int(addresses.min()), int(addresses.max())
@@ -332,35 +271,6 @@ class Tape:
             where = f"from {tensor.start - low:,} B before the start of {tensor.name}"
         shape = "×".join(map(str, (tensor.rows, *tensor.array.shape[tensor.leading :])))
         return f"{program} {op}s {where} ({shape}): {self.source.quote(frame)}"
-
-
-def _runs(rows: np.ndarray) -> list[tuple[int, int]]:
-    """Rows in order, cut where one is missing: (start, stop) of each run."""
-    found = np.unique(rows)
-    breaks = np.flatnonzero(np.diff(found) > 1) + 1
-    return [(int(run[0]), int(run[-1]) + 1) for run in np.split(found, breaks)]
-
-
-def _lanes(live: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Where in a loaded block its rows and its columns are, each in order; None where a block is no matrix of them."""
-    if live.ndim > 2 and max(live.shape[:-2]) > 1:
-        return None
-    block = live.reshape(live.shape[-2:]) if live.ndim > 1 else live[:, None]
-    row, column = np.full(block.shape, -1), np.full(block.shape, -1)
-    row[block], column[block] = rows, columns
-    for turn in (False, True):
-        r, c, there = (part.T if turn else part for part in (row, column, block))
-        at_row, at_column = r.max(axis=1), c.max(axis=0)
-        if (((r == at_row[:, None]) & (c == at_column)) | ~there).all():
-            return _in_order(at_row), _in_order(at_column)
-    return None
-
-
-def _in_order(numbers: np.ndarray) -> np.ndarray:
-    """The places of those that are there (not −1), the lowest first."""
-    places = np.argsort(numbers, kind="stable")
-    found: np.ndarray = places[numbers[places] >= 0]
-    return found
 
 
 def _frames(frame: Any) -> Iterator[Any]:

@@ -17,14 +17,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from . import configs, exact, trial
-from .configs import Config
-from .flash2_backward import backward
-from .flash2_forward import forward
+from ..compiling import configs
+from ..compiling.configs import Config
+from ..compiling.target import target
+from ..flash2_backward import backward
+from ..flash2_forward import forward
+from . import exact, trial
 from .machine import Machine, plain
 from .schedule import Deadline
 from .speed import Point, summary, timed
-from .target import target
 from .trial import Failed, Inputs, Lost
 
 #: seconds that one candidate is timed, about
@@ -52,7 +53,7 @@ class Candidate(NamedTuple):
     config: Config
 
 
-def candidates(dims: Sequence[int], masks: Sequence[bool], device: torch.device) -> list[Candidate]:
+def all_candidates(dims: Sequence[int], masks: Sequence[bool], device: torch.device) -> list[Candidate]:
     """All that is tried on this GPU."""
     return [
         Candidate(kernel, d, causal, config)

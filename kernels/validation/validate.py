@@ -21,9 +21,11 @@ from flashsteps import files
 from flashsteps.machine.events import Moved
 from flashsteps.trace.trace import Trace
 
-from . import checks, compare, configs, launch, standard, subjects, target, trace_log
+from .. import checks, launch, trace_log
+from ..compiling import configs, target
+from ..recorder.tape import Refused
+from . import compare, standard, subjects
 from .cases import Case
-from .tape import Refused
 
 
 @dataclass(frozen=True)
@@ -84,14 +86,14 @@ def on_a_gpu(case: Case, device: str) -> tuple[int, compare.Comparison, np.ndarr
     first = compare.first_output(found, exact, allowed)
     if case.kernel != "forward":
         return 0, compare.of_outputs(found, exact, allowed, {}, first), None
-    sizes = tiles(case, there.q)
+    sizes = forward_tiles(case, there.q)
     reference = subjects.reference(case, given, sizes.block_q, sizes.block_n)
     visits = visited(case, there)
     first = compare.first_visit(visits, reference) or first
     return _programs(reference), compare.of_outputs(found, exact, allowed, reference.io().by_tensor, first), visits
 
 
-def tiles(case: Case, q: torch.Tensor) -> launch.Tiles:
+def forward_tiles(case: Case, q: torch.Tensor) -> launch.Tiles:
     """The tiles that the forward kernel takes for a case on the device of q."""
     shape = case.shape
     bounds = checks.bounds(shape.n, shape.m, case.causal, case.window)

@@ -6,14 +6,16 @@ from typing import Any
 import pytest
 import torch
 
-from flashsteps.kernels import bench, checks, configs, exact, trial, tune, tuned
-from flashsteps.kernels.configs import Config
-from flashsteps.kernels.schedule import Deadline
-from flashsteps.kernels.target import Target
-from flashsteps.kernels.tune import Candidate
+from flashsteps.kernels import checks
+from flashsteps.kernels.bench import exact, modes, trial, tune
+from flashsteps.kernels.bench.schedule import Deadline
+from flashsteps.kernels.bench.tune import Candidate
+from flashsteps.kernels.compiling import configs, tuned
+from flashsteps.kernels.compiling.configs import Config
+from flashsteps.kernels.compiling.target import Target
 from flashsteps.plots import results
 from tests.cli.test_cli import flashsteps
-from tests.kernels.bench_machine import FakeMachine
+from tests.kernels.bench.bench_machine import FakeMachine
 
 D, N = 16, 32
 SMALL, LARGE = Config(16, 16), Config(32, 16)
@@ -132,7 +134,7 @@ def test_compiling_elsewhere_ends_and_tells_what_did_harm():
 def test_the_best_is_found_again_and_others_stay(tmp_path, monkeypatch):
     path = tmp_path / "tuned.json"
     monkeypatch.setattr(tuned, "PATH", path)
-    assert tuned.tile("A GPU", "forward", 64, True, 16) is None
+    assert tuned.best("A GPU", "forward", 64, True, 16) is None
 
     def row(kernel, config, best=True):
         return {"kernel": kernel, "d": 64, "causal": True, "config": config._asdict(), "best": best}
@@ -140,11 +142,11 @@ def test_the_best_is_found_again_and_others_stay(tmp_path, monkeypatch):
     tuned.keep("A GPU", 16, [row("forward", SMALL), row("dq", LARGE), row("dq", SMALL, best=False)])
     tuned.keep("A GPU", 16, [row("forward", LARGE)])
     tuned.keep("Another", 16, [row("forward", SMALL)])
-    assert tuned.tile("A GPU", "forward", 64, True, 16) == LARGE._asdict()
-    assert tuned.tile("A GPU", "dq", 64, True, 16) == LARGE._asdict()
-    assert tuned.tile("Another", "forward", 64, True, 16) == SMALL._asdict()
-    assert tuned.tile("A GPU", "forward", 64, False, 16) is None
-    assert tuned.tile("A GPU", "forward", 64, True, 32) is None
+    assert tuned.best("A GPU", "forward", 64, True, 16) == LARGE._asdict()
+    assert tuned.best("A GPU", "dq", 64, True, 16) == LARGE._asdict()
+    assert tuned.best("Another", "forward", 64, True, 16) == SMALL._asdict()
+    assert tuned.best("A GPU", "forward", 64, False, 16) is None
+    assert tuned.best("A GPU", "forward", 64, True, 32) is None
     assert len(json.loads(path.read_text())) == 3
     assert [line for line in path.read_text().splitlines() if "forward" in line]
 
@@ -181,17 +183,17 @@ def test_kernels_take_the_tile_that_was_kept_for_their_gpu_and_no_other(tmp_path
 def test_results_come_kernel_by_kernel_and_the_best_are_kept_at_once(fake, monkeypatch, tmp_path):
     monkeypatch.setattr(tuned, "PATH", tmp_path / "tuned.json")
     rows = rows_of(fake)
-    monkeypatch.setattr(tune, "candidates", lambda dims, masks, device: TODO)
+    monkeypatch.setattr(tune, "all_candidates", lambda dims, masks, device: TODO)
     monkeypatch.setattr(tune, "run", lambda machine, todo, **given: iter([rows[:2], rows[2:]]))
     gpu = FakeMachine()
     gpu.kind = "cuda"
-    made = bench.tune_results(machine=gpu)
+    made = modes.tune_results(machine=gpu)
     assert next(made).rows == []
     assert len(next(made).rows) == 2
-    assert tuned.tile("Fake Machine 1", "forward", D, True, 16) == LARGE._asdict()
-    assert tuned.tile("Fake Machine 1", "dq", D, True, 16) is None
+    assert tuned.best("Fake Machine 1", "forward", D, True, 16) == LARGE._asdict()
+    assert tuned.best("Fake Machine 1", "dq", D, True, 16) is None
     assert [one.finished for one in made] == [False, True]
-    assert tuned.tile("Fake Machine 1", "dq", D, True, 16) == SMALL._asdict()
+    assert tuned.best("Fake Machine 1", "dq", D, True, 16) == SMALL._asdict()
 
 
 def test_the_table_shows_every_candidate(fake, tmp_path, monkeypatch):

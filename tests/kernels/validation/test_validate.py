@@ -13,8 +13,9 @@ import torch
 from click.testing import CliRunner
 
 from flashsteps.cli import main
-from flashsteps.kernels import compare, flash2_forward, standard, subjects, trace_log, validate
-from flashsteps.kernels.cases import KERNELS, Case, Shape, cases, shape
+from flashsteps.kernels import flash2_forward, trace_log
+from flashsteps.kernels.validation import compare, standard, subjects, validate
+from flashsteps.kernels.validation.cases import TWINS, Case, Shape, cases, shape
 from tests.problems import Problem, attention, gradients
 
 FOLDER = Path(flash2_forward.__file__).parent
@@ -41,7 +42,7 @@ def test_a_kernel_does_what_the_trace_says(case):
 
 def test_all_kernels_and_what_they_can_do_are_among_the_cases():
     tried = cases()
-    assert {case.kernel for case in tried} == set(KERNELS)
+    assert {case.kernel for case in tried} == set(TWINS)
     for kernel in ("forward", "backward"):
         of = [case for case in tried if case.kernel == kernel]
         assert {case.causal for case in of} == {True, False}
@@ -52,7 +53,7 @@ def test_all_kernels_and_what_they_can_do_are_among_the_cases():
         assert any(case.shape.m % case.block_k for case in of)
         assert any(case.shape.d & (case.shape.d - 1) for case in of)
     assert {case.dtype for case in cases(device="cuda")} == {"float16", "bfloat16", "float32"}
-    assert {case.kernel for case in cases(device="cuda")} == set(KERNELS)
+    assert {case.kernel for case in cases(device="cuda")} == set(TWINS)
 
 
 # ---- kernels with one fault each
@@ -208,7 +209,7 @@ def test_the_kernels_own_log_is_the_traces_order(case):
 
 def test_the_cases_of_a_gpu_run_and_hold():
     tried = [case for case in cases(shapes=[Shape(1, 4, 2, 20, 70, 16)], device="cuda") if case.dtype == "float16"]
-    assert {case.kernel for case in tried} == set(KERNELS)
+    assert {case.kernel for case in tried} == set(TWINS)
     for case in tried:
         programs, of, visits = validate.on_a_gpu(case, "cpu")
         assert of.first == "", case

@@ -13,10 +13,10 @@ from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.flop_counter import FlopCounterMode
 
 import flashsteps as fs
-from flashsteps.kernels import backends, exact, machine, schedule, speed, trial
-from flashsteps.kernels.schedule import Deadline
-from flashsteps.kernels.speed import Point
-from tests.kernels.bench_machine import FakeMachine, backend
+from flashsteps.kernels.bench import backends, exact, machine, schedule, speed, trial
+from flashsteps.kernels.bench.schedule import Deadline
+from flashsteps.kernels.bench.speed import Point
+from tests.kernels.bench.bench_machine import FakeMachine, backend
 
 OOM = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 64.00 GiB")
 POINT = Point(n=8, d=4, causal=False, batch=2, heads=3)

@@ -17,10 +17,8 @@ PATH = Path(__file__).with_name("tuned.json")
 #: what a tile is for, `d` on chip, `bits` of a number in q, k and v; all else in a line is the tile
 KEY = ("gpu", "kernel", "d", "causal", "bits")
 
-Tile = dict[str, Any]
 
-
-def tile(gpu: str, kernel: str, d: int, causal: bool, bits: int) -> Tile | None:
+def best(gpu: str, kernel: str, d: int, causal: bool, bits: int) -> dict[str, Any] | None:
     """The fastest tile that was found on this GPU, by the names of a Config, or None where none was."""
     return _all(PATH).get((gpu, kernel, d, causal, bits))
 
@@ -39,7 +37,7 @@ def keep(gpu: str, bits: int, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 @cache
-def _all(path: Path) -> dict[tuple[Any, ...], Tile]:
+def _all(path: Path) -> dict[tuple[Any, ...], dict[str, Any]]:
     if not path.exists():
         return {}
     found = json.loads(path.read_text(encoding="utf-8"))

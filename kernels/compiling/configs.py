@@ -2,7 +2,7 @@
 
 A `Config` is for a tile of block_m rows of packed queries by block_n keys: heads that share keys and values are packed
 as rows, so block_m rows are block_m // group tokens. What each candidate takes on chip, as compiled, is in
-compiled.json (`python -m flashsteps.kernels.compiled` makes it anew); `SHIPPED` names those that are used, unless
+compiled.json (`python -m flashsteps.kernels.compiling` makes it anew); `SHIPPED` names those that are used, unless
 `flashsteps bench --tune` has found a faster one on the same GPU (tuned.json).
 """
 
@@ -18,7 +18,11 @@ from . import tuned
 from .target import Target, target
 
 if TYPE_CHECKING:
-    from .checks import Problem
+    from ..checks import Problem
+
+
+#: what each candidate takes on chip, as compiled: a row a build
+COMPILED = Path(__file__).with_name("compiled.json")
 
 
 class Config(NamedTuple):
@@ -32,7 +36,7 @@ class Config(NamedTuple):
 
 
 #: the kernels that have candidates: all others are bound by memory, and one tile does for them
-KERNELS = ("forward", "dkdv", "dq")
+TUNED = ("forward", "dkdv", "dq")
 
 #: head dimensions on chip that are tuned apart; others take the next larger one's
 HEAD_DIMS = (64, 128, 256)
@@ -79,16 +83,16 @@ _TRIED: dict[tuple[str, int], tuple[tuple[int, int, int, int], ...]] = {
 
 
 def tried(kernel: str, d: int, on: Target) -> list[Config]:
-    """All tiles that were ever thought of, for one of `KERNELS` and a head dimension."""
+    """All tiles that were ever thought of, for one of `TUNED` and a head dimension."""
     return [Config(*one, descriptors=on.descriptors) for one in _TRIED[kernel, head_dim(d)]]
 
 
 def candidates(kernel: str, d: int, on: Target, *, causal: bool) -> list[Config]:
-    """The tiles to try on a GPU for one of `KERNELS`, 16-bit types and a head dimension: those that spill nothing.
+    """The tiles to try on a GPU for one of `TUNED`, 16-bit types and a head dimension: those that spill nothing.
 
     What spills was found out beforehand for sm_80 and sm_90 (compiled.json); on other GPUs nothing is left out.
     """
-    found = json.loads((Path(__file__).parent / "compiled.json").read_text())
+    found = json.loads(COMPILED.read_text())
     spilling = {
         Config(*row["config"])
         for row in found
@@ -185,8 +189,8 @@ def shipped(kernel: str, problem: Problem) -> Config:
         return smaller._replace(descriptors=on.descriptors)
     if problem.device.type == "cuda":  # not one that is only pretended
         gpu, bits = tuned.name(problem.device), 8 * problem.dtype.itemsize
-        if best := tuned.tile(gpu, kernel, d, problem.right >= 0, bits):
-            return Config(**best)
+        if fastest := tuned.best(gpu, kernel, d, problem.right >= 0, bits):
+            return Config(**fastest)
     return config._replace(descriptors=on.descriptors)
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from .backends import Attention
 
 
-class Shape(NamedTuple):
+class Architecture(NamedTuple):
     """`layers` blocks of `heads` heads of `head` numbers each, for sequences of up to n of `signs` characters."""
 
     layers: int
@@ -28,7 +28,7 @@ class Shape(NamedTuple):
 class Block(nn.Module):  # type: ignore[misc] # torch is not read
     """Attention, then a perceptron, each added to what came in (pre-norm, as GPT-2)."""
 
-    def __init__(self, shape: Shape, attention: Attention) -> None:
+    def __init__(self, shape: Architecture, attention: Attention) -> None:
         super().__init__()
         self.shape, self.attention = shape, attention
         self.norm_1, self.norm_2 = nn.LayerNorm(shape.width), nn.LayerNorm(shape.width)
@@ -46,7 +46,7 @@ class Block(nn.Module):  # type: ignore[misc] # torch is not read
 class GPT(nn.Module):  # type: ignore[misc]
     """The loss of the next character: `model(x, y)` for x and y of (batch, n)."""
 
-    def __init__(self, shape: Shape, attention: Attention) -> None:
+    def __init__(self, shape: Architecture, attention: Attention) -> None:
         super().__init__()
         self.signs, self.places = nn.Embedding(shape.signs, shape.width), nn.Embedding(shape.n, shape.width)
         self.blocks = nn.ModuleList(Block(shape, attention) for _ in range(shape.layers))

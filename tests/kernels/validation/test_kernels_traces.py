@@ -10,8 +10,9 @@ from click.testing import CliRunner
 import flashsteps as fs
 from flashsteps.cli import main
 from flashsteps.filmkit import film, render
-from flashsteps.kernels import compare, subjects, twin
-from flashsteps.kernels.cases import KERNELS, Case, Shape, cases
+from flashsteps.kernels import twin
+from flashsteps.kernels.validation import compare, subjects
+from flashsteps.kernels.validation.cases import TWINS, Case, Shape, cases
 from flashsteps.trace import narration
 from flashsteps.trace import strangers as trace_check
 from flashsteps.trace.trace import Trace
@@ -84,7 +85,7 @@ def sample(**options) -> tuple[Trace, Trace]:
     return twin(reference), reference
 
 
-@pytest.mark.parametrize("name", KERNELS.values())
+@pytest.mark.parametrize("name", TWINS.values())
 def test_a_run_has_its_twin(name):
     rng = np.random.default_rng(0)
     q, k, v, do = (rng.standard_normal((heads, n, 8)) for heads, n in ((4, 9), (2, 13), (2, 13), (4, 9)))
@@ -104,7 +105,7 @@ def test_a_run_has_its_twin(name):
 
 @pytest.mark.parametrize("heads", [(1, 1), (4, 2)])
 @pytest.mark.parametrize("mask", [None, "causal"])
-@pytest.mark.parametrize("name", KERNELS.values())
+@pytest.mark.parametrize("name", TWINS.values())
 def test_each_load_and_store_is_of_the_same_round_of_the_same_loops(name, mask, heads):
     rng = np.random.default_rng(0)
     H, Hk = heads

@@ -16,14 +16,14 @@ import numpy as np
 from flashsteps.machine.events import Event, Peak, Tile
 from flashsteps.trace.trace import Trace
 
-from .tape import Order, Program, Step, Tape, by_launch
+from .tape import KernelStep, KernelTape, Order, Program, by_launch
 
 #: in the axes of a watched variable: the columns of a tile
 COLUMNS = "d"
 
 
 def trace_of(
-    tape: Tape,
+    tape: KernelTape,
     meta: Mapping[str, Any],
     outputs: Mapping[str, np.ndarray],
     *,
@@ -36,7 +36,7 @@ def trace_of(
     mask, scale, dtype, …); the code is the kernels' own. `outputs` are O (N, d) and LSE (N,), or the gradients, with a
     dimension of heads in front where there are several. `part` gives the key-value head of a program, where there are
     several: the loop h. Raises ValueError, one line, for a step that a trace cannot hold: a tile of some of the
-    columns, or a watched variable with other axes than `record` was told.
+    columns, or a watched variable with other axes than `record_kernels` was told.
     """
     events: list[Event] = []
     values: list[np.ndarray | None] = []
@@ -55,12 +55,12 @@ def trace_of(
     return Trace(about, tuple(events), _initial(tape, events), tuple(values), dict(outputs), peak)
 
 
-def _variables(tape: Tape) -> dict[str, str]:
+def _variables(tape: KernelTape) -> dict[str, str]:
     """The slot that each watched variable stands for, in whatever function."""
     return {name.rpartition(".")[2]: spec[0] for name, spec in tape.slots.items()}
 
 
-def _initial(tape: Tape, events: list[Event]) -> dict[str, np.ndarray]:
+def _initial(tape: KernelTape, events: list[Event]) -> dict[str, np.ndarray]:
     """What the tensors held before, or NaN where a tensor was stored to before anything of it was loaded."""
     first: dict[str, str] = {}
     for event in events:
@@ -73,7 +73,7 @@ def _initial(tape: Tape, events: list[Event]) -> dict[str, np.ndarray]:
 class _Chip:
     """What a program holds on chip: each slot's value, as far as it is in range, and what it takes up."""
 
-    def __init__(self, tape: Tape, program: Program, computing: str) -> None:
+    def __init__(self, tape: KernelTape, program: Program, computing: str) -> None:
         self.tape, self.program, self.computing = tape, program, computing
         self.made: dict[str, np.ndarray] = {}  # what was computed, the newest last
         self.shared: dict[str, int] = {}
@@ -85,7 +85,7 @@ class _Chip:
             if len(step.lanes[1]) > 1 or COLUMNS not in self.lanes:
                 self.lanes[COLUMNS] = step.lanes[1]
 
-    def take(self, step: Step) -> tuple[str, Tile | None, tuple[int, ...], np.ndarray | None]:
+    def take(self, step: KernelStep) -> tuple[str, Tile | None, tuple[int, ...], np.ndarray | None]:
         """The slot, the tile, the shape and the value of a step, which from here on is on chip."""
         if step.op == "compute":
             value = self._cut(step)
@@ -93,9 +93,12 @@ class _Chip:
             self.made.pop(step.slot, None)
             self.made[step.slot] = value
             return step.slot, None, value.shape, value
-        box = step.box
-        assert box is not None
-        tile, shape = Tile(box.tensor, box.start, box.stop), self.tape.tensors[box.tensor].shape_of(box.start, box.stop)
+        region = step.region
+        assert region is not None
+        tile, shape = (
+            Tile(region.tensor, region.start, region.stop),
+            self.tape.tensors[region.tensor].shape_of(region.start, region.stop),
+        )
         if not step.whole:
             raise ValueError(f"{self.program}: {step} is of some columns, but a trace has whole rows: read the tape")
         if step.op == "store":
@@ -111,7 +114,7 @@ class _Chip:
         shared, registers = sum(self.shared.values()), sum(value.nbytes for value in self.made.values())
         return Peak(shared, registers, shared + registers)
 
-    def _cut(self, step: Step) -> np.ndarray:
+    def _cut(self, step: KernelStep) -> np.ndarray:
         """What a variable got, without the lanes that are out of range, in the order of the rows."""
         assert step.value is not None
         value, axes = step.value, step.axes

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from flashsteps.kernels import backends
+from flashsteps.kernels.bench import backends
 
 
 class FakeMachine:

@@ -12,8 +12,9 @@ from flashsteps.machine.heads import unpack
 from flashsteps.machine.pages import pool
 from flashsteps.trace.trace import Trace
 
-from . import checks, standard, subjects
-from .cases import KERNELS, Case, Shape
+from .. import checks
+from . import standard, subjects
+from .cases import TWINS, Case, Shape
 
 
 def twin(reference: Trace) -> Trace:
@@ -24,9 +25,9 @@ def twin(reference: Trace) -> Trace:
     Raises ValueError where there is no such kernel, and for options that it doesn't have.
     """
     meta = reference.meta
-    kernel = next((kernel for kernel, name in KERNELS.items() if name == meta["algorithm"]), None)
+    kernel = next((kernel for kernel, name in TWINS.items() if name == meta["algorithm"]), None)
     if kernel is None:
-        raise ValueError(f"there is no kernel of {meta['algorithm']}: there are {', '.join(KERNELS.values())}")
+        raise ValueError(f"there is no kernel of {meta['algorithm']}: there are {', '.join(TWINS.values())}")
     if meta["dtype"] not in checks.DTYPES.values():
         raise ValueError(f"no kernel takes {meta['dtype']}: record it as {', '.join(checks.DTYPES.values())}")
     for option in ("alibi", "dropout"):

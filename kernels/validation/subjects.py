@@ -18,18 +18,21 @@ from flashsteps.machine.block_masks import parse as parse_block_mask
 from flashsteps.machine.masks import parse as parse_mask
 from flashsteps.trace.trace import Trace
 
-from . import configs, flash2_forward, standard
+from .. import flash2_forward
+from ..compiling import configs
+from ..flash2_backward import backward
+from ..flash2_block_sparse import block_sparse
+from ..flash2_forward import forward
+from ..paged import paged_decode
+from ..recorder.record import record_kernels
+from ..recorder.tape import Program
+from ..recorder.tensors import Argument, Vector
+from ..recorder.trace_of import trace_of
+from ..split_kv import split_kv_decode
+from . import standard
 from .cases import Case, Shape
-from .flash2_backward import backward
-from .flash2_block_sparse import block_sparse
-from .flash2_forward import forward
-from .kernel_trace import trace_of
-from .paged import paged_decode
-from .recorder import Argument, record, vector
-from .split_kv import split_kv_decode
-from .tape import Program
 
-#: the variables of the kernels whose values are steps of a trace, with their slots and axes: for `record`
+#: the variables of the kernels whose values are steps of a trace, with their slots and axes: for `record_kernels`
 SLOTS: dict[str, tuple[str, ...]] = {
     **{name: (name,) for name in ("q", "k", "v")},
     **{f"{kernel}.s": ("S", "q", "k") for kernel in ("attend_keys", "block_sparse_kernel", "paged_kernel")},
@@ -139,7 +142,7 @@ def subject(
     options, blocks = _options(case), _blocks(case)
 
     def of_queries(x: torch.Tensor) -> Any:
-        return pack(x, shape) if x.dim() == 4 else vector(pack(x, shape))
+        return pack(x, shape) if x.dim() == 4 else Vector(pack(x, shape))
 
     seen = {"Q": of_queries(q), "K": k, "V": v}
     out = {"O": Argument("O", of_queries), "LSE": Argument("LSE", of_queries)}
@@ -158,7 +161,7 @@ def subject(
             mask, listed = lists or case.block_mask, {name: Argument(name) for name in ("starts", "columns")}
             return Subject(lambda: _forward(block_sparse(q, k, v, mask, **blocks, **options)), seen | listed | out)
         case "split-kv-decode":
-            partial = {"O_s": Argument("O_s"), "LSE_s": Argument("LSE_s", vector)}
+            partial = {"O_s": Argument("O_s"), "LSE_s": Argument("LSE_s", Vector)}
             return Subject(
                 lambda: _forward(split_kv_decode(q, k, v, splits=case.splits, **options, **blocks)),
                 seen | out | partial,
@@ -214,7 +217,9 @@ def recorded(case: Case, given: standard.Tensors, reference: Trace, values: bool
     Without `values` only what it loads and stores is in it. `more` is for `subject`.
     """
     ready, shape = subject(case, given, **more), case.shape
-    with record(slots=_slots(case.kernel) if values else {}, loops=LOOPS, through=THROUGH, **ready.tensors) as tape:
+    with record_kernels(
+        slots=_slots(case.kernel) if values else {}, loops=LOOPS, through=THROUGH, **ready.tensors
+    ) as tape:
         outputs = ready.launch()
 
     def part(program: Program) -> int:

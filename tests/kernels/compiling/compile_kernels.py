@@ -15,9 +15,9 @@ from typing import Any
 
 import torch
 
-from flashsteps.kernels import compiled, flash2_forward
-from flashsteps.kernels.configs import KERNELS
-from flashsteps.kernels.target import Target, pretend
+from flashsteps.kernels import flash2_forward
+from flashsteps.kernels.compiling import builds, configs, offline
+from flashsteps.kernels.compiling.target import Target, pretend
 
 #: what only the log of the forward kernel needs
 SWITCH = {"TRACE", "CLOCK", "log"}
@@ -26,12 +26,12 @@ SWITCH = {"TRACE", "CLOCK", "log"}
 def shipped(gpu: str) -> list[dict[str, Any]]:
     on = Target("cuda", int(gpu)) if gpu.isdigit() else Target("hip", gpu)
     rows = []
-    for case in compiled.cases():
-        if gpu == "90" or case.causal or case.kernel not in KERNELS:
-            kernel = compiled.compiled(compiled.launch_of(case, on), on)
-            taken = compiled.resources(kernel, on)._asdict()
+    for build in builds.shipped():
+        if gpu == "90" or build.causal or build.kernel not in configs.TUNED:
+            kernel = offline.compile_for(builds.launch_of(build, on), on)
+            taken = offline.resources(kernel, on)._asdict()
             rows.append(
-                {"case": str(case), "kernel": case.kernel, **taken, "moves": compiled.moves(kernel.asm["ttir"])}
+                {"build": str(build), "kernel": build.kernel, **taken, "moves": offline.moves(kernel.asm["ttir"])}
             )
     return rows
 
@@ -79,7 +79,7 @@ def untraced() -> dict[str, Any]:
             module.forward(q, q, q, **options)
             flash2_forward.forward(q, q, q, **options)
             flash2_forward.forward(q, q, q, **options, trace=flash2_forward.empty_log(q, q, q, **options))
-        without, off, traced = (_code(compiled.compiled(launch, on).asm["ptx"]) for launch in launches)
+        without, off, traced = (_code(offline.compile_for(launch, on).asm["ptx"]) for launch in launches)
     return {"source": source, "without": without, "off": off, "on": traced}
 
 

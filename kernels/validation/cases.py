@@ -10,7 +10,7 @@ from typing import NamedTuple
 from flashsteps.errors import unknown
 
 #: each kernel, and the algorithm whose twin it is
-KERNELS = {
+TWINS = {
     "forward": "flash2-forward",
     "backward": "flash2-backward",
     "block-sparse": "flash2-block-sparse-forward",
@@ -73,7 +73,7 @@ class Case:
 
     @property
     def algorithm(self) -> str:
-        return KERNELS[self.kernel]
+        return TWINS[self.kernel]
 
     @property
     def mask(self) -> str | None:
@@ -116,8 +116,8 @@ def cases(kernels: Sequence[str] = (), shapes: Sequence[Shape] = (), device: str
     unknown kernel, and for a shape that a kernel doesn't take.
     """
     for kernel in kernels:
-        if kernel not in KERNELS:
-            raise ValueError(unknown("kernel", kernel, KERNELS))
+        if kernel not in TWINS:
+            raise ValueError(unknown("kernel", kernel, TWINS))
     found = [case for case in (_OURS if device == "cpu" else _ON_A_GPU) if not kernels or case.kernel in kernels]
     if shapes:
         found = list(dict.fromkeys(replace(case, shape=given) for given in shapes for case in found))

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from . import backends, corpus, trial
 from .backends import Attention
-from .gpt import GPT, Shape
+from .gpt import GPT, Architecture
 from .machine import Machine
 from .schedule import Deadline
 from .speed import digits, summary
@@ -48,8 +48,8 @@ class Plan(NamedTuple):
     def batch(self, n: int) -> int:
         return max(1, self.tokens // n)
 
-    def shape(self, n: int) -> Shape:
-        return Shape(self.layers, self.heads, self.head, n, corpus.SIGNS)
+    def architecture(self, n: int) -> Architecture:
+        return Architecture(self.layers, self.heads, self.head, n, corpus.SIGNS)
 
 
 #: by the kind of machine, and whether it is only to see that all works
@@ -133,7 +133,7 @@ def begin(machine: Machine, plan: Plan, name: str, n: int, seed: int) -> Trainin
     device, losses = torch.device(machine.kind), list[Tensor]()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # of the CPU, where weights are made: the same on every machine
-        model = GPT(plan.shape(n), attention(name, n, device)).to(device)
+        model = GPT(plan.architecture(n), attention(name, n, device)).to(device)
     weights = list(model.parameters())
     optimiser = torch.optim.AdamW(weights, lr=RATE, betas=(0.9, 0.95), fused=machine.kind == "cuda")
     half = torch.autocast(machine.kind, torch.bfloat16, enabled=machine.kind == "cuda")
@@ -189,4 +189,4 @@ def attention(name: str, n: int, device: torch.device) -> Attention:
 def parameters(plan: Plan, n: int) -> int:
     """How many weights the model for N has."""
     with torch.device("meta"):
-        return sum(x.numel() for x in GPT(plan.shape(n), lambda q, k, v: v).parameters())
+        return sum(x.numel() for x in GPT(plan.architecture(n), lambda q, k, v: v).parameters())

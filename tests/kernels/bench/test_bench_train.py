@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from flashsteps.kernels import backends, corpus, gpt, machine, train
-from flashsteps.kernels.schedule import Deadline
-from tests.kernels.bench_machine import FakeMachine
+from flashsteps.kernels.bench import backends, corpus, gpt, machine, train
+from flashsteps.kernels.bench.schedule import Deadline
+from tests.kernels.bench.bench_machine import FakeMachine
 
 PLAN = train.Plan(sizes=(16,), tokens=32, layers=1, heads=2, head=8, steps=14)
 TEXT = corpus.encoded("".join(f"def f_{n}(x): return x + {n}\n" for n in range(200)))
@@ -79,7 +79,7 @@ def test_batches_are_the_same_for_the_same_seed_and_y_is_what_follows_x():
 @pytest.mark.parametrize("name", ["standard", "sdpa"])
 def test_no_character_sees_what_comes_after_it(name):
     torch.manual_seed(0)
-    model = gpt.GPT(PLAN.shape(16), train.attention(name, 16, torch.device("cpu")))
+    model = gpt.GPT(PLAN.architecture(16), train.attention(name, 16, torch.device("cpu")))
     x, y = torch.arange(16)[None], torch.full((1, 16), -100)  # −100 does not count
     y[0, :4] = 5
     other = x.clone()
@@ -93,7 +93,7 @@ def test_the_attention_is_all_that_differs():
     models = []
     for name in ("standard", "sdpa"):
         torch.manual_seed(7)
-        models.append(gpt.GPT(PLAN.shape(16), train.attention(name, 16, torch.device("cpu"))))
+        models.append(gpt.GPT(PLAN.architecture(16), train.attention(name, 16, torch.device("cpu"))))
     first, second = (dict(model.named_parameters()) for model in models)
     assert list(first) == list(second)
     assert all(torch.equal(first[name], second[name]) for name in first)
