@@ -43,7 +43,8 @@ def read(path: Path) -> type[Storyboard]:
     """The film that a file of ours tells, run under a name of its own: whoever imports it still gets the Scene."""
     name = f"{__name__}.plain_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec and spec.loader
+    assert spec
+    assert spec.loader
     sys.modules[name] = module = importlib.util.module_from_spec(spec)
     token = plainly.set(True)
     try:

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 from .boxes import Box
 from .values import Move, Value, at
 
-
 #: how many times as fast as it takes to read a film may go, and how long (seconds) it may last
 FASTEST, LONGEST = 2.0, 600.0
 
