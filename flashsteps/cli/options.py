@@ -38,6 +38,7 @@ class Option(click.Option):
 _HOME = {
     "arguments": "runs.arguments",
     "block_masks": "machine.block_masks",
+    "blocks": "traffic.blocks",
     "chart": "plots.chart",
     "devices": "machine.devices",
     "dtypes": "machine.dtypes",
