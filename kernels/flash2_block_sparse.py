@@ -17,7 +17,7 @@ from flashsteps.machine import block_masks, masks
 
 from . import checks
 from .compiling import configs
-from .launch import arguments, describable, descriptor, grid, launch, tiles
+from .launch import arguments, fetched, grid, launch, strides, tiles
 from .tile import LN_2, LOG2_E, add_tile, capped, load_tile, part, seen_keys, store_statistic, store_tile
 
 
@@ -101,24 +101,19 @@ def block_sparse(
         starts, columns = _checked(block_mask, shape, q.device)
     else:
         starts, columns = csr(q, k, block_mask, block_q=block_q, block_k=block_k, causal=causal, window=window)
-    tma_q = config.descriptors and tile.block_m == tile.block_q and problem.group == 1 and describable(q, o)
-    tma = config.descriptors and describable(k, v)
+    by_queries, tma_q = fetched(config.descriptors and tile.plain, tile.block_m, tile.d, Q=q, O=o)
+    by_keys, tma = fetched(config.descriptors, tile.block_n, tile.d, K=k, V=v)
     launch(
         block_sparse_kernel,
         grid(problem, shape[0]),
         problem,
         config,
-        Q=descriptor(q, tile.block_m, tile.d) if tma_q else q,
-        K=descriptor(k, tile.block_n, tile.d) if tma else k,
-        V=descriptor(v, tile.block_n, tile.d) if tma else v,
+        **by_queries,
+        **by_keys,
         starts=starts,
         columns=columns,
-        O=descriptor(o, tile.block_m, tile.d) if tma_q else o,
         LSE=lse,
-        q_strides=q.stride()[:3],
-        k_strides=k.stride()[:3],
-        v_strides=v.stride()[:3],
-        o_strides=o.stride()[:3],
+        **strides(q=q, k=k, v=v, o=o),
         **arguments(block_sparse_kernel, problem, tile),
         TMA_Q=tma_q,
         TMA=tma,

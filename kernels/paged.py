@@ -14,7 +14,7 @@ import triton.language as tl
 
 from . import checks
 from .compiling import configs
-from .launch import arguments, grid, launch, tiles
+from .launch import arguments, grid, launch, strides, tiles
 from .tile import LN_2, LOG2_E, add_tile, capped, load_tile, part, seen_keys, store_statistic, store_tile, visited
 
 
@@ -122,11 +122,10 @@ def paged_decode(
         lengths=lengths,
         O=o,
         LSE=lse,
-        q_strides=q.stride()[:3],
+        **strides(q=q, o=o),
         k_strides=_by_page(k_pool),
         v_strides=_by_page(v_pool),
         table_stride=table.stride(0),
-        o_strides=o.stride()[:3],
         **arguments(paged_kernel, problem, tile),
         PAGE=page,
         LENGTHS=lengths is not None,
