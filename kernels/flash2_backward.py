@@ -18,10 +18,10 @@ from .compiling import configs
 from .launch import Tiles, arguments, fetched, grid, launch, strides, tiles
 from .tile import (
     LOG2_E,
-    capped,
     load_statistic,
     load_tile,
     part,
+    score_tile,
     seeing,
     seeing_tokens,
     seen_keys,
@@ -63,12 +63,8 @@ def add_queries(
         # Queries stream past, with dO and two numbers a row: LSE and D.
         q = load_tile(Q, q_strides, b, h, first, N, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM, D, ragged, TMA)
         do = load_tile(dO, do_strides, b, h, first, N, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM, D, ragged, TMA)
-        s = tl.dot(k, q.T, input_precision=PRECISION)  # The scores are made again: cheaper than to fetch them.
-        if SOFTCAP:
-            s, c = capped(s, scale, softcap)  # Softcap: no score grows past it, and changes less.
-            factor = LOG2_E
-        else:
-            factor = scale * LOG2_E
+        # The scores are made again: cheaper than to fetch them.
+        s, factor = score_tile(k, q, scale, softcap, SOFTCAP, PRECISION)
         lse = load_statistic(LSE, b, h, heads, first, N, BLOCK_M, BLOCK_Q, GROUP)
         p = tl.math.exp2(s * factor - (lse * LOG2_E)[None, :])  # P, as it was, from LSE alone.
         if CUT and (LEFT or RIGHT):  # Keys that a query may not see: e^−∞. (Its LSE may be −∞, too, and p be ∞ here.)
@@ -80,6 +76,7 @@ def add_queries(
         D_i = load_statistic(D_, b, h, heads, first, N, BLOCK_M, BLOCK_Q, GROUP)
         ds = p * (dp - D_i[None, :])
         if SOFTCAP:
+            c = s * (1 / softcap)  # A capped score changes less: by 1 − tanh².
             ds = ds * (1 - c * c)
         dk = tl.dot(ds.to(q.dtype), q, dk, input_precision=PRECISION)  # Each key's gradient takes in this tile.
     return dk, dv
@@ -136,12 +133,8 @@ def add_keys(
         # Keys and values stream past, and P is made once more.
         k = load_tile(K, k_strides, b, h, start, M, BLOCK_N, BLOCK_N, 1, HEAD_DIM, D, CUT, TMA)
         v = load_tile(V, v_strides, b, h, start, M, BLOCK_N, BLOCK_N, 1, HEAD_DIM, D, CUT, TMA)
-        s = tl.dot(q, k.T, input_precision=PRECISION)
-        if SOFTCAP:
-            s, c = capped(s, scale, softcap)  # Softcap: no score grows past it, and changes less.
-            factor = LOG2_E
-        else:
-            factor = scale * LOG2_E
+        # Their scores, too.
+        s, factor = score_tile(q, k, scale, softcap, SOFTCAP, PRECISION)
         # P once more, and from it the gradient of each score.
         p = tl.math.exp2(s * factor - (lse * LOG2_E)[:, None])
         if CUT:  # Keys that a query may not see: e^−∞. (Its LSE may be −∞, too, and p be ∞ here.)
@@ -149,6 +142,7 @@ def add_keys(
         dp = tl.dot(do, v.T, input_precision=PRECISION)
         ds = p * (dp - D_i[:, None])
         if SOFTCAP:
+            c = s * (1 / softcap)  # A capped score changes less: by 1 − tanh².
             ds = ds * (1 - c * c)
         dq = tl.dot(ds.to(k.dtype), k, dq, input_precision=PRECISION)  # Each query's gradient takes in this tile.
     return dq

@@ -18,7 +18,7 @@ from . import checks, trace_log
 from .compiling import configs
 from .compiling.target import target
 from .launch import Tiles, arguments, fetched, grid, launch, strides, tiles
-from .tile import LN_2, LOG2_E, add_tile, capped, load_tile, part, seen_keys, store_statistic, store_tile, visited
+from .tile import LN_2, add_tile, load_tile, part, store_statistic, store_tile, visited
 from .trace_log import stamp
 
 
@@ -35,16 +35,8 @@ def attend_keys(acc, l_i, m_i, q, tokens, K, V, k_strides, v_strides, b, h, lo, 
         # Keys and values stream past, block by block.
         k = load_tile(K, k_strides, b, h, start, M, BLOCK_N, BLOCK_N, 1, HEAD_DIM, D, CUT, TMA)
         v = load_tile(V, v_strides, b, h, start, M, BLOCK_N, BLOCK_N, 1, HEAD_DIM, D, CUT, TMA)
-        s = tl.dot(q, k.T, input_precision=PRECISION)  # One tile of scores, made on chip. It never goes to HBM.
-        if SOFTCAP:
-            s, _ = capped(s, scale, softcap)  # Softcap: no score grows past it.
-            factor = LOG2_E
-        else:
-            factor = scale * LOG2_E
-        if CUT:  # Keys that a query may not see get −∞.
-            seen = seen_keys(tokens, start, N, M, left, right, BLOCK_N, LEFT, RIGHT)
-            s = tl.where(seen, s, float("-inf"))
-        acc, l_i, m_i = add_tile(acc, l_i, m_i, s, v, factor, CUT, PRECISION)
+        acc, l_i, m_i = add_tile(acc, l_i, m_i, q, k, v, tokens, start, N, M, scale, softcap, left, right, BLOCK_N,
+                                 BLOCK_N, LEFT, RIGHT, SOFTCAP, CUT, PRECISION)  # fmt: skip
     return acc, l_i, m_i
 
 
