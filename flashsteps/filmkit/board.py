@@ -56,7 +56,7 @@ class Board:
         self.chapters: list[Span] = []
         self.captions: list[Span] = []
         self.steps: dict[Any, float] = {}
-        self._names, self._chapter, self._words = Value(()), Value(0), Value("")
+        self._names, self._chapter, self._words = self.value(()), self.value(0), self.value("")
         self._open = False
         self._head = self.put(Title(title, self._names, self._chapter), self.head, fade=0)
         self._caption = self.put(Caption(self._words), self.foot, fade=0)
@@ -96,8 +96,8 @@ class Board:
 
     # ---- what a storyboard does
 
-    def value(self, start: Any) -> Value:
-        """Something that will change in time."""
+    def value(self, start: Any) -> Any:
+        """A Value: something that will change in time. It may stand wherever what it is at one time may."""
         return Value(start)
 
     def put(self, actor: Any, box: Box, fade: float = FADE) -> Part:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import importlib
 import os
 import tempfile
 from collections.abc import Callable
@@ -15,7 +16,7 @@ import numpy as np
 
 from . import films
 from .boxes import shape_of
-from .presets import PRESETS, preset_for
+from .presets import look_of
 from .script import Script, Span
 from .storyboard import Storyboard
 
@@ -76,15 +77,13 @@ class Reel:
 
     def frame(self, t: float, *, width: int = 1920, height: int = 1080, theme: str | None = None) -> np.ndarray:
         """The picture at t seconds, as RGBA (height, width, 4). Raises ValueError for a time or a size that is none."""
-        from .rendering import picture
-
-        return picture(self.script(shape_of(width, height)), t, (width, height), theme or self.theme)
+        script = self.script(shape_of(width, height))
+        pixels: np.ndarray = drawing().picture(script, t, (width, height), theme or self.theme)
+        return pixels
 
     def still(self, path: str | os.PathLike[str], t: float, **size: Any) -> None:
         """Write the picture at t seconds; the path's ending says as what. `width`, `height` and `theme` as `frame`."""
-        from . import encode
-
-        encode.write_still(path, self.frame(t, **size))
+        drawing().encode.write_still(path, self.frame(t, **size))
 
     def render(
         self,
@@ -102,13 +101,10 @@ class Reel:
         `preset` is "readme", "slides" or "4k" (the ending's own unless given), `size` and `fps` go before it; `jobs` is
         how many processes draw (one a core unless given), and changes no byte. Raises ValueError where that can't be.
         """
-        from .rendering import Look, write
-
-        looks = PRESETS[preset or preset_for(path)]
-        width, height = size or looks[:2]
-        tell = partial(self.script, shape_of(width, height))
-        look = Look(tell, (width, height), fps or looks.fps, theme or self.theme)
-        write(path, look, jobs=jobs, progress=progress)
+        looks = look_of(path, preset, size, fps)
+        tell = partial(self.script, shape_of(*looks[:2]))
+        look = drawing().Look(tell, looks[:2], looks.fps, theme or self.theme)
+        drawing().write(path, look, jobs=jobs, progress=progress)
         return Path(path)
 
     def picture(self, shape: str = "wide", **options: Any) -> Picture:
@@ -127,6 +123,16 @@ class Reel:
     def _repr_html_(self) -> str:
         data, title = base64.b64encode(self._gif).decode(), html.escape(self.title)
         return f'<img src="data:image/gif;base64,{data}" alt="{title}" title="{title}" style="max-width: 100%">'
+
+
+def drawing() -> Any:
+    """What draws and encodes, imported late. Raises ValueError, one line, where a package that it takes is missing."""
+    try:
+        return importlib.import_module("flashsteps.filmkit.rendering")
+    except ModuleNotFoundError as missing:
+        raise ValueError(
+            f"drawing needs {missing.name}, which is not installed: pip install 'flashsteps[render]'"
+        ) from None
 
 
 def _again(name: str, theme: str, chosen: dict[str, Any], duration: float | None) -> Reel:

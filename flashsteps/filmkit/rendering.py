@@ -85,7 +85,9 @@ def write(
     unit_of(*look.size)
     encode.check_size(path, look.size)
     encode.check_fps(path, look.fps)
-    jobs, step, done = jobs or cores(), PIECE * look.fps, 0
+    jobs, step, done = cores() if jobs is None else jobs, PIECE * look.fps, 0
+    if jobs < 1:
+        raise ValueError(f"jobs={jobs}: give 1 or more")
     pieces = [range(start, min(start + step, count)) for start in range(0, count, step)]
 
     def told(more: int) -> None:

@@ -6,6 +6,7 @@ import importlib
 import os
 import warnings
 from collections.abc import Callable
+from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
@@ -35,9 +36,11 @@ class Runs:
         source, head = option("input", "sample"), option("head")
         if isinstance(source, qkv.QKV):
             return source
+        key, load = str(source), partial(qkv.load_qkv, source, head)
         if isinstance(source, tuple | list) and len(source) == 3:
-            return self._once((id(source), head), lambda: qkv.check_qkv(*source, head=head))
-        return self._once((source, head), lambda: qkv.load_qkv(source, head))
+            key, load = str(id(source)), partial(qkv.check_qkv, source[0], source[1], source[2], head=head)
+        found: QKV = self._once((key, repr(head)), load)
+        return found
 
     def record(self, algorithm: str, option: Callable[..., Any], how: dict[str, Any]) -> Trace:
         """An algorithm's run; what `how` leaves open is the user's choice, and blocks are else max(2, ⌈N/4⌉).
@@ -48,17 +51,18 @@ class Runs:
         saved = option("trace")
         open_ = {name: option(name) for name in OF_A_RUN if name not in how}
         if saved is not None:
-            run = self._saved(saved, algorithm, {**open_, **{name: option(name) for name in OF_AN_INPUT}})
+            run: Trace = self._saved(saved, algorithm, {**open_, **{name: option(name) for name in OF_AN_INPUT}})
         else:
             qkv = self.input(option)
             (N, d), M = qkv.q.shape, len(qkv.k)
             check_room(N, M, d)
             how = {name: value for name, value in open_.items() if value is not None} | how
             how = {"block_q": block(N), "block_k": block(M), **how}
-            run = self._once((id(qkv), algorithm, _key(how)), lambda: _record(algorithm, qkv, how))
+            run = self._once((id(qkv), algorithm, _key(how)), partial(_record, algorithm, qkv, how))
         if not option("kernel", False):
             return run
-        return self._once((id(run), "kernel"), lambda: _twin(run))
+        twin: Trace = self._once((id(run), "kernel"), partial(_twin, run))
+        return twin
 
     def _saved(self, saved: Any, algorithm: str, chosen: dict[str, Any]) -> Trace:
         """A run that is there already, if it is one that a film of this algorithm can show."""
@@ -69,7 +73,7 @@ class Runs:
             if value is not None:
                 raise ValueError(f"{name}={value} is for a new run, and this film is of a saved one: leave it out")
         path = isinstance(saved, str | os.PathLike)
-        run: Trace = self._once(("saved", str(saved)), lambda: npz.load(saved)) if path else saved
+        run: Trace = self._once(("saved", str(saved)), partial(npz.load, saved)) if path else saved
         meta = run.meta
         if meta["algorithm"] != algorithm:
             raise ValueError(f"this film shows {algorithm}, and this is a trace of {meta['algorithm']}")
