@@ -35,6 +35,8 @@ class Runs:
 
         source, head = option("input", "sample"), option("head")
         if isinstance(source, qkv.QKV):
+            if head is not None:
+                raise ValueError(f"head={head!r}: the input that is given is one head already: leave it out")
             return source
         key, load = str(source), partial(qkv.load_qkv, source, head)
         if isinstance(source, tuple | list) and len(source) == 3:
@@ -49,14 +51,15 @@ class Runs:
         kernel. Raises ValueError where something makes no sense, or is too large to draw.
         """
         saved = option("trace")
-        open_ = {name: option(name) for name in OF_A_RUN if name not in how}
         if saved is not None:
-            run: Trace = self._saved(saved, algorithm, {**open_, **{name: option(name) for name in OF_AN_INPUT}})
+            chosen = {name: option(name) for name in (*OF_AN_INPUT, *OF_A_RUN)}
+            run: Trace = self._saved(saved, algorithm, chosen, how)
         else:
             qkv = self.input(option)
             (N, d), M = qkv.q.shape, len(qkv.k)
             check_room(N, M, d)
-            how = {name: value for name, value in open_.items() if value is not None} | how
+            chosen = {name: option(name) for name in OF_A_RUN if name not in how}
+            how = {name: value for name, value in chosen.items() if value is not None} | how
             how = {"block_q": block(N), "block_k": block(M), **how}
             run = self._once((id(qkv), algorithm, _key(how)), partial(_record, algorithm, qkv, how))
         if not option("kernel", False):
@@ -64,19 +67,24 @@ class Runs:
         twin: Trace = self._once((id(run), "kernel"), partial(_twin, run))
         return twin
 
-    def _saved(self, saved: Any, algorithm: str, chosen: dict[str, Any]) -> Trace:
+    def _saved(self, saved: Any, algorithm: str, chosen: dict[str, Any], how: dict[str, Any]) -> Trace:
         """A run that is there already, if it is one that a film of this algorithm can show."""
         from ..trace import npz
         from ..trace.trace import NO_VALUES
 
         for name, value in chosen.items():
             if value is not None:
-                raise ValueError(f"{name}={value} is for a new run, and this film is of a saved one: leave it out")
+                raise ValueError(f"{name}={value!r} is for a new run, and this film is of a saved one: leave it out")
         path = isinstance(saved, str | os.PathLike)
         run: Trace = self._once(("saved", str(saved)), partial(npz.load, saved)) if path else saved
         meta = run.meta
         if meta["algorithm"] != algorithm:
             raise ValueError(f"this film shows {algorithm}, and this is a trace of {meta['algorithm']}")
+        for name, value in how.items():
+            if meta.get(name, value) != value:
+                raise ValueError(
+                    f"this film shows a run with {name} {value}, and this trace is of one with {meta[name]}"
+                )
         if meta.get("heads", 1) > 1:
             raise ValueError(f"this trace is of {meta['heads']} heads, and a film shows one: record one head")
         if len(run.values) != len(run):

@@ -55,9 +55,11 @@ class Storyboard:
 
 
 def _of_class(film: type) -> dict[str, Any]:
-    """What subclasses of the class that has the storyboard set in their bodies."""
+    """What subclasses of the class that has the storyboard set in their bodies, but for what a scene of manim takes."""
     tells = next(n for n, base in enumerate(film.__mro__) if "storyboard" in vars(base))
+    others = [base for base in film.__mro__ if not issubclass(base, Storyboard)]
     found: dict[str, Any] = {}
     for base in reversed(film.__mro__[:tells]):
-        found |= {name: x for name, x in vars(base).items() if name[0] != "_" and not callable(x) and name != "title"}
-    return found
+        if issubclass(base, Storyboard):
+            found |= {name: x for name, x in vars(base).items() if not any(hasattr(other, name) for other in others)}
+    return {name: x for name, x in found.items() if name[0] != "_" and name != "title" and not hasattr(x, "__get__")}
