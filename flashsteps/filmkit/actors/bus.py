@@ -6,6 +6,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ... import theme
 from ...trace.trace import Event
 from ...units import size_of
 from ..boxes import Box
@@ -88,7 +89,8 @@ def _rail(pen: Pen, rail: Box, sideways: bool, busy: bool) -> None:
 
 def _said(pen: Pen, rail: Box, sideways: bool, event: Event, ways: int) -> None:
     """Which tile it is, how many bytes, and whether it comes in or goes out."""
-    name, size = str(event.tile), size_of(event.nbytes)
+    assert event.tile is not None
+    name, size = f"{theme.label(event.tile.tensor)}[{event.tile.start}:{event.tile.stop}]", size_of(event.nbytes)
     if sideways:
         middle, x, half = rail.y + rail.h / 2, rail.x + rail.w / 2, pen.px(RAILS) / 2
         roomy = rail.h >= pen.px(RAILS + 2 * 44)

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from ..pen import Pen
 
 
+#: where a loop is: how often it has gone round, or, of programs side by side, from which to which
+Cursor = int | tuple[int, int]
+
+
 class Loop(NamedTuple):
     """What is said of a loop, and how often it goes round."""
 
@@ -27,7 +31,7 @@ class Loops(Actor):
     They stand in each other as brackets, unless `nested` is False: then one after the other."""
 
     loops: tuple[Loop, ...]
-    cursor: tuple[int, ...]
+    cursor: tuple[Cursor, ...]
     nested: bool = True
 
     def draw(self, pen: Pen, box: Box) -> None:
@@ -41,7 +45,7 @@ class RunLoops(OfRun):
     loops: tuple[Loop, ...]
     names: tuple[str, ...] = ()
 
-    def seen(self) -> tuple[int, ...]:
+    def seen(self) -> tuple[Cursor, ...]:
         number, u = self.run.split(self.now)
         if number >= len(self.run):
             return tuple(loop.count for loop in self.loops)
@@ -50,19 +54,23 @@ class RunLoops(OfRun):
             on = [event.loop.get("i", 0 if number or u else -1) if n == event.program else None for n in range(99)]
             pairs = enumerate(self.loops)
             return tuple(loop.count if n < event.program else on[n] if on[n] is not None else -1 for n, loop in pairs)  # type: ignore[misc]
+        if self.run.lanes > 1:  # the outermost are programs, side by side
+            first = event.program // self.run.lanes * self.run.lanes
+            side_by_side = first, min(first + self.run.lanes, self.loops[0].count)
+            return side_by_side, *(event.loop.get(name, -1) for name in self.names[1:])
         return tuple(event.loop.get(name, -1) for name in self.names)
 
     def draw(self, pen: Pen, box: Box) -> None:
         draw(pen, box, self.loops, self.seen(), bool(self.names))
 
 
-def draw(pen: Pen, box: Box, loops: tuple[Loop, ...], cursor: tuple[int, ...], nested: bool) -> None:
+def draw(pen: Pen, box: Box, loops: tuple[Loop, ...], cursor: tuple[Cursor, ...], nested: bool) -> None:
     """Each loop's words over a cell for each time round."""
     pitch, step = min(pen.px(88), box.h / max(1, len(loops))), pen.px(26)
     for n, (loop, at) in enumerate(zip(loops, cursor, strict=True)):
         left, top = box.x + (n * step if nested else 0), box.y + n * pitch
         bottom = box.y + (len(loops) if nested else n + 1) * pitch
-        on = 0 <= at < loop.count
+        on = isinstance(at, tuple) or 0 <= at < loop.count
         pen.fill(Box(left, top + pen.px(4), pen.px(5), bottom - top - pen.px(14)).whole(), "accent" if on else "faint")
         x = left + pen.px(20)
         pen.label(x, top + pen.px(28), loop.words, "ink" if on else "dim", weight=600, room=box.right - x)
@@ -71,8 +79,9 @@ def draw(pen: Pen, box: Box, loops: tuple[Loop, ...], cursor: tuple[int, ...], n
             _cursor(pen, line.whole(), loop.count, at)
 
 
-def _cursor(pen: Pen, box: Box, count: int, at: int) -> None:
+def _cursor(pen: Pen, box: Box, count: int, at: Cursor) -> None:
     """A cell each time round: those that are over, the one that is on, those that are ahead."""
+    first, last = at if isinstance(at, tuple) else (at, at + 1)
     gap = pen.px(6)
     if box.w / count < 2 * gap + 2:
         gap = 0
@@ -80,4 +89,4 @@ def _cursor(pen: Pen, box: Box, count: int, at: int) -> None:
     edges = [box.x + round(n * (wide + gap) / count) for n in range(count + 1)]
     for n in range(count):
         cell = Box(edges[n], box.y, max(1, edges[n + 1] - edges[n] - gap), box.h)
-        pen.fill(cell, "accent" if n == at else "dim" if n < at else "line", radius=3 if gap else 0)
+        pen.fill(cell, "accent" if first <= n < last else "dim" if n < first else "line", radius=3 if gap else 0)

@@ -41,14 +41,16 @@ class Places(NamedTuple):
 def places(shape: str, main: Box, kind: Kind = "tile", code: bool = False) -> Places:
     """Of one canvas, within its main box: from left to right on a wide one, else from above to below."""
     if shape == "wide":
-        upper, lower = main.rows(600, 150, gap=50)
         if code:
-            left, pane = upper.columns(1228, 524)
-            below, aside = lower.columns(1228, 524)
-            return Places(*_across(left, {"tile": 480, "lanes": 480, "kernels": 700}[kind], 124), None, aside, below, pane)
-        left, aside = upper.columns(1412, 340)
-        loops, tiles = aside.rows(180, 410, gap=10) if kind != "kernels" else aside.rows(290, 300, gap=10)
-        return Places(*_across(left, {"tile": 560, "lanes": 470, "kernels": 800}[kind], 164), loops, tiles, lower)
+            upper, lower = main.rows(600, 150, gap=50)
+            left, pane = upper.columns(1252, 500)
+            below, aside = lower.columns(1252, 500)
+            return Places(*_across(left, {"tile": 500, "lanes": 480, "kernels": 660}[kind], 130), None, aside, below, pane)
+        left, aside = main.columns(1352, 400)
+        upper, lower = left.rows(600, 150, gap=50)
+        loops, tiles = aside.rows(190, 590, gap=20) if kind != "kernels" else aside.rows(290, 300, gap=10)
+        hbm, bus = {"tile": (560, 136), "lanes": (440, 150), "kernels": (720, 150)}[kind]
+        return Places(*_across(upper, hbm, bus), loops, tiles, lower)
     if shape == "square":
         hbm, bus, sram, meter = _down(main, 280, 64, 366, 14, 100)
         if code:
@@ -66,7 +68,7 @@ def places(shape: str, main: Box, kind: Kind = "tile", code: bool = False) -> Pl
         pane, tiles = aside.columns(660, 316)
         return Places(hbm, bus, sram, None, tiles, meter, pane)
     if kind == "lanes":
-        hbm, bus, sram, aside, meter = _down(main, 410, 84, 580, 20, 240, 16, 150)
+        hbm, bus, sram, aside, meter = _down(main, 400, 80, 640, 16, 210, 14, 140)
     else:
         hbm, bus, sram, aside, meter = _down(main, 460, 84, 430, 20, 330, 20, 150)
     loops, tiles = aside.columns(480, 440, gap=80)

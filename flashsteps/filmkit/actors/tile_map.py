@@ -6,7 +6,6 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ...theme import LABEL
 from ..boxes import Box
 from . import cells
 from .of_run import OfRun
@@ -62,20 +61,20 @@ class TileMap(OfRun):
             for axis, b in ((0, "block_q"), (1, "block_k"))
         ]
         lit = [one if len(one) < meta[axis] else frozenset() for one, axis in zip(lit, ("queries", "keys"), strict=True)]
-        left, top = grid.box.x - box.x - pen.px(10), grid.box.y - box.y - pen.px(56)
+        left, top = grid.box.x - box.x - pen.px(10), grid.box.y - box.y - pen.px(58)
         cells.row_labels(pen, grid, run.names["queries"], grid.box.x - pen.px(10), left, lit[0])
         names = run.names["keys"]
+        if top < pen.px(40):
+            return
         cells.column_labels(pen, grid.box.x, grid.box.w / len(names), names, grid.box.y - pen.px(10), top, lit[1])
-        if pen.fits(LABEL) and left > pen.px(60):
-            pen.label(grid.box.x - pen.px(10), grid.box.y - pen.px(12), "keys →", align="right", room=left)
 
 
 def place(pen: Pen, box: Box, run: Run) -> cells.Grid:
     """Where the scores stand: a cell each, as large as fits beside the labels."""
     meta = run.trace.meta
     tokens = bool(meta["tokens"])
-    label = min(pen.px(116 if tokens else 56), round(0.34 * box.w))
-    head = pen.px(48) + (min(pen.px(126 if tokens else 56), round(0.3 * box.h)) if box.h >= pen.px(260) else 0)
+    label = min(pen.px(108 if tokens else 56), round(0.34 * box.w))
+    head = pen.px(50) + (pen.px(112 if tokens else 60) if box.h >= pen.px(300) else 0)
     room = Box(box.x + label, box.y + head, box.w - label - pen.px(8), box.h - head - pen.px(8)).whole()
     made = cells.grid(room, meta["queries"], meta["keys"], square=True, finest=1, middle=False)
     return made
