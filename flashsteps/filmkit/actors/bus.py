@@ -32,14 +32,14 @@ class Bus(OfRun):
 
     def seen(self) -> Hashable:
         crossing = [(event.step, round(u, 4)) for event, u in self.run.transfers(self.now)]
-        return tuple(pair for pair in crossing if 0 < pair[1] < 1), bool(crossing) and self.run.split(self.now)[0]
+        return tuple(pair for pair in crossing if 0 < pair[1] < 1)
 
     def draw(self, pen: Pen, box: Box) -> None:
         sideways = box.h > box.w
         rails = [Box(box.x, y, box.w, h) for _, y, _, h in _shares(box, self.ways)] if sideways else [box]
         for n, rail in enumerate(rails):
             under_way = [(e, u) for e, u in self.run.transfers(self.now) if not sideways or e.program % self.ways == n]
-            _rail(pen, rail, sideways, bool(under_way))
+            _rail(pen, rail, sideways, any(0 < u < 1 for _, u in under_way))
             for event, u in under_way:
                 if 0 < u < 1:
                     self._tile(pen, rail, sideways, event, smooth(u))

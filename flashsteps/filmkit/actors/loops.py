@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from ...theme import HEAD
 from ..boxes import Box
+from ..values import smooth
 from .actor import Actor
 from .of_run import OfRun
 
@@ -36,6 +38,30 @@ class Loops(Actor):
 
     def draw(self, pen: Pen, box: Box) -> None:
         draw(pen, box, self.loops, self.cursor, self.nested)
+
+
+@dataclass(frozen=True)
+class Turned(Actor):
+    """Two loops, large, that change places as `share` goes from 0 to 1: the inner one steps aside, goes up, and takes
+    in the other."""
+
+    outer: Loop
+    inner: Loop
+    share: float = 0.0
+
+    def draw(self, pen: Pen, box: Box) -> None:
+        pitch, step = min(pen.px(170), box.h / 2), pen.px(48)
+        aside, over, back = (min(1.0, max(0.0, 3 * self.share - n)) for n in range(3))
+        away = smooth(aside) - smooth(back)
+        first = step * smooth(over), pitch * smooth(over), pitch * (2 - smooth(aside))
+        second = away * box.w / 2 + step * (1 - smooth(over)), pitch * (1 - smooth(over)), pitch * (1 + smooth(back))
+        for loop, (x, y, high) in ((self.outer, first), (self.inner, second)):
+            at = Box(box.x + x, box.y + y, box.w / 2 - step, high)
+            pen.fill(Box(at.x, at.y, pen.px(8), at.h - pen.px(20)).whole(), "accent", radius=4)
+            left = at.x + pen.px(36)
+            pen.text(left, at.y + pen.px(44), loop.words, HEAD, weight=600, room=at.right - left)
+            line = Box(left, at.y + pen.px(70), at.right - left, max(4, pen.px(30)))
+            _cursor(pen, line.whole(), loop.count, 0)
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ class TileMap(OfRun):
     def draw(self, pen: Pen, box: Box) -> None:
         run, meta = self.run, self.run.trace.meta
         count, on = run.done(self.now)
-        rounds = run.rounds[: count + on]
+        rounds = run.rounds[:count]
         done = sum(len(r.tiles) for r in rounds if not r.skipped)
         total = sum(len(r.tiles) for r in run.rounds if not r.skipped)
         hidden = sum(len(r.tiles) for r in rounds if r.skipped)
@@ -42,19 +42,18 @@ class TileMap(OfRun):
         rows, columns = -(-meta["queries"] // meta["block_q"]), -(-meta["keys"] // meta["block_k"])
         gap = max(1, pen.px(4)) if min(side) * meta["block_q"] >= 12 else 0
         pen.frame(grid.box.grown(max(2, pen.px(4))), "line", radius=4)
-        now = rounds[-1].tiles if on and rounds else ()
-        for r in rounds:
+        now = on.tiles if on else ()
+        for r in dict.fromkeys((*rounds, *([on] if on else []))):
             for i, j in r.tiles:
                 if i >= rows or j >= columns:
                     continue
                 tile = tile_box(grid, meta, i, j)
                 inside = Box(tile.x, tile.y, tile.w - gap, tile.h - gap)
-                is_on = bool(on) and r is rounds[-1]
                 if r.skipped:
-                    pen.hatch(inside, "dim" if is_on else "faint", alpha=1.0, step=9)
-                else:
-                    pen.fill(inside, "S", radius=4 if gap else 0, alpha=1.0 if is_on else 0.35)
-                if is_on:
+                    pen.hatch(inside, "dim" if r == on else "faint", alpha=1.0, step=9)
+                elif r.number < count:
+                    pen.fill(inside, "S", radius=4 if gap else 0, alpha=1.0 if r == on else 0.35)
+                if r == on:
                     pen.frame(inside, "ink", width=3, radius=4 if gap else 0)
         lit = [
             frozenset(x for tile in now for x in range(tile[axis] * meta[b], tile[axis] * meta[b] + meta[b]))
