@@ -38,6 +38,12 @@ Made = list[tuple[Path, str]]
 OF_A_RUN = ("block_q", "block_k", "mask", "dtype", "sram")
 
 
+def _duration() -> str:
+    from ..filmkit import film, timeline
+
+    return f"Its length, {timeline.SHORTEST:g} to {timeline.LONGEST:g} s  [default: {film.DEFAULT_DURATION:g}]"
+
+
 @click.command(cls=Command, epilog=EXAMPLES)
 @click.argument("name", metavar="FILM", type=take.FILM, help="Which film (`flashsteps list films`).")
 @take.output("FILE", "Where to: .gif, .mp4, .webm or .webp for a film, .png for one picture of it.")
@@ -46,17 +52,13 @@ OF_A_RUN = ("block_q", "block_k", "mask", "dtype", "sram")
 @option(
     "--trace", type=click.Path(path_type=Path), metavar="RUN.npz", help="Draw this saved run, instead of a new one."
 )
-@option("--device", type=take.DEVICE, help="The GPU that the panels name  [default: {devices.DEFAULT}]")
+@option("--device", type=take.DEVICE, help=f"The GPU that the panels name  {take.DEVICE_DEFAULT}")
 @option("--sram", type=take.BYTES, help="The toy's SRAM, in which the run has to fit  [default: what it takes]")
-@option("--theme", "theme_name", type=take.THEME, help="Its colours  [default: {theme.DEFAULT}]")
+@option("--theme", "theme_name", type=take.THEME, help=f"Its colours  {take.THEME_DEFAULT}")
 @option("--preset", type=take.PRESET, help="Its size and frame rate  [default: by the file's ending]")
 @option("--size", type=take.SIZE, help="Its width and height in pixels: wide, square or tall, whatever the preset.")
 @option("--fps", type=take.NUMBER, help="Its frames a second, whatever the preset.")
-@option(
-    "--duration",
-    type=take.SECONDS,
-    help="Its length, {timeline.SHORTEST:g} to {timeline.LONGEST:g} s  [default: {film.DEFAULT_DURATION:g}]",
-)
+@option("--duration", type=take.SECONDS, help=_duration)
 @option("--code", is_flag=True, help="Show the algorithm's code, and which line runs.")
 @option("--kernel", is_flag=True, help="Draw the run of the Triton kernel, in its interpreter (Linux).")
 @option("--at", type=take.MOMENT, help="Which moment a .png shows  [default: last]")
