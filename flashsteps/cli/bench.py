@@ -14,6 +14,7 @@ from ..units import size_of
 from . import bench_tables as tables
 from . import options as take
 from .options import option
+from .outputs import Output
 from .program import Command, Stopped, say
 
 if TYPE_CHECKING:
@@ -87,10 +88,10 @@ def _output() -> str:
 @option("--steps", type=take.NUMBER, help="For --train: how many steps  [default: 150, on a CPU 60]")
 @option("--minutes", type=MINUTES_TYPE, help=f"What it may take: what is left then is left out  [default: {MINUTES:g}]")
 @option("--quick", is_flag=True, help="Few sizes, few runs: only to see that all works.")
-@option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE",
+@option("-o", "--output", type=Output(".json"), metavar="FILE",
         help=_output)  # fmt: skip
 @option("--json", "as_json", is_flag=True, help="Print the results as JSON; a file is written with -o alone.")
-@option("--plot", type=click.Path(path_type=Path), metavar="FILE",
+@option("--plot", type=Output(), metavar="FILE",
         help="Draw speed, and memory to FILE-memory, or the training: .svg or .png.")  # fmt: skip
 @option("--theme", "theme_name", type=take.THEME, help=take.plot_theme_help)
 @click.pass_context
@@ -185,8 +186,8 @@ def _measured(coming: Iterator[Results], output: Path | None, as_json: bool) -> 
         output.parent.mkdir(parents=True, exist_ok=True)
     try:
         made = _print(_saved(made, coming, output), as_json)
-    except KeyboardInterrupt:
-        raise Stopped(f"{output} has what was measured until now" if output else "nothing was written") from None
+    except KeyboardInterrupt as stop:
+        raise Stopped(f"{output} has what was measured until now" if output else "nothing was written", stop) from None
     return made, output
 
 

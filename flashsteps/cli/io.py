@@ -15,6 +15,7 @@ import click
 from ..units import short, size_of, time_of
 from . import options as take
 from .options import option
+from .outputs import Output
 from .program import Command, say, table
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def _blocks() -> str:
 @take.rule_option
 @option("--csv", "as_csv", is_flag=True, help="Print whole numbers with commas between, for a spreadsheet.")
 @option("--json", "as_json", is_flag=True, help="Print the same as JSON.")
-@option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw the traffic to an .svg or .png file.")
+@option("--plot", type=Output(), metavar="FILE", help="Draw the traffic to an .svg or .png file.")
 @option("--theme", type=take.THEME, help=take.plot_theme_help)
 def io(as_csv: bool, as_json: bool, plot: Path | None, theme: str | None, **options: Any) -> None:
     """Compare what algorithms move, take and do.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import click
@@ -16,6 +15,7 @@ from ..errors import unknown
 from ..filmkit import films
 from ..machine import devices
 from ..trace import rules
+from .outputs import Ending, Output
 
 #: an option's help, or what gives it when it is shown: facts may be owned by modules that take long to import
 Help = str | Callable[[], str]
@@ -254,9 +254,9 @@ def given(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def output(metavar: str, help: str) -> Callable[[Any], Any]:
-    """-o, --output: the file to write."""
-    return option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar=metavar, help=help)
+def output(metavar: str, help: str, ending: Ending = None, required: bool = True) -> Callable[[Any], Any]:
+    """-o, --output: the file to write; `ending` as `Output` has it."""
+    return option("-o", "--output", type=Output(ending), required=required, metavar=metavar, help=help)
 
 
 def input_options(command: Any) -> Any:

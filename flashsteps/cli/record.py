@@ -57,7 +57,7 @@ def run_options(blocks: take.Help) -> Callable[[Any], Any]:
 
 @click.command(cls=Command, epilog=EXAMPLES)
 @click.argument("algorithm", type=take.ALGORITHM, help="Which algorithm (`flashsteps list algorithms`).")
-@take.output("FILE.npz", "Where to.")
+@take.output("FILE.npz", "Where to; - is standard output.", ".npz")
 @run_options(take.run_blocks)
 def record(
     algorithm: str, output: Path, source: str, head: tuple[int, ...] | None, do: str | None, **options: Any

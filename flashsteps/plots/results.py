@@ -107,7 +107,7 @@ def read(path: str | PathLike[str]) -> Results:
     except ValueError as error:
         raise ValueError(f"'{file}': {error}") from None
     try:
-        data = json.loads(text) if len(text) <= MOST_BYTES else None
+        data: Any = json.loads(text) if len(text) <= MOST_BYTES else None
     except (ValueError, RecursionError):  # JSON's and Unicode's are ValueErrors too
         data = None
     if wrong := _fault(data):
