@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import theme as themes
 from .board import Board
-from .runs import Runs
+from .input import Input
 from .script import Script
 
 CUTS = ("full", "short")
@@ -38,12 +38,12 @@ class Storyboard:
         if (cut := self.chosen.get("cut", "full")) not in CUTS:
             raise ValueError(f"cut={cut!r}: give {' or '.join(CUTS)}")
         self.chosen = {name: value for name, value in self.chosen.items() if (name, value) != ("cut", "full")}
-        self._runs, self._scripts = Runs(), dict[str, Script]()
+        self._source, self._scripts = Input(), dict[str, Script]()
 
     def script(self, shape: str = "wide") -> Script:
         """The film in a shape, told once. Raises ValueError for an option that this film has no use for."""
         if shape not in self._scripts:
-            board = Board(shape, self.title, options=self.chosen, runs=self._runs)
+            board = Board(shape, self.title, options=self.chosen, source=self._source)
             self.storyboard(board)
             script = board.script()
             if unread := board.unread:

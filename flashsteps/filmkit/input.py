@@ -1,4 +1,4 @@
-"""The runs that a film shows: of the input that was asked for, each recorded once, however often a storyboard asks."""
+"""What a film is of: the q, k and v that were asked for, and their runs, each recorded once however often shown."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import os
 import warnings
 from collections.abc import Callable
 from functools import partial
-from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from ..runs.arguments import small_block
 
 if TYPE_CHECKING:
     from ..inputs.qkv import QKV
@@ -23,13 +24,13 @@ MOST_ROWS, MOST_COLUMNS = 64, 64
 OF_A_RUN, OF_AN_INPUT = ("block_q", "block_k", "mask", "dtype", "sram"), ("input", "head")
 
 
-class Runs:
-    """The input and the runs of one film. `option(name, default)` is how to ask for what a user chose."""
+class Input:
+    """The input of one film, and its runs. `option(name, default)` is how to ask for what a user chose."""
 
     def __init__(self) -> None:
         self._made: dict[Any, Any] = {}
 
-    def input(self, option: Callable[..., Any]) -> QKV:
+    def qkv(self, option: Callable[..., Any]) -> QKV:
         """q, k and v, as `input` and `head` say. Raises ValueError where they can't be read."""
         from ..inputs import qkv
 
@@ -55,12 +56,12 @@ class Runs:
             chosen = {name: option(name) for name in (*OF_AN_INPUT, *OF_A_RUN)}
             run: Trace = self._saved(saved, algorithm, chosen, how)
         else:
-            qkv = self.input(option)
+            qkv = self.qkv(option)
             (N, d), M = qkv.q.shape, len(qkv.k)
             check_room(N, M, d)
             chosen = {name: option(name) for name in OF_A_RUN if name not in how}
             how = {name: value for name, value in chosen.items() if value is not None} | how
-            how = {"block_q": block(N), "block_k": block(M), **how}
+            how = {"block_q": small_block(N), "block_k": small_block(M), **how}
             run = self._once((id(qkv), algorithm, _key(how)), partial(_record, algorithm, qkv, how))
         if not option("kernel", False):
             return run
@@ -96,11 +97,6 @@ class Runs:
         if key not in self._made:
             self._made[key] = make()
         return self._made[key]
-
-
-def block(rows: int) -> int:
-    """The block size that a film chooses for so many queries or keys."""
-    return min(rows, max(2, ceil(rows / 4)))
 
 
 def check_room(N: int, M: int, d: int) -> None:
