@@ -51,7 +51,7 @@ class FlashForward(Film):
 
         if moves:
             with board.chapter("A max moves"):
-                telling.max_moves(board, stage, moves, "its old sum counts")
+                telling.max_moves(board, stage, moves, "its old sum counts {} of what it did")
 
         with board.chapter("All tiles"):
             board.say("So on, tile by tile: no score ever goes to HBM.", given=all(name not in "SP" for name in run.total.by_tensor))

@@ -487,7 +487,7 @@ def _rounds(run: Run) -> Iterator[Round]:
         events = [event for moment in run.moments[start:stop] for event in moment]
         inside = [e for e in events if len(e.loop) > 1 or e.slot in SCORES or e.op == "skip"]
         tiles = dict.fromkeys((e.loop.get("i", e.program), e.loop.get("j", 0)) for e in inside)
-        yield Round(number, start, stop, tuple(tiles), not any(e.op == "compute" for e in inside))
+        yield Round(number, start, stop, tuple(tiles), not any(e.slot in SCORES for e in inside))
         start = stop
 
 
