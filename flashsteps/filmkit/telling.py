@@ -9,7 +9,7 @@ from ..runs.record import count
 from ..theme import ORDER, hue, label
 from ..trace.trace import IO, Moved
 from ..units import size_of
-from .actors.bars import Bar, Bars, Legend, Mark, Piece
+from .actors.bars import Bar, Bars, Legend, Piece
 from .actors.rescale import Rescale
 from .actors.run_stage import RunStage
 from .board import Board
@@ -44,16 +44,6 @@ def max_moves(board: Board, stage: RunStage, moves: Shrink, then: str) -> None:
     board.remove(card)
     stage.light(None)
     stage.bring("meter")
-
-
-def does_it_fit(run: Run, sizes: Mapping[str, int]) -> Bars:
-    """Bytes on chip by what blocks they would be of; what is more than the chip holds is hatched."""
-    bars = tuple(
-        Bar(f"{name}: {size:,} B", size, "dim", (Piece(size, "stat" if size <= run.sram else "dim", size > run.sram),),
-            figure=False)
-        for name, size in sizes.items()
-    )  # fmt: skip
-    return Bars(bars, max(run.sram, *sizes.values()), marks=(Mark(run.sram, f"the toy’s SRAM: {run.sram:,} B", "ink"),))
 
 
 def put_totals(board: Board, totals: Mapping[str, IO]) -> None:

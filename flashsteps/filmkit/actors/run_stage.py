@@ -76,7 +76,7 @@ def places(shape: str, main: Box, kind: Kind = "tile", code: bool = False) -> Pl
     if kind == "lanes":
         hbm, bus, sram, aside, meter = _down(main, 400, 80, 640, 16, 210, 14, 140)
     else:
-        hbm, bus, sram, aside, meter = _down(main, 460, 84, 430, 20, 330, 20, 150)
+        hbm, bus, sram, aside, meter = _down(main, 430, 76, 420, 18, 390, 16, 150)
     loops, tiles = aside.columns(480, 440, gap=80)
     return Places(hbm, bus, sram, loops, tiles, meter)
 
