@@ -28,7 +28,7 @@ class Painter:
 
     def paint(self, t: float) -> bool:
         """Turn to t. Did anything change?"""
-        shown = self.script.at(t)
+        shown = self.script.at(round(t, 6))  # the same whoever divides to get it
         before, after = {s.part: s for s in self.shown}, {s.part: s for s in shown}
         pairs = [(before.get(n), after.get(n)) for n in before | after]
         stale = [self.px(s.box) for pair in pairs if pair[0] != pair[1] for s in pair if s]
