@@ -18,7 +18,8 @@ import torch
 import triton
 
 from flashsteps import files
-from flashsteps.trace.trace import Moved, Trace
+from flashsteps.machine.events import Moved
+from flashsteps.trace.trace import Trace
 
 from . import checks, compare, configs, launch, standard, subjects, target, trace_log
 from .cases import Case

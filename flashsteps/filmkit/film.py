@@ -12,11 +12,14 @@ from ..machine import dtypes
 from ..machine.devices import DEFAULT as DEFAULT_DEVICE
 from ..machine.devices import Device
 from ..machine.devices import device as device_of
+from ..machine.events import IO
 from ..runs.arguments import small_block
-from ..runs.record import count, record
+from ..runs.record import record
 from ..story.labels import opening
 from ..story.ranges import ranges
-from ..trace.trace import IO, NO_VALUES, Trace
+from ..trace.sram import room
+from ..trace.trace import NO_VALUES, Trace
+from ..traffic.standard import beside_run
 from . import coda
 from .films import Spec, spec
 from .layout import Layout, canvas_of, layout
@@ -118,17 +121,9 @@ def film_of(
         raise ValueError(f"this trace is of {meta['heads']} heads, and a film shows one: record one head")
     if len(trace.values) != len(trace):
         raise ValueError(NO_VALUES)
-    N, M, d, sram = meta["queries"], meta["keys"], meta["d"], meta["sram"]
+    N, M, d = meta["queries"], meta["keys"], meta["d"]
     _check_room(N, M, d)
-    standard = count(
-        "standard-forward",
-        n=N,
-        n_keys=M,
-        d=d,
-        block_q=meta["block_q"],
-        block_k=meta["block_k"],
-        dtype=meta["dtype"],
-    )  # whatever the mask, which saves it nothing
+    standard = beside_run(trace)  # whatever the mask, which saves it nothing
     kind, lanes = about.kind, 1
     if kind == "lanes":
         if not code:  # which is followed one program at a time
@@ -137,7 +132,6 @@ def film_of(
     placed = layout(trace, width=width, height=height, kind=kind, lanes=lanes, code=code)
     repeats = {**about.repeats, **(about.alone if lanes == 1 else {})}
     when = timeline(trace, duration=duration, lanes=lanes, repeats=repeats, opening=opening(trace))
-    room = sram or 1 << (trace.peak.total - 1).bit_length()
     close = coda.memory(trace) if kind == "kernels" else coda.traffic(trace)
     gpu = device_of(device)
     return Film(
@@ -149,7 +143,7 @@ def film_of(
         placed,
         theme.theme(theme_name),
         gpu,
-        room,
+        room(trace).nbytes,
         lanes,
         ranges(trace),
         tuple(close),

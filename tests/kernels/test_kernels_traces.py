@@ -12,7 +12,7 @@ from flashsteps.cli import main
 from flashsteps.filmkit import film, render
 from flashsteps.kernels import compare, subjects, twin
 from flashsteps.kernels.cases import KERNELS, Case, Shape, cases
-from flashsteps.story import narration
+from flashsteps.trace import narration
 from flashsteps.trace import strangers as trace_check
 from flashsteps.trace.trace import Trace
 

@@ -19,7 +19,7 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 from flashsteps.kernels.kernel_trace import trace_of
 from flashsteps.kernels.recorder import ELEMENTWISE, argument, record
 from flashsteps.machine.arrays import Work
-from flashsteps.story import narration
+from flashsteps.trace import narration
 from tests.kernels import small_kernels as small
 
 WRAPPED = [

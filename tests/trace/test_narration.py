@@ -7,7 +7,7 @@ import uharfbuzz as hb
 
 from flashsteps import algorithms
 from flashsteps.filmkit import films, text
-from flashsteps.story import narration
+from flashsteps.trace import narration
 from tests.filmkit.pictures import Shot, there
 
 ALGORITHMS = pytest.mark.parametrize("name", algorithms.names())
