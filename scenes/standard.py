@@ -54,7 +54,8 @@ class Standard(Film):
 
         with board.chapter("What it moved"):
             board.clear()
-            board.put(telling.by_tensor({"": run.total}, first="SP"), board.main)
+            parts = {"S and P": tuple("SP"), "Q, K, V and O": tuple("QKVO")}
+            telling.put_totals(board, {name: telling.only(run.total, names) for name, names in parts.items()})
             share = scores_of(run.total) / run.total.total
             board.say(f"{size_of(run.total.total)} in all; {share:.0%} of it is S and P, out and back.")
 

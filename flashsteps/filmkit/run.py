@@ -56,13 +56,14 @@ class Picture(NamedTuple):
 
 
 class Round(NamedTuple):
-    """One tile of the loops, side by side that of each program: its moments are start … stop − 1."""
+    """One tile of the loops, side by side that of each program: its moments are start … stop − 1; `tiles` are made,
+    `hidden` are skipped, (block of queries, block of keys) each."""
 
     number: int
     start: int
     stop: int
     tiles: tuple[tuple[int, int], ...]
-    skipped: bool
+    hidden: tuple[tuple[int, int], ...]
 
 
 class Shown(NamedTuple):
@@ -156,8 +157,8 @@ class Run:
 
     @cached_property
     def visited(self) -> tuple[Round, ...]:
-        """The rounds in which something is computed."""
-        return tuple(r for r in self.rounds if not r.skipped)
+        """The rounds in which scores are made."""
+        return tuple(r for r in self.rounds if r.tiles)
 
     @property
     def first(self) -> Round:
@@ -479,15 +480,21 @@ def _aligned(program: Iterable[Event]) -> Iterator[tuple[tuple[int, ...], Event]
 
 
 def _rounds(run: Run) -> Iterator[Round]:
-    """Moments that are of the same tiles."""
-    numbers = [tuple(sorted({run.round_of[event.step] for event in moment})) for moment in run.moments]
+    """Moments that are of the same tile of the loops, in each of the programs that run side by side."""
+    base: dict[int, int] = {}
+    for event in run.trace:
+        base.setdefault(event.program, run.round_of[event.step])
+    first = [moment[0] for moment in run.moments]
+    keys = [(event.program // run.lanes, run.round_of[event.step] - base[event.program]) for event in first]
     start = 0
-    for number, (_, stretch) in enumerate(groupby(numbers)):
+    for number, (_, stretch) in enumerate(groupby(keys)):
         stop = start + len(list(stretch))
         events = [event for moment in run.moments[start:stop] for event in moment]
-        inside = [e for e in events if len(e.loop) > 1 or e.slot in SCORES or e.op == "skip"]
-        tiles = dict.fromkeys((e.loop.get("i", e.program), e.loop.get("j", 0)) for e in inside)
-        yield Round(number, start, stop, tuple(tiles), not any(e.op == "compute" for e in inside))
+        made, hidden = (
+            tuple(dict.fromkeys((e.loop.get("i", e.program), e.loop.get("j", 0)) for e in events if of(e)))
+            for of in (lambda e: e.slot in SCORES, lambda e: e.op == "skip")
+        )
+        yield Round(number, start, stop, made, hidden)
         start = stop
 
 

@@ -22,6 +22,9 @@ from .tile_map import TileMap
 #: what SRAM shows: one large score tile, programs side by side, or kernels one after another
 Kind = Literal["tile", "lanes", "kernels"]
 
+#: units between programs side by side
+LANE_GAP = 8
+
 #: programs that are drawn side by side on each canvas
 LANES = {"wide": 4, "square": 2, "tall": 4}
 
@@ -47,10 +50,13 @@ def places(shape: str, main: Box, kind: Kind = "tile", code: bool = False) -> Pl
             below, aside = lower.columns(1252, 500)
             return Places(*_across(left, {"tile": 500, "lanes": 480, "kernels": 660}[kind], 130), None, aside, below, pane)
         left, aside = main.columns(1352, 400)
-        upper, lower = left.rows(600, 150, gap=50)
+        upper, lower = left.rows(*((600, 150) if kind != "lanes" else (636, 150)), gap=50 if kind != "lanes" else 14)
         loops, tiles = aside.rows(190, 590, gap=20) if kind != "kernels" else aside.rows(290, 300, gap=10)
-        hbm, bus = {"tile": (580, 130), "lanes": (440, 150), "kernels": (720, 150)}[kind]
-        return Places(*_across(upper, hbm, bus), loops, tiles, lower)
+        hbm, bus = {"tile": (580, 130), "lanes": (440, 140), "kernels": (720, 150)}[kind]
+        places = _across(upper, hbm, bus)
+        if kind == "lanes":  # a rail on a level with each program
+            places = places[0], Box(places[1].x, places[1].y + HEADS, bus, upper.h - HEADS), places[2]
+        return Places(*places, loops, tiles, lower)
     if shape == "square":
         hbm, bus, sram, meter = _down(main, 280, 64, 366, 14, 100)
         if code:
@@ -70,7 +76,7 @@ def places(shape: str, main: Box, kind: Kind = "tile", code: bool = False) -> Pl
     if kind == "lanes":
         hbm, bus, sram, aside, meter = _down(main, 400, 80, 640, 16, 210, 14, 140)
     else:
-        hbm, bus, sram, aside, meter = _down(main, 460, 84, 430, 20, 330, 20, 150)
+        hbm, bus, sram, aside, meter = _down(main, 430, 76, 420, 18, 390, 16, 150)
     loops, tiles = aside.columns(480, 440, gap=80)
     return Places(hbm, bus, sram, loops, tiles, meter)
 
@@ -126,15 +132,12 @@ class RunStage:
     def _programs(self) -> dict[str, tuple[object, Box]]:
         """A panel for each of those that run side by side, on a level with its rail."""
         run, now, box = self.run, self.now, self.places.sram
-        if self.board.shape == "wide":
-            boxes, heads = box.rows(run.lanes, gap=12), None
-        else:
-            heads = Box(box.x, box.y, box.w, HEADS)
-            boxes = Box(box.x, box.y + HEADS, box.w, box.h - HEADS).rows(run.lanes, gap=12)
+        heads = Box(box.x, box.y, box.w, HEADS)
+        boxes = Box(box.x, box.y + HEADS, box.w, box.h - HEADS).rows(run.lanes, gap=LANE_GAP)
         found: dict[str, tuple[object, Box]] = {
             f"program{n}": (Program(run, now, n, self.lits[n]), at) for n, at in enumerate(boxes)  # type: ignore[arg-type]
         }
-        return found | ({"heads": (ProgramHeads(run, now), heads)} if heads else {})  # type: ignore[arg-type]
+        return found | {"heads": (ProgramHeads(run, now), heads)}  # type: ignore[arg-type]
 
     def light(self, moves: Shrink | None) -> None:
         """Only the row of a max that moves stands out; None: all do."""
@@ -172,7 +175,7 @@ class RunStage:
                 self.play(number, max(1.0, part / max(1, number - start)))
                 self.board.read()
                 seconds, start = seconds - part, number
-        self.play(to, max(seconds, 0.05 * (to - start)))
+        self.play(to, max(seconds, 0.3))
 
     def play(self, to: float, seconds: float | None = None) -> None:
         """On to a moment, each as long as it takes by nature, or all together in so many seconds. Each step of the run
