@@ -18,9 +18,9 @@ from .. import theme
 from ..filmkit.film import ranges
 from ..filmkit.timeline import rounds
 from ..machine import devices, dtypes
-from ..runs.record import count
 from ..story.captions import captions, shown
 from ..trace.trace import Event, Trace
+from .ending import ending
 
 OPS = ("load", "store", "compute", "skip")
 
@@ -78,7 +78,9 @@ def pack(trace: Trace) -> Packed:
         "captions": list(sentences),
         "code": [[line.number, line.code, sorted(line.reads & set(slots))] for line in _code(trace)],
         "room": _room(trace),
-        "standard": _standard(meta),
+        "ending": ending(trace),
+        "direction": "backward" if meta["algorithm"].endswith("backward") else "forward",
+        "dtype": _SHORT.get(meta["dtype"], meta["dtype"]),
         "arrays": where | more,
     }
     return Packed(header, zlib.compress(data, 6), kept)
@@ -228,17 +230,6 @@ def _room(trace: Trace) -> dict[str, Any]:
         return {"bytes": (gpu.shared_per_block + gpu.registers_per_sm) * 1024, "of": gpu.title}
     toy = trace.meta["sram"] or 1 << max(0, trace.peak.total - 1).bit_length()
     return {"bytes": toy, "of": "toy"}
-
-
-def _standard(meta: dict[str, Any]) -> dict[str, Any] | None:
-    """What standard attention moves in all at this size; None where this is it."""
-    name = "standard-backward" if meta["algorithm"].endswith("backward") else "standard-forward"
-    if meta["algorithm"] == name:
-        return None
-    sizes = {key: meta[key] for key in ("d", "block_q", "block_k", "dtype")}
-    heads = {key: meta.get(key, 1) for key in ("heads", "kv_heads")}
-    total = count(name, n=meta["queries"], n_keys=meta["keys"], **sizes, **heads).total
-    return {"algorithm": name, "bytes": total}
 
 
 def _range(found: dict[str, tuple[float, float]], name: str) -> dict[str, list[float]]:
