@@ -38,6 +38,7 @@ class Option(click.Option):
 _HOME = {
     "arguments": "runs.arguments",
     "block_masks": "machine.block_masks",
+    "blocks": "traffic.blocks",
     "chart": "plots.chart",
     "devices": "machine.devices",
     "dtypes": "machine.dtypes",
@@ -137,13 +138,20 @@ def _dtypes() -> Iterable[str]:
 
 
 def _presets() -> Iterable[str]:
-    from ..filmkit.render import PRESETS
+    from ..filmkit.presets import PRESETS
 
     return PRESETS
 
 
+def _cuts() -> Iterable[str]:
+    from ..filmkit.storyboard import CUTS
+
+    return CUTS
+
+
 FILM, ALGORITHM = Name("film", films.names), Name("algorithm", algorithms.names)
 MASK, DTYPE, PRESET = _Mask("mask", _masks), Name("dtype", _dtypes), Name("preset", _presets)
+CUT = Name("cut", _cuts)
 DEVICE, THEME = Name("device", lambda: devices.DEVICES), Name("theme", lambda: theme.THEMES)
 RULE = Name("counting rule", lambda: rules.RULES)
 

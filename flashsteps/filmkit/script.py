@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import ceil
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from .boxes import Box
 from .values import Move, Value, at
+
+#: how many times as fast as it takes to read a film may go, and how long (seconds) it may last
+FASTEST, LONGEST = 2.0, 600.0
 
 
 class Span(NamedTuple):
@@ -47,7 +51,8 @@ class Shown(NamedTuple):
 
 @dataclass(frozen=True)
 class Script:
-    """`shape` is the canvas; `steps` says when what a storyboard gave a name to is over (seconds)."""
+    """`shape` is the canvas; `steps` says when what a storyboard gave a name to is over (seconds); the clock of the
+    board goes `pace` times as fast as the film's."""
 
     shape: str
     title: str
@@ -56,15 +61,39 @@ class Script:
     chapters: tuple[Span, ...]
     captions: tuple[Span, ...]
     steps: Mapping[Any, float] = field(default_factory=dict)
+    pace: float = 1.0
 
     def at(self, t: float) -> tuple[Shown, ...]:
         """What is to be seen at t, from back to front."""
-        shown = []
+        shown, when = [], t * self.pace
         for number, part in enumerate(self.parts):
-            opacity = round(part.opacity.at(t), 3)
+            opacity = round(part.opacity.at(when), 3)
             if opacity > 0:
-                shown.append(Shown(number, at(part.actor, t), Box(*part.box.at(t)), opacity))
+                shown.append(Shown(number, at(part.actor, when), Box(*part.box.at(when)), opacity))
         return tuple(shown)
+
+    def lasting(self, duration: float | None) -> Script:
+        """The same film in so many seconds, all of it faster or slower; itself for None.
+
+        Raises ValueError for a duration in which it can't be followed.
+        """
+        if duration is None or duration == self.duration:
+            return self
+        shortest = self.duration / FASTEST
+        if not shortest <= duration <= LONGEST:
+            raise ValueError(
+                f"duration={duration:g} can't be followed: as it takes to read, this film lasts {self.duration:g} s; "
+                f"give {ceil(shortest)} to {LONGEST:g} seconds"
+            )
+        share = duration / self.duration
+        chapters, captions = (
+            tuple(Span(name, start * share, stop * share) for name, start, stop in spans)
+            for spans in (self.chapters, self.captions)
+        )
+        steps = {step: t * share for step, t in self.steps.items()}
+        return replace(
+            self, duration=duration, chapters=chapters, captions=captions, steps=steps, pace=self.pace / share
+        )
 
     def time(self, to: str | float | None = None, *, step: Any = None) -> float:
         """When a chapter is over (by name), or a step of the run is done; a number is itself, None the film's end.
@@ -92,7 +121,7 @@ class Script:
     def digest(self) -> str:
         """Names what this film looks like: the script, written out, and the source of the kit that draws it."""
         code = "".join(file.read_text(encoding="utf-8") for file in sorted(Path(__file__).parent.rglob("*.py")))
-        return hashlib.sha256(f"{self.shape}{self.duration}{self.parts}{code}".encode()).hexdigest()
+        return hashlib.sha256(f"{self.shape}{self.duration}{self.pace}{self.parts}{code}".encode()).hexdigest()
 
 
 def _clock(t: float) -> str:

@@ -1,7 +1,8 @@
-"""What a run comes to: its bytes beside standard attention's, from which tile on they are fewer, and how exact it was."""
+"""What a run comes to: its bytes beside standard attention's, where that turns with the tile, and how exact it was."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from ..machine import heads as head_groups
 from ..runs import arguments
 from ..runs.record import count, record
 from ..trace.trace import Trace
+from ..traffic.standard import beside_run
 
 #: a real head, and a real tile: N, d, and the block of both queries and keys
 REAL_N, REAL_D, REAL_TILE = 4096, 64, 128
@@ -27,38 +29,25 @@ def ending(trace: Trace) -> dict[str, Any]:
 
     `standard`: bytes of standard attention in this direction (None where this is it). `crossover`: the smallest b for
     which tiles of b×b move less than it does at this size, 0 where none does. `real`: a real head's bytes, this
-    algorithm's and standard's, and its crossover. `error`: the largest difference of what it made from exact attention on the same stored
-    inputs, in float64, and standard attention's in the run's own type. Each is None where it is not known.
+    algorithm's and standard's, and its crossover. `error`: the largest difference of what it made from exact attention
+    on the same stored inputs, in float64, and standard attention's in the run's own type. Each is None where it is not
+    known.
     """
-    meta = trace.meta
-    name = standard_of(meta["algorithm"])
+    name, algorithm = f"standard-{trace.direction}", trace.meta["algorithm"]
     found: dict[str, Any] = {"own": trace.io().total, "standard": None, "crossover": None, "real": None, "error": None}
-    if meta["algorithm"] in algorithms.names():
-        if meta["algorithm"] != name:
-            found["standard"] = _count(trace, name).total
-        if not any(arguments.takes(meta["algorithm"], option) for option in _OWN):
+    if algorithm != name:
+        found["standard"] = beside_run(trace).total
+    if algorithm in algorithms.names():
+        if not any(arguments.takes(algorithm, option) for option in _OWN):
             found |= _elsewhere(trace, name, found["standard"])
         found["error"] = _error(trace, name)
     return found
 
 
-def standard_of(algorithm: str) -> str:
-    """The standard algorithm of the same direction."""
-    return "standard-backward" if algorithm.endswith("backward") else "standard-forward"
-
-
-def _count(trace: Trace, algorithm: str, tile: int | None = None, mask: str | None = None) -> Any:
-    """What an algorithm moves at the size of this run, with its tile or another."""
-    meta = trace.meta
-    sizes = {name: meta.get(name, 1) for name in ("heads", "kv_heads")} | {"d": meta["d"], "dtype": meta["dtype"]}
-    block_q, block_k = (meta["block_q"], meta["block_k"]) if tile is None else (tile, tile)
-    return count(
-        algorithm, n=meta["queries"], n_keys=meta["keys"], block_q=block_q, block_k=block_k, mask=mask, **sizes
-    )
-
-
 def _elsewhere(trace: Trace, name: str, level: int | None) -> dict[str, Any]:
     meta, mask = trace.meta, _rule(trace)
+    sizes = {one: meta[one] for one in ("d", "dtype")} | {one: meta.get(one, 1) for one in ("heads", "kv_heads")}
+    sizes |= {"n": meta["queries"], "n_keys": meta["keys"], "mask": mask}
     real = {"d": REAL_D, "block_q": REAL_TILE, "block_k": REAL_TILE, "dtype": meta["dtype"], "n": REAL_N}
     scalable = None if mask is None or "document" in mask else mask
     own, standard = (count(algorithm, **real, mask=scalable) for algorithm in (meta["algorithm"], name))
@@ -71,11 +60,13 @@ def _elsewhere(trace: Trace, name: str, level: int | None) -> dict[str, Any]:
 
         found["real"]["crossover"] = crossover(less, REAL_N)
         most = max(meta["queries"], meta["keys"])
-        found["crossover"] = crossover(lambda b: _count(trace, meta["algorithm"], b, mask).total < level, most)
+        found["crossover"] = crossover(
+            lambda b: count(meta["algorithm"], block_q=b, block_k=b, **sizes).total < level, most
+        )
     return found
 
 
-def crossover(less: Any, most: int) -> int:
+def crossover(less: Callable[[int], bool], most: int) -> int:
     """The smallest b from 1 to `most` from which on `less(b)` holds for each power of two; 0 where it never does."""
     powers = [1 << n for n in range(most.bit_length()) if 1 << n < most] + [most]
     while powers and less(powers[-1]):

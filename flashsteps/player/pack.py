@@ -15,11 +15,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import theme
-from ..filmkit.film import ranges
-from ..filmkit.timeline import rounds
 from ..machine import devices, dtypes
+from ..machine.events import Event
 from ..story.captions import captions, shown
-from ..trace.trace import Event, Trace
+from ..story.ranges import ranges
+from ..story.rounds import rounds
+from ..trace.trace import Trace
 from .ending import ending
 
 OPS = ("load", "store", "compute", "skip")
@@ -79,7 +80,7 @@ def pack(trace: Trace) -> Packed:
         "code": [[line.number, line.code, sorted(line.reads & set(slots))] for line in _code(trace)],
         "room": _room(trace),
         "ending": ending(trace),
-        "direction": "backward" if meta["algorithm"].endswith("backward") else "forward",
+        "direction": trace.direction,
         "dtype": _SHORT.get(meta["dtype"], meta["dtype"]),
         "arrays": where | more,
     }

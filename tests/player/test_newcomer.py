@@ -346,7 +346,8 @@ def test_the_controls_are_one_tab_away(chromium, pages):
 def test_targets_are_large_enough(chromium, pages):
     small = """() => [...document.querySelectorAll("button, select, input")].filter((one) => one.checkVisibility()
       && !one.matches(".skip, [type=checkbox]")).filter((one) => {
-        const box = one.getBoundingClientRect(); return box.width < 24 || box.height < 24; }).map((one) => one.outerHTML)"""
+        const box = one.getBoundingClientRect(); return box.width < 24 || box.height < 24; })
+      .map((one) => one.outerHTML)"""
     for name in ("first", "pair"):
         with opened(chromium, pages[name]) as page:
             assert page.evaluate(small) == []
