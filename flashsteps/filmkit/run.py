@@ -265,10 +265,7 @@ class Run:
         held = [(slot, found) for slot in slots if (found := picture.sram.get(program, {}).get(slot))]
         live = [pair for pair in held if pair[1].last_read >= clock]
         for slot, found in live or held:
-            if (
-                not live
-                and self.round_of[found.step] != self.round_of[(mine or [self.trace[max(0, clock - 1)]])[0].step]
-            ):
+            if not live and self.round_of[found.step] != self.round_of[(mine or [self.trace[max(0, clock - 1)]])[0].step]:
                 return None  # of a tile before: no old contents under a new index
             return Shown(slot, found.step, 1.0, bool(live))
         return None
