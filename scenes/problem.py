@@ -11,10 +11,11 @@ from flashsteps.filmkit.actors.areas import Area, Areas
 from flashsteps.filmkit.actors.bars import Bar, Bars, Mark, Piece
 from flashsteps.filmkit.actors.cards import Text
 from flashsteps.filmkit.actors.matrix import Matrix, Region, grid
-from flashsteps.filmkit.places import Stage, note, stage
+from flashsteps.filmkit.places import Stage, note, stage, turn
 from flashsteps.filmkit.run import Run
 from flashsteps.filmkit.script import Part
 from flashsteps.machine.devices import Device, device
+from flashsteps.story.labels import a
 from flashsteps.story.telling import strongest
 from flashsteps.traffic import formulas, published
 from flashsteps.units import short, size_of
@@ -62,8 +63,8 @@ def scores(board: Board, place: Stage, run: Run) -> tuple[Part, Value, Part]:
     size = f"{rows} tokens" if alike else f"{rows} by {columns}"
     board.say(f"{size}: {S.size} scores." if board.short else f"{who}: {size}, {S.size} scores.")
     said = note(board, place, "S = QK^{T} / √d: a row for each query, a column for each key")
-    board.move(seen.to(1.0), seconds=0.8)
-    board.move(seen.to(float(rows)), seconds=1.6)
+    board.move(seen.to(1.0), seconds=0.5 if board.short else 0.8)
+    board.move(seen.to(float(rows)), seconds=1.2 if board.short else 1.6)
     return part, lit, said
 
 
@@ -91,15 +92,14 @@ def weights(board: Board, place: Stage, run: Run, matrix: Part, lit: Value, said
 
 def doubling(board: Board, place: Stage) -> None:
     """N doubles, four times, all at one scale."""
-    board.clear()
     (left, right), middle = place.sides, board.shape != "wide"
     n, before = board.value(float(DOUBLED[0])), board.value(0.0)
-    board.put(Areas(Made(doubled, n, before), *[DOUBLED[-1] + BESIDE] * 2, middle), left)
+    areas = Areas(Made(doubled, n, before), *[DOUBLED[-1] + BESIDE] * 2, middle)
     each = {"Q": "×2 each time", "K": "×2 each time", "V": "×2 each time", "S": "×4 each time"}
     bars = tuple(Bar(name, Made(lambda n, of=name: held(n, of), n), name, under=each[name]) for name in each)
     title = Made(lambda n: f"one head, d = {D}: N = {short(round(n))} tokens", n)
-    board.put(Bars(bars, held(DOUBLED[-1], "S"), title=title), right)
-    board.say("Twice the tokens: Q and K double, S grows fourfold.")
+    chart = Bars(bars, held(DOUBLED[-1], "S"), title=title)
+    turn(board, "Twice the tokens: Q and K double, S grows fourfold.", (areas, left), (chart, right))
     note(board, place, "Q and K stand at the sides of S, all to scale; 2 B a number")
     for was, now in zip(DOUBLED, DOUBLED[1:], strict=False):
         board.set(before.to(float(was)))
@@ -109,15 +109,16 @@ def doubling(board: Board, place: Stage) -> None:
 
 def memory(board: Board, place: Stage, gpu: Device) -> None:
     """Four times as many tokens, again and again, beside what a GPU has."""
-    board.clear()
     (left, right), middle, room = place.sides, board.shape != "wide", gpu.memory * 1e9
     n, amounts = board.value(float(FOURFOLD[0])), [board.value(0.0) for _ in FOURFOLD]
-    board.put(Areas(Made(nested, n), *[FOURFOLD[2] + BESIDE] * 2, middle), left)
+    areas = Areas(Made(nested, n), *[FOURFOLD[2] + BESIDE] * 2, middle)
     bars = tuple(Bar(short(N), amount, "S", whole=room) for N, amount in zip(FOURFOLD, amounts, strict=True))
-    title = f"S and P of one head, and what an {model(gpu)} holds".replace(" an T4", " a T4")
-    board.put(Bars(bars, max(room, held(MOST, "SP")), title=title), right)
-    long = "Four times the tokens: sixteen times the scores. Q, K and V only grow fourfold."
-    board.say(f"At {short(MOST)} tokens, S and P take {size_of(held(MOST, 'SP'))} a head." if board.short else long)
+    title = f"S and P of one head, and what {a(gpu.model)} holds"
+    chart = Bars(bars, max(room, held(MOST, "SP")), title=title)
+    words = "Four times the tokens: sixteen times the scores. Q, K and V only grow fourfold."
+    if board.short:
+        words = f"At {short(MOST)} tokens, S and P take {size_of(held(MOST, 'SP'))} a head."
+    turn(board, words, (areas, left), (chart, right))
     others = f"Q, K, V and O take {size_of(held(MOST, 'QKVO'))} at {short(MOST)} tokens"
     note(board, place, f"S is drawn up to {short(FOURFOLD[2])}, with Q and K, {D} wide, to scale; {others}")
     for N, amount in zip(FOURFOLD, amounts, strict=True):
@@ -128,15 +129,14 @@ def memory(board: Board, place: Stage, gpu: Device) -> None:
 
 def heads(board: Board, place: Stage, gpu: Device) -> None:
     """All heads of a layer, beside what the GPU has."""
-    board.clear()
     (left, right), middle, room = place.sides, board.shape != "wide", gpu.memory * 1e9
     there, one = board.value(0.0), held(MOST, "SP")
-    board.put(Areas(Made(lambda n: packed(n, room / one, model(gpu)), there), 4, 4.45, middle), left)
-    bars = Bar("S and P", Made(lambda n: n * one, there), "S"), Bar(model(gpu), room, "dim")
+    areas = Areas(Made(lambda n: packed(n, room / one, gpu.model), there), 4, 4.45, middle)
+    bars = Bar("S and P", Made(lambda n: n * one, there), "S"), Bar(gpu.model, room, "dim")
     title = Made(lambda n: f"{n:.0f} of {HEADS} heads", there)
-    board.put(Bars(bars, HEADS * one, marks=(Mark(room),), title=title), right)
+    chart = Bars(bars, HEADS * one, marks=(Mark(room),), title=title)
     need = f"{HEADS} heads at {short(MOST)} tokens: {size_of(HEADS * one)} for S and P"
-    board.say(f"{need}. The card has {gpu.memory}.", given=HEADS * one > room)
+    turn(board, f"{need}. The card has {gpu.memory}.", (areas, left), (chart, right), given=HEADS * one > room)
     note(board, place, f"a square is S and P of one head, {size_of(one)}; dashed: no room for it")
     for n in range(HEADS):
         board.move(there.to(n + 1.0), seconds=0.4 if n < 4 else 0.15)
@@ -144,7 +144,6 @@ def heads(board: Board, place: Stage, gpu: Device) -> None:
 
 def time(board: Board, place: Stage) -> None:
     """The published time of a step, and what its bytes and its products would take at the A100's full speed."""
-    board.clear()
     took, moved = (published.figure(f"gpt2-medium-standard-{what}") for what in ("time", "traffic"))
     gpu, sizes = device("a100-40gb"), {"n": SIZE, "d": D, "block_q": D, "block_k": D}
     passes = [fs.count(f"standard-{way}", **sizes).work.matmul for way in ("forward", "backward")]
@@ -154,7 +153,7 @@ def time(board: Board, place: Stage) -> None:
     pieces = Piece(matrices, "S", name="N×N matrices: S, P, masks, gradients"), Piece(ms[1] - matrices, "dim")
     names = (
         "measured: attention of GPT-2 medium, forward and backward",
-        f"to move its {moved.value:g} GB, at an {model(gpu)}’s full {gpu.bandwidth:g} TB/s",
+        f"to move its {moved.value:g} GB, at {a(gpu.model)}’s full {gpu.bandwidth:g} TB/s",
         f"to multiply: {products / 1e9:.0f} GFLOP, at its full {gpu.tflops} TFLOP/s",
     )
     grown = [board.value(0.0) for _ in ms]
@@ -162,10 +161,9 @@ def time(board: Board, place: Stage) -> None:
         Bar(name, now, hue, pieces=parts, figure=Made(bool, now))
         for name, now, hue, parts in zip(names, grown, ("dim", "S", "ink"), ((), pieces, ()), strict=True)
     )
-    board.put(Bars(bars, took.value, "{:.1f} ms"), place.whole)
     words = "Most of the time is moving bytes."
-    share = f" To multiply would take 1/{took.value / ms[2]:.0f} of it."
-    board.say(words if board.short else words + share, given=ms[1] > took.value / 2)
+    words += "" if board.short else f" To multiply would take 1/{took.value / ms[2]:.0f} of it."
+    turn(board, words, (Bars(bars, took.value, "{:.1f} ms"), place.whole), given=ms[1] > took.value / 2)
     size = f"N = {short(SIZE)}, d = {D}, {HEADS} heads, batch {BATCH}; the N×N share is our fit"
     note(board, place, f"{took.value:g} ms, {moved.value:g} GB: {took.source}, {took.hardware}; {size}")
     for now, value in zip(grown, ms, strict=True):
@@ -175,10 +173,6 @@ def time(board: Board, place: Stage) -> None:
 
 def in_hbm(run: Run, name: str) -> np.ndarray:
     return run.hbm(len(run))[name]
-
-
-def model(gpu: Device) -> str:
-    return gpu.title.split(" ", 1)[1]
 
 
 @cache

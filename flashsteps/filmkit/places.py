@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .actors.cards import Text
 from .board import Board
@@ -25,6 +25,18 @@ def stage(board: Board, left: float = 1, right: float = 1) -> Stage:
     whole, below = board.main.rows(*board.pick(wide=(18, 1), square=(9, 1), tall=(16, 1)))
     first, second = whole.columns(left, right, gap=APART) if board.shape == "wide" else whole.rows(left, right)
     return Stage(whole, (first, second), below)
+
+
+def turn(board: Board, words: str, *pictures: tuple[Any, Box], given: bool = True) -> list[Part]:
+    """To another picture: all goes, these actors come to their boxes, and the words to them; in a short cut the words
+    come first, which saves time."""
+    if board.short:
+        board.say(words, given)
+    board.clear()
+    parts = [board.put(actor, box) for actor, box in pictures]
+    if not board.short:
+        board.say(words, given)
+    return parts
 
 
 def note(board: Board, place: Stage, words: str) -> Part:
