@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from flashsteps.filmkit import films, text
 from flashsteps.filmkit.film import DEFAULT_DURATION, Film, film
 from flashsteps.filmkit.layout import Box
-from flashsteps.filmkit.stage import coda as closing
 from flashsteps.filmkit.pen import Pen
+from flashsteps.filmkit.stage import coda as closing
 from flashsteps.filmkit.stage import parts
 from flashsteps.filmkit.stage.moment import moment
 from flashsteps.filmkit.stage.part import Part

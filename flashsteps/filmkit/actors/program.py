@@ -6,7 +6,6 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from ... import theme
 from ..boxes import Box
 from ..run import SCORES, STATS, Run
 from . import cells, scores
