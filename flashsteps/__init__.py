@@ -9,6 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .filmkit.reel import film as film
+    from .filmkit.reel import render as render
     from .inputs.qkv import QKV as QKV
     from .inputs.qkv import load_qkv as load_qkv
     from .machine.events import IO as IO
@@ -39,6 +41,8 @@ _HOME = {
     "Tile": "machine.events",
     "Trace": "trace.trace",
     "load": "trace.npz",
+    "film": "filmkit.reel",
+    "render": "filmkit.reel",
 }
 
 __all__ = [*_HOME, "__version__"]

@@ -16,14 +16,6 @@ def figure_2_left(N: int, d: int, block_k: int) -> Elements:
     return Elements(figure_2_middle(N, d, block_k).total + (4 + 4 * ceil(N, block_k)) * N * d)
 
 
-def figure_2_left_standard(N: int, d: int) -> Elements:
-    """18N² + 12Nd: standard attention in FA1's Figure 2, left, with mask and dropout, forward and backward.
-
-    A fit to the published 40.3 GB, no count of an algorithm that was printed.
-    """
-    return Elements(18 * N * N + 12 * N * d)
-
-
 def kernel_of_2022(**sizes: Any) -> IO:
     """flash-backward as FA1's Figure 2, left, seems to count it, of `flashsteps.count`'s sizes."""
     tally = Tally(Rule("FA1, Figure 2, left, a fit", ("flash-backward",), _counts))

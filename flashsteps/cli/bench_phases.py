@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +25,7 @@ GRACE = 25.0
 #: of its share, what a process is told that it may take: the rest is for its start and its end
 TOLD = 0.85
 
-ASK = "import json; from flashsteps.kernels import machine; print(json.dumps(machine.this().about()))"
+ASK = "import json; from flashsteps.kernels.bench import machine; print(json.dumps(machine.this().about()))"
 
 #: runs a command for at most so many seconds, and gives its exit code; None: it took longer
 Runner = Callable[[Sequence[str], float, Path | None], int | None]
@@ -125,6 +126,9 @@ def _run(command: Sequence[str], seconds: float, printed: Path | None) -> int | 
                 process.kill()
             return None
         except BaseException:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=GRACE / 2)
             process.kill()
             raise
     if printed and text:

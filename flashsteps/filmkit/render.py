@@ -66,7 +66,7 @@ def render(film: Film, path: str | os.PathLike[str], *, fps: int, progress: Prog
 
 def still(film: Film, path: str | os.PathLike[str], t: float) -> None:
     """Write the picture at t seconds as PNG."""
-    encode.write_still(path, picture(film, t))
+    encode.write_png(path, picture(film, t))
 
 
 def captions(film: Film) -> str:

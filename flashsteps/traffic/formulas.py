@@ -197,6 +197,18 @@ def figure_2_middle(N: int, d: int, block_k: int) -> Elements:
     return Elements((1 + 3 * ceil(N, block_k)) * N * d)
 
 
+#: how often an N×N matrix moves in FA1's Figure 2, left, where attention is standard: scores, weights, mask, dropout and their gradients
+FIGURE_2_LEFT_PASSES = 18
+
+
+def figure_2_left_standard(N: int, d: int) -> Elements:
+    """18N² + 12Nd: standard attention in FA1's Figure 2, left, with mask and dropout, forward and backward.
+
+    A fit to the published 40.3 GB, no count of an algorithm that was printed.
+    """
+    return Elements(FIGURE_2_LEFT_PASSES * N * N + 12 * N * d)
+
+
 def ceil(a: int, b: int) -> int:
     """⌈a / b⌉, exact for any size."""
     return -(-a // b)

@@ -190,7 +190,7 @@ def test_figure_2_left_of_fa1_comes_out_of_the_count():
     backward = published.kernel_of_2022(**sizes).total * HEADS
     assert round((forward + backward) / 1e9, 3) == 4.429
     assert forward + backward == published.figure_2_left(1024, 64, 256).nbytes() * HEADS
-    assert round(published.figure_2_left_standard(1024, 64).nbytes() * HEADS / 1e9, 2) == 40.27
+    assert round(formulas.figure_2_left_standard(1024, 64).nbytes() * HEADS / 1e9, 2) == 40.27
 
 
 def test_without_statistics_the_sums_are_those_that_fa1_writes():
