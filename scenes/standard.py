@@ -7,9 +7,9 @@ from flashsteps.filmkit.actors.bars import Bar, Bars, Piece
 from flashsteps.filmkit.actors.loops import Loop
 from flashsteps.filmkit.actors.run_stage import RunStage
 from flashsteps.filmkit.run import Run
+from flashsteps.machine.events import IO
 from flashsteps.runs.record import count
 from flashsteps.story.labels import opening
-from flashsteps.trace.trace import IO
 from flashsteps.units import short as tokens
 from flashsteps.units import size_of
 

@@ -15,12 +15,14 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import theme
-from ..runs.record import count
-from ..story import narration
+from ..machine.events import IO, Event, Moved
 from ..story.ranges import ranges
 from ..story.rounds import rounds
 from ..story.telling import LEAST
-from ..trace.trace import IO, Event, Moved, Trace
+from ..trace import narration
+from ..trace.sram import room
+from ..trace.trace import Trace
+from ..traffic.standard import beside_run
 from .values import smooth
 
 Moment = tuple[Event, ...]
@@ -187,14 +189,12 @@ class Run:
     @cached_property
     def standard(self) -> IO:
         """What standard attention moves at this size, whatever the mask, which saves it nothing."""
-        meta = self.trace.meta
-        sizes = {"n": meta["queries"], "n_keys": meta["keys"], "d": meta["d"], "dtype": meta["dtype"]}
-        return count("standard-forward", block_q=meta["block_q"], block_k=meta["block_k"], **sizes)
+        return beside_run(self.trace)
 
     @cached_property
     def sram(self) -> int:
         """Bytes that the chip holds: what was asked for, or the smallest power of two that is enough."""
-        return int(self.trace.meta["sram"] or 1 << (self.trace.peak.total - 1).bit_length())
+        return room(self.trace).nbytes
 
     @cached_property
     def shrink(self) -> Shrink | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from ..machine.events import IO, Moved
 from ..runs.record import count
 from ..theme import ORDER, hue, label
-from ..trace.trace import IO, Moved
 from ..units import size_of
 from .actors.bars import Bar, Bars, Legend, Piece
 from .actors.rescale import Rescale
