@@ -16,14 +16,14 @@ from .translate import helpers, javascript
 FOLDER = Path(__file__).parent
 
 #: the engine's files, in the order in which they need each other
-ENGINE = ("arrays.js", "machine.js", "masks.js", "record.js")
+ENGINE = ("arrays.js", "machine.js", "masks.js", "record.js", "as_run.js")
 
 
 def engine() -> str:
     """The engine as the text of a JavaScript expression: an object with `record`, `count` and `DoesNotFit`."""
     parts = {name: plain((FOLDER / name).read_text(encoding="utf-8")) for name in ENGINE}
-    body = "\n".join([parts["arrays.js"], parts["machine.js"], parts["masks.js"], _algorithms(), parts["record.js"]])
-    return f"(() => {{\n{body}\nreturn {{ record, count, parseMask, DoesNotFit, ALGORITHMS }};\n}})()"
+    body = "\n".join([*parts.values(), _algorithms()])
+    return f"(() => {{\n{body}\nreturn {{ record, count, asRun, parseMask, DoesNotFit, ALGORITHMS }};\n}})()"
 
 
 def plain(module: str) -> str:

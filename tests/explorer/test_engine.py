@@ -15,7 +15,12 @@ import pytest
 import flashsteps as fs
 from flashsteps import algorithms, explorer
 from flashsteps.explorer.translate import javascript
+from flashsteps.explorer.words import words
 from flashsteps.machine import block_masks, masks
+from flashsteps.player.pack import pack
+from flashsteps.story.captions import captions
+from flashsteps.story.labels import opening
+from flashsteps.story.rounds import rounds
 from flashsteps.trace.trace import Trace
 from tests.problems import SPARSE, Problem
 
@@ -97,12 +102,17 @@ def both(tmp_path_factory) -> dict[str, Any]:
         t if isinstance(t, Trace) else recorded(p, x | without) for (p, x), t in zip(problems, traces, strict=True)
     ]
     runs = [
-        {"algorithm": p.algorithm, "given": given(p, x, start if isinstance(start, Trace) else None)}
+        {
+            "algorithm": p.algorithm,
+            "given": given(p, x, start if isinstance(start, Trace) else None),
+            "opening": opening(start) if isinstance(start, Trace) else "",
+        }
         for (p, x), start in zip(problems, starts, strict=True)
     ]
     counted = [draw_count(rng) for _ in range(COUNTS)]
     (folder / "engine.js").write_text(explorer.engine(), encoding="utf-8")
-    asked = {"runs": runs, "counts": [{"algorithm": name, "given": sizes} for name, sizes in counted]}
+    said = {name: words(name) for name in algorithms.names()}
+    asked = {"words": said, "runs": runs, "counts": [{"algorithm": name, "given": sizes} for name, sizes in counted]}
     (folder / "settings.json").write_text(json.dumps(asked), encoding="utf-8")
     node = shutil.which("node")
     assert node, "no Node: install nodejs (`make test` does)"
@@ -140,6 +150,26 @@ def test_it_makes_the_same_events(both):
         assert mine["peak"] == list(trace.peak), (problem, extra)
         told += len(events)
     assert told > 20_000
+
+
+def test_it_says_and_names_the_same(both):
+    """What the player is given is what pack.py gives it: names, hues, captions, ranges, rounds, code."""
+    keys = ("title", "queries", "keys", "d", "blockQ", "blockK", "computing", "slots", "tensors", "loops", "code", "room",
+            "direction", "dtype", "subtitle")  # fmt: skip
+    for (problem, extra), trace, mine in list(zip(both["problems"], both["traces"], both["runs"], strict=True))[::5]:
+        if isinstance(trace, str):
+            continue
+        header, wanted = mine["header"], json.loads(json.dumps(pack(trace).header))
+        for one in (*header["slots"], *header["tensors"]):
+            assert one.pop("range") is not None
+        for one in (*wanted["slots"], *wanted["tensors"]):
+            one.pop("range")
+        for key in keys:
+            if key == "subtitle" and problem.algorithm in (*SPARSE, "split-kv-decode"):
+                continue  # what they are given besides has no words there
+            assert header[key] == wanted[key], (key, problem, extra)
+        assert [header["captions"][n] for n in header["caption"]] == captions(trace)
+        assert header["round"] == rounds(trace)
 
 
 def test_what_does_not_fit_is_refused_in_the_same_words(both):
