@@ -55,7 +55,10 @@ class FlashForward(Film):
                 telling.max_moves(board, stage, moves, "its old sum counts {} of what it did")
 
         with board.chapter("All tiles"):
-            board.say("So on, tile by tile: no score ever goes to HBM.", given=all(name not in "SP" for name in run.total.by_tensor))
+            board.say(
+                "So on, tile by tile: no score ever goes to HBM.",
+                given=all(name not in "SP" for name in run.total.by_tensor),
+            )
             stage.tell(len(run), seconds=min(5.0, 0.6 * run.rounds_between(stage.at, len(run))))
             larger = min(2 * bq, meta["queries"]), min(2 * bk, meta["keys"])
             sizes = {"n": meta["queries"], "n_keys": meta["keys"], "d": meta["d"], "dtype": meta["dtype"]}

@@ -1,4 +1,4 @@
-"""A run on the stage: a pure function of one number, `now`, which counts moments. 3.5: three are over, half of a fourth.
+"""A run on the stage: a pure function of one number, `now`, which counts moments. 3.5: three and a half are over.
 
 A moment is a step, or several that are told as one. Nothing here draws.
 """
@@ -15,12 +15,14 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import theme
+from ..machine.events import IO, Event, Moved
 from ..runs.record import count
-from ..story import narration
 from ..story.ranges import ranges
 from ..story.rounds import rounds
 from ..story.telling import LEAST
-from ..trace.trace import IO, Event, Moved, Trace
+from ..trace import narration
+from ..trace.sram import room
+from ..trace.trace import Trace
 from .values import smooth
 
 Moment = tuple[Event, ...]
@@ -131,7 +133,7 @@ class Run:
 
     @cached_property
     def names(self) -> dict[str, tuple[str, ...]]:
-        """What "queries" and "keys" are called in a picture: tokens, numbered if they come more than once; else numbers.
+        """What "queries" and "keys" are called in a picture: tokens, numbered if they come again; else numbers.
 
         Fewer queries than keys are the last tokens, as the causal mask aligns them, and fewer keys likewise.
         """
@@ -193,8 +195,8 @@ class Run:
 
     @cached_property
     def sram(self) -> int:
-        """Bytes that the chip holds: what was asked for, or the smallest power of two that is enough."""
-        return int(self.trace.meta["sram"] or 1 << (self.trace.peak.total - 1).bit_length())
+        """Bytes that the chip holds."""
+        return room(self.trace).nbytes
 
     @cached_property
     def shrink(self) -> Shrink | None:
