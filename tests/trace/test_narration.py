@@ -75,7 +75,7 @@ def _missing(words: str) -> set[str]:
     return found
 
 
-@ALGORITHMS
+@FILMED
 def test_the_fonts_have_every_character_that_is_said(name):
     lines = narration.read(algorithms.source(name)).values()
     assert not _missing("".join(line.code + line.caption for line in lines))
