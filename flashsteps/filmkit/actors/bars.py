@@ -59,7 +59,8 @@ def says_how(says: str, value: float) -> str:
 @dataclass(frozen=True)
 class Bars(Actor):
     """The axis goes from 0 to `most`, whatever the bars are. `says` is how numbers are written ("bytes", "time", or a
-    format); `ticks` are (value, words) below. Room for numbers is that of the one at `most`, and of `widest`."""
+    format), `size` how large; `ticks` are (value, words) below. Room for numbers is that of the one at `most`, and of
+    `widest`."""
 
     bars: tuple[Bar, ...]
     most: float
@@ -68,6 +69,7 @@ class Bars(Actor):
     ticks: tuple[tuple[float, str], ...] = ()
     title: str = ""
     widest: str = ""
+    size: float = BODY
 
     def draw(self, pen: Pen, box: Box) -> None:
         if self.title:
@@ -90,19 +92,18 @@ class Bars(Actor):
             top = round(plot.y + n * pitch)
             tall = round(plot.y + (n + 1) * pitch) - top
             here = Box(left, top + head + (tall - head - high) // 2, room, high)
-            if names:
-                place = (
-                    Box(box.x, top, left - box.x - pen.px(28), tall)
-                    if beside
-                    else Box(box.x, here.y - head, box.w, head)
-                )
-                self._name(pen, bar, place, beside)
             self._bar(pen, bar, here)
-            places.append(here)
+            beside_it, above_it = (
+                Box(box.x, top, left - box.x - pen.px(28), tall),
+                Box(box.x, here.y - head, box.w, head),
+            )
+            places.append((bar, here, beside_it if beside else above_it))
         for mark in self.marks:
             if mark.value is not None and 0 <= mark.value <= self.most:
                 self._mark(pen, mark, plot, box)
-        for bar, here in zip(self.bars, places, strict=True):
+        for bar, here, name in places:
+            if names:
+                self._name(pen, bar, name, beside)
             self._figure(pen, bar, here, box)
 
     def length(self, value: float, room: float) -> int:
@@ -117,7 +118,7 @@ class Bars(Actor):
             return 0
         words = [self.widest or says_how(self.says, self.most), *(["0,000 B"] if self.says == "bytes" else [])]
         notes = max((width(pen, bar.note, LABEL) + pen.px(14) for bar in self.bars if bar.note), default=0.0)
-        return ceil(max(width(pen, w, BODY, weight=600, mono=True) for w in words) + notes) + pen.px(18)
+        return ceil(max(width(pen, w, self.size, weight=600, mono=True) for w in words) + notes) + pen.px(18)
 
     def _margins(self, pen: Pen, high: float) -> tuple[int, int]:
         """What names of marks need above and ticks below, in px, where there is height for them."""
@@ -129,7 +130,9 @@ class Bars(Actor):
 
     def _name(self, pen: Pen, bar: Bar, box: Box, beside: bool) -> None:
         high, under = line(pen, BODY), line(pen, LABEL)
-        if not beside:
+        if not beside:  # on a plate: no mark runs through it
+            wide = width(pen, bar.name, LABEL, weight=600) + width(pen, bar.under, LABEL) + pen.px(16)
+            pen.fill(box._replace(w=min(box.w, wide)), "bg")
             left = write(pen, box, bar.name, LABEL, weight=600)
             gap = pen.px(16)
             write(pen, Box(box.x + left + gap, box.y, box.w - left - gap, box.h), bar.under, LABEL, "dim")
@@ -171,16 +174,16 @@ class Bars(Actor):
     def _figure(self, pen: Pen, bar: Bar, room: Box, box: Box) -> None:
         """The number and what is said of it, right after the bar, on a plate: no mark runs through them."""
         x = room.x + self.length(bar.value + bar.error, room.w) + pen.px(18)
-        high = line(pen, BODY)
+        high = line(pen, self.size)
         y = min(max(room.y + (room.h - high) // 2, box.y), max(box.y, box.bottom - high))
         place = Box(x, y, box.right - x, min(high, box.bottom - y))
         said = says_how(self.says, bar.value) + (f" ± {bar.error:g}" if bar.error else "") if bar.figure else ""
-        wide = width(pen, said, BODY, weight=600, mono=True) + bool(bar.note) * (
+        wide = width(pen, said, self.size, weight=600, mono=True) + bool(bar.note) * (
             width(pen, bar.note, LABEL) + pen.px(14)
         )
         if wide:
             pen.fill(Box(x - pen.px(6), place.y, min(place.w, wide + pen.px(12)), place.h), "bg")
-        used = write(pen, place, said, BODY, weight=600, mono=True)
+        used = write(pen, place, said, self.size, weight=600, mono=True)
         used += pen.px(14) if used else 0
         write(pen, Box(x + used, place.y, place.w - used, place.h), bar.note, LABEL, "dim")
 
@@ -224,17 +227,10 @@ class Bars(Actor):
         for value, words in self.ticks:
             x = plot.x + self.length(value, plot.w)
             pen.fill(Box(min(x, plot.right - 2), y, max(1, pen.px(2)), tick), "line")
-            half = min(pen.px(80), x - box.x, box.right - x)
-            if width(pen, words, LABEL, mono=True) <= 2 * half:
-                write(
-                    pen,
-                    Box(x - half, y + tick, 2 * half, line(pen, LABEL)),
-                    words,
-                    LABEL,
-                    "dim",
-                    mono=True,
-                    align="center",
-                )
+            wide = width(pen, words, LABEL, mono=True) + 1
+            if 1 < wide <= box.w:
+                start = spread([x - wide / 2], 0, box.x, box.right - wide)[0]
+                write(pen, Box(start, y + tick, wide, line(pen, LABEL)), words, LABEL, "dim", mono=True, align="center")
 
 
 @dataclass(frozen=True)
