@@ -4,6 +4,7 @@ from flashsteps.filmkit import Board, Film, linear, telling
 from flashsteps.filmkit.actors.cards import Text
 from flashsteps.filmkit.actors.loops import Loop, Turned
 from flashsteps.filmkit.actors.run_stage import LANES, RunStage
+from flashsteps.filmkit.closing import coda
 from flashsteps.filmkit.run import Run, slow_rounds
 from flashsteps.story.labels import opening
 from flashsteps.theme import HEAD
@@ -70,6 +71,8 @@ class Flash2Forward(Film):
                 less = "instead of" if run.total.total < other.total else "where FlashAttention moves"
                 times = telling.times(programs)
                 board.say(f"O goes out once, K and V come in {times}: {ours} {less} {theirs}.")
+
+        coda(board, trace)
 
 
 def turn_round(board: Board, words: str, outer: Loop, inner: Loop) -> None:

@@ -4,6 +4,7 @@ from flashsteps.filmkit import Board, Film, telling
 from flashsteps.filmkit.actors.fit import Fit
 from flashsteps.filmkit.actors.loops import Loop
 from flashsteps.filmkit.actors.run_stage import RunStage
+from flashsteps.filmkit.closing import coda
 from flashsteps.filmkit.run import Run, slow_rounds
 from flashsteps.runs.record import count
 from flashsteps.story.labels import opening
@@ -71,6 +72,8 @@ class FlashForward(Film):
                 board.put(Fit(blocks, run.sram, "the toy’s SRAM"), stage.places.meter)
                 words = f"{telling.toy(run)}. Larger blocks would need {needed:,} B: the toy has {run.sram:,}."
             board.say(words)
+
+        coda(board, trace)
 
 
 def short(board: Board, stage: RunStage) -> None:

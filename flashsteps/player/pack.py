@@ -22,7 +22,7 @@ from ..story.ranges import ranges
 from ..story.rounds import rounds
 from ..trace.sram import room
 from ..trace.trace import Trace
-from ..traffic.standard import beside_run
+from .ending import ending
 
 OPS = ("load", "store", "compute", "skip")
 
@@ -80,7 +80,9 @@ def pack(trace: Trace) -> Packed:
         "captions": list(sentences),
         "code": [[line.number, line.code, sorted(line.reads & set(slots))] for line in _code(trace)],
         "room": {"bytes": place.nbytes, "of": place.of},
-        "standard": _standard(trace),
+        "ending": ending(trace),
+        "direction": trace.direction,
+        "dtype": _SHORT.get(meta["dtype"], meta["dtype"]),
         "arrays": where | more,
     }
     return Packed(header, zlib.compress(data, 6), kept)
@@ -223,10 +225,6 @@ def _note(meta: dict[str, Any], slots: list[str]) -> str:
 # ---- what a run is seen beside
 
 
-def _standard(trace: Trace) -> dict[str, Any] | None:
-    """What standard attention moves in all at this size; None where this is it."""
-    name = f"standard-{trace.direction}"
-    return None if trace.meta["algorithm"] == name else {"algorithm": name, "bytes": beside_run(trace).total}
 
 
 def _range(found: dict[str, tuple[float, float]], name: str) -> dict[str, list[float]]:
