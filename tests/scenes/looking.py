@@ -102,10 +102,12 @@ def noting(looker: Looker) -> Iterator[None]:
     """While this lasts, the looker notes what is written and elided."""
     draw, elide = texts.draw, texts.elide
 
-    def noted(ctx: Any, x: float, y: float, words: str, style: Any, color: Any, *, align="left", alpha=1.0) -> float:
+    def noted(
+        ctx: Any, x: float, y: float, words: str, style: Any, color: Any, *, align="left", alpha=1.0, **how: Any
+    ) -> float:
         if words.strip():
             looker.note(ctx, x - texts.width(words, style) * texts.START[align], y, words, style, color, alpha)
-        return draw(ctx, x, y, words, style, color, align=align, alpha=alpha)
+        return draw(ctx, x, y, words, style, color, align=align, alpha=alpha, **how)
 
     def cut(words: str, style: Any, room: float) -> str:
         short = elide(words, style, room)
