@@ -51,7 +51,8 @@ class Row(Actor):
     """`low` and `high` are the scale, which stays. `seen` is how many numbers are there by now; what is to come is
     dashed. `now` are those that are dealt with, in a gold frame where `tile` (how many keys a tile holds) is set; the
     others are paler. `was` is what the numbers were before, as dashed outlines. Where labels would touch, they stand in
-    two lines, every other one lower, and where that is not enough, the row goes on below."""
+    two lines, every other one lower, and where that is not enough, the row goes on below. `margin` units at the right
+    are for the names of levels. `ground` is what it stands on."""
 
     values: tuple[float, ...]
     tensor: str
@@ -66,6 +67,8 @@ class Row(Actor):
     places: int = 1
     title: str = ""
     note: str = ""
+    margin: float = 0.0
+    ground: str = "bg"
 
     def draw(self, pen: Pen, box: Box) -> None:
         if self.title or self.note:
@@ -74,9 +77,7 @@ class Row(Actor):
             gap = pen.px(20) if left else 0
             write(pen, Box(box.x + left + gap, box.y, box.w - left - gap, strip), self.note, LABEL, "dim")
             box = Box(box.x, box.y + strip, box.w, box.h - strip)
-        names = [width(pen, level.name, BODY, weight=600, mono=True) for level in self.levels if level.name]
-        margin = ceil(max(names)) + pen.px(24) if names else 0
-        room = box.w - (margin if margin < 0.4 * box.w else 0)
+        room = box.w - pen.px(self.margin)
         count, per = len(self.values), self._per_line(pen, room)
         many, gap = ceil(count / per), pen.px(24)
         high = (box.h - gap * (many - 1)) // many
@@ -120,7 +121,7 @@ class Row(Actor):
         for k in range(start, stop):
             here = self._here(k)
             if over and self.seen >= k + 1 and isfinite(self.values[k]):
-                self._number(pen, scale, k, over, size, "sram" if lit and here else "bg")
+                self._number(pen, scale, k, over, size, "sram" if lit and here else self.ground)
             if lines and k < len(self.labels):
                 y = box.bottom - under + (k - start) % lines * line(pen, LABEL) + pen.px(2)
                 self._label(pen, scale, k, Box(box.x, y, box.w, line(pen, LABEL)))
@@ -152,7 +153,7 @@ class Row(Actor):
             pen.frame(_between(left, wide, scale.y(self.was[k]), zero), "dim", radius=3, dash=4)
         if isfinite(self.values[k]):
             color = pen.color(hue(self.tensor))
-            color = color if self._here(k) else mix(pen.theme.bg, color, 0.5)
+            color = color if self._here(k) else mix(pen.color(self.ground), color, 0.5)
             radius = 4 if wide > pen.px(16) else 2
             pen.fill(_between(left, wide, scale.y(self.values[k] * there), zero), color, radius=radius)
 
