@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from flashsteps.filmkit import Board, Film
+from flashsteps.filmkit import Board, Film, Made, linear
 from flashsteps.filmkit.actors.bars import Bar, Bars, Piece
 from flashsteps.filmkit.actors.cards import Panel
 from flashsteps.filmkit.actors.number import Number, fill
@@ -143,21 +143,26 @@ def _quoted(token: str) -> str:
 
 def all_at_once(board: Board, data: Data) -> None:
     whole, margin = data.whole, board.pick(wide=210, square=170)
-    seen, level, name, added = board.value(0.0), board.value(None), board.value(""), board.value(0.0)
-    shares = board.value((0.0,) * len(whole.P))
-    scores, exps, total = board.main.rows(*board.pick(wide=(40, 22, 14), square=(44, 18, 14)), gap=28)
+    seen, level, name, summed = board.value(0.0), board.value(None), board.value(""), board.value(0.0)
+
+    def laid(count: float) -> float:
+        """The sum of so many exponentials, the last one in part."""
+        full = int(count)
+        return sum(whole.P[:full]) + (count - full) * sum(whole.P[full : full + 1])
+
+    scores, exps, total = board.main.rows(*board.pick(wide=(36, 24, 14), square=(44, 20, 14)), gap=28)
     board.put(data.row(seen=seen, levels=(Level(level, name, dash=9),), margin=margin), scores)
-    title, note = "e^{score − m}", "of each key"
-    board.put(Row(shares, "P", 0, 1.02, places=2, title=title, note=note, margin=margin), exps)
-    pieces = tuple(Piece(p, "S") for p in whole.P)
-    board.put(Bars((Bar("ℓ", added, "stat", pieces, under="their sum"),), data.longest, "{:.2f}", size=HEAD), total)
     board.say("Softmax needs the largest score of the row and the sum: so it seems to need all of it.")
     board.move(seen.to(float(len(whole.S))), seconds=1.8)
     board.set(level.to(0.0))
     board.move(level.to(whole.m), seconds=0.8)
     board.set(name.to(fill("m = #", whole.m)))
-    board.move(shares.to(whole.P), seconds=1.2)
-    board.move(added.to(whole.l), seconds=1.4)
+    board.wait(0.4)
+    title, note = "exp(score − m)", "laid end to end: ℓ"
+    board.put(Row(whole.P, "P", 0, 1.02, seen=summed, places=2, title=title, note=note, margin=margin), exps)
+    bar: Any = Bar("ℓ", Made(laid, summed), "stat", tuple(Piece(p, "S") for p in whole.P))
+    board.put(Bars((bar,), data.longest, "{:.2f}", size=HEAD), total)
+    board.move(summed.to(float(len(whole.P))), seconds=2.4, ease=linear)
     board.read()
 
 
@@ -172,17 +177,17 @@ class Playing:
         value, nothing = board.value, (0.0,) * len(data.out)
         self.seen, self.now, self.old, self.old_stop = value(0.0), value((0, 0)), value(None), value(0)
         self.level, self.name, self.start, self.stop = value(None), value(""), value(0), value(0)
-        self.m, self.m_how, self.alpha, self.alpha_how, self.lit = (value(x) for x in (None, "", None, "", ""))
+        self.m, self.m_how, self.alpha, self.alpha_how, self.lit = (value(x) for x in (-np.inf, "", None, "", ""))
         self.l, self.l_was, self.pieces = value(0.0), value(None), value((Piece(0.0, "stat"), Piece(0.0, "S")))
         self.O, self.O_was, self.note = value(nothing), value(()), value(NOT_YET)
 
     def first_tiles(self) -> None:
         board, data = self.board, self.data
         board.clear()
-        upper, lower = board.main.rows(*board.pick(wide=(26, 25), square=(31, 27), tall=(25, 22)), gap=36)
+        upper, lower = board.main.rows(*board.pick(wide=(25, 26), square=(30, 29), tall=(25, 22)), gap=36)
         left, right = board.pick(wide=lower.columns(9, 22, gap=48), square=lower.rows(5, 10, gap=28))
         m_box, alpha_box = board.pick(wide=left.rows(2), square=left.columns(2))
-        l_box, O_box = right.rows(5, 9, gap=16)
+        l_box, O_box = right.rows(4, 9, gap=16)
         levels = (
             Level(self.old, "", "dim", 9, 0, self.old_stop),
             Level(self.level, self.name, "stat", 0, self.start, self.stop),
@@ -190,7 +195,7 @@ class Playing:
         margin = board.pick(wide=210, square=170)
         board.put(data.row(seen=self.seen, now=self.now, tile=data.block_k, levels=levels, margin=margin), upper)
         board.put(Number("m", self.m, self.m_how, "largest score so far", lit=self.lit), m_box)
-        board.put(Number("α", self.alpha, self.alpha_how, "the old sums count", lit=self.lit), alpha_box)
+        board.put(Number("α", self.alpha, self.alpha_how, "old sums are multiplied by", lit=self.lit), alpha_box)
         bar = Bar("ℓ", self.l, "stat", self.pieces, whole=self.l_was)
         board.put(Bars((bar,), data.longest, "{:.2f}", size=HEAD), l_box)
         board.put(Row(self.O, "O", -data.most, data.most, was=self.O_was, title="O", note=self.note), O_box)
@@ -282,7 +287,7 @@ class Playing:
         board.set(self.m.to(tile.m), self.name.to(fill("m = #", tile.m)))
         if j:
             before = self.data.tiles[j - 1].m
-            board.set(self.alpha.to(tile.alpha), self.alpha_how.to(fill("e^{# − #}", before, tile.m)))
+            board.set(self.alpha.to(tile.alpha), self.alpha_how.to(fill("exp(# − #)", before, tile.m)))
             if before < tile.m:
                 board.set(self.m_how.to(fill("# → #", before, tile.m)), self.lit.to("α"))
 
@@ -374,7 +379,7 @@ def in_any_order(board: Board, data: Data) -> None:
 def places(board: Board) -> tuple[list[Box], list[Box], Box, Box]:
     """Where two halves, arrows, what they make and its digits stand."""
     if board.shape == "wide":
-        left, between, middle, right = board.main.columns(59, 15, 59, 38, gap=28)
+        left, between, middle, right = board.main.columns(51, 14, 52, 54, gap=26)
         halves = left.rows(2, gap=28)
         arrows = [
             Box(between.x, box.y + box.h * at - 60, between.w, 120)

@@ -38,7 +38,14 @@ class Grid(NamedTuple):
 
 
 def grid(
-    box: Box, rows: int, columns: int, *, most: float = 1e9, square: bool = False, finest: int = CELL, middle: bool = True
+    box: Box,
+    rows: int,
+    columns: int,
+    *,
+    most: float = 1e9,
+    square: bool = False,
+    finest: int = CELL,
+    middle: bool = True,
 ) -> Grid:
     """The largest grid of whole-px cells within a box, from the top down, in the middle across (or at the left). Cells
     are at most `most` px, at least `finest` wide; where they would be smaller, rows or columns are binned."""
@@ -115,7 +122,13 @@ def row_labels(
 
 
 def column_labels(
-    pen: Pen, left: float, pitch: float, words: Sequence[str], bottom: float, room: float, lit: frozenset[int] = frozenset()
+    pen: Pen,
+    left: float,
+    pitch: float,
+    words: Sequence[str],
+    bottom: float,
+    room: float,
+    lit: frozenset[int] = frozenset(),
 ) -> None:
     """Labels of columns that read upwards from y = `bottom`; every k-th where they would touch."""
     from .. import text as texts

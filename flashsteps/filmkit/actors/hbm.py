@@ -141,9 +141,7 @@ def places(pen: Pen, box: Box, run: Run) -> tuple[dict[str, cells.Grid], dict[st
     def put(axis: str) -> None:
         nonlocal at
         count = trace.meta[axis]
-        labels[axis] = cells.Grid(
-            Box(round(at), top, label, high * ceil(count / bin_h)), (label, high), (bin_h, 1)
-        )
+        labels[axis] = cells.Grid(Box(round(at), top, label, high * ceil(count / bin_h)), (label, high), (bin_h, 1))
         at += label + gap
 
     for name in names:

@@ -114,15 +114,15 @@ def places(pen: Pen, box: Box, run: Run) -> Places:
     tile = cells.grid(Box(x, inside.y, room, tall), bq, bk, square=False, most=pen.px(40), middle=False)
     x, stats = tile.box.right + gap, {}
     for stat_name in ("m", "ℓ"):
-        stats[stat_name] = cells.Grid(
-            Box(x, inside.y, stat, tile.box.h), (stat, tile.cell[1]), (tile.bins[0], 1)
-        )
+        stats[stat_name] = cells.Grid(Box(x, inside.y, stat, tile.box.h), (stat, tile.cell[1]), (tile.bins[0], 1))
         x += stat + pen.px(6)
     acc = None
     if "acc" in tiles_of(run) and (room := inside.right - x - gap) > pen.px(40):
         made = cells.grid(Box(x + gap, inside.y, room, 1), 1, largest(run, "acc")[1], finest=3, middle=False)
         acc = cells.Grid(
-            Box(made.box.x, inside.y, made.box.w, tile.box.h), (made.cell[0], tile.cell[1]), (tile.bins[0], made.bins[1])
+            Box(made.box.x, inside.y, made.box.w, tile.box.h),
+            (made.cell[0], tile.cell[1]),
+            (tile.bins[0], made.bins[1]),
         )
     return Places(name, tiles, labels, tile, stats, acc)
 

@@ -45,14 +45,16 @@ def places(shape: str, main: Box, kind: Kind = "tile", code: bool = False) -> Pl
         if code:
             left, pane = upper.columns(1228, 524)
             below, aside = lower.columns(1228, 524)
-            return Places(*_across(left, {"tile": 480, "lanes": 480, "kernels": 700}[kind], 124), None, aside, below, pane)
+            return Places(
+                *_across(left, {"tile": 480, "lanes": 480, "kernels": 700}[kind], 124), None, aside, below, pane
+            )
         left, aside = upper.columns(1412, 340)
         loops, tiles = aside.rows(180, 410, gap=10) if kind != "kernels" else aside.rows(290, 300, gap=10)
         return Places(*_across(left, {"tile": 560, "lanes": 470, "kernels": 800}[kind], 164), loops, tiles, lower)
     if shape == "square":
         hbm, bus, sram, meter = _down(main, 280, 64, 366, 14, 100)
         if code:
-            hbm, bus, sram, meter, pane = *_down(main, 220, 56, 290, 14, 90, 14, 140),
+            hbm, bus, sram, meter, pane = (*_down(main, 220, 56, 290, 14, 90, 14, 140),)
             sram, tiles = sram.columns(664, 312)
             return Places(hbm, bus, sram, None, tiles, meter, pane)
         if kind == "lanes":
@@ -130,7 +132,8 @@ class RunStage:
             heads = Box(box.x, box.y, box.w, HEADS)
             boxes = Box(box.x, box.y + HEADS, box.w, box.h - HEADS).rows(run.lanes, gap=12)
         found: dict[str, tuple[object, Box]] = {
-            f"program{n}": (Program(run, now, n), at) for n, at in enumerate(boxes)  # type: ignore[arg-type]
+            f"program{n}": (Program(run, now, n), at)
+            for n, at in enumerate(boxes)  # type: ignore[arg-type]
         }
         return found | ({"heads": (ProgramHeads(run, now), heads)} if heads else {})  # type: ignore[arg-type]
 
