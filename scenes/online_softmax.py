@@ -18,6 +18,7 @@ from flashsteps.inputs.qkv import QKV
 from flashsteps.runs.record import record
 from flashsteps.theme import HEAD
 
+MARGIN = 215  # units at the right of the scores, for the name of the max
 NOT_YET, DONE = "summed so far, not divided yet", "divided by ℓ, once"
 
 
@@ -30,12 +31,14 @@ class OnlineSoftmax(Film):
             with board.chapter("All at once"):
                 all_at_once(board, data)
         row = Playing(board, data)
+        if board.short:
+            with board.chapter("In short"):
+                row.short()
+            return
         with board.chapter("Tile by tile"):
             row.first_tiles()
         with board.chapter("The max moves" if data.moves else "The other tiles"):
             row.shrink() if data.moves else row.others()
-        if board.short:
-            return
         if data.moves:
             with board.chapter("Then the tile is added"):
                 row.grow()
@@ -142,7 +145,7 @@ def _quoted(token: str) -> str:
 
 
 def all_at_once(board: Board, data: Data) -> None:
-    whole, margin = data.whole, board.pick(wide=210, square=170)
+    whole, margin = data.whole, MARGIN
     seen, level, name, summed = board.value(0.0), board.value(None), board.value(""), board.value(0.0)
 
     def laid(count: float) -> float:
@@ -181,9 +184,8 @@ class Playing:
         self.l, self.l_was, self.pieces = value(0.0), value(None), value((Piece(0.0, "stat"), Piece(0.0, "S")))
         self.O, self.O_was, self.note = value(nothing), value(()), value(NOT_YET)
 
-    def first_tiles(self) -> None:
+    def set_up(self) -> None:
         board, data = self.board, self.data
-        board.clear()
         upper, lower = board.main.rows(*board.pick(wide=(25, 26), square=(30, 29), tall=(25, 22)), gap=36)
         left, right = board.pick(wide=lower.columns(9, 22, gap=48), square=lower.rows(5, 10, gap=28))
         m_box, alpha_box = board.pick(wide=left.rows(2), square=left.columns(2))
@@ -192,46 +194,67 @@ class Playing:
             Level(self.old, "", "dim", 9, 0, self.old_stop),
             Level(self.level, self.name, "stat", 0, self.start, self.stop),
         )
-        margin = board.pick(wide=210, square=170)
-        board.put(data.row(seen=self.seen, now=self.now, tile=data.block_k, levels=levels, margin=margin), upper)
+        board.put(data.row(seen=self.seen, now=self.now, tile=data.block_k, levels=levels, margin=MARGIN), upper)
         board.put(Number("m", self.m, self.m_how, "largest score so far", lit=self.lit), m_box)
         board.put(Number("α", self.alpha, self.alpha_how, "old sums are multiplied by", lit=self.lit), alpha_box)
         bar = Bar("ℓ", self.l, "stat", self.pieces, whole=self.l_was)
         board.put(Bars((bar,), data.longest, "{:.2f}", size=HEAD), l_box)
         board.put(Row(self.O, "O", -data.most, data.most, was=self.O_was, title="O", note=self.note), O_box)
-        board.say("Keep the largest so far, m, and what was summed against it: ℓ and O.")
-        for j in range(data.moving if data.moves else 1):
+
+    def first_tiles(self) -> None:
+        self.board.clear()
+        self.set_up()
+        self.board.say("Keep the largest so far, m, and what was summed against it: ℓ and O.")
+        for j in range(self.data.moving if self.data.moves else 1):
             self.come(j)
             self.measure(j)
             self.add(j)
 
+    def short(self) -> None:
+        """The essential motion, in three captions."""
+        board, data = self.board, self.data
+        self.set_up()
+        board.say("Keep the largest score so far, m, and the sums against it.")
+        for j in range(data.moving if data.moves else 1):
+            self.come(j, seconds=0.5)
+            self.measure(j)
+            self.add(j, seconds=0.6)
+        if data.moves:
+            tile = data.tiles[data.moving]
+            board.say(f"{self.who} beats the old max: both sums shrink to {tile.alpha:.2f}.")
+            self.old_shrinks(0.8)
+            board.say("Then the tile is added. No score is kept.")
+            self.add(data.moving)
+        self.rest(data.moving + 1 if data.moves else 1, seconds=0.4)
+        self.finish(1.0)
+
+    @property
+    def who(self) -> str:
+        """The key that beats the old max."""
+        tile = self.data.tiles[self.data.moving]
+        who = self.data.words[tile.start + tile.S.index(max(tile.S))]
+        return who if who[0] == "“" else who.capitalize()
+
     def shrink(self) -> None:
         """The one moment that the film is about: only then does anything get smaller."""
-        board, data, j = self.board, self.data, self.data.moving
-        before, tile = data.tiles[j - 1], data.tiles[j]
-        who = data.words[tile.start + tile.S.index(max(tile.S))]
-        who = who if who[0] == "“" else who.capitalize()
-        board.say(f"{who} beats the old max: ℓ and O, summed so far, both shrink to {tile.alpha:.2f} of themselves.")
-        self.come(j, seconds=0.9)
+        tile = self.data.tiles[self.data.moving]
+        shrink = f"ℓ and O, summed so far, both shrink to {tile.alpha:.2f} of themselves"
+        self.board.say(f"{self.who} beats the old max: {shrink}.")
+        self.old_shrinks(1.0)
+
+    def old_shrinks(self, pace: float) -> None:
+        board, j = self.board, self.data.moving
+        before, tile = self.data.tiles[j - 1], self.data.tiles[j]
+        self.come(j, seconds=0.9 * pace)
         board.set(self.old.to(before.m), self.old_stop.to(tile.start), self.start.to(tile.start), self.name.to(""))
         board.set(self.lit.to("m"))
-        board.move(self.level.to(tile.m), seconds=0.9)
+        board.move(self.level.to(tile.m), seconds=0.9 * pace)
         self.measure(j)
-        board.wait(1.0)
+        board.wait(1.0 * pace)
+        shrunk, pieces = tile.alpha * before.l, self.pieces
         board.set(self.l_was.to(before.l), self.O_was.to(before.acc))
-        shrunk = tile.alpha * before.l
-        board.move(
-            self.l.to(shrunk),
-            self.pieces.to((Piece(shrunk, "stat"), Piece(0.0, "S"))),
-            self.O.to(tuple(tile.alpha * x for x in before.acc)),
-            seconds=1.8,
-            step="shrunk",
-        )
-        if board.short:
-            board.say("Then the tile is added, and the next. At the end O is divided by ℓ, once.")
-            self.add(j)
-            self.rest(j + 1)
-            self.finish()
+        shrink = self.l.to(shrunk), self.O.to(tuple(tile.alpha * x for x in before.acc))
+        board.move(*shrink, pieces.to((Piece(shrunk, "stat"), Piece(0.0, "S"))), seconds=1.8 * pace, step="shrunk")
 
     def grow(self) -> None:
         board, j = self.board, self.data.moving
@@ -258,11 +281,11 @@ class Playing:
         self.board.say("No later tile beats the first one’s max: α = 1, and nothing shrinks.")
         self.rest(1)
 
-    def rest(self, start: int) -> None:
+    def rest(self, start: int, seconds: float = 0.7) -> None:
         for j in range(start, len(self.data.tiles)):
-            self.come(j, seconds=0.6)
+            self.come(j, seconds)
             self.measure(j)
-            self.add(j, seconds=0.7)
+            self.add(j, seconds)
 
     # ---- what each tile does
 
@@ -300,12 +323,12 @@ class Playing:
             board.set(self.l.to(old))
         board.move(self.l.to(tile.l), self.O.to(tile.acc), seconds=seconds, step=("tile", j))
 
-    def finish(self) -> None:
+    def finish(self, seconds: float = 1.4) -> None:
         """O becomes what it is: the weighted mean of the values."""
         board, last = self.board, self.data.tiles[-1]
         board.set(self.now.to((0, 0)), self.O_was.to(last.acc), self.old.to(None), self.start.to(0))
         board.set(self.pieces.to((Piece(last.l, "stat"), Piece(0.0, "S"))), self.note.to(DONE))
-        board.move(self.O.to(self.data.out), seconds=1.4, step="done")
+        board.move(self.O.to(self.data.out), seconds=seconds, step="done")
 
 
 # ---- two halves

@@ -114,8 +114,10 @@ class Row(Actor):
         first, last = scale.x(self.now[0]), scale.x(self.now[1])
         lit = bool(self.tile) and last > first
         if lit:
-            pen.fill(Box(first, box.y, last - first, box.h), "sram", radius=14)
-            pen.frame(Box(first, box.y, last - first, box.h), "sram_line", width=3, radius=14)
+            low = bottom + over + pen.px(4) if under > 2 * line(pen, LABEL) + pen.px(8) else box.bottom  # turned labels
+            tile = Box(first, box.y, last - first, min(low, box.bottom) - box.y)
+            pen.fill(tile, "sram", radius=14)
+            pen.frame(tile, "sram_line", width=3, radius=14)
         pen.fill(Box(scale.x(start), scale.y(0), scale.x(stop) - scale.x(start), max(1, pen.px(2))), "line")
         for k in range(start, stop):
             self._bar(pen, scale, k, top, bottom)

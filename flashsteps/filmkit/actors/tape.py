@@ -33,14 +33,40 @@ def transfers(pieces: Iterable[Piece]) -> tuple[Stretch, ...]:
     return tuple(Stretch(piece.amount, (piece,), piece.name) for piece in pieces)
 
 
+def averaged(pieces: Iterable[Piece], size: float) -> tuple[Stretch, ...]:
+    """Stretches of `size` each: how much of it is of which hue, read and written; like neighbours are one."""
+    shares: list[dict[tuple[str, bool], float]] = [{}]
+    room = size
+    for piece in pieces:
+        left, kind = piece.amount, (piece.hue, piece.written)
+        while left > 0:
+            if room <= 0:
+                shares.append({})
+                room = size
+            part = min(left, room)
+            shares[-1][kind] = shares[-1].get(kind, 0.0) + part
+            left, room = left - part, room - part
+    found: list[tuple[float, tuple[tuple[tuple[str, bool], float], ...]]] = []
+    for share in shares:
+        amount = sum(share.values())
+        looks = tuple((kind, round(part / amount, 2)) for kind, part in sorted(share.items()))
+        if found and found[-1][1] == looks:
+            found[-1] = found[-1][0] + amount, looks
+        elif amount:
+            found.append((amount, looks))
+    return tuple(Stretch(amount, tuple(Piece(of * amount, *kind) for kind, of in looks)) for amount, looks in found)
+
+
 @dataclass(frozen=True)
 class Lane(Actor):
-    """A tape with its name, and `under` it what it does; `status` is how far it has come."""
+    """A tape with its name, and `under` it what it does; `status` is how far it has come. `names` stand on the tape,
+    each from some amount to another."""
 
     name: str
     tape: tuple[Stretch, ...]
     under: str = ""
     status: str = ""
+    names: tuple[tuple[float, float, str], ...] = ()
 
     @cached_property
     def total(self) -> float:
@@ -143,6 +169,13 @@ class Lanes(Actor):
                         pen.fill(here, piece.hue if live else mix(pen.theme.bg, pen.color(piece.hue), 0.22))
                         if piece.written and live:
                             pen.hatch(here, "bg")
+        for start, stop, words in lane.names:
+            left, wide = self.length(start, room.w), width(pen, words, LABEL, weight=500) + pen.px(20)
+            here = self.length(stop, room.w) - left
+            if start >= self.moved and wide <= here:
+                write(pen, Box(room.x + left, room.y, here, room.h), words, LABEL, weight=500, align="center")
+            if start > 0:
+                pen.fill(Box(room.x + left - 1, room.y, max(2, pen.px(4)), room.h), "bg")
         end = room.x + self.length(lane.total, room.w)
         pen.fill(Box(end + pen.px(3), room.y - pen.px(6), max(2, pen.px(5)), room.h + 2 * pen.px(6)), "ink", radius=2)
         place = Box(end + pen.px(22), room.y, right - end - pen.px(22), room.h)
