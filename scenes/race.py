@@ -1,26 +1,31 @@
 """Race: standard attention, FlashAttention and FlashAttention-2 carry bytes at the same pace; who is done first?"""
 
 from bisect import bisect_right
-from collections.abc import Iterable
-from itertools import accumulate
+from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 from flashsteps.filmkit import Board, Film, Made, linear
 from flashsteps.filmkit.actors.bars import Legend, Piece
 from flashsteps.filmkit.actors.cards import Text
-from flashsteps.filmkit.actors.tape import Lane, Lanes, Stretch, averaged, transfers
-from flashsteps.filmkit.closing import D, N, TILE, rule
+from flashsteps.filmkit.actors.tape import Lane, Lanes, averaged, transfers
+from flashsteps.filmkit.closing import TILE, D, N, rule
 from flashsteps.machine import masks
 from flashsteps.machine.events import Event
-from flashsteps.runs.record import walk
+from flashsteps.runs.record import count, walk
 from flashsteps.theme import hue
 from flashsteps.units import short, size_of
 
-NAMES = {"standard-forward": "standard", "flash-forward": "FlashAttention", "flash2-forward": "FlashAttention-2"}
+NAMES = {
+    "standard-forward": "standard attention",
+    "flash-forward": "FlashAttention",
+    "flash2-forward": "FlashAttention-2",
+}
 STANDARD, FLASH, FLASH2 = NAMES
 LOOPS = {STANDARD: "S and P, out and back", FLASH: "for j: K, V · for i: Q, O", FLASH2: "for i: Q · for j: K, V"}
 KERNELS = ("Q and K in, S out", "softmax: S in, P out", "P and V in, O out")
-GRAIN = 600  # stretches that the longest tape is told in, where its transfers are too many
+OUTER = {FLASH: "j", FLASH2: "i"}
+MASKED = 1 << 11  # tokens of a real head with a mask: its tiles are not alike, and told one by one
 COLOURS = (("Q", "Q"), ("K", "K"), ("V", "V"), ("S", "S, P"), ("O", "O"), ("stat", "ℓ, m, LSE"))
 MODEL = "two levels, no L2, no overlap"
 
@@ -35,19 +40,23 @@ class Race(Film):
         mask, tile = rule(meta["mask"]), f"{meta['block_q']}×{meta['block_k']}"
         order = sorted(NAMES, key=lambda name: toy[name].total)
         middle = order[1]
-        real_size = {"n": N, "d": D, "block_q": TILE, "block_k": TILE, "mask": mask, "dtype": meta["dtype"]}
-        real = {name: Course(name, tile_by_tile(name, **real_size)) for name in NAMES}
+        n = N if mask is None else MASKED
+        real = {name: course(name, mask, meta["dtype"], n) for name in NAMES}
         later = sorted(NAMES, key=lambda name: real[name].total)
+        sizes = [size_of(real[name].total) for name in reversed(later)]
 
         if board.short:
             with board.chapter("In short"):
-                moved = lanes(board, toy, "each mark is a transfer, as wide as its bytes", transfers)
+                moved = lanes(board, toy, "each mark is a transfer, as wide as its bytes", True)
                 board.say(f"Tiles of {tile}: {NAMES[order[0]]} has the fewest bytes to carry.")
-                run_to(board, moved, toy[order[2]].total, 3.0)
+                run_to(board, moved, toy[order[2]].total, 2.6)
+                board.read()
                 board.clear()
-                moved = lanes(board, real, f"N = {short(N)}, d = {D}, tiles {TILE}×{TILE}", averages(real))
+                moved = lanes(board, real, f"N = {short(n)}, d = {D}, tiles {TILE}×{TILE}")
                 board.say(f"Tiles of {TILE}×{TILE}, as a real chip holds them: {NAMES[later[0]]} has.")
-                run_to(board, moved, real[later[2]].total, 3.5)
+                run_to(board, moved, real[later[0]].total, 2.6)
+                board.say(f"{sizes[0]} against {sizes[1]} and {sizes[2]}.")
+                run_to(board, moved, real[later[2]].total, 2.0)
             return
 
         with board.chapter("The same bytes for each"):
@@ -60,9 +69,9 @@ class Race(Film):
             board.say("All three carry the same number of bytes at every moment.")
             run_to(board, moved, first * 0.8, 4.0)
         with board.chapter("One is done"):
-            board.say(f"With this toy’s tiles of {tile}, {NAMES[order[0]]} has the fewest bytes to carry: it wins.")
-            run_to(board, moved, first, 2.0)
-            board.wait(2.5)
+            run_to(board, moved, first, 1.6)
+            board.say(f"With this toy’s {tile} tiles, {NAMES[order[0]]} has the fewest bytes to carry: it wins.")
+            board.wait(1.0)
         with board.chapter("All are done"):
             board.say(again(runs))
             run_to(board, moved, toy[middle].total, 2.4)
@@ -71,14 +80,13 @@ class Race(Film):
         with board.chapter("A real size"):
             board.clear()
             scale = f"{size_of(toy[order[2]].total)} → {size_of(real[later[2]].total)}"
-            words = f"now N = {short(N)}, d = {D}, tiles {TILE}×{TILE}; the axis: {scale}; heights: which tensors’"
-            moved = lanes(board, real, words, averages(real))
-            board.wait(1.5)
-            say_first(board, real, later)
+            words = f"now N = {short(n)}, d = {D}, tiles {TILE}×{TILE}; the axis: {scale}; heights: how much of which tensor"
+            moved = lanes(board, real, words)
+            board.say(f"Now a real size: {short(n)} tokens, and tiles of {TILE}×{TILE}.")
+            board.wait(0.6)
             run_to(board, moved, real[later[0]].total, 4.0)
-            board.wait(1.0)
+            say_first(board, real, later)
         with board.chapter("The order turns" if later != order else "The order stays"):
-            sizes = [size_of(real[name].total) for name in reversed(later)]
             turn = "turn the order round" if later != order else "keep the order"
             board.say(f"{sizes[0]} against {sizes[1]} and {sizes[2]}: real tiles {turn}.")
             run_to(board, moved, real[later[1]].total, 1.6)
@@ -86,25 +94,33 @@ class Race(Film):
 
 
 class Course:
-    """What one algorithm carries, in order, and how far it is when so many bytes have moved."""
+    """What one algorithm carries, in order, and how far it is when so many bytes have moved.
 
-    def __init__(self, name: str, events: Iterable[Event]) -> None:
-        self.name, self.pieces = name, list[Piece]()
-        rounds: dict[Any, float] = {}
-        outputs: dict[Any, float] = {}
-        at, self.kernel_ends = 0.0, dict[int, float]()
-        for event in events:
+    `times` is how often the events happen, with the outer loop's index going on: what is alike is gone through once.
+    """
+
+    def __init__(self, name: str, events: Sequence[Event], times: int = 1) -> None:
+        self.name, self.total, self.pieces, self.ends = name, 0.0, list[Piece](), list[float]()
+        tiles, outputs, self.kernels, self.rounds = {}, {}, dict[int, float](), dict[Any, list[Piece]]()
+        for n, event in product(range(times), events):
+            loop = event.loop
+            if n and not loop:  # what is done before the loops is done once
+                continue
+            i, j = (loop.get(name, 0) + n * (name == OUTER.get(self.name)) for name in "ij")
             if event.nbytes and event.tile:
-                at += event.nbytes
-                self.pieces.append(Piece(event.nbytes, hue(event.tile.tensor), event.op == "store"))
-                self.kernel_ends[event.program] = at
+                piece = Piece(event.nbytes, hue(event.tile.tensor), event.op == "store")
+                self.total += event.nbytes
+                self.pieces.append(piece)
+                self.ends.append(self.total)
+                self.kernels[event.program] = self.total
+                self.rounds.setdefault(
+                    (event.program, i if name == FLASH2 else j, i if name == STANDARD else 0), []
+                ).append(piece)
                 if event.op == "store" and event.slot and event.tile.tensor == "O":
-                    outputs[event.loop.get("i")] = at
-            if {"i", "j"} <= event.loop.keys() and event.op != "skip":
-                rounds[event.loop["i"], event.loop["j"]] = at
-        self.total = at
-        self.rounds, self.outputs = sorted(rounds.values()), sorted(outputs.values())
-        self.ends = list(accumulate(piece.amount for piece in self.pieces))
+                    outputs[i] = self.total
+            if len(loop) == 2 and event.op != "skip":
+                tiles[i, j] = self.total
+        self.tiles, self.outputs = sorted(tiles.values()), sorted(outputs.values())
 
     def status(self, moved: float) -> str:
         """In words, what is done of it."""
@@ -113,13 +129,13 @@ class Course:
         if self.name == STANDARD:
             whole = bisect_right(self.ends, moved + 1e-6)  # transfers that are over
             over = self.ends[whole - 1] if whole else 0.0
-            kernel = sum(end <= over for end in self.kernel_ends.values())
-            if kernel == 1 and over == self.kernel_ends[0]:
+            kernel = sum(end <= over for end in self.kernels.values())
+            if kernel == 1 and over == self.kernels[0]:
                 return "all of S written, none of it read yet"
             return KERNELS[kernel]
-        done, out = bisect_right(self.rounds, moved + 1e-6), bisect_right(self.outputs, moved + 1e-6)
+        done, out = bisect_right(self.tiles, moved + 1e-6), bisect_right(self.outputs, moved + 1e-6)
         rows = f"{out:,} of {len(self.outputs):,} blocks of O finished" if out else "no row of O finished"
-        return f"{done:,} of {len(self.rounds):,} tiles done, {rows}"
+        return f"{done:,} of {len(self.tiles):,} tiles done, {rows}"
 
 
 class _Tape:
@@ -132,22 +148,25 @@ class _Tape:
         self.events += [event] * times
 
 
-def tile_by_tile(name: str, mask: str | None = None, **size: Any) -> list[Event]:
-    """A counted run with each event on its own: a mask given as a matrix is not gone through by runs of equal tiles."""
-    tape, n = _Tape(), size["n"]
-    walk(name, tape, mask=masks.parse(mask, n, n).keep(slice(0, n), slice(0, n)), **size)
-    return tape.events
+def course(name: str, mask: str | None, dtype: str, n: int) -> Course:
+    """A head's course, counted. Without a mask all rounds of the outer loop are alike: one of them tells all."""
+    size = {"d": D, "block_q": TILE, "block_k": TILE, "dtype": dtype}
+    tape, rounds = _Tape(), n // TILE if name in OUTER and mask is None else 1
+    short = {"i": {"n": TILE, "n_keys": n}, "j": {"n": n, "n_keys": TILE}}[OUTER[name]] if rounds > 1 else {"n": n}
+    rows, keys = short["n"], short.get("n_keys", n)
+    allowed = masks.parse(mask, rows, keys).keep(slice(0, rows), slice(0, keys))  # so that tiles are told one by one
+    walk(name, tape, mask=allowed, **short, **size)
+    found = Course(name, tape.events, rounds)
+    whole = count(name, n=n, mask=mask, **size).total
+    if found.total != whole:
+        raise ValueError(f"{name}: {rounds} rounds that are alike move {found.total:,} B, and all of it {whole:,} B")
+    return found
 
 
-def averages(courses: dict[str, Course]) -> Any:
-    grain = max(course.total for course in courses.values()) / GRAIN
-    return lambda pieces: averaged(pieces, grain)
-
-
-def lanes(board: Board, courses: dict[str, Course], words: str, tape: Any) -> Any:
+def lanes(board: Board, courses: dict[str, Course], words: str, each: bool = False) -> Any:
     """The three tapes on one axis, what their colours mean, and what is shown; gives the bytes that all have moved."""
     moved: Any = board.value(0.0)
-    shown = tuple(lane(course, tape(course.pieces), moved) for course in courses.values())
+    shown = tuple(lane(course, each, moved) for course in courses.values())
     upper, legend, note = board.main.rows(
         *board.pick(wide=(660, 60, 44), square=(610, 96, 90), tall=(1200, 96, 90)), gap=16
     )
@@ -159,13 +178,15 @@ def lanes(board: Board, courses: dict[str, Course], words: str, tape: Any) -> An
     return moved
 
 
-def lane(course: Course, tape: tuple[Stretch, ...], moved: Any) -> Lane:
+def lane(course: Course, each: bool, moved: Any) -> Lane:
+    """With `each` transfer on its own; else what the rounds of a loop are made of."""
     names: tuple[tuple[float, float, str], ...] = ()
-    if course.name == STANDARD and len(tape) != len(course.pieces):
-        ends = [0.0, *(course.kernel_ends[n] for n in sorted(course.kernel_ends))]
+    tape = transfers(course.pieces) if each else averaged(course.rounds.values())
+    if course.name == STANDARD and not each:
+        ends = [0.0, *course.kernels.values()]
         names = tuple(zip(ends, ends[1:], KERNELS, strict=False))
     status: Any = Made(course.status, moved)
-    return Lane(NAMES[course.name], tape, LOOPS[course.name], status, names)
+    return Lane(NAMES[course.name].removesuffix(" attention"), tape, LOOPS[course.name], status, names)
 
 
 def run_to(board: Board, moved: Any, goal: float, seconds: float) -> None:
@@ -194,4 +215,5 @@ def say_first(board: Board, real: dict[str, Course], later: list[str]) -> None:
         board.say("FlashAttention-2 is done. Standard attention has just written S, and must read it again.")
     else:
         share = real[best].total / real[STANDARD].total
-        board.say(f"{NAMES[best]} is done. Of standard attention’s bytes, {share:.0%} have moved.")
+        name = NAMES[best][0].upper() + NAMES[best][1:]
+        board.say(f"{name} is done. Of standard attention’s bytes, {share:.0%} have moved.")
