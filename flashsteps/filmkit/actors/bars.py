@@ -139,7 +139,8 @@ class Bars(Actor):
         for piece in bar.pieces or (Piece(bar.value, bar.hue),):
             start, stop = (self.length(min(bar.value, edge), room.w) for edge in (at, at + piece.amount))
             at += piece.amount
-            here = Box(room.x + start, room.y, stop - start, room.h)
+            thin = bar.value > 0 and not bar.pieces  # and yet there
+            here = Box(room.x + start, room.y, max(stop - start, int(thin)), room.h)
             if here.w > 0:
                 pen.fill(here, piece.hue, radius=0 if bar.pieces else 4)
                 if piece.written:
