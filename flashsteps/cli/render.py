@@ -43,9 +43,9 @@ Made = list[tuple[Path, str]]
 @option(
     "--trace", type=click.Path(path_type=Path), metavar="RUN.npz", help="Draw this saved run, instead of a new one."
 )
-@option("--device", type=take.DEVICE, help="The GPU that the panels name  [default: {devices.DEFAULT}]")
+@option("--device", type=take.DEVICE, help=f"The GPU that the panels name  {take.DEVICE_DEFAULT}")
 @option("--sram", type=take.BYTES, help="The toy's SRAM, in which the run has to fit  [default: what it takes]")
-@option("--theme", type=take.THEME, help="Its colours  [default: {theme.DEFAULT}]")
+@option("--theme", type=take.THEME, help=f"Its colours  {take.THEME_DEFAULT}")
 @option("--preset", type=take.PRESET, help="Its size and frame rate  [default: by the file's ending]")
 @option("--size", type=take.SIZE, help="Its width and height in pixels: wide, square or tall, whatever the preset.")
 @option("--fps", type=take.NUMBER, help="Its frames a second, whatever the preset.")
@@ -75,7 +75,7 @@ def render(
     The file's ending says as what. It appears whole or not at all, and the same command gives the same bytes.
     """
     from ..filmkit import encode, reel
-    from ..filmkit.presets import PRESETS, preset_for
+    from ..filmkit.presets import look_of
 
     still = encode.check_path(output).suffix.lower() == ".png"
     if still and (fps or captions or jobs):
@@ -83,8 +83,7 @@ def render(
         raise ValueError(f"'{output}' is a picture, and {option} is for films: leave it out")
     if not still and at is not None:
         raise ValueError(f"'{output}' is a film, and --at is for pictures: leave it out, or write a .png")
-    looks = PRESETS[preset or preset_for(output)]
-    looks = looks._replace(fps=fps or looks.fps, width=(size or looks)[0], height=(size or looks)[1])
+    looks = look_of(output, preset, size, fps)
     encode.check_size(output, looks[:2])
     encode.check_fps(output, looks.fps)
     shown = reel.film(name, input=None if source == "sample" else source, **take.given(options))

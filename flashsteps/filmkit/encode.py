@@ -40,7 +40,7 @@ GIF_FPS = 50  # at most: a delay of 1/100 s is shown as 10/100
 
 BAND = 8  # rows, at least, that are compared and converted together; even, since yuv420p has one chroma row for two
 AHEAD = 3  # frames that are drawn and wait for the encoder
-THREADS = 4  # an encoder's: fixed, since its bytes depend on it
+THREADS = 1  # an encoder's: fixed, since its bytes depend on it; other cores have pieces of their own to encode
 
 
 # What can be said before any work

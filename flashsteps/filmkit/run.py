@@ -159,6 +159,26 @@ class Run:
         """The rounds in which something is computed."""
         return tuple(r for r in self.rounds if not r.skipped)
 
+    @property
+    def first(self) -> Round:
+        """The first of these. Raises ValueError where there is none."""
+        if not self.visited:
+            raise ValueError("this mask hides every tile: there is nothing to show")
+        return self.visited[0]
+
+    def round(self, event: Event) -> Round:
+        """The round that an event is in."""
+        number = self._moment_of[event.step]
+        return self.rounds[self._round_at[number]]
+
+    def start_of(self, program: int) -> int:
+        """The moment in which a program begins."""
+        return next(n for n, moment in enumerate(self.moments) if moment[0].program == program)
+
+    def rounds_between(self, start: float, stop: float) -> int:
+        """How many rounds begin from one moment to before another."""
+        return sum(start <= r.start < stop for r in self.rounds)
+
     @cached_property
     def total(self) -> IO:
         return self.trace.io()
@@ -193,8 +213,9 @@ class Run:
         return self.moments[number] if number < len(self) else ()
 
     def near(self, now: float) -> Moment:
-        """The events that are on, or, once all is over, were last."""
-        return self.events(now) or self.moments[-1]
+        """The events that are on, or, between two moments, were last."""
+        number, u = self.split(now)
+        return self.moments[number if u else max(0, number - 1)]
 
     def transfers(self, now: float) -> list[tuple[Event, float]]:
         """What crosses the bus in this moment, and how much of its way each has done: they follow each other."""
@@ -265,7 +286,8 @@ class Run:
         held = [(slot, found) for slot in slots if (found := picture.sram.get(program, {}).get(slot))]
         live = [pair for pair in held if pair[1].last_read >= clock]
         for slot, found in live or held:
-            if not live and self.round_of[found.step] != self.round_of[(mine or [self.trace[max(0, clock - 1)]])[0].step]:
+            current = mine[0] if mine and u else self.trace[max(0, clock - 1)]
+            if not live and self.round_of[found.step] != self.round_of[current.step]:
                 return None  # of a tile before: no old contents under a new index
             return Shown(slot, found.step, 1.0, bool(live))
         return None
@@ -292,16 +314,16 @@ class Run:
 
     def in_use(self, now: float) -> tuple[tuple[str, int, int], ...]:
         """Rows of HBM's tensors that are on chip and still needed, or on their way: (tensor, start, stop)."""
-        number, _ = self.split(now)
-        if (found := self._looks.get(number)) is None:
-            tiles = {event.tile for event in self.events(now) if event.tile and event.op in ("load", "store")}
+        number, u = self.split(now)
+        if (found := self._looks.get((number, u > 0))) is None:
+            tiles = {event.tile for event in self.events(now) if u and event.tile and event.op in ("load", "store")}
             picture = self.pictures[number]
             for program, slots in picture.sram.items():
                 for held in slots.values():
                     event, clock = self.trace[held.step], picture.clock.get(program, 0)
                     if event.op == "load" and event.tile and held.last_read >= clock:
                         tiles.add(event.tile._replace(start=0) if event.row else event.tile)
-            found = self._looks[number] = tuple(sorted(tiles))
+            found = self._looks[number, u > 0] = tuple(sorted(tiles))
         return found  # type: ignore[return-value]
 
     def on_chip(self, now: float, program: int | None) -> tuple[tuple[str, int], ...]:
@@ -324,12 +346,29 @@ class Run:
         """The index of each loop that is running."""
         return self.near(now)[-1].loop
 
-    def done(self, now: float) -> tuple[int, bool]:
-        """How many rounds are over or on, and whether the last of these is on."""
+    def done(self, now: float) -> tuple[int, Round | None]:
+        """How many rounds have made (or skipped) their tile, and the one that is on."""
         number, u = self.split(now)
         if number >= len(self):
-            return len(self.rounds), False
-        return self._round_at[number], not (number == 0 and u == 0)
+            return len(self.rounds), None
+        begun = number if u else number - 1
+        made = sum(at <= begun for at in self._made)
+        if begun < 0 or not any(event.loop for event in self.moments[begun]):
+            return made, None
+        return made, self.rounds[self._round_at[begun]]
+
+    @cached_property
+    def _made(self) -> list[int]:
+        """The moment in which each round makes its scores, or skips them."""
+        found = []
+        for r in self.rounds:
+            made = (n for n in range(r.start, r.stop) for e in self.moments[n] if e.op == "skip" or e.slot == "S")
+            found.append(next(made, r.stop - 1))
+        return found
+
+    @cached_property
+    def _moment_of(self) -> dict[int, int]:
+        return {event.step: number for number, moment in enumerate(self.moments) for event in moment}
 
     @cached_property
     def _round_at(self) -> list[int]:
@@ -346,10 +385,19 @@ class Run:
         return RESULT if any(len(event.shape) == 2 for event in moment) else NUMBERS
 
 
+def slow_rounds(trace: Trace, *more: int) -> set[int]:
+    """The rounds that are worth telling step by step: the first in which something is computed, that of the max that
+    moves most, and `more` (−1 is the last)."""
+    of = rounds(trace)
+    first = next((of[event.step] for event in trace if event.slot == "S" and event.op == "compute"), 0)
+    moves = max_that_moves(trace)
+    last = max(of)
+    return {first, *([of[moves.event.step]] if moves else []), *(n % (last + 1) for n in more)}
+
+
 def max_that_moves(trace: Trace) -> Shrink | None:
     """The smallest α of a run that isn't as good as 0, with all that is told of it."""
     best: Shrink | None = None
-    held: dict[tuple[int, str], np.ndarray] = {}
     pending: dict[int, tuple[Event, np.ndarray, np.ndarray, np.ndarray]] = {}
     hbm, sram, program = trace.initial, dict[str, np.ndarray](), -1
     before: dict[str, np.ndarray] = {}
@@ -362,7 +410,7 @@ def max_that_moves(trace: Trace) -> Shrink | None:
             before["l"] = sram.get("l_i", np.zeros(event.shape))
         hbm, sram = trace.advance(event, hbm, sram)
         if event.op == "compute" and event.slot == "alpha":
-            pending[program] = event, sram["alpha"], before.get("m", held.get((program, "m"), sram["alpha"])), sram["S"]
+            pending[program] = event, sram["alpha"], before["m"], sram["S"]
         if event.op == "compute" and event.slot in ("l_i", "l_new") and program in pending:
             at, alpha, m_old, scores = pending.pop(program)
             moves = (alpha > LEAST) & (alpha < 1)

@@ -122,9 +122,9 @@ def places(pen: Pen, box: Box, run: Run) -> tuple[dict[str, cells.Grid], dict[st
     trace = run.trace
     names = sorted(trace.initial, key=lambda name: theme.ORDER.index(name) if name in theme.ORDER else 99)
     N, M = trace.meta["queries"], trace.meta["keys"]
-    head, pad, gap = (pen.px(126 if box.h >= pen.px(430) else 62)), pen.px(20), pen.px(16)
-    label = round(min(pen.px(140), 0.225 * box.w)) if trace.meta["tokens"] else pen.px(44)
-    vector = pen.px(56)
+    head, pad, gap = (pen.px(126 if box.h >= pen.px(430) else 62)), pen.px(20), pen.px(12)
+    label = round(min(pen.px(118), 0.22 * box.w)) if trace.meta["tokens"] else pen.px(44)
+    vector = pen.px(46)
     wide = [name for name in names if trace.initial[name].ndim == 2]
     weight = {name: 2.1 if name in "SP" and trace.initial[name].shape[1] == M else 1.0 for name in wide}
     second = label + gap if N != M and "K" in names else 0

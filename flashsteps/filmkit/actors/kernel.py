@@ -30,7 +30,7 @@ class Kernel(OfRun):
 
     def draw(self, pen: Pen, box: Box) -> None:
         pen.panel(box, sram=True)
-        side, program = pen.px(28), self.run.program(self.now)
+        side, program = pen.px(22), self.run.program(self.now)
         top = Box(box.x + side, box.y, box.w - 2 * side, pen.px(76 if box.h >= pen.px(430) else 60))
         head(pen, top, self.run, self.run.on_chip(self.now, program))
         slots = slots_of(self.run, program)

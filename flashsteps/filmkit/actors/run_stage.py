@@ -6,9 +6,9 @@ from typing import Literal, NamedTuple
 
 from ..board import Board
 from ..boxes import Box
-from ..run import Run
+from ..run import Run, Shrink
 from ..script import Part
-from ..values import Value, linear
+from ..values import linear
 from .bus import Bus
 from .code import Code
 from .hbm import Hbm
@@ -41,14 +41,16 @@ class Places(NamedTuple):
 def places(shape: str, main: Box, kind: Kind = "tile", code: bool = False) -> Places:
     """Of one canvas, within its main box: from left to right on a wide one, else from above to below."""
     if shape == "wide":
-        upper, lower = main.rows(600, 150, gap=50)
         if code:
-            left, pane = upper.columns(1228, 524)
-            below, aside = lower.columns(1228, 524)
-            return Places(*_across(left, {"tile": 480, "lanes": 480, "kernels": 700}[kind], 124), None, aside, below, pane)
-        left, aside = upper.columns(1412, 340)
-        loops, tiles = aside.rows(180, 410, gap=10) if kind != "kernels" else aside.rows(290, 300, gap=10)
-        return Places(*_across(left, {"tile": 560, "lanes": 470, "kernels": 800}[kind], 164), loops, tiles, lower)
+            upper, lower = main.rows(600, 150, gap=50)
+            left, pane = upper.columns(1252, 500)
+            below, aside = lower.columns(1252, 500)
+            return Places(*_across(left, {"tile": 500, "lanes": 480, "kernels": 660}[kind], 130), None, aside, below, pane)
+        left, aside = main.columns(1352, 400)
+        upper, lower = left.rows(600, 150, gap=50)
+        loops, tiles = aside.rows(190, 590, gap=20) if kind != "kernels" else aside.rows(290, 300, gap=10)
+        hbm, bus = {"tile": (580, 130), "lanes": (440, 150), "kernels": (720, 150)}[kind]
+        return Places(*_across(upper, hbm, bus), loops, tiles, lower)
     if shape == "square":
         hbm, bus, sram, meter = _down(main, 280, 64, 366, 14, 100)
         if code:
@@ -66,7 +68,7 @@ def places(shape: str, main: Box, kind: Kind = "tile", code: bool = False) -> Pl
         pane, tiles = aside.columns(660, 316)
         return Places(hbm, bus, sram, None, tiles, meter, pane)
     if kind == "lanes":
-        hbm, bus, sram, aside, meter = _down(main, 410, 84, 580, 20, 240, 16, 150)
+        hbm, bus, sram, aside, meter = _down(main, 400, 80, 640, 16, 210, 14, 140)
     else:
         hbm, bus, sram, aside, meter = _down(main, 460, 84, 430, 20, 330, 20, 150)
     loops, tiles = aside.columns(480, 440, gap=80)
@@ -94,10 +96,10 @@ class RunStage:
 
     def __init__(
         self, board: Board, run: Run, *, kind: Kind = "tile", loops: tuple[Loop, ...] = (), names: tuple[str, ...] = (),
-        device: str = "", code: bool = False, without: tuple[str, ...] = (), lit: Value | None = None,
+        device: str = "", code: bool = False, without: tuple[str, ...] = (),
     ) -> None:  # fmt: skip
         self.board, self.run, self.now = board, run, board.value(0.0)
-        self.lit = lit or board.value(None)
+        self.lit, self.lits = board.value(None), [board.value(None) for _ in range(run.lanes)]
         self.places = places(board.shape, board.main, kind, code)
         self.parts: dict[str, Part] = {}
         at, now = self.places, self.now
@@ -118,7 +120,7 @@ class RunStage:
         actors["meter"] = Meter(run, now, standard=not own), at.meter  # type: ignore[arg-type]
         if at.code:
             actors["code"] = Code(run, now), at.code  # type: ignore[arg-type]
-        self.actors = actors
+        self.actors, self.told = actors, set[int]()
         self.bring(*(name for name in actors if name not in without))
 
     def _programs(self) -> dict[str, tuple[object, Box]]:
@@ -130,9 +132,18 @@ class RunStage:
             heads = Box(box.x, box.y, box.w, HEADS)
             boxes = Box(box.x, box.y + HEADS, box.w, box.h - HEADS).rows(run.lanes, gap=12)
         found: dict[str, tuple[object, Box]] = {
-            f"program{n}": (Program(run, now, n), at) for n, at in enumerate(boxes)  # type: ignore[arg-type]
+            f"program{n}": (Program(run, now, n, self.lits[n]), at) for n, at in enumerate(boxes)  # type: ignore[arg-type]
         }
         return found | ({"heads": (ProgramHeads(run, now), heads)} if heads else {})  # type: ignore[arg-type]
+
+    def light(self, moves: Shrink | None) -> None:
+        """Only the row of a max that moves stands out; None: all do."""
+        if self.run.lanes == 1:
+            self.board.set(self.lit.to(moves.row if moves else None))
+        else:
+            lane = moves.event.program % self.run.lanes if moves else None
+            rows = (moves.row if moves and n == lane else -1 if moves else None for n in range(self.run.lanes))
+            self.board.set(*(lit.to(row) for lit, row in zip(self.lits, rows, strict=True)))
 
     def bring(self, *names: str) -> None:
         """These parts come."""
@@ -143,10 +154,30 @@ class RunStage:
         """These parts go."""
         self.board.remove(*(self.parts.pop(name) for name in names if name in self.parts))
 
+    @property
+    def at(self) -> int:
+        """The moment that comes next."""
+        return int(self.now.at(self.board.now))
+
+    def tell(self, to: float, seconds: float) -> None:
+        """On to a moment, quickly; but the first tile that is skipped, and the first short block, are told of."""
+        run = self.run
+        start = self.at
+        for number, words in sorted(news(run).items()):
+            if start < number <= to and number not in self.told:
+                self.told.add(number)
+                part = (number - start) / max(1, to - start) * seconds
+                self.play(number - 1, part)
+                self.board.say(words)
+                self.play(number, max(1.0, part / max(1, number - start)))
+                self.board.read()
+                seconds, start = seconds - part, number
+        self.play(to, max(seconds, 0.05 * (to - start)))
+
     def play(self, to: float, seconds: float | None = None) -> None:
         """On to a moment, each as long as it takes by nature, or all together in so many seconds. Each step of the run
         that is done can be asked for by name."""
-        board, start = self.board, int(self.now.at(self.board.now))
+        board, start = self.board, self.at
         numbers = range(start, min(int(to), len(self.run)))
         whole = sum(map(self.run.seconds, numbers))
         scale = 1.0 if seconds is None or not whole else seconds / whole
@@ -154,3 +185,22 @@ class RunStage:
             board.move(self.now.to(float(number + 1)), seconds=scale * self.run.seconds(number), ease=linear)
             for event in self.run.moments[number]:
                 board.steps[event.step] = board.now
+
+
+def news(run: Run) -> dict[int, str]:
+    """What is worth a word when a run comes to it first: the moment that is then over → words."""
+    found: dict[int, str] = {}
+    said: set[str] = set()
+    for number, moment in enumerate(run.moments):
+        for event in moment:
+            if event.op == "skip" and "skip" not in said:
+                said.add("skip")
+                found[number + 1] = "These queries may not see these keys: the tile is skipped, and nothing moves."
+            of = {"Q": "queries", "K": "keys"}.get(event.tile.tensor if event.tile else "")
+            if event.op == "load" and event.tile and event.loop and of and of not in said:
+                rows = event.tile.stop - event.tile.start
+                whole = run.trace.meta[{"queries": "block_q", "keys": "block_k"}[of]]
+                if rows < whole:
+                    said.add(of)
+                    found[number + 1] = f"The last block of {of} is short: {rows}, not {whole}. Nothing is padded."
+    return found

@@ -29,13 +29,13 @@ class Places(NamedTuple):
 def places(pen: Pen, box: Box, run: Run, *, alpha: bool, labels: bool = True, heads: bool = True) -> Places:
     """The largest tile that leaves room for what belongs to it; cells need not be square."""
     bq, bk = run.trace.meta["block_q"], run.trace.meta["block_k"]
-    left = min(pen.px(126), round(0.2 * box.w)) if labels else 0
-    stat, gap = pen.px(80), pen.px(16)
+    left = min(pen.px(126), round(0.19 * box.w)) if labels else 0
+    stat, gap = min(pen.px(110), max(pen.px(72), round(0.12 * box.w))), pen.px(14)
     names = [name for name in STATS if alpha or name != "α"]
     top = pen.px(44) if heads else 0
     room = box.w - left - gap - len(names) * (stat + pen.px(4))
     below = pen.px(60) if labels and room / bk >= pen.px(40) and box.h - top >= pen.px(200) else 0
-    w, h = min(pen.px(92), room / bk), min(pen.px(76), (box.h - top - below) / bq)
+    w, h = min(pen.px(130), room / bk), min(pen.px(76), (box.h - top - below) / bq)
     if min(w, h) >= cells.CELL:
         cell, bins = (int(w), int(h)), (1, 1)
     else:
