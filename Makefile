@@ -31,11 +31,12 @@ test:  ## install what is missing, test tools too (with torch), then run all tes
 	@sh .ci/setup.sh test
 	@.venv/bin/python -m pytest -n auto --dist worksteal
 
-lint:  ## ruff and mypy, as CI runs them
+lint:  ## ruff, mypy and the order of the rooms, as CI runs them
 	@sh .ci/setup.sh test
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
+	@.venv/bin/lint-imports --no-cache --no-logo
 
 bench:  ## measure how fast films are drawn and runs recorded here (attention itself: flashsteps bench)
 	@sh .ci/setup.sh test

@@ -11,7 +11,7 @@ import triton
 
 from flashsteps.machine import heads
 
-from .target import interpreted, pretended
+from .compiling.target import interpreted, pretended
 
 #: the largest head dimension: beyond it, no tile of Q, K and V fits on chip
 LARGEST = 256

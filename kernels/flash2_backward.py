@@ -11,7 +11,8 @@ import torch
 import triton
 import triton.language as tl
 
-from . import checks, configs
+from . import checks
+from .compiling import configs
 from .launch import arguments, describable, descriptor, grid, launch, tiles
 from .tile import (
     LOG2_E,

@@ -15,7 +15,8 @@ import triton.language as tl
 
 from flashsteps.machine import block_masks, masks
 
-from . import checks, configs
+from . import checks
+from .compiling import configs
 from .launch import arguments, describable, descriptor, grid, launch, tiles
 from .tile import LN_2, LOG2_E, add_tile, capped, load_tile, part, seen_keys, store_statistic, store_tile
 

@@ -14,9 +14,10 @@ import torch
 import triton
 import triton.language as tl
 
-from . import checks, configs, trace_log
+from . import checks, trace_log
+from .compiling import configs
+from .compiling.target import target
 from .launch import Tiles, arguments, describable, descriptor, grid, launch, tiles
-from .target import target
 from .tile import LN_2, LOG2_E, add_tile, capped, load_tile, part, seen_keys, store_statistic, store_tile, visited
 from .trace_log import stamp
 

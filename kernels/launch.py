@@ -13,8 +13,8 @@ from triton.runtime.errors import OutOfResources
 from triton.tools.tensor_descriptor import TensorDescriptor
 
 from . import checks
-from .configs import Config
-from .target import Launch, interpreted, pretended, target
+from .compiling.configs import Config
+from .compiling.target import Launch, interpreted, pretended, target
 
 #: an axis of a grid other than the first has at most so many programs
 MOST = 65_535

@@ -12,7 +12,8 @@ import torch
 import triton
 import triton.language as tl
 
-from . import checks, configs
+from . import checks
+from .compiling import configs
 from .launch import arguments, grid, launch, tiles
 from .tile import LN_2, LOG2_E, add_tile, capped, load_tile, part, seen_keys, store_statistic, store_tile, visited
 

@@ -11,7 +11,8 @@ import torch
 import triton
 import triton.language as tl
 
-from . import checks, configs
+from . import checks
+from .compiling import configs
 from .flash2_forward import attend_keys
 from .launch import arguments, describable, descriptor, grid, launch, tiles
 from .tile import LN_2, load_statistic, load_tile, part, store_statistic, store_tile, visited

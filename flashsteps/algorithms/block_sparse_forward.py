@@ -12,6 +12,8 @@ from ..machine.dropout import Dropout
 from ..machine.masks import Mask
 from ..machine.memory import HBM, SRAM, Tensor
 
+TITLE, DIRECTION = "block-sparse FlashAttention", "forward"
+
 
 def attend(
     hbm: HBM,

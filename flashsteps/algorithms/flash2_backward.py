@@ -12,6 +12,7 @@ from ..machine.dropout import Dropout
 from ..machine.masks import Mask
 from ..machine.memory import HBM, SRAM, Tensor
 
+TITLE, DIRECTION = "FlashAttention-2", "backward"
 SAVED_BY = "flash2-forward"
 
 

@@ -13,6 +13,8 @@ from ..machine.dropout import Dropout
 from ..machine.masks import Mask
 from ..machine.memory import HBM, SRAM, Tensor
 
+TITLE, DIRECTION = "block-sparse FlashAttention-2", "forward"
+
 
 def attend(
     hbm: HBM,

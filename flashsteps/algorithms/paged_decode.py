@@ -9,7 +9,11 @@ import numpy as np
 
 from ..machine.arrays import Array, exp_sub
 from ..machine.masks import Mask
-from ..machine.memory import HBM, SRAM, Blocks, Tensor
+from ..machine.memory import HBM, SRAM, Tensor
+from ..machine.tiling import Blocks
+
+TITLE, DIRECTION = "paged decoding", "forward"
+DECODES = True
 
 
 def attend(

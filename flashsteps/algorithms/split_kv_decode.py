@@ -11,6 +11,9 @@ from ..machine.arrays import Array, exp_sub
 from ..machine.masks import Mask
 from ..machine.memory import HBM, SRAM, Tensor
 
+TITLE, DIRECTION = "split-KV decoding", "forward"
+DECODES = True
+
 
 def attend(
     hbm: HBM,

@@ -11,6 +11,7 @@ from ..machine.dropout import Dropout
 from ..machine.masks import Mask
 from ..machine.memory import HBM, SRAM, Tensor
 
+TITLE, DIRECTION = "standard attention", "forward"
 IDEAL_PRODUCTS = True
 
 

@@ -12,11 +12,13 @@ from ..machine import dtypes
 from ..machine.devices import DEFAULT as DEFAULT_DEVICE
 from ..machine.devices import Device
 from ..machine.devices import device as device_of
+from ..machine.events import IO
 from ..runs.arguments import small_block
-from ..runs.record import count, record
+from ..runs.record import record
 from ..story.labels import opening
 from ..story.ranges import ranges
-from ..trace.trace import IO, NO_VALUES, Trace
+from ..trace.trace import NO_VALUES, Trace
+from ..traffic.standard import beside_run
 from . import coda
 from .films import Spec, spec
 from .layout import Layout, canvas_of, layout
@@ -120,15 +122,7 @@ def film_of(
         raise ValueError(NO_VALUES)
     N, M, d, sram = meta["queries"], meta["keys"], meta["d"], meta["sram"]
     _check_room(N, M, d)
-    standard = count(
-        "standard-forward",
-        n=N,
-        n_keys=M,
-        d=d,
-        block_q=meta["block_q"],
-        block_k=meta["block_k"],
-        dtype=meta["dtype"],
-    )  # whatever the mask, which saves it nothing
+    standard = beside_run(trace)  # whatever the mask, which saves it nothing
     kind, lanes = about.kind, 1
     if kind == "lanes":
         if not code:  # which is followed one program at a time

@@ -14,10 +14,11 @@ from itertools import groupby
 
 import numpy as np
 
-from ..story import narration
+from ..machine.events import Event, Moved
 from ..story.rounds import ticks, upcoming
 from ..story.telling import LEAST, SKIPPED, moved_max
-from ..trace.trace import Event, Moved, Trace
+from ..trace import narration
+from ..trace.trace import Trace
 
 #: seconds that the last picture holds, and that the coda takes (at most this share of the film)
 HOLD, CODA, CODA_SHARE = 2.0, 5.8, 0.26

@@ -112,7 +112,8 @@ def changes(x: Any) -> bool:
 def mixed(a: Any, b: Any, u: float) -> Any:
     """What stands a share `u` of the way from a to b: numbers, and tuples of them, glide; all else is b at once."""
     if isinstance(a, tuple) and isinstance(b, tuple) and len(a) == len(b):
-        return tuple(mixed(x, y, u) for x, y in zip(a, b, strict=True))
+        parts = (mixed(x, y, u) for x, y in zip(a, b, strict=True))
+        return type(b)(*parts) if hasattr(b, "_fields") else tuple(parts)
     if isinstance(a, int | float) and isinstance(b, int | float) and isfinite(a) and isfinite(b):
         return a + (b - a) * u
     return b

@@ -16,11 +16,12 @@ import numpy as np
 
 from .. import theme
 from ..machine import devices, dtypes
-from ..runs.record import count
+from ..machine.events import Event
 from ..story.captions import captions, shown
 from ..story.ranges import ranges
 from ..story.rounds import rounds
-from ..trace.trace import Event, Trace
+from ..trace.trace import Trace
+from ..traffic.standard import beside_run
 
 OPS = ("load", "store", "compute", "skip")
 
@@ -78,7 +79,7 @@ def pack(trace: Trace) -> Packed:
         "captions": list(sentences),
         "code": [[line.number, line.code, sorted(line.reads & set(slots))] for line in _code(trace)],
         "room": _room(trace),
-        "standard": _standard(meta),
+        "standard": _standard(trace),
         "arrays": where | more,
     }
     return Packed(header, zlib.compress(data, 6), kept)
@@ -230,15 +231,10 @@ def _room(trace: Trace) -> dict[str, Any]:
     return {"bytes": toy, "of": "toy"}
 
 
-def _standard(meta: dict[str, Any]) -> dict[str, Any] | None:
+def _standard(trace: Trace) -> dict[str, Any] | None:
     """What standard attention moves in all at this size; None where this is it."""
-    name = "standard-backward" if meta["algorithm"].endswith("backward") else "standard-forward"
-    if meta["algorithm"] == name:
-        return None
-    sizes = {key: meta[key] for key in ("d", "block_q", "block_k", "dtype")}
-    heads = {key: meta.get(key, 1) for key in ("heads", "kv_heads")}
-    total = count(name, n=meta["queries"], n_keys=meta["keys"], **sizes, **heads).total
-    return {"algorithm": name, "bytes": total}
+    name = f"standard-{trace.direction}"
+    return None if trace.meta["algorithm"] == name else {"algorithm": name, "bytes": beside_run(trace).total}
 
 
 def _range(found: dict[str, tuple[float, float]], name: str) -> dict[str, list[float]]:

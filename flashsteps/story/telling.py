@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..trace.trace import Event, Trace
+from ..machine.events import Event
+from ..trace.trace import Trace
 from .labels import key_label, query_label
 
 #: an α below this is as good as 0: there is nothing to tell of it

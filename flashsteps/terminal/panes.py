@@ -12,8 +12,8 @@ import numpy as np
 from rich.cells import set_cell_size
 from rich.text import Text
 
+from ..machine.events import Event, Tile
 from ..runs.stepper import overlap
-from ..trace.trace import Event, Tile
 from ..units import size_of
 from .paint import Paint, binned, ink_on, mix, number, shares
 from .view import View, shortened

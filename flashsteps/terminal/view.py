@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..runs import record as run
+from ..machine.events import Moved, Tile
 from ..runs.stepper import Stepper, first_of_tiles
 from ..story.ranges import ranges
-from ..trace.trace import Moved, State, Tile, Trace
-from ..traffic import report
+from ..trace.trace import State, Trace
+from ..traffic.standard import beside_run
 
 
 class Held(NamedTuple):
@@ -83,10 +83,7 @@ class View:
     @cached_property
     def standard(self) -> int:
         """What standard attention would move, for all heads together."""
-        meta = self.trace.meta
-        sizes = {"n": meta["queries"], "n_keys": meta["keys"], "d": meta["d"], "dtype": meta["dtype"]}
-        one = run.count(report.standard(meta["algorithm"]), **sizes)
-        return int(one.total) * int(meta.get("heads", 1))
+        return beside_run(self.trace).total
 
     @cached_property
     def grid(self) -> tuple[int, int]:

@@ -32,9 +32,10 @@ from ..files import whole
 from ..inputs import readers
 from ..machine.arrays import Work
 from ..machine.dtypes import from_plain, storage, to_plain
+from ..machine.events import Event, Peak, Tile
 from . import document as trace_json
 from .strangers import MOST_NAME, check, check_meta, check_tensors, checked
-from .trace import Event, Peak, Tile, Trace
+from .trace import Trace
 
 FORMAT = 1
 

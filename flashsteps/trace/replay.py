@@ -6,7 +6,8 @@ from math import prod
 
 import numpy as np
 
-from .trace import NO_VALUES, Peak, State, Trace, replay
+from ..machine.events import Peak
+from .trace import NO_VALUES, State, Trace, replay
 
 #: states that are kept at most, as long as the tensors that they do not share take no more than so many bytes
 KEPT, KEPT_BYTES = 64, 1 << 27

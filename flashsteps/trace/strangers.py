@@ -12,9 +12,10 @@ import numpy as np
 from ..inputs.qkv import UNPRINTABLE
 from ..machine import dtypes, masks, pages
 from ..machine.devices import DEVICES
-from ..runs.arguments import ADDRESSES
-from ..story import narration
-from .trace import Event, Peak, Tile, Trace
+from ..machine.events import Event, Peak, Tile
+from ..machine.memory import ADDRESSES
+from . import narration
+from .trace import Trace
 
 Shapes = dict[str, tuple[int, ...]]
 

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from flashsteps.filmkit import films
 from flashsteps.filmkit.film import LANES, Film
 from flashsteps.filmkit.timeline import HOLD, LONGEST, SHORTEST, Timeline, timeline
-from flashsteps.story import narration
+from flashsteps.machine.events import Moved
 from flashsteps.story.labels import key_label, query_label
-from flashsteps.trace.trace import Moved, Trace
+from flashsteps.trace import narration
+from flashsteps.trace.trace import Trace
 from tests.filmkit.pictures import Shot, sample, shots, there
 
 FILMS = pytest.mark.parametrize("name", films.names())

@@ -17,11 +17,12 @@ from playwright.sync_api import Page, expect
 
 import flashsteps as fs
 from flashsteps import player, theme
+from flashsteps.machine.events import Event, Tile
 from flashsteps.player import page as view
 from flashsteps.player.pack import Packed, pack
 from flashsteps.runs import record as run
 from flashsteps.story.captions import captions
-from flashsteps.trace.trace import Event, Tile, Trace
+from flashsteps.trace.trace import Trace
 from tests.player.browser import browser, opened
 from tests.problems import ALL, Problem, problems
 

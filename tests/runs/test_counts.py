@@ -13,7 +13,7 @@ import flashsteps as fs
 from flashsteps.machine import dtypes
 from flashsteps.machine.memory import HBM, SRAM
 from flashsteps.trace import rules
-from flashsteps.trace.trace import Tally
+from flashsteps.trace.rules import Tally
 from flashsteps.traffic import formulas
 from tests.problems import ALL, BACKWARD, PLAIN, SPARSE, Problem, problems
 

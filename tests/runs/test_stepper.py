@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import flashsteps as fs
+from flashsteps.machine.events import Tile
 from flashsteps.runs.live import Stepping
 from flashsteps.runs.stepper import Step, Stepper, first_of_tiles, lines
 from flashsteps.trace import replay
-from flashsteps.trace.trace import State, Tile, Trace
+from flashsteps.trace.trace import State, Trace
 from tests.problems import ALL, Problem, problems
 
 TOY = Problem("flash2-forward", 8, 8, 4, 4, 4)

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 import flashsteps as fs
 from flashsteps.files import whole
 from flashsteps.machine.arrays import Work
+from flashsteps.machine.events import Tile
 from flashsteps.runs import record as run
-from flashsteps.trace.trace import Tile
 from tests.problems import ALL, Problem, problems
 
 SMALL = Problem("flash2-forward", 5, 4, 3, 2, 2, mask="causal").record()

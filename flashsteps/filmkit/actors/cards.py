@@ -26,8 +26,8 @@ class Chips(Actor):
     def draw(self, pen: Pen, box: Box) -> None:
         gap, most = pen.px(18), pen.px(340)
         count = max(1, len(self.chips))
-        wide = round(min(most, (box.w - gap * (count - 1)) / count))
-        high = round(min(box.h, pen.px(68)))
+        wide = int(min(most, (box.w - gap * (count - 1)) / count))
+        high = min(box.h, pen.px(68))
         for n, (name, value) in enumerate(self.chips):
             here = Box(box.x + n * (wide + gap), box.y + (box.h - high) // 2, wide, high)
             lit = name == self.lit

@@ -27,7 +27,8 @@ class Level(NamedTuple):
 
 
 class Scale(NamedTuple):
-    """Where bars `start` … `stop` of a row stand, in px: a bar takes `pitch`, a unit of its values `unit`."""
+    """Where bars `start` … `stop` of a row stand, in px: a bar takes `pitch`, a unit of its values `unit`, and what is
+    beyond the scale's ends is drawn at them."""
 
     x0: float
     zero: float
@@ -35,20 +36,23 @@ class Scale(NamedTuple):
     unit: float
     start: int
     stop: int
+    low: float
+    high: float
 
     def x(self, k: float) -> int:
         return round(self.x0 + (min(max(k, self.start), self.stop) - self.start) * self.pitch)
 
     def y(self, value: float) -> int:
-        return round(self.zero - value * self.unit)
+        return round(self.zero - min(max(value, self.low), self.high) * self.unit)
 
 
 @dataclass(frozen=True)
 class Row(Actor):
     """`low` and `high` are the scale, which stays. `seen` is how many numbers are there by now; what is to come is
     dashed. `now` are those that are dealt with, in a gold frame where `tile` (how many keys a tile holds) is set; the
-    others are paler. `was` is what the numbers were before, as dashed outlines. Where labels would touch, the row goes
-    on in another line."""
+    others are paler. `was` is what the numbers were before, as dashed outlines. Where labels would touch, they stand in
+    two lines, every other one lower, and where that is not enough, the row goes on below. `margin` units at the right
+    are for the names of levels. `ground` is what it stands on."""
 
     values: tuple[float, ...]
     tensor: str
@@ -63,6 +67,8 @@ class Row(Actor):
     places: int = 1
     title: str = ""
     note: str = ""
+    margin: float = 0.0
+    ground: str = "bg"
 
     def draw(self, pen: Pen, box: Box) -> None:
         if self.title or self.note:
@@ -71,8 +77,7 @@ class Row(Actor):
             gap = pen.px(20) if left else 0
             write(pen, Box(box.x + left + gap, box.y, box.w - left - gap, strip), self.note, LABEL, "dim")
             box = Box(box.x, box.y + strip, box.w, box.h - strip)
-        names = [width(pen, level.name, BODY, weight=600, mono=True) for level in self.levels if level.name]
-        room = box.w - (ceil(max(names)) + pen.px(24) if names else 0)
+        room = box.w - pen.px(self.margin)
         count, per = len(self.values), self._per_line(pen, room)
         many, gap = ceil(count / per), pen.px(24)
         high = (box.h - gap * (many - 1)) // many
@@ -80,25 +85,30 @@ class Row(Actor):
             here = Box(box.x, box.y + n * (high + gap), box.w, high)
             self._line(pen, here, room / per, n * per, min((n + 1) * per, count))
 
+    def _widest(self, pen: Pen) -> float:
+        return max((width(pen, words, LABEL, weight=500) for words in self.labels), default=0.0) + pen.px(10)
+
     def _per_line(self, pen: Pen, room: float) -> int:
         """How many bars a line takes so that no label touches the next; whole tiles, and lines alike, if it can be."""
-        count = len(self.values)
-        widest = max((width(pen, words, LABEL, weight=500) for words in self.labels), default=0.0) + pen.px(10)
-        if not any(self.labels) or widest * count <= room:
+        count, widest = len(self.values), self._widest(pen)
+        if not any(self.labels) or widest * count <= 2 * room:
             return max(1, count)
-        fit = [per for per in range(self.tile or 1, count, self.tile or 1) if per * widest <= room and per * 3 >= count]
+        step = self.tile or 1
+        fit = [per for per in range(step, count, step) if per * widest <= 2 * room and per * 3 >= count]
         return max([per for per in fit if count % per == 0] or fit or [count])
 
     def _line(self, pen: Pen, box: Box, pitch: float, start: int, stop: int) -> None:
         shape = "−0." + "0" * self.places
         size = next((size for size in (LABEL, SMALL) if pen.figure_width(shape, size) <= pitch - 2), LABEL)
         over = line(pen, size) if pen.fits(size) and pen.figure_width(shape, size) <= pitch - 2 else 0
-        under = line(pen, LABEL) + pen.px(8) if any(self.labels) and pen.fits(LABEL) else 0
-        top, bottom = box.y + over + pen.px(8), box.bottom - under - (over if self.low < 0 else 0) - pen.px(8)
+        labelled, widest = any(self.labels) and pen.fits(LABEL), self._widest(pen)
+        lines = 0 if not labelled else 1 if widest <= pitch else 2
+        under = lines * line(pen, LABEL) + pen.px(8) if lines else 0
+        top, bottom = box.y + over + pen.px(12), box.bottom - under - (over if self.low < 0 else 0) - pen.px(8)
         if bottom - top < pen.px(16):
             return
         unit = (bottom - top) / (self.high - self.low)
-        scale = Scale(box.x, bottom + min(self.low, 0) * unit, pitch, unit, start, stop)
+        scale = Scale(box.x, bottom + min(self.low, 0) * unit, pitch, unit, start, stop, min(self.low, 0), self.high)
         first, last = scale.x(self.now[0]), scale.x(self.now[1])
         lit = bool(self.tile) and last > first
         if lit:
@@ -111,12 +121,20 @@ class Row(Actor):
         for k in range(start, stop):
             here = self._here(k)
             if over and self.seen >= k + 1 and isfinite(self.values[k]):
-                self._number(pen, scale, k, over, size, "sram" if lit and here else "bg")
-            if under and k < len(self.labels):
-                place = Box(scale.x(k), box.bottom - under, scale.x(k + 1) - scale.x(k), under)
-                if width(pen, self.labels[k], LABEL, weight=500) <= place.w:
-                    ink, weight = ("ink", 500) if here else ("dim", 400)
-                    write(pen, place, self.labels[k], LABEL, ink, weight=weight, align="center")
+                self._number(pen, scale, k, over, size, "sram" if lit and here else self.ground)
+            if lines and k < len(self.labels):
+                y = box.bottom - under + (k - start) % lines * line(pen, LABEL) + pen.px(2)
+                self._label(pen, scale, k, Box(box.x, y, box.w, line(pen, LABEL)))
+
+    def _label(self, pen: Pen, scale: Scale, k: int, strip: Box) -> None:
+        """In the middle below its bar, or as near to it as the box lets it be."""
+        wide, here = width(pen, self.labels[k], LABEL, weight=500) + 1, self._here(k)
+        x = min(max((scale.x(k) + scale.x(k + 1) - wide) / 2, strip.x), strip.right - wide)
+        if wide <= min(2 * scale.pitch, strip.w):
+            place = Box(x, strip.y, wide, strip.h)
+            write(
+                pen, place, self.labels[k], LABEL, "ink" if here else "dim", weight=500 if here else 400, align="center"
+            )
 
     def _here(self, k: int) -> bool:
         return self.now[0] <= k < self.now[1] or self.now[0] == self.now[1]
@@ -135,7 +153,7 @@ class Row(Actor):
             pen.frame(_between(left, wide, scale.y(self.was[k]), zero), "dim", radius=3, dash=4)
         if isfinite(self.values[k]):
             color = pen.color(hue(self.tensor))
-            color = color if self._here(k) else mix(pen.theme.bg, color, 0.5)
+            color = color if self._here(k) else mix(pen.color(self.ground), color, 0.5)
             radius = 4 if wide > pen.px(16) else 2
             pen.fill(_between(left, wide, scale.y(self.values[k] * there), zero), color, radius=radius)
 

@@ -66,8 +66,8 @@ class Lanes(Actor):
         figure = ceil(width(pen, "0,000 B", BODY, weight=600, mono=True)) + pen.px(30)
         head, room = line(pen, LABEL) + pen.px(6), max(1, box.right - left - figure)
         pitch = (box.h - head) / max(1, len(self.lanes))
-        above = 0 if beside else line(pen, HEAD)
-        below = line(pen, LABEL) + pen.px(6)
+        above = 0 if beside or pitch < 2.5 * line(pen, HEAD) else line(pen, HEAD)
+        below = line(pen, LABEL) + pen.px(6) if pitch >= above + 2 * line(pen, HEAD) else pen.px(8)
         high = round(min(pen.px(84), max(2, pitch - above - below - pen.px(20))))
         x = left + self.length(self.moved, room)
         tapes = []
@@ -96,10 +96,15 @@ class Lanes(Actor):
                 ),
                 x,
             )
-        if tapes:
+        thick, over = max(1, pen.px(4)), pen.px(8)
+        line_x = max(box.x, x - thick // 2)
+        for here in tapes:
+            pen.fill(Box(line_x, here.y - over, thick, min(here.h + 2 * over, box.bottom - here.y + over)), "accent")
+        if (
+            beside and tapes
+        ):  # nothing stands between the tapes that it would run through, but what they say of themselves
             pen.fill(
-                Box(x - pen.px(2), box.y + head, max(1, pen.px(4)), tapes[-1].bottom + pen.px(6) - box.y - head),
-                "accent",
+                Box(line_x, box.y + head, thick, min(tapes[-1].bottom + over, box.bottom) - box.y - head), "accent"
             )
         words = self.says.format(size_of(self.moved))
         half = width(pen, words, LABEL, weight=600) / 2 + 1
@@ -128,7 +133,7 @@ class Lanes(Actor):
             done = min(edges[1], self.length(gone, room.w))
             at += stretch.amount
             gap = 1 if edges[1] - edges[0] > pen.px(8) and len(stretch.pieces) == 1 else 0
-            whole = sum(piece.amount for piece in stretch.pieces)
+            whole = sum(piece.amount for piece in stretch.pieces) or 1.0
             y = float(room.y)
             for piece in stretch.pieces:
                 top, y = round(y), y + room.h * piece.amount / whole

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator
 
 from ... import theme as themes
+from ...machine.events import Moved
 from ...theme import BODY, LABEL
-from ...trace.trace import Moved
 from ...units import size_of
 from .. import text as texts
 from ..film import Film

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator
 from functools import lru_cache
 
-from ...story import narration
 from ...theme import LABEL, SMALL
+from ...trace import narration
 from .. import text as texts
 from ..film import Film
 from ..layout import Box

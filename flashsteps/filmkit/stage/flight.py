@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...trace.trace import Event
+from ...machine.events import Event
 from ..film import Film
 from ..layout import STATS, Box, Grid
 from ..pen import Pen, ease

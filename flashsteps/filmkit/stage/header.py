@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 
+from ...machine.events import Event
 from ...theme import BODY, LABEL, TITLE
-from ...trace.trace import Event
 from ...units import rows_of
 from ..film import Film
 from ..layout import Box

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...trace.trace import Event
+from ...machine.events import Event
 from ..film import Film
 from ..timeline import Beat, Held, Picture
 

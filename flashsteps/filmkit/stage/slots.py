@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
-from ...story import narration
+from ...trace import narration
 from ..film import Film
 from ..layout import Box, Grid
 from ..pen import Pen
