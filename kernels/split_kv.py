@@ -14,7 +14,7 @@ import triton.language as tl
 from . import checks
 from .compiling import configs
 from .flash2_forward import attend_keys
-from .launch import arguments, describable, descriptor, grid, launch, tiles
+from .launch import arguments, fetched, grid, launch, strides, tiles
 from .tile import LN_2, load_statistic, load_tile, part, store_statistic, store_tile, visited
 
 
@@ -127,21 +127,17 @@ def split_kv_decode(
     if not (o_s.is_contiguous() and lse_s.is_contiguous()):
         raise ValueError("partial is not contiguous: make it by partial_results")
     blocks = -(-problem.n // tile.block_q)
-    tma = config.descriptors and describable(k, v)
+    by_keys, tma = fetched(config.descriptors, tile.block_n, tile.d, K=k, V=v)
     launch(
         split_kernel,
         grid(problem, blocks * pieces),
         problem,
         config,
         Q=q,
-        K=descriptor(k, tile.block_n, tile.d) if tma else k,
-        V=descriptor(v, tile.block_n, tile.d) if tma else v,
+        **by_keys,
         O_s=o_s,
         LSE_s=lse_s,
-        q_strides=q.stride()[:3],
-        k_strides=k.stride()[:3],
-        v_strides=v.stride()[:3],
-        os_strides=o_s.stride()[:3],
+        **strides(q=q, k=k, v=v, os=o_s),
         pieces=pieces,
         per_piece=per_piece,
         **arguments(split_kernel, problem, tile),
@@ -156,8 +152,7 @@ def split_kv_decode(
         LSE_s=lse_s,
         O=o,
         LSE=lse,
-        os_strides=o_s.stride()[:3],
-        o_strides=o.stride()[:3],
+        **strides(os=o_s, o=o),
         pieces=pieces,
         **arguments(merge_kernel, problem, tile),
     )

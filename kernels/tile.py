@@ -186,19 +186,37 @@ def seeing_tokens(keys, first, n, m, left, right, BLOCK_M: tl.constexpr, GROUP: 
 
 
 @triton.jit
-def capped(s, scale, softcap):
-    """softcap · tanh(s · scale / softcap), and the tanh. Shape of s."""
-    c = 1 - 2 / (tl.math.exp2(s * (scale * 2 * LOG2_E / softcap)) + 1)  # tanh, from the one function that is fast
-    return softcap * c, c
+def score_tile(a, b, scale, softcap, SOFTCAP: tl.constexpr, PRECISION: tl.constexpr):
+    """The scores of one tile, a bᵀ, and the factor that makes exponents of 2 of them.
+
+    With a softcap it is softcap · tanh(s · scale / softcap), without one they are not scaled yet.
+    """
+    s = tl.dot(a, b.T, input_precision=PRECISION)
+    if SOFTCAP:
+        c = 1 - 2 / (tl.math.exp2(s * (scale * 2 * LOG2_E / softcap)) + 1)  # tanh, from the one function that is fast
+        s = softcap * c
+        factor = LOG2_E
+    else:
+        factor = scale * LOG2_E
+    return s, factor
 
 
 @triton.jit
-def add_tile(acc, l_i, m_i, s, v, factor, CUT: tl.constexpr, PRECISION: tl.constexpr):
-    """The step of the online softmax: take in the scores s (rows, keys) of one tile, and its values v (keys, D).
+def add_tile(acc, l_i, m_i, q, k, v, tokens, start, N, M, scale, softcap, left, right, BLOCK_N: tl.constexpr,
+             KEYS: tl.constexpr, LEFT: tl.constexpr, RIGHT: tl.constexpr, SOFTCAP: tl.constexpr, CUT: tl.constexpr,
+             PRECISION: tl.constexpr):  # fmt: skip
+    """The step of the online softmax: take in the keys and values k, v (BLOCK_N, D) of one tile, KEYS of them there.
 
     factor · s is the exponent of 2. Only where a tile is CUT can a row have seen no key yet: its m_i is −∞, and
     −∞ − (−∞) must not make NaN of what is 0.
     """
+    # One tile of scores, made on chip. It never goes to HBM.
+    s, factor = score_tile(q, k, scale, softcap, SOFTCAP, PRECISION)
+    if CUT:  # Keys that a query may not see get −∞.
+        seen = seen_keys(tokens, start, N, M, left, right, BLOCK_N, LEFT, RIGHT)
+        if KEYS < BLOCK_N:
+            seen = seen & (tl.arange(0, BLOCK_N) < KEYS)[None, :]
+        s = tl.where(seen, s, float("-inf"))
     m_new = tl.maximum(m_i, tl.max(s, 1) * factor)  # The running max of each row, so far.
     m = m_new
     if CUT:

@@ -81,9 +81,21 @@ class Reel:
         pixels: np.ndarray = drawing().picture(script, t, (width, height), theme or self.theme)
         return pixels
 
-    def still(self, path: str | os.PathLike[str], t: float, **size: Any) -> None:
-        """Write the picture at t seconds; the path's ending says as what. `width`, `height` and `theme` as `frame`."""
-        drawing().encode.write_still(path, self.frame(t, **size))
+    def still(
+        self,
+        path: str | os.PathLike[str],
+        t: float,
+        *,
+        width: int = 1920,
+        height: int = 1080,
+        theme: str | None = None,
+        transparent: bool = False,
+    ) -> Path:
+        """Write the picture at t seconds as .png, .svg or .pdf, whole or not at all; the last two are outlines, for
+        papers. Raises ValueError where that can't be, as `frame` does."""
+        script = self.script(shape_of(width, height))
+        drawing().still(path, script, t, (width, height), theme or self.theme, transparent)
+        return Path(path)
 
     def render(
         self,
@@ -93,18 +105,21 @@ class Reel:
         size: tuple[int, int] | None = None,
         fps: int | None = None,
         theme: str | None = None,
+        loop: int = 0,
+        transparent: bool = False,
         jobs: int | None = None,
         progress: Progress | None = None,
     ) -> Path:
         """Write the film to a file, whole or not at all; the path's ending says as what.
 
-        `preset` is "readme", "slides" or "4k" (the ending's own unless given), `size` and `fps` go before it; `jobs` is
-        how many processes draw (one a core unless given), and changes no byte. Raises ValueError where that can't be.
+        `preset` is "readme", "slides" or "4k" (the ending's own unless given), `size` and `fps` go before it; a GIF
+        or WebP is played `loop` times (0: for ever), WebM and WebP may be `transparent`. `jobs` is how many processes
+        draw (one a core unless given), and changes no byte. Raises ValueError where that can't be.
         """
         looks = look_of(path, preset, size, fps)
         tell = partial(self.script, shape_of(*looks[:2]))
-        look = drawing().Look(tell, looks[:2], looks.fps, theme or self.theme)
-        drawing().write(path, look, jobs=jobs, progress=progress)
+        look = drawing().Look(tell, looks[:2], looks.fps, theme or self.theme, transparent)
+        drawing().write(path, look, loop=loop, jobs=jobs, progress=progress)
         return Path(path)
 
     def picture(self, shape: str = "wide", **options: Any) -> Picture:
@@ -157,5 +172,6 @@ def render(name: str, path: str | os.PathLike[str], **options: Any) -> Path:
 
     fs.render("flash-forward", "x.gif", theme="light")
     """
-    of_file = {key: options.pop(key) for key in ("preset", "size", "fps", "jobs", "progress") if key in options}
+    names = ("preset", "size", "fps", "loop", "transparent", "jobs", "progress")
+    of_file = {name: options.pop(name) for name in names if name in options}
     return film(name, **options).render(path, **of_file)

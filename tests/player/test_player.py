@@ -466,10 +466,12 @@ def test_a_tip_tells_who_made_a_value_and_who_read_it(chromium, first):
     trace, address = first
     made = next(event.step for event in trace if event.slot == "S" and event.loop == {"j": 2, "i": 1})
     value = float(trace.at(made).sram["S"][2, 0])
+    q, k = trace.initial["Q"][6].astype(float), trace.initial["K"][8].astype(float)
     with opened(chromium, f"{address}#step={made + 3}") as page:
         assert hover(page, '.slot:has(.name:text-is("S"))', 2, 4, 0, 4) == [
             f"S[cross, street] = {value:.5g}",
             "query 6, key 8",
+            f"S = q·k / √d = {np.dot(q, k):.1f} / {32**0.5:.2f} = {value:.2f}",
             f"made at step {made} from k, q",
             f"read at steps {made + 1}, {made + 2}",
         ]
@@ -793,7 +795,7 @@ def test_a_strangers_text_is_text(chromium, folder, tmp_path):
         page.wait_for_timeout(50)
         assert page.evaluate("window.hit") is None
         assert page.locator("img").count() == 0
-        assert page.locator("h1").nth(1).inner_text() == f"</title></script>{EVIL}"
+        assert page.locator(".title h2").nth(1).inner_text() == f"</title></script>{EVIL}"
         assert page.title() == f"{trace.meta['algorithm']} and {trace.meta['algorithm']} · flashsteps"
         assert page.locator("script").count() == 7  # the player, and three for the data of each run
 

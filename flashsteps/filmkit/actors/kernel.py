@@ -63,7 +63,7 @@ class Kernel(OfRun):
                 pen.frame(grid.box.grown(max(2, pen.px(4))), "S", width=2, radius=6, dash=4)
         if vector:
             column = Box(grid.box.right + pen.px(16), grid.box.y, pen.px(40), grid.box.h)
-            at = cells.Grid(column, (column.w, grid.cell[1]), (grid.bins[0], 1))
+            at = cells.Grid(column, (int(column.w), grid.cell[1]), (grid.bins[0], 1))
             pen.label(
                 column.x + column.w / 2, place.y + pen.px(28), theme.label(vector), "stat", weight=600, align="center"
             )

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ... import theme
 from ...theme import LABEL, SMALL
 from ...trace.trace import Trace
 from ..boxes import Box
