@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from seen import actor, actors, said
 
 import flashsteps as fs
 from flashsteps.filmkit.actors.areas import Areas, Crowd
 from flashsteps.filmkit.actors.bars import Bars
 from flashsteps.filmkit.actors.ladder import Ladder
 from flashsteps.machine.devices import DEVICES
+from tests.scenes.seen import actor, actors, said
 
 #: FA1, Figure 1 (bytes, bytes a second), and a tile of 128 × 64 numbers of 2 bytes
 SRAM, HBM, DRAM = (20e6, 19e12), (40e9, 1.5e12), (1e12, 12.8e9)
