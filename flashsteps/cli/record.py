@@ -98,11 +98,9 @@ def run_of(
         raise ValueError("--head and --all-heads both say which heads to run: give one of them")
     *arrays, first = inputs.load_heads(source) if all_heads else (*(qkv := inputs.load_qkv(source, head)), qkv)
     if small:
-        from ..filmkit import film
-
         q, k, *_ = arrays
         for name, rows in (("block_q", q.shape[-2]), ("block_k", k.shape[-2])):
-            options[name] = options[name] or film.block(rows)
+            options[name] = options[name] or arguments.small_block(rows)
     gradient = _gradient(do or "random", arrays[0].shape) if do or arguments.takes(algorithm, "do") else None
     trace = run.record(algorithm, *arrays, do=gradient, tokens=first.tokens, source=first.source, **take.given(options))
     return kernels.twin(trace) if kernel else trace

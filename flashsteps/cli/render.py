@@ -86,7 +86,7 @@ def render(
     The file's ending says as what. It appears whole or not at all, and the same command gives the same bytes.
     """
     from ..filmkit import formats, reel
-    from ..filmkit.presets import PRESETS, preset_for
+    from ..filmkit.presets import look_of
 
     still = formats.is_still(formats.check_path(output))
     if form and output.suffix.lower() != f".{form}":
@@ -98,8 +98,7 @@ def render(
         raise ValueError(f"'{output}' is a film, and --at is for pictures: leave it out, or write a .png")
     if captions and outputs.to_standard_output():
         raise ValueError("--captions are a second file, and there is one standard output: name a file with -o")
-    looks = PRESETS[preset or preset_for(output)]
-    looks = looks._replace(fps=fps or looks.fps, width=(size or looks)[0], height=(size or looks)[1])
+    looks = look_of(output, preset, size, fps)
     if still:
         formats.check_size(output, looks[:2])
     else:

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
-from typing import Any
-
-import numpy as np
 
 from .. import theme
 from ..inputs.qkv import QKV
@@ -15,7 +12,10 @@ from ..machine import dtypes
 from ..machine.devices import DEFAULT as DEFAULT_DEVICE
 from ..machine.devices import Device
 from ..machine.devices import device as device_of
+from ..runs.arguments import small_block
 from ..runs.record import count, record
+from ..story.labels import opening
+from ..story.ranges import ranges
 from ..trace.trace import IO, NO_VALUES, Trace
 from . import coda
 from .films import Spec, spec
@@ -67,8 +67,8 @@ def film(
 ) -> Film:
     """Run a film's algorithm on q, k, v and lay everything out.
 
-    Blocks are max(2, ⌈N/4⌉) unless given. `device` names what the panels show; a toy's SRAM holds `sram` bytes, or else
-    the smallest power of two that is enough. Raises ValueError where something makes no sense, or no picture.
+    Blocks are small unless given. `device` names what the panels show; a toy's SRAM holds `sram` bytes,
+    or else the smallest power of two that is enough. Raises ValueError where something makes no sense, or no picture.
     """
     trace = run_of(name, qkv, block_q=block_q, block_k=block_k, mask=mask, dtype=dtype, sram=sram)
     return film_of(
@@ -90,8 +90,8 @@ def run_of(
     N, M, d = qkv.q.shape[0], qkv.k.shape[0], qkv.q.shape[1]
     _check_room(N, M, d)
     return record(
-        spec(name).algorithm, *qkv, block_q=block_q or block(N), block_k=block_k or block(M), mask=mask, dtype=dtype,
-        tokens=qkv.tokens, sram=sram, source=qkv.source,
+        spec(name).algorithm, *qkv, block_q=block_q or small_block(N), block_k=block_k or small_block(M), mask=mask,
+        dtype=dtype, tokens=qkv.tokens, sram=sram, source=qkv.source,
     )  # fmt: skip
 
 
@@ -163,60 +163,3 @@ def _check_room(N: int, M: int, d: int) -> None:
             raise ValueError(
                 f"{given} {what} are too many to draw, {most} is the most: cut the input, or use `flashsteps record`"
             )
-
-
-def opening(trace: Trace) -> str:
-    """Whose queries, keys and values these are, in a sentence."""
-    meta = trace.meta
-    source = meta["input"] or {}
-    N, M, d = meta["queries"], meta["keys"], meta["d"]
-    size = f"{_some(N, 'token')}, d = {d}." if N == M else f"{_some(N, 'query')}, {_some(M, 'key')}, d = {d}."
-    match source.get("kind"):
-        case "sample" if source.keys() >= {"model", "layer", "head"}:
-            model = str(source["model"]).rsplit("/", 1)[-1]
-            return f"A head of a real model: {model}, layer {source['layer']}, head {source['head']}. {size}"
-        case "random":
-            return f"Queries, keys and values at random: {size}"
-        case "file" if "file" in source:
-            words = f"Queries, keys and values from {source['file']}: {size}"
-            return words if len(words) <= 90 else f"Queries, keys and values from a file: {size}"
-    return f"One attention head: {size}"
-
-
-def _some(count: int, what: str) -> str:
-    """`1 token`, `16 tokens`, `5 queries`."""
-    many = {"query": "queries"}.get(what, f"{what}s")
-    return f"{count} {what if count == 1 else many}"
-
-
-def block(rows: int) -> int:
-    """The block size that a film chooses for so many queries or keys."""
-    return min(rows, max(2, ceil(rows / 4)))
-
-
-def ranges(trace: Trace) -> dict[str, tuple[float, float]]:
-    """The lowest and highest finite value of each tensor and slot in the run: colours mean the same throughout."""
-    found: dict[str, tuple[float, float]] = {}
-
-    def widen(name: str, values: Any) -> None:
-        finite = values[np.isfinite(values)]
-        if finite.size:
-            low, high = float(finite.min()), float(finite.max())
-            was = found.get(name, (low, high))
-            found[name] = min(low, was[0]), max(high, was[1])
-
-    for tensor, data in trace.initial.items():
-        widen(tensor, data)
-    for event, value in zip(trace.events, trace.values, strict=False):  # there are none where a run was too large
-        if value is not None:
-            widen(event.tile.tensor if event.tile else event.slot, value)
-    for slot in {event.slot for event in trace if event.op == "load" and event.tile}:
-        tensors = {event.tile.tensor for event in trace if event.op == "load" and event.slot == slot and event.tile}
-        for tensor in tensors & set(found):
-            low, high = found[tensor]
-            was = found.get(slot, (low, high))
-            found[slot] = min(low, was[0]), max(high, was[1])
-    for name in ("P",):
-        if name in found:
-            found[name] = 0.0, found[name][1]
-    return found

@@ -9,10 +9,12 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from .. import catalog
-from .storyboard import Storyboard
+
+if TYPE_CHECKING:
+    from .storyboard import Storyboard
 
 #: is a scene's file being read for what it tells? Then `flashsteps.filmkit.Film` is no Scene
 plainly: ContextVar[bool] = ContextVar("plainly", default=False)
@@ -41,6 +43,8 @@ def load(name: str) -> type[Storyboard]:
 @cache
 def read(path: Path) -> type[Storyboard]:
     """The film that a file of ours tells, run under a name of its own: whoever imports it still gets the Scene."""
+    from .storyboard import Storyboard
+
     name = f"{__name__}.plain_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec

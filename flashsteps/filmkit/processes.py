@@ -63,8 +63,7 @@ def _collected(ends: list[Connection], count: int, told: Told) -> Iterator[Any]:
         next_for(end)
     for n in range(count):
         while n not in done:
-            for end in wait(list(busy)):
-                assert isinstance(end, Connection)
+            for end in [end for end in wait(list(busy)) if isinstance(end, Connection)]:
                 try:
                     kind, *what = end.recv()
                 except EOFError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import importlib
 import os
 import tempfile
 from collections.abc import Callable
@@ -15,7 +16,7 @@ import numpy as np
 
 from . import films
 from .boxes import shape_of
-from .presets import PRESETS, preset_for
+from .presets import look_of
 from .script import Script, Span
 from .storyboard import Storyboard
 
@@ -76,9 +77,9 @@ class Reel:
 
     def frame(self, t: float, *, width: int = 1920, height: int = 1080, theme: str | None = None) -> np.ndarray:
         """The picture at t seconds, as RGBA (height, width, 4). Raises ValueError for a time or a size that is none."""
-        from .rendering import picture
-
-        return picture(self.script(shape_of(width, height)), t, (width, height), theme or self.theme)
+        script = self.script(shape_of(width, height))
+        pixels: np.ndarray = drawing().picture(script, t, (width, height), theme or self.theme)
+        return pixels
 
     def still(
         self,
@@ -92,9 +93,8 @@ class Reel:
     ) -> Path:
         """Write the picture at t seconds as .png, .svg or .pdf, whole or not at all; the last two are outlines, for
         papers. Raises ValueError where that can't be, as `frame` does."""
-        from .rendering import still
-
-        still(path, self.script(shape_of(width, height)), t, (width, height), theme or self.theme, transparent)
+        script = self.script(shape_of(width, height))
+        drawing().still(path, script, t, (width, height), theme or self.theme, transparent)
         return Path(path)
 
     def render(
@@ -116,13 +116,10 @@ class Reel:
         or WebP is played `loop` times (0: for ever), WebM and WebP may be `transparent`. `jobs` is how many processes
         draw (one a core unless given), and changes no byte. Raises ValueError where that can't be.
         """
-        from .rendering import Look, write
-
-        looks = PRESETS[preset or preset_for(path)]
-        width, height = size or looks[:2]
-        tell = partial(self.script, shape_of(width, height))
-        look = Look(tell, (width, height), fps or looks.fps, theme or self.theme, transparent)
-        write(path, look, loop=loop, jobs=jobs, progress=progress)
+        looks = look_of(path, preset, size, fps)
+        tell = partial(self.script, shape_of(*looks[:2]))
+        look = drawing().Look(tell, looks[:2], looks.fps, theme or self.theme, transparent)
+        drawing().write(path, look, loop=loop, jobs=jobs, progress=progress)
         return Path(path)
 
     def picture(self, shape: str = "wide", **options: Any) -> Picture:
@@ -141,6 +138,16 @@ class Reel:
     def _repr_html_(self) -> str:
         data, title = base64.b64encode(self._gif).decode(), html.escape(self.title)
         return f'<img src="data:image/gif;base64,{data}" alt="{title}" title="{title}" style="max-width: 100%">'
+
+
+def drawing() -> Any:
+    """What draws and encodes, imported late. Raises ValueError, one line, where a package that it takes is missing."""
+    try:
+        return importlib.import_module("flashsteps.filmkit.rendering")
+    except ModuleNotFoundError as missing:
+        raise ValueError(
+            f"drawing needs {missing.name}, which is not installed: pip install 'flashsteps[render]'"
+        ) from None
 
 
 def _again(name: str, theme: str, chosen: dict[str, Any], duration: float | None) -> Reel:

@@ -110,7 +110,9 @@ def write(
     target, count = formats.check_path(path), total(look.tell(), look.fps)
     unit_of(*look.size)
     formats.check_film(path, look.size, look.fps, loop, look.transparent)
-    jobs, step, done = jobs or cores(), PIECE * look.fps, 0
+    jobs, step, done = cores() if jobs is None else jobs, PIECE * look.fps, 0
+    if jobs < 1:
+        raise ValueError(f"jobs={jobs}: give 1 or more")
     pieces = [range(start, min(start + step, count)) for start in range(0, count, step)]
 
     def told(more: int) -> None:

@@ -15,6 +15,8 @@ from itertools import groupby
 import numpy as np
 
 from ..story import narration
+from ..story.rounds import ticks, upcoming
+from ..story.telling import LEAST, SKIPPED, moved_max
 from ..trace.trace import Event, Moved, Trace
 
 #: seconds that the last picture holds, and that the coda takes (at most this share of the film)
@@ -25,9 +27,6 @@ REPEATS_SHARE, MOST_REPEATS = 0.26, 0.55
 
 #: for how many seconds a repeat's caption stands, where the film is long enough for that
 READABLE = 0.6
-
-#: an α below this is as good as 0: there is nothing to tell of it
-LEAST = 0.005
 
 #: more moments than these under one caption are told in phases
 MOST_STEPS = 15
@@ -117,8 +116,8 @@ def timeline(
             f"a film of {duration:g} s can't be followed: choose --duration from {SHORTEST:g} to {LONGEST:g}"
         )
     moments = list(_moments(trace, lanes))
-    ticks = _ticks(trace, moments)
-    units = _units(trace, moments, ticks, repeats or {})
+    numbers = ticks(trace, moments)
+    units = _units(trace, moments, numbers, repeats or {})
     end = duration - HOLD - min(CODA, CODA_SHARE * duration)
     beats = _fit(units, opening, end)
     tiles: dict[tuple[int, int], tuple[int, str]] = {}
@@ -159,29 +158,6 @@ def _aligned(program: list[Event]) -> Iterator[tuple[tuple[int, ...], Event]]:
         yield (stage, *(inner or (0,)), event.line), event
 
 
-def rounds(trace: Trace) -> list[int]:
-    """Which inner tile each event belongs to, from 0: its own, or, around the inner loop, the next, or the last."""
-    moments = list(_moments(trace, 1))
-    return [tick[0] for tick in _upcoming(moments, _ticks(trace, moments))]
-
-
-def _ticks(trace: Trace, moments: list[tuple[Event, ...]]) -> dict[tuple[object, ...], int]:
-    """Inner tiles in the order in which the film comes to them: the rounds of loops in which something is computed."""
-    depth: dict[int, int] = {}
-    for event in trace:
-        depth[event.program] = max(depth.get(event.program, 0), len(event.loop))
-    numbers: dict[tuple[object, ...], int] = {}
-    for moment in moments:
-        for event in moment:
-            if event.op in ("compute", "skip") and event.loop and len(event.loop) == depth[event.program]:
-                numbers.setdefault(_round(event), len(numbers))
-    return numbers
-
-
-def _round(event: Event) -> tuple[object, ...]:
-    return (event.program, *event.loop.items())
-
-
 # ---- units: what is told how
 
 
@@ -189,14 +165,14 @@ def _units(
     trace: Trace, moments: list[tuple[Event, ...]], ticks: Mapping[tuple[object, ...], int], repeats: Mapping[str, str]
 ) -> list[_Unit]:
     lines = narration.of(trace.meta)
-    upcoming = list(_upcoming(moments, ticks))
-    special = _special(trace, moments, upcoming)
+    ahead = list(upcoming(moments, ticks))
+    special = _special(trace, moments, ahead)
     seen_lines: set[int] = set()
     seen_rounds: set[tuple[str, int]] = set()
     units: list[_Unit] = []
     said: set[tuple[tuple[int, ...], str]] = set()
     standing, own = "", ""  # what is said where nothing special is, and the newest caption in the source
-    for moment, tick in zip(moments, upcoming, strict=True):
+    for moment, tick in zip(moments, ahead, strict=True):
         first, key = moment[0], (tick, moment[0].op)
         new = first.line not in seen_lines and first.op != "skip"
         own = lines[first.line].caption or own
@@ -222,22 +198,6 @@ def _units(
         if not told and len(stretch) == 1:
             stretch[0].told = True  # one round alone, whose caption would only flash by
     return units
-
-
-def _upcoming(moments: list[tuple[Event, ...]], ticks: Mapping[tuple[object, ...], int]) -> Iterator[tuple[int, ...]]:
-    """The ticks of each moment: its own, or, around the inner loop, those that come next, or came last."""
-    own = [tuple(sorted(ticks[_round(e)] for e in moment if _round(e) in ticks)) for moment in moments]
-    following: tuple[int, ...] = ()
-    ahead: list[tuple[int, ...]] = []
-    for number in range(len(moments) - 1, -1, -1):
-        programs = {e.program for e in moments[number]}
-        if own[number]:
-            following, owner = own[number], programs
-        ahead.append(following if following and not own[number] and programs & owner else own[number])
-    last: tuple[int, ...] = (0,)
-    for found in reversed(ahead):
-        last = found or last
-        yield last
 
 
 def _special(
@@ -267,36 +227,10 @@ def _special(
                         f"The last block of {name} is short: {rows}, not {trace.meta[size]}. Nothing is padded."
                     )
         if moment[0].op == "skip" and not any(op == "skip" for _, op in found):
-            found[tick, "skip"] = "These queries may not see these keys: the tile is skipped, and nothing moves."
+            found[tick, "skip"] = SKIPPED
     for _, tick, words in sorted(moves)[:MOVES_TOLD]:
         found.setdefault((tick, "compute"), words)
     return found
-
-
-def moved_max(trace: Trace, event: Event, row: int, scores: np.ndarray, alpha: float) -> str:
-    """The caption of a max that moves: that of `row` of this tile, whose `scores` it is taken from."""
-    group = trace.meta.get("heads", 1) // trace.meta.get("kv_heads", 1)  # its heads are packed as rows
-    query = event.loop.get("i", 0) * trace.meta["block_q"] + row // group
-    key = event.loop.get("j", 0) * trace.meta["block_k"] + int(np.argmax(scores[row]))
-    asks, answers = query_label(trace, query), key_label(trace, key)
-    words = f"{answers} beats the old max of {asks}: its old sum and output shrink by α = {alpha:.2f}."
-    if len(words) > 90:
-        words = f"A larger score in row {query}: its old sum and output shrink by α = {alpha:.2f}."
-    return words[0].upper() + words[1:]
-
-
-def key_label(trace: Trace, key: int) -> str:
-    """A key as a caption calls it: its token in quotes, or its number. Fewer keys than queries are the last tokens."""
-    tokens = trace.meta["tokens"]
-    at = key + max(0, trace.meta["queries"] - trace.meta["keys"])
-    return f"“{tokens[at]}”" if tokens and at < len(tokens) else f"key {key}"
-
-
-def query_label(trace: Trace, query: int) -> str:
-    """The same for a query; with fewer queries than keys they are the last ones, as the causal mask aligns them."""
-    tokens = trace.meta["tokens"]
-    at = query + max(0, trace.meta["keys"] - trace.meta["queries"])
-    return f"“{tokens[at]}”" if tokens and at < len(tokens) else f"query {query}"
 
 
 # ---- fitting: how long each takes

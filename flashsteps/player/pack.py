@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import theme
-from ..filmkit.film import ranges
-from ..filmkit.timeline import rounds
 from ..machine import devices, dtypes
 from ..runs.record import count
 from ..story.captions import captions, shown
+from ..story.ranges import ranges
+from ..story.rounds import rounds
 from ..trace.trace import Event, Trace
 
 OPS = ("load", "store", "compute", "skip")

@@ -135,3 +135,8 @@ def _size(algorithm: str, name: str, given: Any) -> int:
         return positive(name, given)
     declared = parameters(algorithm)[name].default
     return BLOCK if declared is inspect.Parameter.empty else int(declared)
+
+
+def small_block(rows: int) -> int:
+    """The block size for a run to be looked at, of so many queries or keys: a few of them, max(2, ⌈rows/4⌉)."""
+    return min(rows, max(2, -(-rows // 4)))

@@ -6,12 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..filmkit.film import opening
-from ..filmkit.timeline import LEAST, moved_max
 from ..trace.trace import Event, Trace
 from . import narration
-
-SKIPPED = "These queries may not see these keys: the tile is skipped, and nothing moves."
+from .labels import opening
+from .telling import LEAST, SKIPPED, moved_max
 
 
 def shown(trace: Trace) -> list[narration.Line]:

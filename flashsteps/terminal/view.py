@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..filmkit import film
 from ..runs import record as run
 from ..runs.stepper import Stepper, first_of_tiles
+from ..story.ranges import ranges
 from ..trace.trace import Moved, State, Tile, Trace
 from ..traffic import report
 
@@ -29,7 +29,7 @@ class View:
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
         self.stepper = Stepper(trace)
-        self.ranges = film.ranges(trace)
+        self.ranges = ranges(trace)
         self.tiles = first_of_tiles(trace)
         self.held = _held(trace)
         self.room = trace.meta["sram"] or 1 << (max(trace.peak.total, 1) - 1).bit_length()

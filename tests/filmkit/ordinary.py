@@ -43,7 +43,8 @@ from manim import (
 
 import flashsteps as fs
 from flashsteps import theme
-from flashsteps.filmkit.film import DEFAULT_DURATION, block
+from flashsteps.filmkit.film import DEFAULT_DURATION
+from flashsteps.runs.arguments import small_block
 from flashsteps.trace.trace import Event, Trace
 
 HOLD = 2.0  # seconds that the last picture stays
@@ -64,7 +65,7 @@ class Ordinary(Scene):
     def construct(self) -> None:
         qkv = fs.load_qkv("sample")
         N, d = qkv.q.shape
-        trace = fs.record("flash-forward", *qkv, block_q=block(N), block_k=block(N))
+        trace = fs.record("flash-forward", *qkv, block_q=small_block(N), block_k=small_block(N))
         set_up, *steps = steps_of(trace)  # first O, ℓ and m are set to 0, 0 and −∞
         run_time = (DEFAULT_DURATION - HOLD) / len(steps)
 
@@ -76,7 +77,7 @@ class Ordinary(Scene):
             matrices[name] = cells(np.nan_to_num(trace.initial[name]), name).move_to(place)
             self.add(matrices[name], Text(name, font_size=24).next_to(matrices[name], UP))
         for name, place in SLOTS.items():
-            empty = Rectangle(width=d * CELL, height=block(N) * CELL, color=COLORS.faint).move_to(place)
+            empty = Rectangle(width=d * CELL, height=small_block(N) * CELL, color=COLORS.faint).move_to(place)
             self.add(empty, Text(name, font_size=24).next_to(empty, LEFT))
         moved = sum(event.nbytes for event in set_up)
         label = Text("bytes moved", font_size=24).move_to((-5.4, -3.5, 0))

@@ -11,14 +11,15 @@ import numpy as np
 from hypothesis import strategies as st
 
 from flashsteps.filmkit import films, text
-from flashsteps.filmkit.film import DEFAULT_DURATION, Film, block, film
+from flashsteps.filmkit.film import DEFAULT_DURATION, Film, film
 from flashsteps.filmkit.layout import Box
-from flashsteps.filmkit.pen import Pen
 from flashsteps.filmkit.stage import coda as closing
+from flashsteps.filmkit.pen import Pen
 from flashsteps.filmkit.stage import parts
 from flashsteps.filmkit.stage.moment import moment
 from flashsteps.filmkit.stage.part import Part
 from flashsteps.inputs.qkv import QKV, check_qkv, load_qkv
+from flashsteps.runs.arguments import small_block
 
 FILMS = films.names()
 
@@ -76,7 +77,9 @@ class Shot:
     @property
     def blocks(self) -> tuple[int, int]:
         """The sizes of the blocks that the run uses."""
-        return min(self.block_q or block(self.n), self.n), min(self.block_k or block(self.n_keys), self.n_keys)
+        return min(self.block_q or small_block(self.n), self.n), min(
+            self.block_k or small_block(self.n_keys), self.n_keys
+        )
 
     def tiles(self) -> dict[tuple[int, int], bool]:
         """By block of queries and block of keys: does a query there see a key?"""

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from flashsteps.filmkit import films
 from flashsteps.filmkit.film import LANES, Film
-from flashsteps.filmkit.timeline import HOLD, LONGEST, SHORTEST, Timeline, key_label, query_label, timeline
+from flashsteps.filmkit.timeline import HOLD, LONGEST, SHORTEST, Timeline, timeline
 from flashsteps.story import narration
+from flashsteps.story.labels import key_label, query_label
 from flashsteps.trace.trace import Moved, Trace
 from tests.filmkit.pictures import Shot, sample, shots, there
 

@@ -612,7 +612,7 @@ def test_two_runs_go_in_step_by_bytes(chromium, pair):
 
 def test_two_runs_go_in_step_by_tile(chromium, pair):
     traces, address = pair
-    from flashsteps.filmkit.timeline import rounds
+    from flashsteps.story.rounds import rounds
 
     numbers = [rounds(trace) for trace in traces]
     with opened(chromium, address) as page:

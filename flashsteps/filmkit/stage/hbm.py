@@ -7,12 +7,12 @@ from collections.abc import Hashable, Iterator
 import numpy as np
 
 from ... import theme as themes
+from ...story.labels import query_label
 from ...theme import BODY, HEAD, LABEL
 from .. import text as texts
 from ..film import Film
 from ..layout import Box, Grid
 from ..pen import Pen, binned, shades
-from ..timeline import query_label
 from .moment import Moment
 from .part import Part
 

@@ -6,13 +6,13 @@ from collections.abc import Hashable
 
 import numpy as np
 
+from ...story.labels import key_label, query_label
 from ...theme import BODY, LABEL, SMALL
 from ...trace.trace import Trace
 from .. import text as texts
 from ..film import Film
 from ..layout import Box, Grid, Lane
 from ..pen import Pen, ink_on, mix, number
-from ..timeline import key_label, query_label
 from .hbm import tile_colors
 from .moment import Moment, Shown
 from .part import Part

@@ -1,4 +1,4 @@
-"""The runs that a film shows: of the input that was asked for, each recorded once, however often a storyboard asks."""
+"""What a film is of: the q, k and v that were asked for, and their runs, each recorded once however often shown."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import importlib
 import os
 import warnings
 from collections.abc import Callable
-from math import ceil
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from ..runs.arguments import small_block
 
 if TYPE_CHECKING:
     from ..inputs.qkv import QKV
@@ -22,22 +24,26 @@ MOST_ROWS, MOST_COLUMNS = 64, 64
 OF_A_RUN, OF_AN_INPUT = ("block_q", "block_k", "mask", "dtype", "sram"), ("input", "head")
 
 
-class Runs:
-    """The input and the runs of one film. `option(name, default)` is how to ask for what a user chose."""
+class Input:
+    """The input of one film, and its runs. `option(name, default)` is how to ask for what a user chose."""
 
     def __init__(self) -> None:
         self._made: dict[Any, Any] = {}
 
-    def input(self, option: Callable[..., Any]) -> QKV:
+    def qkv(self, option: Callable[..., Any]) -> QKV:
         """q, k and v, as `input` and `head` say. Raises ValueError where they can't be read."""
         from ..inputs import qkv
 
         source, head = option("input", "sample"), option("head")
         if isinstance(source, qkv.QKV):
+            if head is not None:
+                raise ValueError(f"head={head!r}: the input that is given is one head already: leave it out")
             return source
+        key, load = str(source), partial(qkv.load_qkv, source, head)
         if isinstance(source, tuple | list) and len(source) == 3:
-            return self._once((id(source), head), lambda: qkv.check_qkv(*source, head=head))
-        return self._once((source, head), lambda: qkv.load_qkv(source, head))
+            key, load = str(id(source)), partial(qkv.check_qkv, source[0], source[1], source[2], head=head)
+        found: QKV = self._once((key, repr(head)), load)
+        return found
 
     def record(self, algorithm: str, option: Callable[..., Any], how: dict[str, Any]) -> Trace:
         """An algorithm's run; what `how` leaves open is the user's choice, and blocks are else max(2, ⌈N/4⌉).
@@ -46,33 +52,40 @@ class Runs:
         kernel. Raises ValueError where something makes no sense, or is too large to draw.
         """
         saved = option("trace")
-        open_ = {name: option(name) for name in OF_A_RUN if name not in how}
         if saved is not None:
-            run = self._saved(saved, algorithm, {**open_, **{name: option(name) for name in OF_AN_INPUT}})
+            chosen = {name: option(name) for name in (*OF_AN_INPUT, *OF_A_RUN)}
+            run: Trace = self._saved(saved, algorithm, chosen, how)
         else:
-            qkv = self.input(option)
+            qkv = self.qkv(option)
             (N, d), M = qkv.q.shape, len(qkv.k)
             check_room(N, M, d)
-            how = {name: value for name, value in open_.items() if value is not None} | how
-            how = {"block_q": block(N), "block_k": block(M), **how}
-            run = self._once((id(qkv), algorithm, _key(how)), lambda: _record(algorithm, qkv, how))
+            chosen = {name: option(name) for name in OF_A_RUN if name not in how}
+            how = {name: value for name, value in chosen.items() if value is not None} | how
+            how = {"block_q": small_block(N), "block_k": small_block(M), **how}
+            run = self._once((id(qkv), algorithm, _key(how)), partial(_record, algorithm, qkv, how))
         if not option("kernel", False):
             return run
-        return self._once((id(run), "kernel"), lambda: _twin(run))
+        twin: Trace = self._once((id(run), "kernel"), partial(_twin, run))
+        return twin
 
-    def _saved(self, saved: Any, algorithm: str, chosen: dict[str, Any]) -> Trace:
+    def _saved(self, saved: Any, algorithm: str, chosen: dict[str, Any], how: dict[str, Any]) -> Trace:
         """A run that is there already, if it is one that a film of this algorithm can show."""
         from ..trace import npz
         from ..trace.trace import NO_VALUES
 
         for name, value in chosen.items():
             if value is not None:
-                raise ValueError(f"{name}={value} is for a new run, and this film is of a saved one: leave it out")
+                raise ValueError(f"{name}={value!r} is for a new run, and this film is of a saved one: leave it out")
         path = isinstance(saved, str | os.PathLike)
-        run: Trace = self._once(("saved", str(saved)), lambda: npz.load(saved)) if path else saved
+        run: Trace = self._once(("saved", str(saved)), partial(npz.load, saved)) if path else saved
         meta = run.meta
         if meta["algorithm"] != algorithm:
             raise ValueError(f"this film shows {algorithm}, and this is a trace of {meta['algorithm']}")
+        for name, value in how.items():
+            if meta.get(name, value) != value:
+                raise ValueError(
+                    f"this film shows a run with {name} {value}, and this trace is of one with {meta[name]}"
+                )
         if meta.get("heads", 1) > 1:
             raise ValueError(f"this trace is of {meta['heads']} heads, and a film shows one: record one head")
         if len(run.values) != len(run):
@@ -84,11 +97,6 @@ class Runs:
         if key not in self._made:
             self._made[key] = make()
         return self._made[key]
-
-
-def block(rows: int) -> int:
-    """The block size that a film chooses for so many queries or keys."""
-    return min(rows, max(2, ceil(rows / 4)))
 
 
 def check_room(N: int, M: int, d: int) -> None:

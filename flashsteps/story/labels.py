@@ -1,0 +1,43 @@
+"""How words call a run's queries and keys, and whose they are: their tokens, or their numbers."""
+
+from __future__ import annotations
+
+from ..trace.trace import Trace
+
+
+def opening(trace: Trace) -> str:
+    """Whose queries, keys and values these are, in a sentence."""
+    meta = trace.meta
+    source = meta["input"] or {}
+    N, M, d = meta["queries"], meta["keys"], meta["d"]
+    size = f"{_some(N, 'token')}, d = {d}." if N == M else f"{_some(N, 'query')}, {_some(M, 'key')}, d = {d}."
+    match source.get("kind"):
+        case "sample" if source.keys() >= {"model", "layer", "head"}:
+            model = str(source["model"]).rsplit("/", 1)[-1]
+            return f"A head of a real model: {model}, layer {source['layer']}, head {source['head']}. {size}"
+        case "random":
+            return f"Queries, keys and values at random: {size}"
+        case "file" if "file" in source:
+            words = f"Queries, keys and values from {source['file']}: {size}"
+            return words if len(words) <= 90 else f"Queries, keys and values from a file: {size}"
+    return f"One attention head: {size}"
+
+
+def _some(count: int, what: str) -> str:
+    """`1 token`, `16 tokens`, `5 queries`."""
+    many = {"query": "queries"}.get(what, f"{what}s")
+    return f"{count} {what if count == 1 else many}"
+
+
+def key_label(trace: Trace, key: int) -> str:
+    """A key as a caption calls it: its token in quotes, or its number. Fewer keys than queries are the last tokens."""
+    tokens = trace.meta["tokens"]
+    at = key + max(0, trace.meta["queries"] - trace.meta["keys"])
+    return f"“{tokens[at]}”" if tokens and at < len(tokens) else f"key {key}"
+
+
+def query_label(trace: Trace, query: int) -> str:
+    """The same for a query; with fewer queries than keys they are the last ones, as the causal mask aligns them."""
+    tokens = trace.meta["tokens"]
+    at = query + max(0, trace.meta["keys"] - trace.meta["queries"])
+    return f"“{tokens[at]}”" if tokens and at < len(tokens) else f"query {query}"
