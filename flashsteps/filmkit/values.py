@@ -44,7 +44,7 @@ class Changing:
         raise NotImplementedError
 
 
-class Value(Changing):
+class Value(Changing, Any):  # type: ignore[misc]  # Any: it may be given for a field of any type
     """A number, a word, or a tuple of them, that changes. Finite numbers glide, all else (words, −∞, None) jumps."""
 
     def __init__(self, start: Any) -> None:
@@ -76,7 +76,7 @@ class Value(Changing):
         return f"Value({[(*leg[:4], leg.ease.__name__) for leg in self.legs]})"
 
 
-class Made(Changing):
+class Made(Changing, Any):  # type: ignore[misc]  # Any: as a value
     """What is made of other values, such as a count at a tile size: `Made(bytes_at, tile)`."""
 
     def __init__(self, make: Callable[..., Any], *of: Any) -> None:
