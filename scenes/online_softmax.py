@@ -13,8 +13,9 @@ from flashsteps.filmkit.actors.table import Table
 from flashsteps.filmkit.actors.wires import Arrow
 from flashsteps.filmkit.actors.writing import numbered
 from flashsteps.filmkit.boxes import Box
-from flashsteps.filmkit.runs import block, check_room
+from flashsteps.filmkit.input import check_room
 from flashsteps.inputs.qkv import QKV
+from flashsteps.runs.arguments import small_block
 from flashsteps.runs.record import record
 from flashsteps.theme import HEAD
 
@@ -105,7 +106,7 @@ def chosen(qkv: QKV, block_k: int | None) -> Data:
     """The row of the query whose max moves most after its first tile: there is most to see."""
     (N, d), M = qkv.q.shape, len(qkv.k)
     check_room(N, M, d)
-    block_k = block_k or block(M)
+    block_k = block_k or small_block(M)
     if block_k >= M:
         raise ValueError(f"block_k={block_k} makes one tile of {M} keys, and this film needs two or more: choose less")
     starts, scores = range(0, M, block_k), qkv.q @ qkv.k.T / np.sqrt(d)
