@@ -166,8 +166,15 @@ def _cuts() -> Iterable[str]:
     return CUTS
 
 
+def _formats() -> Iterable[str]:
+    from ..filmkit.formats import ENDINGS
+
+    return [ending[1:] for ending in ENDINGS]
+
+
 FILM, ALGORITHM = Name("film", films.names), Name("algorithm", algorithms.names)
 MASK, DTYPE, PRESET = _Mask("mask", _masks), Name("dtype", _dtypes), Name("preset", _presets)
+FORMAT = Name("format", _formats)
 CUT = Name("cut", _cuts)
 DEVICE, THEME = Name("device", lambda: devices.DEVICES), Name("theme", lambda: theme.THEMES)
 RULE = Name("counting rule", lambda: rules.RULES)
@@ -240,6 +247,7 @@ def _steps(text: str) -> slice:
 
 
 NUMBER = Text("N", _positive, "give a whole number, 1 or more")
+LOOPS = Text("N", _positive, "give how many times, 1 or more")
 INTEGER = Text("N", int, "give a whole number")
 REAL = Text("X", _finite, "give a number, such as 0.125")
 SECONDS = Text("SECONDS", _finite, "give seconds, such as 24 or 12.5")

@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-STANDARD = Path("-")
+STANDARD, _KEY = Path("-"), "flashsteps.standard-output"
 
 #: what goes to standard output, or what tells it from a command's options; None: nothing can
 Ending = str | Callable[[Mapping[str, Any]], str] | None
@@ -84,6 +84,11 @@ def _files(value: Any) -> Iterable[str | Path]:
                 yield name
 
 
+def to_standard_output() -> bool:
+    """Does what the command writes go to standard output?"""
+    return _KEY in click.get_current_context().meta
+
+
 @contextmanager
 def _standard_output(ctx: click.Context, name: str, ending: str) -> Iterator[None]:
     """What the command writes goes to standard output, whole, and nothing else does."""
@@ -93,6 +98,7 @@ def _standard_output(ctx: click.Context, name: str, ending: str) -> Iterator[Non
     with tempfile.TemporaryDirectory(prefix="flashsteps-") as folder:
         path = Path(folder) / f"-{ending}"
         ctx.params[name] = path
+        ctx.meta[_KEY] = True
         try:
             with redirect_stdout(io.StringIO()):
                 yield

@@ -12,18 +12,31 @@ from .script import Script, Shown
 
 
 class Painter:
-    """A film at one size in one theme. `pixels` are RGBA (height, width, 4), drawn over and over. What is too small to
-    be read is left out, unless `all_text`: a picture in a picture shows what it would show if it were large."""
+    """A film at one size in one theme. `pixels` are RGBA (height, width, 4), drawn over and over; `transparent`, they
+    have no ground, and colours hold their share of alpha. What is too small to be read is left out, unless `all_text`:
+    a picture in a picture shows what it would show if it were large. A `surface` of cairo's that keeps outlines is
+    drawn on instead, once."""
 
-    def __init__(self, script: Script, width: int, height: int, theme: str = "dark", all_text: bool = False) -> None:
+    def __init__(
+        self,
+        script: Script,
+        width: int,
+        height: int,
+        theme: str = "dark",
+        all_text: bool = False,
+        transparent: bool = False,
+        surface: cairo.Surface | None = None,
+    ) -> None:
         self.script, canvas = script, CANVASES[script.shape]
         self.unit = min(width / canvas.w, height / canvas.h)
         self.left, self.top = (width - canvas.w * self.unit) / 2, (height - canvas.h * self.unit) / 2
-        self.pixels = np.empty((height, width, 4), np.uint8)
-        surface = cairo.ImageSurface.create_for_data(memoryview(self.pixels), cairo.FORMAT_RGB24, width, height)  # type: ignore[arg-type]
-        self.pen = Pen(cairo.Context(surface), theme_of(theme), self.unit, all_text)
-        self.whole = Box(0, 0, width, height)
-        self.pen.fill(self.whole, "bg")
+        self.pixels, outlines = np.empty((0 if surface else height, width, 4), np.uint8), surface is not None
+        if surface is None:
+            form = cairo.FORMAT_ARGB32 if transparent else cairo.FORMAT_RGB24
+            surface = cairo.ImageSurface.create_for_data(memoryview(self.pixels), form, width, height)  # type: ignore[arg-type]
+        self.pen = Pen(cairo.Context(surface), theme_of(theme), self.unit, all_text, outlines)
+        self.whole, self.transparent = Box(0, 0, width, height), transparent
+        self._clear(self.whole)
         self.shown: tuple[Shown, ...] = ()
 
     def paint(self, t: float) -> bool:
@@ -39,12 +52,21 @@ class Painter:
             ctx.save()
             ctx.rectangle(*part)
             ctx.clip()
-            self.pen.fill(part, "bg")
+            self._clear(part)
             for s in shown:
                 if self.px(s.box).overlaps(part):
                     self._draw(s)
             ctx.restore()
         return True
+
+    def _clear(self, box: Box) -> None:
+        """Nothing but the ground there, or nothing."""
+        if not self.transparent:
+            self.pen.fill(box, "bg")
+        elif not self.pen.outlines:
+            self.pen.ctx.set_operator(cairo.OPERATOR_CLEAR)
+            self.pen.ctx.paint()
+            self.pen.ctx.set_operator(cairo.OPERATOR_OVER)
 
     def _draw(self, shown: Shown) -> None:
         ctx, box = self.pen.ctx, self.px(shown.box)

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
 
@@ -19,7 +19,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def in_order(task: Callable[[int, Told], Result], count: int, jobs: int, told: Told) -> Iterator[Result]:
+def in_order(task: Callable[[int, Told], Result], count: int, jobs: int, told: Told) -> Generator[Result, None, None]:
     """`task(n, told)` for n = 0 … count − 1, the results in that order; each in one of `jobs` processes, if those are
     more than 1.
 

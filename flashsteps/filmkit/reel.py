@@ -7,6 +7,7 @@ import html
 import importlib
 import os
 import tempfile
+import warnings
 from collections.abc import Callable
 from functools import cached_property, partial
 from pathlib import Path
@@ -32,6 +33,7 @@ class Reel:
     def __init__(self, name: str, film: Storyboard, duration: float | None = None) -> None:
         self.name, self.told, self._duration = name, film, duration
         self._scripts: dict[str, Script] = {}
+        self._warned = False
         self.script()  # what can't be told is refused here
 
     def __reduce__(self) -> tuple[Any, ...]:  # to tell a film again is cheaper than to send it, and always works
@@ -77,13 +79,27 @@ class Reel:
 
     def frame(self, t: float, *, width: int = 1920, height: int = 1080, theme: str | None = None) -> np.ndarray:
         """The picture at t seconds, as RGBA (height, width, 4). Raises ValueError for a time or a size that is none."""
+        self._warn()
         script = self.script(shape_of(width, height))
         pixels: np.ndarray = drawing().picture(script, t, (width, height), theme or self.theme)
         return pixels
 
-    def still(self, path: str | os.PathLike[str], t: float, **size: Any) -> None:
-        """Write the picture at t seconds; the path's ending says as what. `width`, `height` and `theme` as `frame`."""
-        drawing().encode.write_still(path, self.frame(t, **size))
+    def still(
+        self,
+        path: str | os.PathLike[str],
+        t: float,
+        *,
+        width: int = 1920,
+        height: int = 1080,
+        theme: str | None = None,
+        transparent: bool = False,
+    ) -> Path:
+        """Write the picture at t seconds as .png, .svg or .pdf, whole or not at all; the last two are outlines, for
+        papers. Raises ValueError where that can't be, as `frame` does."""
+        self._warn()
+        script = self.script(shape_of(width, height))
+        drawing().still(path, script, t, (width, height), theme or self.theme, transparent)
+        return Path(path)
 
     def render(
         self,
@@ -93,18 +109,22 @@ class Reel:
         size: tuple[int, int] | None = None,
         fps: int | None = None,
         theme: str | None = None,
+        loop: int = 0,
+        transparent: bool = False,
         jobs: int | None = None,
         progress: Progress | None = None,
     ) -> Path:
         """Write the film to a file, whole or not at all; the path's ending says as what.
 
-        `preset` is "readme", "slides" or "4k" (the ending's own unless given), `size` and `fps` go before it; `jobs` is
-        how many processes draw (one a core unless given), and changes no byte. Raises ValueError where that can't be.
+        `preset` is "readme", "slides" or "4k" (the ending's own unless given), `size` and `fps` go before it; a GIF
+        or WebP is played `loop` times (0: for ever), WebM and WebP may be `transparent`. `jobs` is how many processes
+        draw (one a core unless given), and changes no byte. Raises ValueError where that can't be.
         """
+        self._warn()
         looks = look_of(path, preset, size, fps)
         tell = partial(self.script, shape_of(*looks[:2]))
-        look = drawing().Look(tell, looks[:2], looks.fps, theme or self.theme)
-        drawing().write(path, look, jobs=jobs, progress=progress)
+        look = drawing().Look(tell, looks[:2], looks.fps, theme or self.theme, transparent)
+        drawing().write(path, look, loop=loop, jobs=jobs, progress=progress)
         return Path(path)
 
     def picture(self, shape: str = "wide", **options: Any) -> Picture:
@@ -112,6 +132,12 @@ class Reel:
         from . import Picture
 
         return Picture(self.script(shape), theme=self.theme, **options)
+
+    def _warn(self) -> None:
+        """Of characters that no font here has: once."""
+        if not self._warned and (advice := drawing().advice(self.told.words)):
+            warnings.warn(advice, stacklevel=3)
+        self._warned = True
 
     # ---- in a notebook
 
@@ -157,5 +183,6 @@ def render(name: str, path: str | os.PathLike[str], **options: Any) -> Path:
 
     fs.render("flash-forward", "x.gif", theme="light")
     """
-    of_file = {key: options.pop(key) for key in ("preset", "size", "fps", "jobs", "progress") if key in options}
+    names = ("preset", "size", "fps", "loop", "transparent", "jobs", "progress")
+    of_file = {name: options.pop(name) for name in names if name in options}
     return film(name, **options).render(path, **of_file)

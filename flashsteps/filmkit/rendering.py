@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -17,8 +18,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ..files import whole
-from . import encode
+from . import encode, formats, vector
 from .boxes import unit_of
+from .fonts import advice as advice
 from .join import join
 from .painter import Painter
 from .processes import Told, cores, in_order
@@ -35,7 +37,8 @@ JOINED = {".mp4": "mp4", ".webm": "webm"}
 
 
 class Look(NamedTuple):
-    """What a film is drawn as: so many px, frames a second, in these colours. `tell` gives its script.
+    """What a film is drawn as: so many px, frames a second, in these colours, with no ground if `transparent`. `tell`
+    gives its script.
 
     It is a function, for it is cheaper to tell a film again than to send it to a process.
     """
@@ -44,6 +47,7 @@ class Look(NamedTuple):
     size: Size
     fps: int
     theme: str
+    transparent: bool = False
 
 
 def total(script: Script, fps: int) -> int:
@@ -57,34 +61,56 @@ def frames(look: Look, span: range | None = None) -> Iterator[np.ndarray | None]
     Frame k shows the film at k / fps seconds; all of them unless a `span` is given.
     """
     script = look.tell()
-    painter, span = Painter(script, *look.size, look.theme), span or range(total(script, look.fps))
+    painter = Painter(script, *look.size, look.theme, transparent=look.transparent)
+    span = span or range(total(script, look.fps))
     for k in span:
         yield painter.pixels if painter.paint(k / look.fps) or k == span.start else None
 
 
-def picture(script: Script, t: float, size: Size, theme: str) -> np.ndarray:
-    """One frame, at t seconds, as opaque RGBA (height, width, 4). Raises ValueError outside of the film."""
-    if not 0 <= t <= script.duration:
-        raise ValueError(f"{t:g} s is outside the film: give 0 to {script.duration:g} seconds")
-    unit_of(*size)
-    painter = Painter(script, *size, theme)
+def picture(script: Script, t: float, size: Size, theme: str, transparent: bool = False) -> np.ndarray:
+    """One frame, at t seconds, as RGBA (height, width, 4): opaque, or premultiplied. Raises ValueError outside of the
+    film."""
+    _check_moment(script, t, size)
+    painter = Painter(script, *size, theme, transparent=transparent)
     painter.paint(t)
-    painter.pixels[..., 3] = 255
+    if not transparent:
+        painter.pixels[..., 3] = 255
     return painter.pixels
 
 
+def still(
+    path: str | os.PathLike[str], script: Script, t: float, size: Size, theme: str, transparent: bool = False
+) -> None:
+    """Write one frame, at t seconds, to a .png, .svg or .pdf. Raises ValueError where that can't be."""
+    _check_moment(script, t, size)
+    if Path(path).suffix.lower() == ".png":
+        encode.write_png(path, picture(script, t, size, theme, transparent), transparent=transparent)
+    else:
+        vector.write(path, script, t, size, theme, transparent)
+
+
+def _check_moment(script: Script, t: float, size: Size) -> None:
+    if not 0 <= t <= script.duration:
+        raise ValueError(f"{t:g} s is outside the film: give 0 to {script.duration:g} seconds")
+    unit_of(*size)
+
+
 def write(
-    path: str | os.PathLike[str], look: Look, *, jobs: int | None = None, progress: Progress | None = None
+    path: str | os.PathLike[str],
+    look: Look,
+    *,
+    loop: int = 0,
+    jobs: int | None = None,
+    progress: Progress | None = None,
 ) -> int:
     """Write a film to `path`, whole or not at all; its ending says as what. Returns the number of frames.
 
     `jobs` is in how many processes (one a core unless given); the bytes do not depend on it. `progress(done, total)` is
     called now and then. Raises ValueError where the path, the size or the rate won't do.
     """
-    target, count = encode.check_path(path), total(look.tell(), look.fps)
+    target, count = formats.check_path(path), total(look.tell(), look.fps)
     unit_of(*look.size)
-    encode.check_size(path, look.size)
-    encode.check_fps(path, look.fps)
+    formats.check_film(path, look.size, look.fps, loop, look.transparent)
     jobs, step, done = cores() if jobs is None else jobs, PIECE * look.fps, 0
     if jobs < 1:
         raise ValueError(f"jobs={jobs}: give 1 or more")
@@ -97,11 +123,23 @@ def write(
             progress(done, count)
 
     if target.suffix.lower() in JOINED:
-        with whole(path) as aside, tempfile.TemporaryDirectory() as folder:
-            made = in_order(partial(_encoded, look, pieces, target.suffix, folder), len(pieces), jobs, told)
+        with (
+            whole(path) as aside,
+            tempfile.TemporaryDirectory() as folder,
+            closing(in_order(partial(_encoded, look, pieces, target.suffix, folder), len(pieces), jobs, told)) as made,
+        ):
             join(aside, made, JOINED[target.suffix.lower()], look.fps)
     else:
-        encode.write(path, frames(look), fps=look.fps, size=look.size, total=count, progress=progress)
+        encode.write(
+            path,
+            frames(look),
+            fps=look.fps,
+            size=look.size,
+            total=count,
+            loop=loop,
+            transparent=look.transparent,
+            progress=progress,
+        )
     return count
 
 
@@ -115,5 +153,13 @@ def _encoded(look: Look, pieces: list[range], ending: str, folder: str, n: int, 
             told(done - said)
             said = done
 
-    encode.write(path, frames(look, span), fps=look.fps, size=look.size, total=len(span), progress=progress)
+    encode.write(
+        path,
+        frames(look, span),
+        fps=look.fps,
+        size=look.size,
+        total=len(span),
+        transparent=look.transparent,
+        progress=progress,
+    )
     return path
