@@ -7,7 +7,7 @@ from typing import Any
 
 #: what is public here, and the module that has it: imported when asked for, because torch and triton take seconds
 _WHERE = {
-    "argument": "recorder.argument",
+    "Argument": "recorder.tensors.Argument",
     "backward": "flash2_backward.backward",
     "block_sparse": "flash2_block_sparse.block_sparse",
     "csr": "flash2_block_sparse.csr",
@@ -17,11 +17,11 @@ _WHERE = {
     "paged_decode": "paged.paged_decode",
     "partial_results": "split_kv.partial_results",
     "read_log": "trace_log.read",
-    "record": "recorder.record",
+    "record_kernels": "recorder.record.record_kernels",
     "split_kv_decode": "split_kv.split_kv_decode",
-    "trace_of": "kernel_trace.trace_of",
-    "twin": "twins.twin",
-    "vector": "recorder.vector",
+    "trace_of": "recorder.trace_of.trace_of",
+    "twin": "validation.twins.twin",
+    "Vector": "recorder.tensors.Vector",
 }
 
 __all__ = sorted(_WHERE)
@@ -30,7 +30,7 @@ __all__ = sorted(_WHERE)
 def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, _, attribute = _WHERE[name].partition(".")
+    module, _, attribute = _WHERE[name].rpartition(".")
     try:
         return getattr(importlib.import_module(f".{module}", __name__), attribute)
     except ModuleNotFoundError as error:

@@ -4,6 +4,7 @@ from flashsteps.filmkit import Board, Film, linear, telling
 from flashsteps.filmkit.actors.cards import Text
 from flashsteps.filmkit.actors.loops import Loop, Turned
 from flashsteps.filmkit.actors.run_stage import LANES, RunStage
+from flashsteps.filmkit.closing import coda
 from flashsteps.filmkit.run import Run, slow_rounds
 from flashsteps.story.labels import opening
 from flashsteps.theme import HEAD
@@ -20,15 +21,13 @@ class Flash2Forward(Film):
         lanes = 1 if code else min(LANES[board.shape], programs)
         run = Run(trace, slowly=slow_rounds(trace, -1), lanes=lanes)
         first, last, moves = run.first, run.visited[-1], run.shrink
-        loops = Loop("for i, in programs: Q, O", programs), Loop("for j: K, V", blocks)
+        loops = Loop("programs i: Q, O", programs), Loop("for j: K, V", blocks)
         shown = {"device": board.option("device", ""), "code": code, "kind": "lanes" if lanes > 1 else "tile"}
         if board.short:
             return short(board, RunStage(board, run, loops=loops, names=("i", "j"), **shown))
 
         with board.chapter("Loops turned round"):
-            board.say(opening(trace))
-            board.read()
-            turn_round(board, Loop("for j: keys, values", blocks), Loop("for i: queries, output", programs))
+            turn_round(board, opening(trace), Loop("for j: keys, values", blocks), Loop("for i: queries", programs))
 
         with board.chapter("Programs"):
             board.clear()
@@ -50,11 +49,13 @@ class Flash2Forward(Film):
 
         if moves:
             with board.chapter("A max moves"):
-                telling.max_moves(board, stage, moves, "ℓ and acc shrink to")
+                telling.max_moves(board, stage, moves, "its ℓ and acc shrink to {} of themselves")
                 stage.play(run.round(moves.event).stop)
 
         with board.chapter("Out, once"):
             out = run.after(tensor="O", op="store")
+            if out - 2 > stage.at:
+                board.say("So on, to the last block of keys.")
             stage.tell(max(stage.at, out - 2), seconds=min(4.0, 0.8 * run.rounds_between(stage.at, out)))
             board.say("All keys seen: acc is divided by ℓ, and the output goes out, once.")
             stage.play(out)
@@ -65,19 +66,23 @@ class Flash2Forward(Film):
         if other:
             with board.chapter("Beside the first"):
                 board.clear()
-                board.put(telling.by_tensor({"FlashAttention": other, "FlashAttention-2": run.total}), board.main)
+                telling.put_totals(board, {"FlashAttention": other, "FlashAttention-2": run.total})
                 ours, theirs = size_of(run.total.total), size_of(other.total)
                 less = "instead of" if run.total.total < other.total else "where FlashAttention moves"
                 times = telling.times(programs)
                 board.say(f"O goes out once, K and V come in {times}: {ours} {less} {theirs}.")
 
+        coda(board, trace)
 
-def turn_round(board: Board, outer: Loop, inner: Loop) -> None:
+
+def turn_round(board: Board, words: str, outer: Loop, inner: Loop) -> None:
     """FA1's brackets, and how they change places."""
     turned = board.value(0.0)
-    _, name, middle, _ = board.main.rows(2, 1, 4, 2)
+    column = board.main.columns(1, 3, 1)[1] if board.shape == "wide" else board.main
+    _, name, middle, _ = column.rows(2, 1, 4, 2)
     first = board.put(Text("FlashAttention", HEAD, weight=600), name)
     board.put(Turned(outer, inner, turned), middle)
+    board.say(words)
     board.say("FlashAttention-2 turns the loops round: queries outside, keys inside.")
     board.wait(0.6)
     board.move(turned.to(1.0), seconds=2.4, ease=linear)
@@ -88,8 +93,8 @@ def short(board: Board, stage: RunStage) -> None:
     """What moves, in three captions."""
     run = stage.run
     with board.chapter("In short"):
-        board.say("Each block of queries is a program; keys and values stream past it.")
-        stage.play(run.first.stop, seconds=4.4)
-        board.say("The output is summed up on chip, and goes out once.")
-        stage.play(len(run), seconds=4.4)
-        board.say(f"{telling.toy(run)}; standard attention: {size_of(run.standard.total)}.")
+        board.say("One program for each block of queries.")
+        stage.play(run.first.stop, seconds=2.8)
+        board.say("Keys stream past; the output goes out once.")
+        stage.play(len(run), seconds=3.2)
+        board.say(f"{telling.toy(run)}; standard: {size_of(run.standard.total)}.")

@@ -1,8 +1,10 @@
 """FlashAttention (FA1, Algorithm 1): keys and values outside, queries inside, O, ℓ and m going out to HBM and back."""
 
 from flashsteps.filmkit import Board, Film, telling
+from flashsteps.filmkit.actors.fit import Fit
 from flashsteps.filmkit.actors.loops import Loop
 from flashsteps.filmkit.actors.run_stage import RunStage
+from flashsteps.filmkit.closing import coda
 from flashsteps.filmkit.run import Run, slow_rounds
 from flashsteps.runs.record import count
 from flashsteps.story.labels import opening
@@ -51,10 +53,13 @@ class FlashForward(Film):
 
         if moves:
             with board.chapter("A max moves"):
-                telling.max_moves(board, stage, moves, "its old sum counts")
+                telling.max_moves(board, stage, moves, "its old sum counts {} of what it did")
 
         with board.chapter("All tiles"):
-            board.say("So on, tile by tile: no score ever goes to HBM.", given=all(name not in "SP" for name in run.total.by_tensor))
+            board.say(
+                "So on, tile by tile: no score ever goes to HBM.",
+                given=all(name not in "SP" for name in run.total.by_tensor),
+            )
             stage.tell(len(run), seconds=min(5.0, 0.6 * run.rounds_between(stage.at, len(run))))
             larger = min(2 * bq, meta["queries"]), min(2 * bk, meta["keys"])
             sizes = {"n": meta["queries"], "n_keys": meta["keys"], "d": meta["d"], "dtype": meta["dtype"]}
@@ -63,18 +68,20 @@ class FlashForward(Film):
             if needed > run.sram:
                 board.read()
                 stage.hide("meter")
-                blocks = {f"{bq}×{bk}": trace.peak.total, f"{larger[0]}×{larger[1]}": needed}
-                board.put(telling.does_it_fit(run, blocks), stage.places.meter)
+                blocks = (f"{bq}×{bk}", trace.peak.total), (f"{larger[0]}×{larger[1]}", needed)
+                board.put(Fit(blocks, run.sram, "the toy’s SRAM"), stage.places.meter)
                 words = f"{telling.toy(run)}. Larger blocks would need {needed:,} B: the toy has {run.sram:,}."
             board.say(words)
+
+        coda(board, trace)
 
 
 def short(board: Board, stage: RunStage) -> None:
     """What moves, in three captions."""
     run = stage.run
     with board.chapter("In short"):
-        board.say("Keys and values stay on chip; queries come and go, with their O, ℓ and m.")
-        stage.play(run.first.stop, seconds=4.4)
-        board.say("S is made there, tile by tile, and never goes to HBM.")
-        stage.play(len(run), seconds=5.0)
-        board.say(f"{telling.toy(run)}; standard attention: {size_of(run.standard.total)}.")
+        board.say("K, V stay on chip; Q, O, ℓ, m come and go.")
+        stage.play(run.first.stop, seconds=3.0)
+        board.say("S is made there, tile by tile: it never leaves.")
+        stage.play(len(run), seconds=3.2)
+        board.say(f"{telling.toy(run)}; standard: {size_of(run.standard.total)}.")

@@ -61,7 +61,7 @@ def test_the_wheel_works_where_there_is_no_tree(wheel, tmp_path):
         sys.path.insert(0, sys.argv[1])
         import flashsteps, flashsteps.kernels, flashsteps.scenes
         for folder in (flashsteps.kernels, flashsteps.scenes):
-            for module in pkgutil.iter_modules(folder.__path__, folder.__name__ + "."):
+            for module in pkgutil.walk_packages(folder.__path__, folder.__name__ + "."):
                 importlib.import_module(module.name)
         print(flashsteps.load_qkv("sample").tokens)
         print(*(sys.modules[name].__file__ for name in sys.modules if name.startswith("flashsteps")), sep="\\n")

@@ -158,7 +158,7 @@ def _check_files(output: Path | None, plot: Path | None) -> None:
 def _measuring(mode: str, options: dict[str, Any]) -> Iterator[Results]:
     """Results as they come. Raises ValueError for what won't do, and where torch is missing."""
     try:
-        kernels = importlib.import_module("flashsteps.kernels.bench")
+        modes = importlib.import_module("flashsteps.kernels.bench.modes")
     except ModuleNotFoundError as missing:
         if missing.name not in ("torch", "triton"):
             raise
@@ -167,7 +167,7 @@ def _measuring(mode: str, options: dict[str, Any]) -> Iterator[Results]:
         ) from None
     masks = {(True, False): (True,), (False, True): (False,)}.get((options.pop("causal"), options.pop("full")))
     asked = {"masks": masks, **options, "minutes": options["minutes"] or MINUTES}
-    made: Iterator[Results] = getattr(kernels, f"{mode}_results")(
+    made: Iterator[Results] = getattr(modes, f"{mode}_results")(
         **{name: value for name, value in asked.items() if name in TAKES[mode] | {"masks"} and value is not None}
     )
     return made

@@ -25,7 +25,7 @@ GRACE = 25.0
 #: of its share, what a process is told that it may take: the rest is for its start and its end
 TOLD = 0.85
 
-ASK = "import json; from flashsteps.kernels import machine; print(json.dumps(machine.this().about()))"
+ASK = "import json; from flashsteps.kernels.bench import machine; print(json.dumps(machine.this().about()))"
 
 #: runs a command for at most so many seconds, and gives its exit code; None: it took longer
 Runner = Callable[[Sequence[str], float, Path | None], int | None]

@@ -13,7 +13,7 @@ from .options import option
 from .program import Command, say, table
 
 if TYPE_CHECKING:
-    from ..trace.trace import IO
+    from ..machine.events import IO
 
 EXAMPLES = """\b
 Examples:

@@ -41,7 +41,7 @@ def twin(trace: Trace) -> Trace:
 
     Raises ValueError, one line, where torch or triton is missing, and where there is no such kernel.
     """
-    twins = ready("twins", "cpu")
+    twins = ready("validation.twins", "cpu")
     with warnings.catch_warnings():  # that the interpreter is slow: it was asked for
         warnings.simplefilter("ignore")
         found: Trace = twins.twin(trace)

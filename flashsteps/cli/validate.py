@@ -31,11 +31,11 @@ SAVE = "With cuda: keep the order of tiles on each SM, with times, as the forwar
 
 
 def _kernels() -> Sequence[str]:
-    return tuple(kernels.module("cases").KERNELS)
+    return tuple(kernels.module("validation.cases").TWINS)
 
 
 def _devices() -> Sequence[str]:
-    return tuple(kernels.module("cases").DEVICES)
+    return tuple(kernels.module("validation.cases").DEVICES)
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
@@ -59,12 +59,12 @@ def validate(
     tile. On a GPU, numbers are, and the order of tiles that the forward kernel logs. An error may be twice that of
     standard attention in the same type, and 1e-5 more. Exit code 0 if all is the same, 1 if anything differs.
     """
-    asked = [kernels.module("cases").shape(text) for text in shapes]
+    asked = [kernels.module("validation.cases").shape(text) for text in shapes]
     device = device or _device()
-    chosen = kernels.module("cases").cases(names, asked, device)
+    chosen = kernels.module("validation.cases").cases(names, asked, device)
     if save:
         _check_save(save, device, chosen)
-    validating = kernels.ready("validate", device)
+    validating = kernels.ready("validation.validate", device)
     results = []
     for result in validating.validate(chosen, device):
         results.append(result)
@@ -138,8 +138,8 @@ def _cases(results: Sequence[Any]) -> Iterator[str]:
 def _tensors(document: dict[str, Any]) -> Iterator[str]:
     """A line a tensor of each kernel, over all its cases: bytes, kernel against trace, and its worst number."""
     rows = [("kernel", "tensor", "read", "trace", "written", "trace", "error", "allowed")]
-    kernels = dict.fromkeys(case["kernel"] for case in document["cases"])
-    for kernel in kernels:
+    names = dict.fromkeys(case["kernel"] for case in document["cases"])
+    for kernel in names:
         of = [case for case in document["cases"] if case["kernel"] == kernel]
         for name in dict.fromkeys(name for case in of for name in (*case["bytes"], *case["errors"])):
             moved = [case["bytes"][name] for case in of if name in case["bytes"]]

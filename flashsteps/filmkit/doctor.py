@@ -59,7 +59,7 @@ def _version(name: str) -> str | None:
 
 def trials() -> Iterator[Trial]:
     """Make one small file of each kind, in a folder of its own that is gone afterwards; a picture first."""
-    from .encode import ENDINGS
+    from .formats import ENDINGS
 
     with tempfile.TemporaryDirectory() as folder:
         for ending in sorted(ENDINGS, key=lambda ending: ending != ".png"):

@@ -7,69 +7,28 @@ cairo, and nowhere else.
 from __future__ import annotations
 
 import math
-from functools import cache
 from typing import Any, Literal
 
 import cairo
 import numpy as np
 
 from .. import theme as themes
-from ..theme import LABEL, Theme
+from ..theme import LABEL, RGB, Theme
+from ..theme import contrast as contrast  # what actors choose colours and write numbers by
+from ..theme import ink_on as ink_on
+from ..theme import mix as mix
+from ..theme import rgb as rgb
+from ..units import number as number
 from . import text as texts
 from .boxes import Box
 
-RGB = tuple[float, float, float]
 Point = tuple[float, float]
 Align = Literal["left", "center", "right"]
-
-
-@cache
-def rgb(color: str) -> RGB:
-    """A "#rrggbb" as red, green, blue, 0 … 1."""
-    return tuple(int(color[i : i + 2], 16) / 255 for i in (1, 3, 5))  # type: ignore[return-value]
-
-
-def mix(a: str, b: str, share: float) -> str:
-    """`share` of colour b in colour a."""
-    blend = (round(255 * (x + (y - x) * share)) for x, y in zip(rgb(a), rgb(b), strict=True))
-    return "#" + "".join(f"{c:02x}" for c in blend)
-
-
-def contrast(a: str, b: str) -> float:
-    """The contrast ratio of two colours, as WCAG 2 defines it: 1 … 21."""
-
-    def luminance(color: str) -> float:
-        linear = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in rgb(color))
-        return sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
-
-    low, high = sorted((luminance(a), luminance(b)))
-    return (high + 0.05) / (low + 0.05)
-
-
-@cache
-def ink_on(color: str) -> str:
-    """Black or white, whichever contrasts more."""
-    return max("#000000", "#ffffff", key=lambda ink: contrast(ink, color))
 
 
 def ease(u: float) -> float:
     """Slow, fast, slow: 0 … 1 to 0 … 1."""
     return u * u * (3 - 2 * u)
-
-
-def number(x: float, places: int, room: int = 5) -> str:
-    """A value as cells show it: a true minus, no minus zero, fewer places where it would be too long, then 1e3."""
-    if math.isnan(x):
-        return ""
-    if math.isinf(x):
-        return "∞" if x > 0 else "−∞"
-    for digits in range(places, -1, -1):
-        shown = f"{abs(x):.{digits}f}"
-        shown = "−" + shown if x < 0 and float(shown) else shown
-        if len(shown) <= room:
-            return shown
-    mantissa, exponent = f"{x:.0e}".split("e")
-    return f"{mantissa}e{int(exponent)}".replace("-", "−")
 
 
 class Pen:

@@ -1,4 +1,4 @@
-"""A run on the stage: a pure function of one number, `now`, which counts moments. 3.5: three are over, half of a fourth.
+"""A run on the stage: a pure function of one number, `now`, which counts moments. 3.5: three and a half are over.
 
 A moment is a step, or several that are told as one. Nothing here draws.
 """
@@ -15,12 +15,14 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import theme
-from ..runs.record import count
-from ..story import narration
+from ..machine.events import IO, Event, Moved
 from ..story.ranges import ranges
 from ..story.rounds import rounds
 from ..story.telling import LEAST
-from ..trace.trace import IO, Event, Moved, Trace
+from ..trace import narration
+from ..trace.sram import room
+from ..trace.trace import Trace
+from ..traffic.standard import beside_run
 from .values import smooth
 
 Moment = tuple[Event, ...]
@@ -56,13 +58,14 @@ class Picture(NamedTuple):
 
 
 class Round(NamedTuple):
-    """One tile of the loops, side by side that of each program: its moments are start … stop − 1."""
+    """One tile of the loops, side by side that of each program: its moments are start … stop − 1; `tiles` are made,
+    `hidden` are skipped, (block of queries, block of keys) each."""
 
     number: int
     start: int
     stop: int
     tiles: tuple[tuple[int, int], ...]
-    skipped: bool
+    hidden: tuple[tuple[int, int], ...]
 
 
 class Shown(NamedTuple):
@@ -130,7 +133,7 @@ class Run:
 
     @cached_property
     def names(self) -> dict[str, tuple[str, ...]]:
-        """What "queries" and "keys" are called in a picture: tokens, numbered if they come more than once; else numbers.
+        """What "queries" and "keys" are called in a picture: tokens, numbered if they come again; else numbers.
 
         Fewer queries than keys are the last tokens, as the causal mask aligns them, and fewer keys likewise.
         """
@@ -156,8 +159,8 @@ class Run:
 
     @cached_property
     def visited(self) -> tuple[Round, ...]:
-        """The rounds in which something is computed."""
-        return tuple(r for r in self.rounds if not r.skipped)
+        """The rounds in which scores are made."""
+        return tuple(r for r in self.rounds if r.tiles)
 
     @property
     def first(self) -> Round:
@@ -186,14 +189,12 @@ class Run:
     @cached_property
     def standard(self) -> IO:
         """What standard attention moves at this size, whatever the mask, which saves it nothing."""
-        meta = self.trace.meta
-        sizes = {"n": meta["queries"], "n_keys": meta["keys"], "d": meta["d"], "dtype": meta["dtype"]}
-        return count("standard-forward", block_q=meta["block_q"], block_k=meta["block_k"], **sizes)
+        return beside_run(self.trace)
 
     @cached_property
     def sram(self) -> int:
         """Bytes that the chip holds: what was asked for, or the smallest power of two that is enough."""
-        return int(self.trace.meta["sram"] or 1 << (self.trace.peak.total - 1).bit_length())
+        return room(self.trace).nbytes
 
     @cached_property
     def shrink(self) -> Shrink | None:
@@ -479,15 +480,21 @@ def _aligned(program: Iterable[Event]) -> Iterator[tuple[tuple[int, ...], Event]
 
 
 def _rounds(run: Run) -> Iterator[Round]:
-    """Moments that are of the same tiles."""
-    numbers = [tuple(sorted({run.round_of[event.step] for event in moment})) for moment in run.moments]
+    """Moments that are of the same tile of the loops, in each of the programs that run side by side."""
+    base: dict[int, int] = {}
+    for event in run.trace:
+        base.setdefault(event.program, run.round_of[event.step])
+    first = [moment[0] for moment in run.moments]
+    keys = [(event.program // run.lanes, run.round_of[event.step] - base[event.program]) for event in first]
     start = 0
-    for number, (_, stretch) in enumerate(groupby(numbers)):
+    for number, (_, stretch) in enumerate(groupby(keys)):
         stop = start + len(list(stretch))
         events = [event for moment in run.moments[start:stop] for event in moment]
-        inside = [e for e in events if len(e.loop) > 1 or e.slot in SCORES or e.op == "skip"]
-        tiles = dict.fromkeys((e.loop.get("i", e.program), e.loop.get("j", 0)) for e in inside)
-        yield Round(number, start, stop, tuple(tiles), not any(e.op == "compute" for e in inside))
+        made, hidden = (
+            tuple(dict.fromkeys((e.loop.get("i", e.program), e.loop.get("j", 0)) for e in events if of(e)))
+            for of in (lambda e: e.slot in SCORES, lambda e: e.op == "skip")
+        )
+        yield Round(number, start, stop, made, hidden)
         start = stop
 
 

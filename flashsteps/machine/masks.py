@@ -15,17 +15,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
 from .. import files
 from ..errors import unknown
 from ..inputs import readers
-
-if TYPE_CHECKING:
-    from .block_masks import BlockMask
-    from .memory import Block
+from .tiling import Block
 
 Kind = Literal["full", "cut", "hidden"]
 
@@ -59,10 +56,20 @@ class Edge(NamedTuple):
         return numbers
 
 
+class Sorts(Protocol):
+    """Whatever sorts tiles by kind: a mask, or a block mask over one."""
+
+    @property
+    def n_keys(self) -> int: ...
+
+    def kinds(self, i: Block, j: Block) -> dict[Kind, int]:
+        """Tiles by kind, where i and j may each stand for a run of `times` equal blocks."""
+
+
 class Seen(NamedTuple):
     """How the tiles between one fixed block (of queries or of keys) and others are seen."""
 
-    mask: Mask | BlockMask
+    mask: Sorts
     queries: Block | None
     keys: Block | None
 

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from flashsteps.cli import bench_phases as phases
 from flashsteps.cli import main
-from flashsteps.kernels import bench, machine, train
+from flashsteps.kernels.bench import machine, modes, train
 from flashsteps.plots import results, speed_plot
 from flashsteps.units import short, size_of
 from tests.cli.test_cli import flashsteps, program, there
@@ -30,7 +30,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def speed_of(**options: Any) -> list[results.Results]:
-    return list(bench.speed_results(quick=True, sizes=(16,), dims=(64,), masks=(True,), names=("standard",), **options))
+    return list(modes.speed_results(quick=True, sizes=(16,), dims=(64,), masks=(True,), names=("standard",), **options))
 
 
 # ---- what is measured
@@ -96,7 +96,7 @@ def test_each_option_reaches_what_measures(options, expected, monkeypatch):
         asked.update(given)
         yield (TRAIN if kind == "train" else SPEED)
 
-    monkeypatch.setattr(bench, f"{kind}_results", spy)
+    monkeypatch.setattr(modes, f"{kind}_results", spy)
     flashsteps("bench", *options.split(), "-o", "a.json")
     assert asked == {"quick": False, "minutes": 8.0} | expected
 
@@ -209,7 +209,7 @@ def test_a_run_that_is_cut_off_leaves_a_whole_file(end, monkeypatch, folder):
         yield SPEED._replace(rows=rows[:2], finished=False)
         raise end("cut off")
 
-    monkeypatch.setattr(bench, "speed_results", cut_off)
+    monkeypatch.setattr(modes, "speed_results", cut_off)
     done = CliRunner().invoke(main, ["bench", "-o", "a.json"])
     assert results.read("a.json") == SPEED._replace(rows=rows[:2], finished=False)
     assert there(folder) == ["a.json"]

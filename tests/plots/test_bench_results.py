@@ -157,7 +157,7 @@ def test_lines_are_what_was_measured(tmp_path, monkeypatch):
 
 
 def test_every_backend_has_a_name_and_a_line_of_its_own():
-    from flashsteps.kernels import backends, train
+    from flashsteps.kernels.bench import backends, train
 
     assert list(speed_plot.TITLES) == list(backends.BACKENDS)
     assert set(train_plot.TITLES) == set(train.ATTENTIONS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +27,18 @@ class Written(NamedTuple):
     size: float
     contrast: float
     who: str
+    quad: tuple[tuple[float, float], ...]  # the corners, for a text may lean
+
+    def lies_on(self, other: Written, least: float = 1.0) -> bool:
+        """Do both cover some of the same px? No, if along an edge of either there is a line between them."""
+        edges = [(a, b) for quad in (self.quad, other.quad) for a, b in itertools.pairwise(quad)]
+        for (x0, y0), (x1, y1) in edges:
+            length = math.hypot(x1 - x0, y1 - y0) or 1.0
+            across = ((y0 - y1) / length, (x1 - x0) / length)
+            mine, others = ([x * across[0] + y * across[1] for x, y in quad] for quad in (self.quad, other.quad))
+            if max(mine) - least < min(others) or max(others) - least < min(mine):
+                return False
+        return True
 
 
 def moments(script: Script, count: int, seed: int = 0) -> list[float]:
@@ -78,7 +92,8 @@ class Looker(Painter):
         ink = cairo.RecordingSurface(cairo.CONTENT_ALPHA, None)
         texts.draw_plainly(cairo.Context(ink), 0, 0, words, style, (0, 0, 0))
         left, top, width, height = ink.ink_extents()
-        corners = [ctx.user_to_device(x + dx, y + dy) for dx in (left, left + width) for dy in (top, top + height)]
+        around = ((left, top), (left + width, top), (left + width, top + height), (left, top + height), (left, top))
+        corners = tuple(ctx.user_to_device(x + dx, y + dy) for dx, dy in around)
         xs, ys = zip(*corners, strict=True)
         box = Box(min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys))
         where = box.whole()
@@ -90,7 +105,7 @@ class Looker(Painter):
             for one in colors[counts > 0.1 * counts.sum()]:
                 seen = [255 * c * alpha + g * (1 - alpha) for c, g in zip((red, green, blue), one, strict=True)]
                 least = min(least, contrast(_hex(seen), _hex(one)))
-        self.written.append(Written(words, box, style.size, least, self.who))
+        self.written.append(Written(words, box, style.size, least, self.who, corners))
 
 
 def _hex(color: Any) -> str:
@@ -102,10 +117,12 @@ def noting(looker: Looker) -> Iterator[None]:
     """While this lasts, the looker notes what is written and elided."""
     draw, elide = texts.draw, texts.elide
 
-    def noted(ctx: Any, x: float, y: float, words: str, style: Any, color: Any, *, align="left", alpha=1.0) -> float:
+    def noted(
+        ctx: Any, x: float, y: float, words: str, style: Any, color: Any, *, align="left", alpha=1.0, **how: Any
+    ) -> float:
         if words.strip():
             looker.note(ctx, x - texts.width(words, style) * texts.START[align], y, words, style, color, alpha)
-        return draw(ctx, x, y, words, style, color, align=align, alpha=alpha)
+        return draw(ctx, x, y, words, style, color, align=align, alpha=alpha, **how)
 
     def cut(words: str, style: Any, room: float) -> str:
         short = elide(words, style, room)

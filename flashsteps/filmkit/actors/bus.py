@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ... import theme
-from ...trace.trace import Event
+from ...machine.events import Event
 from ...units import size_of
 from ..boxes import Box
 from ..values import smooth

@@ -28,9 +28,9 @@ class TileMap(OfRun):
         run, meta = self.run, self.run.trace.meta
         count, on = run.done(self.now)
         rounds = run.rounds[:count]
-        done = sum(len(r.tiles) for r in rounds if not r.skipped)
-        total = sum(len(r.tiles) for r in run.rounds if not r.skipped)
-        hidden = sum(len(r.tiles) for r in rounds if r.skipped)
+        done = sum(len(r.tiles) for r in rounds)
+        total = sum(len(r.tiles) for r in run.rounds)
+        hidden = sum(len(r.hidden) for r in rounds)
         base = box.y + pen.px(30)
         said = f"{done} of {total}" + (f", {hidden} skipped" if hidden else "")
         width = pen.label(box.x, base, self.words)
@@ -42,14 +42,14 @@ class TileMap(OfRun):
         rows, columns = -(-meta["queries"] // meta["block_q"]), -(-meta["keys"] // meta["block_k"])
         gap = max(1, pen.px(4)) if min(side) * meta["block_q"] >= 12 else 0
         pen.frame(grid.box.grown(max(2, pen.px(4))), "line", radius=4)
-        now = on.tiles if on else ()
+        now = (*on.tiles, *on.hidden) if on else ()
         for r in dict.fromkeys((*rounds, *([on] if on else []))):
-            for i, j in r.tiles:
+            for i, j in (*r.tiles, *r.hidden):
                 if i >= rows or j >= columns:
                     continue
                 tile = tile_box(grid, meta, i, j)
                 inside = Box(tile.x, tile.y, tile.w - gap, tile.h - gap)
-                if r.skipped:
+                if (i, j) in r.hidden and r.number < count:
                     pen.hatch(inside, "dim" if r == on else "faint", alpha=1.0, step=9)
                 elif r.number < count:
                     pen.fill(inside, "S", radius=4 if gap else 0, alpha=1.0 if r == on else 0.35)
@@ -59,7 +59,9 @@ class TileMap(OfRun):
             frozenset(x for tile in now for x in range(tile[axis] * meta[b], tile[axis] * meta[b] + meta[b]))
             for axis, b in ((0, "block_q"), (1, "block_k"))
         ]
-        lit = [one if len(one) < meta[axis] else frozenset() for one, axis in zip(lit, ("queries", "keys"), strict=True)]
+        lit = [
+            one if len(one) < meta[axis] else frozenset() for one, axis in zip(lit, ("queries", "keys"), strict=True)
+        ]
         left, top = grid.box.x - box.x - pen.px(10), grid.box.y - box.y - pen.px(58)
         cells.row_labels(pen, grid, run.names["queries"], grid.box.x - pen.px(10), left, lit[0])
         names = run.names["keys"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..boxes import Box
@@ -84,6 +85,15 @@ def largest(
         if room.h >= size * ROOM * pen.unit and width(pen, words, size, weight=weight, mono=mono) <= room.w:
             return size
     return sizes[-1]
+
+
+def numbered(tokens: Sequence[str] | None) -> tuple[str, ...]:
+    """Tokens as labels. Those that come more than once are told apart: the_{1}, the_{2}."""
+    from .. import text as texts
+
+    words = list(tokens or ())
+    seen = [words[:n].count(word) + 1 if words.count(word) > 1 else 0 for n, word in enumerate(words)]
+    return tuple(texts.literal(word) + (f"_{{{n}}}" if n else "") for word, n in zip(words, seen, strict=True))
 
 
 def spread(wanted: list[float], gap: float, low: float, high: float) -> list[float]:

@@ -1,0 +1,1 @@
+"""What the kernels are compiled for, with which tiles, and what the compiler makes of them."""

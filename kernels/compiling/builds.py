@@ -1,0 +1,88 @@
+"""Every kernel as it is built: what is shipped, in the options that make a difference, and all candidates."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+
+from ..flash2_backward import backward
+from ..flash2_block_sparse import block_sparse
+from ..flash2_forward import forward
+from ..paged import paged_decode
+from ..split_kv import split_kv_decode
+from . import configs
+from .offline import TYPES, Resources, compile_for, resources
+from .target import Launch, Target, pretend
+
+
+class Build(NamedTuple):
+    """One kernel to compile, for a head dimension d and options, with a tile or the one that is shipped (None)."""
+
+    kernel: str
+    d: int
+    dtype: torch.dtype = torch.bfloat16
+    causal: bool = False
+    group: int = 1
+    window: tuple[int, int] | None = None
+    softcap: float | None = None
+    config: configs.Config | None = None
+
+    def __str__(self) -> str:
+        said = f"{self.kernel} d={self.d} {TYPES[self.dtype]}" + " causal" * self.causal
+        said += f" group={self.group}" * (self.group > 1) + f" window={self.window}" * (self.window is not None)
+        tile = f" {self.config.block_m}×{self.config.block_n}" if self.config else ""
+        stages = f" {self.config.num_warps} warps {self.config.num_stages} stages" if self.config else ""
+        return said + " softcap" * (self.softcap is not None) + tile + stages
+
+
+def shipped() -> list[Build]:
+    """What is shipped, in the options that make a difference."""
+    plain = [Build(kernel, d, causal=causal) for kernel in configs.TUNED for d in (64, 128) for causal in (False, True)]
+    wide = [Build(kernel, 256, causal=True) for kernel in configs.TUNED]
+    grouped = [Build(kernel, 128, causal=True, group=4) for kernel in configs.TUNED]
+    window = [Build(kernel, 128, torch.float16, window=(256, 64)) for kernel in configs.TUNED]
+    softcap = [Build(kernel, 80, softcap=50.0, causal=True) for kernel in configs.TUNED]
+    single = [Build(kernel, 128, torch.float32, causal=True) for kernel in configs.TUNED]
+    rest = [Build("block_sparse", 128), Build("delta", 128)]
+    rest += [Build(kernel, 128, group=4) for kernel in ("split_kv", "merge", "paged")]
+    return plain + wide + grouped + window + softcap + single + rest
+
+
+def tried(on: Target) -> list[Build]:
+    """All candidates."""
+    return [
+        Build(kernel, d, causal=causal, config=config)
+        for kernel in configs.TUNED
+        for d in configs.HEAD_DIMS
+        for config in configs.tried(kernel, d, on)
+        for causal in (False, True)
+    ]
+
+
+def launch_of(build: Build, on: Target) -> Launch:
+    """How this kernel would be run on such a GPU."""
+    q = torch.empty(1, 2 * build.group, 512, build.d, dtype=build.dtype)
+    k = torch.empty(1, 2, 512, build.d, dtype=build.dtype)
+    options: dict[str, Any] = {"causal": build.causal, "window": build.window, "softcap": build.softcap}
+    options["config"] = build.config
+    with pretend(on) as launches:
+        match build.kernel:
+            case "forward":
+                forward(q, k, k, **options)
+            case "block_sparse":
+                block_sparse(q, k, k, "butterfly", block_q=64, block_k=64, **options)
+            case "split_kv" | "merge":
+                split_kv_decode(q[:, :, :1], k, k, **options)
+            case "paged":
+                pool, table = torch.empty(8, 16, 2, build.d, dtype=build.dtype), torch.zeros(1, 8, dtype=torch.int32)
+                paged_decode(q[:, :, :1], pool, pool, table, 100, **options)
+            case _:
+                backward(q, q, k, k, q, torch.empty(q.shape[:3]), **options)
+    name = "split_kernel" if build.kernel == "split_kv" else f"{build.kernel}_kernel"
+    return next(launch for launch in launches if launch.kernel.__name__ == name)
+
+
+def measured(build: Build, on: Target) -> Resources:
+    """What a build takes, compiled for such a GPU."""
+    return resources(compile_for(launch_of(build, on), on), on)

@@ -1,0 +1,137 @@
+"""What the compiler makes of a kernel for a GPU that need not be there: registers, spills, shared memory, moves."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from triton.tools.tensor_descriptor import TensorDescriptor
+
+from .target import Launch, Target
+
+#: torch's types by Triton's names
+TYPES = {
+    torch.float16: "fp16",
+    torch.bfloat16: "bf16",
+    torch.float32: "fp32",
+    torch.int32: "i32",
+    torch.int64: "i64",
+}
+
+
+DIVISIBLE = [["tt.divisibility", 16]]
+
+
+class Resources(NamedTuple):
+    """What one kernel takes: registers a thread, bytes spilled to memory a thread, bytes of shared memory a program."""
+
+    registers: int
+    spilled: int
+    shared: int
+
+
+def source(launch: Launch) -> ASTSource:
+    """The kernel with the types that these arguments have, specialised as Triton would when it is called."""
+    kernel, arguments = launch.kernel, launch.arguments
+    signature: dict[str, Any] = {}
+    constants: dict[tuple[int, ...], Any] = {}
+    attributes: dict[tuple[int, ...], Any] = {}
+    for index, parameter in enumerate(kernel.params):
+        name, given = parameter.name, arguments[parameter.name]
+        if parameter.is_constexpr or given is None:
+            signature[name], constants[(index,)] = "constexpr", given
+        elif isinstance(given, tuple):
+            signature[name] = tuple(_type(one) for one in given)
+            attributes |= {(index, at): DIVISIBLE for at, one in enumerate(given) if one % 16 == 0}
+        else:
+            signature[name] = _type(given)
+            if isinstance(given, torch.Tensor) or (
+                isinstance(given, int) and given % 16 == 0 and not parameter.do_not_specialize
+            ):
+                attributes[(index,)] = DIVISIBLE
+    return ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs=attributes)
+
+
+def _type(given: Any) -> str:
+    if isinstance(given, TensorDescriptor):
+        return f"tensordesc<{TYPES[given.base.dtype]}[{', '.join(map(str, given.block_shape))}]>"
+    if isinstance(given, torch.Tensor):
+        return f"*{TYPES[given.dtype]}"
+    return "fp32" if isinstance(given, float) else "i32" if abs(given) < 1 << 31 else "i64"
+
+
+def compile_for(launch: Launch, on: Target) -> Any:
+    """The kernel, compiled as this launch would have it: `asm` by stage, and `metadata`."""
+    warp = 64 if on.backend == "hip" else 32
+    return triton.compile(source(launch), target=GPUTarget(on.backend, on.arch, warp), options=dict(launch.options))
+
+
+def resources(kernel: Any, on: Target) -> Resources:
+    """What a compiled kernel takes, as the assembler says."""
+    if on.backend == "hip":
+        said = kernel.asm["amdgcn"]
+        found = [re.search(rf"\.{name}:\s+(\d+)", said) for name in ("vgpr_count", "vgpr_spill_count")]
+    else:
+        said = _ptxas(kernel.asm["ptx"], int(on.arch))
+        found = [re.search(pattern, said) for pattern in (r"Used (\d+) registers", r"(\d+) bytes spill stores")]
+    registers, spilled = (int(match[1]) if match else -1 for match in found)
+    return Resources(registers, spilled, kernel.metadata.shared)
+
+
+def _ptxas(ptx: str, arch: int) -> str:
+    from triton.backends.nvidia.compiler import get_ptxas  # noqa: PLC0415
+
+    suffix = "a" if arch >= 90 else ""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "kernel.ptx")
+        path.write_text(ptx)
+        command = [get_ptxas(arch).path, "-v", f"--gpu-name=sm_{arch}{suffix}", str(path), "-o", f"{path}.cubin"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stderr
+
+
+#: what an operation of Triton's IR does to a tile
+_OPERATIONS = {
+    "tt.load": "load",
+    "tt.descriptor_load": "load",
+    "tt.store": "store",
+    "tt.descriptor_store": "store",
+    "tt.dot": "dot",
+}
+
+
+def moves(ttir: str) -> list[Any]:
+    """The loads, products and stores of a kernel in its own order: ("load", "Q"), "dot" …; those of a loop are a list.
+
+    `ttir` is the first of the stages that a kernel is compiled by: all is inlined, and nothing is moved about yet.
+    """
+    first: dict[str, str] = {}  # the first operand of what made a value: follow it, and there is the tensor
+    here: list[Any] = []
+    around: list[tuple[int, list[Any]]] = []
+    for line in ttir.splitlines():
+        indent = len(line) - len(line.lstrip())
+        if around and line.strip().startswith("}") and indent == around[-1][0]:
+            here = around.pop()[1]
+            continue
+        if "scf.for" in line:
+            inner: list[Any] = []
+            around.append((indent, here))
+            here.append(inner)
+            here = inner
+            continue
+        result, operation = re.fullmatch(r"\s*(?:(%\w+)(?::\d+)? = )?(.*)", line).groups()  # type: ignore[union-attr]
+        name, *operands = re.findall(r"^[\w.]+|%\w+", operation) or [""]
+        if operands:
+            first[result] = operands[0]
+        if name in _OPERATIONS:
+            tensor = operands[0]
+            while tensor in first:
+                tensor = first[tensor]
+            here.append("dot" if name == "tt.dot" else (_OPERATIONS[name], tensor[1:]))
+    return here

@@ -1,0 +1,50 @@
+"""The tiles that `flashsteps bench --tune` found fastest, by GPU: a JSON file that the kernels look into."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from flashsteps.files import whole
+
+PATH = Path(__file__).with_name("tuned.json")
+
+#: what a tile is for, `d` on chip, `bits` of a number in q, k and v; all else in a line is the tile
+KEY = ("gpu", "kernel", "d", "causal", "bits")
+
+
+def best(gpu: str, kernel: str, d: int, causal: bool, bits: int) -> dict[str, Any] | None:
+    """The fastest tile that was found on this GPU, by the names of a Config, or None where none was."""
+    return _all(PATH).get((gpu, kernel, d, causal, bits))
+
+
+def keep(gpu: str, bits: int, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write down the best of these rows of tuning, in place of what was there for the same GPU, kernel, d and mask.
+
+    Raises ValueError where the file cannot be written.
+    """
+    tiles = dict(_all(PATH))
+    tiles |= {(gpu, row["kernel"], row["d"], row["causal"], bits): row["config"] for row in rows if row["best"]}
+    lines = [json.dumps(dict(zip(KEY, key, strict=True)) | one) for key, one in sorted(tiles.items())]
+    with whole(PATH) as aside:
+        aside.write_text("[\n  " + ",\n  ".join(lines) + "\n]\n" if lines else "[]\n", encoding="utf-8")
+    _all.cache_clear()
+
+
+@cache
+def _all(path: Path) -> dict[tuple[Any, ...], dict[str, Any]]:
+    if not path.exists():
+        return {}
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return {tuple(one.pop(name) for name in KEY): one for one in found}
+
+
+@cache
+def name(device: torch.device) -> str:
+    """What the GPU is called."""
+    return str(torch.cuda.get_device_name(device))

@@ -1,0 +1,124 @@
+"""The kernels compiled for GPUs that are not there: they fit, spill nothing, and move tiles in the trace's order."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import flashsteps as fs
+from flashsteps.machine.devices import DEVICES
+from flashsteps.machine.events import Event
+
+HERE = Path(__file__).parent
+
+#: whose shared memory a program has to fit into
+GPUS = {"80": "a100-80gb", "90": "h200", "100": "b200", "gfx942": "mi300x"}
+
+
+@functools.cache
+def compiled(what: str) -> Any:
+    """What compile_kernels.py says, run where Triton is no interpreter."""
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    command = [sys.executable, str(HERE / "compile_kernels.py"), what]
+    done = subprocess.run(command, cwd=HERE.parent, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def runs(kernel: str) -> list[Event]:
+    """The reference's events of that program of a kernel which has most of them."""
+    algorithm, first_tile = {
+        "forward": ("flash2-forward", "Q"),
+        "delta": ("flash2-backward", "O"),
+        "dkdv": ("flash2-backward", "K"),
+        "dq": ("flash2-backward", "Q"),
+        "block_sparse": ("flash2-block-sparse-forward", "Q"),
+        "split_kv": ("split-kv-decode", "Q"),
+        "merge": ("split-kv-decode", "O_s"),
+        "paged": ("paged-decode", "Q"),
+    }[kernel]
+    q, k, v, do = np.random.default_rng(0).standard_normal((4, 16, 8))
+    options: dict[str, Any] = {"do": do} if algorithm == "flash2-backward" else {}
+    if kernel == "block_sparse":
+        options["block_mask"] = "local:9"
+    trace = fs.record(algorithm, q, k, v, block_q=4, block_k=4, **options)
+    programs: dict[int, list[Event]] = {}
+    for event in trace.events:
+        programs.setdefault(event.program, []).append(event)
+    begun = [events for events in programs.values() if events[0].op == "load" or kernel == "merge"]
+    with_tile = [
+        events
+        for events in begun
+        if next(str(event.tile.tensor) for event in events if event.op == "load" and event.tile) == first_tile
+    ]
+    return max(with_tile, key=len)
+
+
+def moves(kernel: str) -> tuple[list[Any], int]:
+    """Loads and stores of a program, one round of its loop as a list; and how many products that round has."""
+    events = runs(kernel)
+    depth = max(len(event.loop) for event in events)
+    rounds = [event.loop for event in events if len(event.loop) == depth]
+    looped = len({len(event.loop) for event in events}) > 1
+    found: list[Any] = []
+    inner: list[Any] = []
+    products = 0
+    for event in events:
+        inside = looped and len(event.loop) == depth
+        if inside and not inner:
+            found.append(inner)
+        if inside and event.loop != rounds[0]:
+            continue
+        if event.op in ("load", "store") and event.tile:
+            (inner if inside else found).append([event.op, event.tile.tensor])
+        products += inside and event.work.matmul > 0
+    return found, products
+
+
+@pytest.mark.parametrize("gpu", GPUS)
+def test_what_is_shipped_fits_spills_nothing_and_moves_as_the_trace_does(gpu: str) -> None:
+    room = DEVICES[GPUS[gpu]].shared_per_block * 1024
+    for row in compiled(gpu):
+        assert row["registers"] > 0, row
+        assert row["spilled"] == 0, row
+        assert 0 < row["shared"] <= room, row
+        expected, products = moves(row["kernel"])
+        body = next((one for one in expected if isinstance(one[0], list)), None)
+        found = [_renamed(one) for one in row["moves"]]
+        loops = [one for one in found if isinstance(one[0], list) or "dot" in one]
+        # up to three loops, one for each way that tiles are cut, stand where the trace has one
+        outside = [one for one in found if one not in loops]
+        assert outside == [one for one in expected if one is not body], row
+        for loop in loops:
+            assert [one for one in loop if one != "dot"] == body, row
+            assert loop.count("dot") == products, row
+        assert [one in loops for one in found].index(True) == expected.index(body) if body else not loops, row
+
+
+def _renamed(one: Any) -> Any:
+    """Tensors by the trace's names."""
+    if one == "dot":
+        return one
+    if one and not isinstance(one[0], str):
+        return [_renamed(each) for each in one]
+    return (
+        [one[0], {"D_": "D"}.get(one[1], one[1])] if len(one) == 2 and one[0] != "dot" else [_renamed(x) for x in one]
+    )
+
+
+def test_without_its_switch_the_code_is_the_same() -> None:
+    """The forward kernel with TRACE off is, instruction for instruction, the one whose source has no such switch."""
+    code = compiled("untraced")
+    assert not any(word in code["source"] for word in ("TRACE", "stamp(", "CLOCK"))
+    assert code["off"] == code["without"]
+    assert "%globaltimer" in code["on"]
+    assert "%smid" in code["on"]
+    assert "%globaltimer" not in code["off"]
