@@ -4,6 +4,7 @@ from flashsteps.filmkit import Board, Film, linear, telling
 from flashsteps.filmkit.actors.cards import Text
 from flashsteps.filmkit.actors.loops import Loop, Turned
 from flashsteps.filmkit.actors.run_stage import LANES, RunStage
+from flashsteps.filmkit.closing import coda
 from flashsteps.filmkit.run import Run, slow_rounds
 from flashsteps.story.labels import opening
 from flashsteps.theme import HEAD
@@ -20,7 +21,7 @@ class Flash2Forward(Film):
         lanes = 1 if code else min(LANES[board.shape], programs)
         run = Run(trace, slowly=slow_rounds(trace, -1), lanes=lanes)
         first, last, moves = run.first, run.visited[-1], run.shrink
-        loops = Loop("for i, in programs: Q, O", programs), Loop("for j: K, V", blocks)
+        loops = Loop("programs i: Q, O", programs), Loop("for j: K, V", blocks)
         shown = {"device": board.option("device", ""), "code": code, "kind": "lanes" if lanes > 1 else "tile"}
         if board.short:
             return short(board, RunStage(board, run, loops=loops, names=("i", "j"), **shown))
@@ -71,6 +72,8 @@ class Flash2Forward(Film):
                 times = telling.times(programs)
                 board.say(f"O goes out once, K and V come in {times}: {ours} {less} {theirs}.")
 
+        coda(board, trace)
+
 
 def turn_round(board: Board, words: str, outer: Loop, inner: Loop) -> None:
     """FA1's brackets, and how they change places."""
@@ -90,8 +93,8 @@ def short(board: Board, stage: RunStage) -> None:
     """What moves, in three captions."""
     run = stage.run
     with board.chapter("In short"):
-        board.say("Each block of queries is a program; keys and values stream past it.")
-        stage.play(run.first.stop, seconds=4.4)
-        board.say("The output is summed up on chip, and goes out once.")
-        stage.play(len(run), seconds=4.4)
-        board.say(f"{telling.toy(run)}; standard attention: {size_of(run.standard.total)}.")
+        board.say("One program for each block of queries.")
+        stage.play(run.first.stop, seconds=2.8)
+        board.say("Keys stream past; the output goes out once.")
+        stage.play(len(run), seconds=3.2)
+        board.say(f"{telling.toy(run)}; standard: {size_of(run.standard.total)}.")

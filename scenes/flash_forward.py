@@ -4,6 +4,7 @@ from flashsteps.filmkit import Board, Film, telling
 from flashsteps.filmkit.actors.fit import Fit
 from flashsteps.filmkit.actors.loops import Loop
 from flashsteps.filmkit.actors.run_stage import RunStage
+from flashsteps.filmkit.closing import coda
 from flashsteps.filmkit.run import Run, slow_rounds
 from flashsteps.runs.record import count
 from flashsteps.story.labels import opening
@@ -55,7 +56,10 @@ class FlashForward(Film):
                 telling.max_moves(board, stage, moves, "its old sum counts {} of what it did")
 
         with board.chapter("All tiles"):
-            board.say("So on, tile by tile: no score ever goes to HBM.", given=all(name not in "SP" for name in run.total.by_tensor))
+            board.say(
+                "So on, tile by tile: no score ever goes to HBM.",
+                given=all(name not in "SP" for name in run.total.by_tensor),
+            )
             stage.tell(len(run), seconds=min(5.0, 0.6 * run.rounds_between(stage.at, len(run))))
             larger = min(2 * bq, meta["queries"]), min(2 * bk, meta["keys"])
             sizes = {"n": meta["queries"], "n_keys": meta["keys"], "d": meta["d"], "dtype": meta["dtype"]}
@@ -69,13 +73,15 @@ class FlashForward(Film):
                 words = f"{telling.toy(run)}. Larger blocks would need {needed:,} B: the toy has {run.sram:,}."
             board.say(words)
 
+        coda(board, trace)
+
 
 def short(board: Board, stage: RunStage) -> None:
     """What moves, in three captions."""
     run = stage.run
     with board.chapter("In short"):
-        board.say("Keys and values stay on chip; queries come and go, with their O, ℓ and m.")
-        stage.play(run.first.stop, seconds=4.4)
-        board.say("S is made there, tile by tile, and never goes to HBM.")
-        stage.play(len(run), seconds=5.0)
-        board.say(f"{telling.toy(run)}; standard attention: {size_of(run.standard.total)}.")
+        board.say("K, V stay on chip; Q, O, ℓ, m come and go.")
+        stage.play(run.first.stop, seconds=3.0)
+        board.say("S is made there, tile by tile: it never leaves.")
+        stage.play(len(run), seconds=3.2)
+        board.say(f"{telling.toy(run)}; standard: {size_of(run.standard.total)}.")

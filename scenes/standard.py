@@ -1,8 +1,9 @@
 """Standard attention (FA1, Algorithm 0): S and P, a number for each query and key, go out to HBM and come back."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from flashsteps.filmkit import Board, Film, Value, telling
+from flashsteps.filmkit import Board, Film, telling
 from flashsteps.filmkit.actors.bars import Bar, Bars, Piece
 from flashsteps.filmkit.actors.loops import Loop
 from flashsteps.filmkit.actors.run_stage import RunStage
@@ -66,15 +67,18 @@ class Standard(Film):
             board.put(shares([scores_of(io) / io.total for io in counts], grown), board.main)
             board.say(f"The share of S and P in one head’s traffic, d = {D}, as the tokens grow.")
             board.move(grown.to(100.0), seconds=2.5)
-            board.say(f"At {tokens(SIZES[-1])} tokens S and P are {scores_of(counts[-1]) / counts[-1].total:.1%} of it.")
+            board.say(
+                f"At {tokens(SIZES[-1])} tokens S and P are {scores_of(counts[-1]) / counts[-1].total:.1%} of it."
+            )
 
         with board.chapter("And memory"):
             board.clear()
             own, needed = 2 * 2 * SIZES[-1] ** 2, 4 * 2 * SIZES[-1] * D  # fp16: S and P; Q, K, V and O
-            bars = Bar("Q, K, V, O", needed, "ink"), Bar("S and P", board.value(0), "S")
+            extra = board.value(0)
+            bars = Bar("Q, K, V, O", needed, "ink"), Bar("S and P", extra, "S")
             board.put(Bars(bars, own, title=f"memory of one head of {tokens(SIZES[-1])} tokens, fp16"), board.main)
             board.say(f"And they take {size_of(own)} of memory a head that the result doesn’t need.")
-            board.move(bars[1].value.to(own), seconds=1.5)
+            board.move(extra.to(own), seconds=1.5)
 
 
 def scores_of(io: IO) -> int:
@@ -82,7 +86,7 @@ def scores_of(io: IO) -> int:
     return sum(sum(io.by_tensor[name]) for name in "SP")
 
 
-def shares(each: Sequence[float], grown: Value) -> Bars:
+def shares(each: Sequence[float], grown: Any) -> Bars:
     """All traffic as 100 %, at each number of tokens: what of it is S and P."""
     return Bars(
         tuple(
@@ -100,8 +104,8 @@ def short(board: Board, stage: RunStage) -> None:
     """What moves, in three captions."""
     run = stage.run
     with board.chapter("In short"):
-        board.say("Three kernels. The first writes S, a number for each query and key.")
-        stage.play(run.start_of(1), seconds=4.0)
-        board.say("Softmax fetches S and writes P; the last one fetches P again.")
-        stage.play(len(run), seconds=4.4)
+        board.say("The first kernel writes all scores, S, to HBM.")
+        stage.play(run.start_of(1), seconds=3.0)
+        board.say("Softmax fetches S, writes P; P comes back too.")
+        stage.play(len(run), seconds=3.2)
         board.say(f"{size_of(run.total.total)} moved; {scores_of(run.total) / run.total.total:.0%} of it is S and P.")

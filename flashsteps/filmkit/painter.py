@@ -36,7 +36,7 @@ class Painter:
             surface = cairo.ImageSurface.create_for_data(memoryview(self.pixels), form, width, height)  # type: ignore[arg-type]
         self.pen = Pen(cairo.Context(surface), theme_of(theme), self.unit, all_text, outlines)
         self.whole, self.transparent = Box(0, 0, width, height), transparent
-        self._clear()
+        self._clear(self.whole)
         self.shown: tuple[Shown, ...] = ()
 
     def paint(self, t: float) -> bool:
@@ -48,21 +48,21 @@ class Painter:
         if not stale:
             return False
         self.shown, ctx = shown, self.pen.ctx
-        ctx.save()
-        for box in stale:
-            ctx.rectangle(*box)
-        ctx.clip()
-        self._clear()
-        for s in shown:
-            if any(self.px(s.box).overlaps(box) for box in stale):
-                self._draw(s)
-        ctx.restore()
+        for part in _merged(stale):
+            ctx.save()
+            ctx.rectangle(*part)
+            ctx.clip()
+            self._clear(part)
+            for s in shown:
+                if self.px(s.box).overlaps(part):
+                    self._draw(s)
+            ctx.restore()
         return True
 
-    def _clear(self) -> None:
-        """Nothing but the ground, or nothing."""
+    def _clear(self, box: Box) -> None:
+        """Nothing but the ground there, or nothing."""
         if not self.transparent:
-            self.pen.fill(self.whole, "bg")
+            self.pen.fill(box, "bg")
         elif not self.pen.outlines:
             self.pen.ctx.set_operator(cairo.OPERATOR_CLEAR)
             self.pen.ctx.paint()
@@ -86,3 +86,17 @@ class Painter:
         """A box of the board in whole px."""
         x, y, w, h = (side * self.unit for side in box)
         return Box(self.left + x, self.top + y, w, h).whole()
+
+
+def _merged(boxes: list[Box]) -> list[Box]:
+    """Boxes that cover the same and more, and do not overlap. One at a time is drawn into: under a clip that is not a
+    plain rectangle cairo rounds otherwise, and a frame would depend on the one before it."""
+    found: list[Box] = []
+    for box in boxes:
+        while others := [other for other in found if other.overlaps(box)]:
+            found = [other for other in found if other not in others]
+            x, y = min(o.x for o in (box, *others)), min(o.y for o in (box, *others))
+            right, bottom = max(o.right for o in (box, *others)), max(o.bottom for o in (box, *others))
+            box = Box(x, y, right - x, bottom - y)
+        found.append(box)
+    return found

@@ -1,4 +1,4 @@
-"""A run on the stage: a pure function of one number, `now`, which counts moments. 3.5: three are over, half of a fourth.
+"""A run on the stage: a pure function of one number, `now`, which counts moments. 3.5: three and a half are over.
 
 A moment is a step, or several that are told as one. Nothing here draws.
 """
@@ -133,7 +133,7 @@ class Run:
 
     @cached_property
     def names(self) -> dict[str, tuple[str, ...]]:
-        """What "queries" and "keys" are called in a picture: tokens, numbered if they come more than once; else numbers.
+        """What "queries" and "keys" are called in a picture: tokens, numbered if they come again; else numbers.
 
         Fewer queries than keys are the last tokens, as the causal mask aligns them, and fewer keys likewise.
         """

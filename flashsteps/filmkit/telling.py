@@ -27,7 +27,7 @@ def max_moves(board: Board, stage: RunStage, moves: Shrink, then: str) -> None:
     stage.light(moves)
     base = "2" if "kernel" in run.trace.meta else "e"
     asks, by = run.quoted("queries", moves.query), run.quoted("keys", moves.key)
-    card = board.put(Rescale(asks, by, moves.m, moves.alpha, moves.l, told, base), stage.places.meter)  # type: ignore[arg-type]
+    card = board.put(Rescale(asks, by, moves.m, moves.alpha, moves.l, told, base), stage.places.meter)
     board.say(f"The max of {asks} is {number(moves.m[0], 2)} up to now, and its sum {number(moves.l[0], 2)}.")
     stage.play(run.after(found, slot="S", op="compute"))
     words = f"{by} beats the old max of {asks}: {then.format(f'{moves.alpha:.2f}')}."
@@ -67,7 +67,9 @@ def times(count: int) -> str:
 def pieces_of(moved: Mapping[str, Moved]) -> tuple[Piece, ...]:
     """Read and written bytes of each tensor, in the order of the tensors."""
     names = sorted(moved, key=lambda name: ORDER.index(name) if name in ORDER else 99)
-    pairs = [(name, nbytes, hatched) for name in names for nbytes, hatched in zip(moved[name], (False, True), strict=True)]
+    pairs = [
+        (name, nbytes, hatched) for name in names for nbytes, hatched in zip(moved[name], (False, True), strict=True)
+    ]
     return tuple(Piece(float(nbytes), hue(name), hatched, label(name)) for name, nbytes, hatched in pairs if nbytes)
 
 
@@ -78,7 +80,7 @@ def toy(run: Run) -> str:
 
 
 def counted(run: Run, algorithm: str) -> IO | None:
-    """What another algorithm moves on the same problem; None where the mask is for this very input, and can't be counted."""
+    """What another algorithm moves on the same problem; None where its mask is for this very input."""
     meta = run.trace.meta
     mask = meta["mask"]
     if mask is not None and any(part.startswith(("document", "file", "matrix")) for part in mask.split("+")):

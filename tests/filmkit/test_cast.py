@@ -46,7 +46,7 @@ def rows(draw):
         values, draw(HUES), draw(st.floats(-6, 0)), draw(st.floats(1, 6)),
         labels=draw(tuples(WORDS, 0, len(values))), seen=draw(some), now=(draw(some), draw(some)),
         tile=draw(st.integers(0, 4)), was=draw(tuples(NUMBERS, 0, len(values))), levels=draw(tuples(levels, 0, 3)),
-        title=draw(WORDS), note=draw(WORDS),
+        title=draw(WORDS), note=draw(WORDS), margin=draw(st.sampled_from([0, 40])),
     )  # fmt: skip
 
 

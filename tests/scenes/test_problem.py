@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from seen import actor, said
 
 import flashsteps as fs
 from flashsteps.filmkit.actors.areas import Areas
@@ -12,6 +11,7 @@ from flashsteps.filmkit.actors.bars import Bars
 from flashsteps.filmkit.actors.cards import Text
 from flashsteps.filmkit.actors.matrix import Matrix
 from flashsteps.machine.devices import DEVICES
+from tests.scenes.seen import actor, said
 
 
 @pytest.fixture(scope="module")

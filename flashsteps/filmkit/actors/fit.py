@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Fit(Actor):
-    """`sizes` are (name, bytes), `room` the bytes that the chip holds: what takes more is hatched, and stays outside."""
+    """`sizes` are (name, bytes), `room` the bytes that the chip holds: what takes more is hatched."""
 
     sizes: tuple[tuple[str, int], ...]
     room: int

@@ -20,10 +20,10 @@ Cursor = int | tuple[int, int]
 
 
 class Loop(NamedTuple):
-    """What is said of a loop, and how often it goes round."""
+    """What is said of a loop, and how many times it goes round."""
 
     words: str
-    count: int
+    times: int
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Turned(Actor):
             left = at.x + pen.px(36)
             pen.text(left, at.y + pen.px(44), loop.words, HEAD, weight=600, room=at.right - left)
             line = Box(left, at.y + pen.px(70), at.right - left, max(4, pen.px(30)))
-            _cursor(pen, line.whole(), loop.count, 0)
+            _cursor(pen, line.whole(), loop.times, 0)
 
 
 @dataclass(frozen=True)
@@ -74,15 +74,15 @@ class RunLoops(OfRun):
     def seen(self) -> tuple[Cursor, ...]:
         number, u = self.run.split(self.now)
         if number >= len(self.run):
-            return tuple(loop.count for loop in self.loops)
+            return tuple(loop.times for loop in self.loops)
         event = self.run.near(self.now)[-1]
         if not self.names:  # kernels
             on = [event.loop.get("i", 0 if number or u else -1) if n == event.program else None for n in range(99)]
             pairs = enumerate(self.loops)
-            return tuple(loop.count if n < event.program else on[n] if on[n] is not None else -1 for n, loop in pairs)  # type: ignore[misc]
+            return tuple(loop.times if n < event.program else on[n] if on[n] is not None else -1 for n, loop in pairs)  # type: ignore[misc]
         if self.run.lanes > 1:  # the outermost are programs, side by side
             first = event.program // self.run.lanes * self.run.lanes
-            side_by_side = first, min(first + self.run.lanes, self.loops[0].count)
+            side_by_side = first, min(first + self.run.lanes, self.loops[0].times)
             return side_by_side, *(event.loop.get(name, -1) for name in self.names[1:])
         return tuple(event.loop.get(name, -1) for name in self.names)
 
@@ -96,13 +96,13 @@ def draw(pen: Pen, box: Box, loops: tuple[Loop, ...], cursor: tuple[Cursor, ...]
     for n, (loop, at) in enumerate(zip(loops, cursor, strict=True)):
         left, top = box.x + (n * step if nested else 0), box.y + n * pitch
         bottom = box.y + (len(loops) if nested else n + 1) * pitch
-        on = isinstance(at, tuple) or 0 <= at < loop.count
+        on = isinstance(at, tuple) or 0 <= at < loop.times
         pen.fill(Box(left, top + pen.px(4), pen.px(5), bottom - top - pen.px(14)).whole(), "accent" if on else "faint")
         x = left + pen.px(20)
         pen.label(x, top + pen.px(28), loop.words, "ink" if on else "dim", weight=600, room=box.right - x)
         line = Box(x, top + pen.px(42), box.right - x, max(3, pen.px(18)))
-        if line.bottom <= bottom:
-            _cursor(pen, line.whole(), loop.count, at)
+        if line.bottom <= top + pitch:
+            _cursor(pen, line.whole(), loop.times, at)
 
 
 def _cursor(pen: Pen, box: Box, count: int, at: Cursor) -> None:

@@ -108,20 +108,21 @@ def places(pen: Pen, box: Box, run: Run) -> Places:
     }
     labels = min(pen.px(132), round(0.175 * inside.w)) if run.trace.meta["tokens"] else pen.px(50)
     x, stat = name.x + name.w + gap + labels, pen.px(76)
-    tall = inside.h
-    room = round(0.19 * inside.w)
-    tile = cells.grid(Box(x, inside.y, room, tall), bq, bk, square=False, most=pen.px(40), middle=False)
+    room = Box(x, inside.y, round(0.19 * inside.w), inside.h)
+    tile = cells.grid(room, bq, bk, most=pen.px(40), middle=False)
     x, stats = tile.box.right + gap, {}
     for stat_name in ("m", "ℓ"):
-        stats[stat_name] = cells.Grid(
-            Box(x, inside.y, stat, tile.box.h), (stat, tile.cell[1]), (tile.bins[0], 1)
-        )
+        stats[stat_name] = cells.Grid(Box(x, inside.y, stat, tile.box.h), (stat, tile.cell[1]), (tile.bins[0], 1))
         x += stat + pen.px(6)
     acc = None
-    if "acc" in tiles_of(run) and (room := inside.right - x - gap) > pen.px(40):
-        made = cells.grid(Box(x + gap, inside.y, room, 1), 1, largest(run, "acc")[1], finest=3, middle=False)
+    if "acc" in tiles_of(run) and inside.right - x - gap > pen.px(40):
+        made = cells.grid(
+            Box(x + gap, inside.y, inside.right - x - gap, 1), 1, largest(run, "acc")[1], finest=3, middle=False
+        )
         acc = cells.Grid(
-            Box(made.box.x, inside.y, made.box.w, tile.box.h), (made.cell[0], tile.cell[1]), (tile.bins[0], made.bins[1])
+            Box(made.box.x, inside.y, made.box.w, tile.box.h),
+            (made.cell[0], tile.cell[1]),
+            (tile.bins[0], made.bins[1]),
         )
     return Places(name, tiles, labels, tile, stats, acc)
 

@@ -15,6 +15,7 @@ from .hbm import Hbm
 from .kernel import Kernel
 from .loops import Loop, RunLoops
 from .meter import Meter
+from .of_run import OfRun
 from .program import HEADS, Program, ProgramHeads
 from .sram import Sram
 from .tile_map import TileMap
@@ -48,26 +49,28 @@ def places(shape: str, main: Box, kind: Kind = "tile", code: bool = False) -> Pl
             upper, lower = main.rows(600, 150, gap=50)
             left, pane = upper.columns(1252, 500)
             below, aside = lower.columns(1252, 500)
-            return Places(*_across(left, {"tile": 500, "lanes": 480, "kernels": 660}[kind], 130), None, aside, below, pane)
+            return Places(
+                *_across(left, {"tile": 500, "lanes": 480, "kernels": 660}[kind], 130), None, aside, below, pane
+            )
         left, aside = main.columns(1352, 400)
         upper, lower = left.rows(*((600, 150) if kind != "lanes" else (636, 150)), gap=50 if kind != "lanes" else 14)
         loops, tiles = aside.rows(190, 590, gap=20) if kind != "kernels" else aside.rows(290, 300, gap=10)
-        hbm, bus = {"tile": (580, 130), "lanes": (440, 140), "kernels": (720, 150)}[kind]
-        places = _across(upper, hbm, bus)
+        memory, way = {"tile": (580, 130), "lanes": (440, 140), "kernels": (720, 150)}[kind]
+        hbm, bus, sram = _across(upper, memory, way)
         if kind == "lanes":  # a rail on a level with each program
-            places = places[0], Box(places[1].x, places[1].y + HEADS, bus, upper.h - HEADS), places[2]
-        return Places(*places, loops, tiles, lower)
+            bus = Box(bus.x, bus.y + HEADS, bus.w, bus.h - HEADS)
+        return Places(hbm, bus, sram, loops, tiles, lower)
     if shape == "square":
         hbm, bus, sram, meter = _down(main, 280, 64, 366, 14, 100)
         if code:
-            hbm, bus, sram, meter, pane = *_down(main, 220, 56, 290, 14, 90, 14, 140),
+            hbm, bus, sram, meter, pane = (*_down(main, 220, 56, 290, 14, 90, 14, 140),)
             sram, tiles = sram.columns(664, 312)
             return Places(hbm, bus, sram, None, tiles, meter, pane)
         if kind == "lanes":
             hbm, aside = hbm.columns(660, 316)
         else:
             sram, aside = sram.columns(664, 312)
-        loops, tiles = aside.rows(*((90, 180) if kind == "lanes" else (150, 206)), gap=10)
+        loops, tiles = aside.rows(*((124, 146) if kind == "lanes" else (150, 206)), gap=10)
         return Places(hbm, bus, sram, loops, tiles, meter)
     if code:
         hbm, bus, sram, aside, meter = _down(main, 460, 84, 430, 20, 330, 20, 150)
@@ -109,35 +112,35 @@ class RunStage:
         self.places = places(board.shape, board.main, kind, code)
         self.parts: dict[str, Part] = {}
         at, now = self.places, self.now
-        actors = {
-            "hbm": (Hbm(run, now, **({"device": device} if device else {})), at.hbm),  # type: ignore[arg-type]
-            "bus": (Bus(run, now, run.lanes if board.shape == "wide" else 1), at.bus),  # type: ignore[arg-type]
+        actors: dict[str, tuple[OfRun, Box]] = {
+            "hbm": (Hbm(run, now, **({"device": device} if device else {})), at.hbm),
+            "bus": (Bus(run, now, run.lanes if board.shape == "wide" else 1), at.bus),
         }
         if kind == "lanes":
             actors |= self._programs()
         else:
-            one = Sram(run, now, self.lit) if kind == "tile" else Kernel(run, now)  # type: ignore[arg-type]
+            one = Sram(run, now, self.lit) if kind == "tile" else Kernel(run, now)
             actors["sram"] = one, at.sram
         if loops and at.loops:
-            actors["loops"] = RunLoops(run, now, loops, names), at.loops  # type: ignore[arg-type]
+            actors["loops"] = RunLoops(run, now, loops, names), at.loops
         if kind != "kernels":
-            actors["map"] = TileMap(run, now), at.map  # type: ignore[arg-type]
+            actors["map"] = TileMap(run, now), at.map
         own = run.trace.meta["algorithm"] == "standard-forward"
-        actors["meter"] = Meter(run, now, standard=not own), at.meter  # type: ignore[arg-type]
+        actors["meter"] = Meter(run, now, standard=not own), at.meter
         if at.code:
-            actors["code"] = Code(run, now), at.code  # type: ignore[arg-type]
+            actors["code"] = Code(run, now), at.code
         self.actors, self.told = actors, set[int]()
         self.bring(*(name for name in actors if name not in without))
 
-    def _programs(self) -> dict[str, tuple[object, Box]]:
+    def _programs(self) -> dict[str, tuple[OfRun, Box]]:
         """A panel for each of those that run side by side, on a level with its rail."""
         run, now, box = self.run, self.now, self.places.sram
         heads = Box(box.x, box.y, box.w, HEADS)
         boxes = Box(box.x, box.y + HEADS, box.w, box.h - HEADS).rows(run.lanes, gap=LANE_GAP)
-        found: dict[str, tuple[object, Box]] = {
-            f"program{n}": (Program(run, now, n, self.lits[n]), at) for n, at in enumerate(boxes)  # type: ignore[arg-type]
+        found: dict[str, tuple[OfRun, Box]] = {
+            f"program{n}": (Program(run, now, n, self.lits[n]), at) for n, at in enumerate(boxes)
         }
-        return found | {"heads": (ProgramHeads(run, now), heads)}  # type: ignore[arg-type]
+        return found | {"heads": (ProgramHeads(run, now), heads)}
 
     def light(self, moves: Shrink | None) -> None:
         """Only the row of a max that moves stands out; None: all do."""

@@ -59,7 +59,9 @@ class TileMap(OfRun):
             frozenset(x for tile in now for x in range(tile[axis] * meta[b], tile[axis] * meta[b] + meta[b]))
             for axis, b in ((0, "block_q"), (1, "block_k"))
         ]
-        lit = [one if len(one) < meta[axis] else frozenset() for one, axis in zip(lit, ("queries", "keys"), strict=True)]
+        lit = [
+            one if len(one) < meta[axis] else frozenset() for one, axis in zip(lit, ("queries", "keys"), strict=True)
+        ]
         left, top = grid.box.x - box.x - pen.px(10), grid.box.y - box.y - pen.px(58)
         cells.row_labels(pen, grid, run.names["queries"], grid.box.x - pen.px(10), left, lit[0])
         names = run.names["keys"]
