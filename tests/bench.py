@@ -113,7 +113,7 @@ def timed(call: Callable[..., object], *arguments: Any, **options: Any) -> float
 def bench_films(folder: Path, quick: bool, rounds: int | None) -> None:
     duration, seconds = (SHORTEST, 1.0) if quick else (DEFAULT_DURATION, 2.0)
     print(f"\nFilms of {duration:g} s to MP4, frames per second, without the set-up (the run and its layout).")
-    print("Ordinary manim: the run of flash-forward in tests/ordinary.py, its first seconds from the first play on.\n")
+    print("Ordinary manim: the run of flash-forward in tests/filmkit/ordinary.py, from the first play on.\n")
     print("                          set-up  whole  (best)  encoder alone  whole / alone  ordinary  whole / ordinary")
     qkv = fs.load_qkv("sample")
     render.picture(film("standard", qkv, width=854, height=480), 0.0)  # now all is imported

@@ -1,7 +1,7 @@
 """Compile the kernels for a GPU that is not there, and say as JSON what came of it; a process of its own.
 
-python tests/compile_kernels.py 90            what is shipped: registers, spills, shared memory, moves
-python tests/compile_kernels.py untraced      the forward kernel with its TRACE switch off, and with no such switch
+python tests/kernels/compiling/compile_kernels.py 90        what is shipped: registers, spills, shared memory, moves
+python tests/kernels/compiling/compile_kernels.py untraced  the forward kernel, TRACE off and with no such switch
 """
 
 import ast
