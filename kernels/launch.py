@@ -28,6 +28,11 @@ class Tiles(NamedTuple):
     block_n: int
     d: int
 
+    @property
+    def plain(self) -> bool:
+        """Whether each row on chip is a token of its own, so that TMA can fetch a tile of queries."""
+        return self.block_m == self.block_q
+
 
 def tiles(problem: checks.Problem, config: Config, block_q: int | None = None, block_k: int | None = None) -> Tiles:
     """The tile that a program works on: as asked for, or of the config; no larger than there are queries and keys.
@@ -97,6 +102,21 @@ def descriptor(x: torch.Tensor, rows: int, d: int) -> TensorDescriptor:
         for size, stride in zip(x.shape, x.stride(), strict=True)
     ]
     return TensorDescriptor(x, list(x.shape), [*strides[:3], 1], [1, 1, rows, d])
+
+
+def fetched(wanted: bool, rows: int, d: int, **tensors: torch.Tensor) -> tuple[dict[str, Any], bool]:
+    """Tensors (B, heads, n, d) as a kernel fetches them, `rows` rows at a time, and whether that is by descriptors.
+
+    It is where that is wanted, and TMA can.
+    """
+    if wanted and describable(*tensors.values()):
+        return {name: descriptor(x, rows, d) for name, x in tensors.items()}, True
+    return dict(tensors), False
+
+
+def strides(**tensors: torch.Tensor) -> dict[str, tuple[int, ...]]:
+    """The strides of all dimensions but the last, as kernels are given them: q_strides for q."""
+    return {f"{name}_strides": x.stride()[:3] for name, x in tensors.items()}
 
 
 def launch(kernel: Any, programs: tuple[int, ...], problem: checks.Problem, config: Config, **arguments: Any) -> None:

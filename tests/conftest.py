@@ -1,4 +1,7 @@
-"""What all tests share: one flag, how Hypothesis looks for examples, and that Triton's interpreter runs kernels."""
+"""What all tests share: one flag, how Hypothesis looks for examples, and that Triton's interpreter runs kernels.
+
+`make test` is the same every time: examples follow from the tests alone. `make fuzz` (fuzz.py) looks for new ones.
+"""
 
 import os
 import sys
@@ -11,7 +14,8 @@ os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is imported; what is co
 if sys.platform != "linux":
     collect_ignore = ["kernels"]  # there is no Triton elsewhere
 
-settings.register_profile("flashsteps", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.register_profile("flashsteps", deadline=None, derandomize=True)
+settings.register_profile("fuzz", deadline=None, print_blob=True)
 settings.load_profile("flashsteps")
 
 

@@ -100,11 +100,13 @@ def draw(
     *,
     align: Literal["left", "center", "right"] = "left",
     alpha: float = 1.0,
+    outlines: bool = False,
 ) -> float:
     """Draw the text with its baseline at y and its left end, middle or right end at x; return its width in px.
 
     Start and baseline are moved to the nearest whole pixel, so a text looks the same wherever it stands. Under a
-    transformation that does more than move, outlines are filled where they fall. The colour stays the source of ctx.
+    transformation that does more than move, or where `outlines` are asked for, those are filled where they fall. The
+    colour stays the source of ctx.
     Raises ValueError for a style of another family, or a size that is not above 0.
     """
     line = _line(text, style)
@@ -114,7 +116,7 @@ def draw(
     if moved:
         x, y = floor(x + m.x0 + 0.5) - m.x0, floor(y + m.y0 + 0.5) - m.y0
     ctx.set_source_rgba(*color, alpha)
-    if moved and line.width * style.size < LARGE:
+    if moved and not outlines and line.width * style.size < LARGE:
         surface, left, top = _mask(text, style)
         ctx.mask_surface(surface, x + left, y + top)
     else:

@@ -17,7 +17,10 @@ from .. import theme
 FOLDER = Path(__file__).parent
 
 #: in the order in which they need each other
-MODULES = ("run.js", "words.js", "draw.js", "stage.js", "cards.js", "player.js")
+MODULES = (
+    "run.js", "words.js", "explain.js", "draw.js", "stage.js", "source.js", "sums.js", "cards.js", "ending.js",
+    "search.js", "positions.js", "help.js", "view.js", "player.js", "mount.js",
+)  # fmt: skip
 
 FONTS = {
     ("Inter", 400): "Inter-Regular.woff2",

@@ -39,6 +39,7 @@ PAGE = """<!doctype html>
 #: the page around the player: its ground, and larger where the screen is
 BODY = """
 html { background: var(--bg); scroll-padding-bottom: 240px; }
+@media (max-height: 560px) { html { scroll-padding-bottom: 80px; } }
 body { margin: 0; }
 .flashsteps { min-height: calc(100vh / var(--zoom, 1)); display: flex; flex-direction: column; }
 .flashsteps .dock { margin-top: auto; }
@@ -61,7 +62,10 @@ const packed = [...document.querySelectorAll("script[type='application/json']")]
 const root = document.querySelector("#player");
 window.flashsteps = await mount(root, packed, {
   hash: true,
-  themed: (name) => { document.documentElement.dataset.theme = name; },
+  themed: (name) => {
+    if (name) document.documentElement.dataset.theme = name;
+    else delete document.documentElement.dataset.theme;
+  },
 });
 """
 

@@ -14,8 +14,9 @@ from ..errors import unknown
 from ..machine.events import IO, Event, Peak, Tile
 from ..story import captions
 from ..trace import narration, rules
-from ..trace.replay import Replay, check, on_chip
+from ..trace.replay import Replay, check
 from ..trace.rules import Tally
+from ..trace.sram import on_chip
 from ..trace.trace import State, Trace
 
 OPS = ("load", "store", "compute", "skip")

@@ -19,9 +19,8 @@ from flashsteps.filmkit.actors.row import Level, Row
 from flashsteps.filmkit.actors.table import Table
 from flashsteps.filmkit.actors.tape import Lane, Lanes, transfers
 from flashsteps.filmkit.actors.wires import Arrow, Bracket, Wire
-from flashsteps.filmkit.actors.writing import numbered, spread
 from flashsteps.filmkit.boxes import Box
-from flashsteps.filmkit.pen import Pen, contrast
+from flashsteps.filmkit.pen import Pen
 from flashsteps.theme import SMALLEST, THEMES
 
 HUES = st.sampled_from(["Q", "K", "V", "O", "S", "stat", "accent", "dim"])

@@ -152,7 +152,8 @@ class Bars(Actor):
             start, stop = (self.length(min(bar.value, edge), room.w) for edge in (at, at + piece.amount))
             at += piece.amount
             gap = 1 if bar.pieces and stop - start > 8 and at < bar.value else 0  # like pieces are told apart
-            here = Box(room.x + start, room.y, stop - start - gap, room.h)
+            thin = bar.value > 0 and not bar.pieces  # and yet there
+            here = Box(room.x + start, room.y, max(stop - start - gap, int(thin)), room.h)
             if here.w > 0:
                 pen.fill(here, piece.hue, radius=0 if bar.pieces else 4)
                 if piece.written:

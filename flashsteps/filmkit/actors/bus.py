@@ -6,7 +6,8 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ...trace.trace import Event
+from ... import theme
+from ...machine.events import Event
 from ...units import size_of
 from ..boxes import Box
 from ..values import smooth
@@ -31,14 +32,14 @@ class Bus(OfRun):
 
     def seen(self) -> Hashable:
         crossing = [(event.step, round(u, 4)) for event, u in self.run.transfers(self.now)]
-        return tuple(pair for pair in crossing if 0 < pair[1] < 1), bool(crossing) and self.run.split(self.now)[0]
+        return tuple(pair for pair in crossing if 0 < pair[1] < 1)
 
     def draw(self, pen: Pen, box: Box) -> None:
         sideways = box.h > box.w
         rails = [Box(box.x, y, box.w, h) for _, y, _, h in _shares(box, self.ways)] if sideways else [box]
         for n, rail in enumerate(rails):
             under_way = [(e, u) for e, u in self.run.transfers(self.now) if not sideways or e.program % self.ways == n]
-            _rail(pen, rail, sideways, bool(under_way))
+            _rail(pen, rail, sideways, any(0 < u < 1 for _, u in under_way))
             for event, u in under_way:
                 if 0 < u < 1:
                     self._tile(pen, rail, sideways, event, smooth(u))
@@ -88,7 +89,8 @@ def _rail(pen: Pen, rail: Box, sideways: bool, busy: bool) -> None:
 
 def _said(pen: Pen, rail: Box, sideways: bool, event: Event, ways: int) -> None:
     """Which tile it is, how many bytes, and whether it comes in or goes out."""
-    name, size = str(event.tile), size_of(event.nbytes)
+    assert event.tile is not None
+    name, size = f"{theme.label(event.tile.tensor)}[{event.tile.start}:{event.tile.stop}]", size_of(event.nbytes)
     if sideways:
         middle, x, half = rail.y + rail.h / 2, rail.x + rail.w / 2, pen.px(RAILS) / 2
         roomy = rail.h >= pen.px(RAILS + 2 * 44)

@@ -114,7 +114,7 @@ def row_labels(
     pen: Pen, grid: Grid, words: Sequence[str], right: float, room: float, lit: frozenset[int] = frozenset(),
     align: Align = "right",
 ) -> None:  # fmt: skip
-    """Labels of rows, each ending (or with align="left" beginning) at x = `right`; every k-th where they would touch."""
+    """Labels of rows, which end at x = `right` (with align="left" they begin there); every k-th where they'd touch."""
     for row in range(0, len(words), every(pen, grid.cell[1] / grid.bins[0])):
         at, on = grid.rows(row, row + 1), row in lit
         y = at.y + at.h / 2 + pen.px(10)
@@ -122,13 +122,7 @@ def row_labels(
 
 
 def column_labels(
-    pen: Pen,
-    left: float,
-    pitch: float,
-    words: Sequence[str],
-    bottom: float,
-    room: float,
-    lit: frozenset[int] = frozenset(),
+    pen: Pen, left: float, pitch: float, words: Sequence[str], bottom: float, room: float, lit: frozenset[int]
 ) -> None:
     """Labels of columns that read upwards from y = `bottom`; every k-th where they would touch."""
     from .. import text as texts

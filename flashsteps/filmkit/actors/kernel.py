@@ -30,7 +30,7 @@ class Kernel(OfRun):
 
     def draw(self, pen: Pen, box: Box) -> None:
         pen.panel(box, sram=True)
-        side, program = pen.px(28), self.run.program(self.now)
+        side, program = pen.px(22), self.run.program(self.now)
         top = Box(box.x + side, box.y, box.w - 2 * side, pen.px(76 if box.h >= pen.px(430) else 60))
         head(pen, top, self.run, self.run.on_chip(self.now, program))
         slots = slots_of(self.run, program)
@@ -48,12 +48,11 @@ class Kernel(OfRun):
         aside = pen.px(64) if vector else 0
         room = Box(place.x, place.y + pen.px(40), place.w - aside, place.h - pen.px(44))
         grid = cells.grid(room, *shape, finest=3, most=pen.px(60), middle=False)
-        words = slot if slot in ("S", "P", "O") else slot.upper()
-        rows = self._rows() if slot not in ("k", "v") else ""
-        pen.label(
-            place.x, place.y + pen.px(28), f"{words}, {rows}" if rows else words, theme.hue(slot), weight=600,
-            room=grid.box.w,
-        )  # fmt: skip
+        name, rows = slot if slot in ("S", "P", "O") else slot.upper(), self._rows()
+        words = f"{name}, {rows}" if rows and slot not in ("k", "v") else name
+        if pen.width(words, theme.LABEL, weight=600) > room.w:
+            words = name
+        pen.label(place.x, place.y + pen.px(28), words, theme.hue(slot), weight=600)
         shown = self.run.shown(self.now, program, (slot,))
         if shown is None:
             pen.frame(grid.box, "faint", radius=4, dash=6)
@@ -63,7 +62,7 @@ class Kernel(OfRun):
                 pen.frame(grid.box.grown(max(2, pen.px(4))), "S", width=2, radius=6, dash=4)
         if vector:
             column = Box(grid.box.right + pen.px(16), grid.box.y, pen.px(40), grid.box.h)
-            at = cells.Grid(column, (column.w, grid.cell[1]), (grid.bins[0], 1))
+            at = cells.Grid(column, (int(column.w), grid.cell[1]), (grid.bins[0], 1))
             pen.label(
                 column.x + column.w / 2, place.y + pen.px(28), theme.label(vector), "stat", weight=600, align="center"
             )

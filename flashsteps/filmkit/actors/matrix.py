@@ -57,9 +57,10 @@ class Place(NamedTuple):
 class Matrix(Actor):
     """`low` and `high` are the scale, from the panel's colour to the full hue. A cell of None is empty, of −∞ hatched.
 
-    `seen` is how many rows are there by now. `tile` (rows, columns) are set apart by `gap` units. `lit` regions are at
-    full strength, if there are any, and the others dim; `hatched` ones are skipped; `frames` are outlined. `square`
-    cells are as high as they are wide. Cells too small to tell apart are put together; the note says how many.
+    `seen` is how many rows are there by now; with `outlined` the others are outlines. `tile` (rows, columns) are set
+    apart by `gap` units. `lit` regions are at full strength, if there are any, and the others dim; `hatched` ones are
+    skipped; `frames` are outlined. `square` cells are as high as they are wide. Cells too small to tell apart are put
+    together; the note says how many.
     """
 
     values: Grid
@@ -81,6 +82,7 @@ class Matrix(Actor):
     base: str = "panel"
     square: bool = False
     numbers: bool = True
+    outlined: bool = False
 
     def draw(self, pen: Pen, box: Box) -> None:
         tall, wide = len(self.values), len(self.values[0])
@@ -200,9 +202,10 @@ class Matrix(Actor):
         radius = 5 if inner >= pen.px(24) else 0
         for r, c in np.ndindex(shown.shape):
             here = self._cell(place, r, c)
-            if r + c / shown.shape[1] >= count:
+            there = r + c / shown.shape[1] < count
+            if not there and not self.outlined:
                 continue
-            if np.isnan(shown[r, c]):
+            if not there or np.isnan(shown[r, c]):
                 pen.frame(here, "line", width=1, radius=radius)
                 continue
             pen.fill(here, "#" + bytes(colors[r, c]).hex(), radius=radius)

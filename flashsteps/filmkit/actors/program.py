@@ -6,7 +6,6 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from ... import theme
 from ..boxes import Box
 from ..run import SCORES, STATS, Run
 from . import cells, scores
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from ..pen import Pen
 
 #: units of the heads above a stack of programs
-HEADS = 44
+HEADS = 40
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Program(OfRun):
         at = places(pen, box, self.run)
         name = "idle" if program is None else f"program {program}"
         skips = any(event.op == "skip" and event.program == program for event in self.run.events(self.now))
-        base = at.name.y + pen.px(28)
+        base = at.name.y + pen.px(23)
         pen.label(at.name.x, base, "skips" if skips else name, "accent" if skips else "ink", weight=600, room=at.name.w)
         for slot, place in at.tiles.items():
             draw_slot(pen, place, self.run, slot, self.run.shown(self.now, program, (slot,)), most=14)
@@ -76,7 +75,7 @@ class ProgramHeads(OfRun):
 
     def draw(self, pen: Pen, box: Box) -> None:
         at = places(pen, Box(box.x, box.y, box.w, pen.px(146)), self.run)
-        y = box.bottom - pen.px(14)
+        y = box.bottom - pen.px(12)
         middle = at.scores.box.x + at.scores.box.w / 2
         pen.label(middle, y, str(self.seen()), "S", weight=700, align="center")
         for name, grid in at.stats.items():
@@ -99,26 +98,27 @@ class Places(NamedTuple):
 
 def places(pen: Pen, box: Box, run: Run) -> Places:
     """From left to right: what was loaded, under the program's name; tokens, scores, max and sum; the output so far."""
-    inside, gap = box.inset(pen.px(16), pen.px(10)).whole(), pen.px(24)
+    inside, gap = box.inset(pen.px(16), pen.px(7)).whole(), pen.px(22)
     loaded = [slot for slot in tiles_of(run) if slot in ("q", "k", "v")]
     bq, bk = run.trace.meta["block_q"], run.trace.meta["block_k"]
-    name = Box(inside.x, inside.y, pen.px(170), inside.h // (len(loaded) + 1))
+    name = Box(inside.x, inside.y, pen.px(152), inside.h // (len(loaded) + 1))
     tiles = {
         slot: Box(inside.x - pen.px(14), inside.y + (n + 1) * name.h, name.w + pen.px(14), name.h)
         for n, slot in enumerate(loaded)
     }
-    labels = min(pen.px(116), round(0.16 * inside.w)) if run.trace.meta["tokens"] else pen.px(50)
+    labels = min(pen.px(132), round(0.175 * inside.w)) if run.trace.meta["tokens"] else pen.px(50)
     x, stat = name.x + name.w + gap + labels, pen.px(76)
-    tall = inside.h
-    room = round(0.2 * inside.w)
-    tile = cells.grid(Box(x, inside.y, room, tall), bq, bk, square=False, most=pen.px(40), middle=False)
+    room = Box(x, inside.y, round(0.19 * inside.w), inside.h)
+    tile = cells.grid(room, bq, bk, most=pen.px(40), middle=False)
     x, stats = tile.box.right + gap, {}
     for stat_name in ("m", "ℓ"):
         stats[stat_name] = cells.Grid(Box(x, inside.y, stat, tile.box.h), (stat, tile.cell[1]), (tile.bins[0], 1))
         x += stat + pen.px(6)
     acc = None
-    if "acc" in tiles_of(run) and (room := inside.right - x - gap) > pen.px(40):
-        made = cells.grid(Box(x + gap, inside.y, room, 1), 1, largest(run, "acc")[1], finest=3, middle=False)
+    if "acc" in tiles_of(run) and inside.right - x - gap > pen.px(40):
+        made = cells.grid(
+            Box(x + gap, inside.y, inside.right - x - gap, 1), 1, largest(run, "acc")[1], finest=3, middle=False
+        )
         acc = cells.Grid(
             Box(made.box.x, inside.y, made.box.w, tile.box.h),
             (made.cell[0], tile.cell[1]),

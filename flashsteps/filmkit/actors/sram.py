@@ -50,7 +50,7 @@ class Areas(NamedTuple):
 
 def areas_of(pen: Pen, box: Box, count: int) -> Areas:
     """Tiles stand in two columns over the scores; in a flat panel all in one line."""
-    side = pen.px(28)
+    side = pen.px(22)
     inside = Box(box.x + side, box.y, box.w - 2 * side, box.h - pen.px(14))
     top = Box(inside.x, inside.y, inside.w, pen.px(76 if box.h >= pen.px(430) else 60))
     across = 2 if box.w < 1.6 * box.h and count <= 6 else max(1, count)
@@ -78,11 +78,13 @@ def head(pen: Pen, box: Box, run: Run, held: tuple[tuple[str, int], ...]) -> Non
     width = pen.text(box.x, base, "SRAM", HEAD, weight=700)
     words = f"{fill_of(sum(size for _, size in held), run.sram)}"
     right = box.right - pen.figure(box.right, base, words, align="right") - pen.px(16)
-    bar = Box(right - pen.px(200), base - pen.px(24), pen.px(200), pen.px(26)).whole()
+    wide = min(pen.px(190), right - box.x - width - pen.px(24))
+    bar = Box(right - wide, base - pen.px(24), wide, pen.px(26)).whole()
     note = "a toy’s"
     if box.x + width + pen.px(20) + pen.width(note, LABEL) <= bar.x - pen.px(16):
         pen.label(box.x + width + pen.px(20), base, note)
-    gauge(pen, bar, held, run.sram)
+    if wide >= pen.px(60):
+        gauge(pen, bar, held, run.sram)
 
 
 def fill_of(held: int, room: int) -> str:
