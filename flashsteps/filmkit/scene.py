@@ -129,7 +129,7 @@ class Play(Animation):
     ) -> None:
         script, start = picture.script, picture.t
         self.to = script.time(to, step=step)
-        times = [start + (self.to - start) * rate_func(k / 32) for k in range(33)]
+        times = [start + (self.to - start) * rate_func(k / 32) for k in range(32)]  # what it ends with is not shown
         chapters = range(script.chapter(min(times)), script.chapter(max(times)) + 1)
         self.looks = [script.looks(chapter) for chapter in chapters], round(self.to - start, 6)
         run_time = abs(self.to - start) if run_time is None else run_time
