@@ -46,7 +46,11 @@ find_missing() { # by Debian's names, into $missing
     pkg-config --exists pangocairo 2>/dev/null || lacks libpango1.0-dev
     ask 'sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' || lacks "python$version-dev"
     ask 'import ensurepip, venv' || lacks "python$version-venv"
-    case $extras in test) browser || lacks chromium ;; esac
+    case $extras in test)
+        browser || lacks chromium
+        [ "${FIREFOX:-}" ] || has firefox-esr || has firefox || [ -d /Applications/Firefox.app ] || lacks firefox-esr
+        has node || lacks nodejs ;;
+    esac
 }
 browser() { # that the player is tested in: the one that CHROMIUM names, or any that is found
     if [ "${CHROMIUM:-}" ]; then return; fi
@@ -57,7 +61,10 @@ browser() { # that the player is tested in: the one that CHROMIUM names, or any 
 find_missing
 if [ "$missing" ]; then
     order="Run this, then make again:"
-    case $missing in *chromium) chromium=" chromium" chrome=" && brew install --cask google-chrome" ;; *) chromium= chrome= ;; esac
+    chromium='' chrome='' # what the tests need besides, by each package manager's names
+    case $missing in *chromium*) chromium=" chromium" chrome=" && brew install --cask google-chrome" ;; esac
+    case $missing in *firefox*) chromium="$chromium firefox" chrome="$chrome && brew install --cask firefox" ;; esac
+    case $missing in *nodejs*) chromium="$chromium nodejs" chrome="$chrome && brew install node" ;; esac
     rpms="gcc gcc-c++ pkgconf cairo-devel pango-devel python3-devel$chromium"
     if has apt-get; then
         install="apt-get install -y --no-install-recommends $missing"

@@ -9,18 +9,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .filmkit.reel import film as film
+    from .filmkit.reel import render as render
     from .inputs.qkv import QKV as QKV
     from .inputs.qkv import load_qkv as load_qkv
+    from .machine.events import IO as IO
+    from .machine.events import Event as Event
+    from .machine.events import Tile as Tile
     from .runs.live import stepping as stepping
     from .runs.record import count as count
     from .runs.record import record as record
     from .runs.stepper import Stepper as Stepper
     from .trace.exports import export as export
     from .trace.npz import load as load
-    from .trace.trace import IO as IO
-    from .trace.trace import Event as Event
     from .trace.trace import State as State
-    from .trace.trace import Tile as Tile
     from .trace.trace import Trace as Trace
 
 __version__ = "0.1.0"
@@ -33,12 +35,14 @@ _HOME = {
     "stepping": "runs.live",
     "Stepper": "runs.stepper",
     "export": "trace.exports",
-    "IO": "trace.trace",
-    "Event": "trace.trace",
+    "IO": "machine.events",
+    "Event": "machine.events",
     "State": "trace.trace",
-    "Tile": "trace.trace",
+    "Tile": "machine.events",
     "Trace": "trace.trace",
     "load": "trace.npz",
+    "film": "filmkit.reel",
+    "render": "filmkit.reel",
 }
 
 __all__ = [*_HOME, "__version__"]

@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 import flashsteps as fs
 from flashsteps import algorithms
 from flashsteps.machine import block_masks, dtypes, masks
-from flashsteps.trace.trace import IO, Trace
+from flashsteps.machine.events import IO
+from flashsteps.trace.trace import Trace
 
 ALL = algorithms.names()
-BACKWARD = tuple(name for name in ALL if name.endswith("backward"))
+BACKWARD = tuple(name for name in ALL if algorithms.algorithm(name).backward)
 FORWARD = tuple(name for name in ALL if name not in BACKWARD)
 SPARSE = ("block-sparse-forward", "flash2-block-sparse-forward")
-DECODE = ("paged-decode", "split-kv-decode")
+DECODE = tuple(name for name in ALL if algorithms.algorithm(name).decodes)
 #: those that need no more than q, k and v
 PLAIN = tuple(name for name in FORWARD if name not in SPARSE)
 

@@ -43,7 +43,7 @@ class Machine:
         return path.read_text().splitlines() if path.exists() else []
 
 
-WHOLE = {"python3": PYTHON, "pkg-config": "", "chromium": ""}
+WHOLE = {"python3": PYTHON, "pkg-config": "", "chromium": "", "firefox-esr": "", "node": ""}
 
 
 def test_set_up_once_serves_until_something_changes(tmp_path):

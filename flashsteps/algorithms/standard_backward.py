@@ -12,6 +12,7 @@ from ..machine.dropout import Dropout
 from ..machine.masks import Mask
 from ..machine.memory import HBM, SRAM, Tensor
 
+TITLE, DIRECTION = "standard attention", "backward"
 IDEAL_PRODUCTS = True
 SAVED_BY = "standard-forward"
 NEEDS = {"S": "softcap"}

@@ -14,7 +14,8 @@ from ..theme import hue
 from .program import printable
 
 if TYPE_CHECKING:
-    from ..trace.trace import Event, Trace
+    from ..machine.events import Event
+    from ..trace.trace import Trace
 
 #: the hues in the colours of a terminal, which fit its ground
 HUES = {"Q": "cyan", "K": "yellow", "V": "green", "O": "magenta", "S": "bright_blue", "stat": ""}

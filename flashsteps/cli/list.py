@@ -67,8 +67,8 @@ def _themes() -> Rows:
 
 
 def _presets() -> Rows:
-    from ..filmkit.encode import ENDINGS
-    from ..filmkit.render import PRESETS, preset_for
+    from ..filmkit.formats import ENDINGS
+    from ..filmkit.presets import PRESETS, preset_for
 
     def default_for(name: str) -> str:
         endings = [ending for ending in ENDINGS if preset_for(f"film{ending}") == name]

@@ -8,12 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from math import ceil
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .actors.words import Caption, Title
 from .boxes import CANVASES, Box
+from .input import Input
 from .script import Part, Script, Span
 from .values import Ease, Move, Value, smooth
+
+if TYPE_CHECKING:
+    from ..inputs.qkv import QKV
+    from ..trace.trace import Trace
 
 FADE = 0.4  # seconds in which an actor comes or goes
 LEAD = 0.7  # and by which words come before what they speak of
@@ -31,21 +36,28 @@ class Board:
 
     What moves takes time; what is said stands as long as it takes to read, and longer if need be: the next words, or
     the end of the chapter, wait for it. `options` are what a user asked for; those that no storyboard asks the board
-    about are refused in the end (`unread`), for nothing is accepted and ignored. `short` is whether this is to be
-    the short cut.
+    about are refused in the end (`unread`), for nothing is accepted and ignored. `source` keeps what was recorded, for
+    the same film in another shape.
     """
 
-    def __init__(self, shape: str = "wide", title: str = "", *, options: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        shape: str = "wide",
+        title: str = "",
+        *,
+        options: Mapping[str, Any] | None = None,
+        source: Input | None = None,
+    ) -> None:
         self.shape, self.title, self.now = shape, title, 0.0
         width, height, self.head, self.main, self.foot = CANVASES[shape]
         self.whole = Box(0, 0, width, height)
-        self._options, self._read = dict(options or {}), set[str]()
-        self.short = self.option("cut", "full") == "short"
+        self._options, self._read, self._source = dict(options or {}), set[str](), source or Input()
         self.parts: list[Part] = []
         self.chapters: list[Span] = []
         self.captions: list[Span] = []
         self.steps: dict[Any, float] = {}
-        self._names, self._chapter, self._words = Value(()), Value(0), Value("")
+        self._names, self._chapter, self._words = self.value(()), self.value(0), self.value("")
+        self._open = False
         self._head = self.put(Title(title, self._names, self._chapter), self.head, fade=0)
         self._caption = self.put(Caption(self._words), self.foot, fade=0)
 
@@ -55,6 +67,23 @@ class Board:
         """What the user chose for an option of the film, if anything."""
         self._read.add(name)
         return self._options.get(name, default)
+
+    @property
+    def short(self) -> bool:
+        """Is this to be the short cut?"""
+        return bool(self.option("cut", "full") == "short")
+
+    @property
+    def input(self) -> QKV:
+        """The q, k and v that the user chose, or else the sample's."""
+        return self._source.qkv(self.option)
+
+    def record(self, algorithm: str, **how: Any) -> Trace:
+        """The run of an algorithm on the input; what `how` doesn't say of blocks, mask, dtype and SRAM the user may.
+
+        Raises ValueError where something makes no sense, or is too large to draw.
+        """
+        return self._source.record(algorithm, self.option, how)
 
     @property
     def unread(self) -> list[str]:
@@ -67,8 +96,8 @@ class Board:
 
     # ---- what a storyboard does
 
-    def value(self, start: Any) -> Value:
-        """Something that will change in time."""
+    def value(self, start: Any) -> Any:
+        """A Value: something that will change in time. It may stand wherever what it is at one time may."""
         return Value(start)
 
     def put(self, actor: Any, box: Box, fade: float = FADE) -> Part:
@@ -124,9 +153,12 @@ class Board:
     @contextmanager
     def chapter(self, name: str) -> Iterator[None]:
         """One click of a talk, one section of a video. It lasts whole seconds: so it fits any frame rate."""
-        start = self.now
+        if self._open:
+            raise ValueError(f"the chapter {name!r} begins in another one: end that first")
+        start, self._open = self.chapters[-1].stop if self.chapters else 0.0, True
         self._chapter.move(len(self.chapters), start, start)
         yield
+        self._open = False
         self._until_read()
         self.now = float(ceil(self.now + PAUSE))
         self.chapters.append(Span(name, start, self.now))
@@ -139,6 +171,8 @@ class Board:
 
     def script(self) -> Script:
         """Everything that was done, as a Script; the last state holds for 2 seconds."""
+        if not self.chapters:
+            raise ValueError("this storyboard has no chapter: tell it in `with board.chapter(name):`")
         self.now = float(ceil(self.now + HOLD - PAUSE))
         self.chapters[-1] = self.chapters[-1]._replace(stop=self.now)
         names = tuple(chapter.name for chapter in self.chapters)  # known only now, and true from the start

@@ -1,32 +1,22 @@
-"""The films by name: what the files in `scenes/` say of them. Listing them imports none of them, and nothing heavy."""
+"""The films by name: the files of `scenes/`. Listing them imports none, and reading one imports no manim."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+import importlib.util
+import sys
+from contextvars import ContextVar
+from functools import cache
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING
 
 from .. import catalog
 
-#: what SRAM shows: one large score tile, programs side by side, or kernels one after another
-Kind = Literal["tile", "lanes", "kernels"]
+if TYPE_CHECKING:
+    from .storyboard import Storyboard
 
-
-class Spec(NamedTuple):
-    """What a file in `scenes/` says of its film.
-
-    `loops` stands beside the title, `kind` is what SRAM shows, `repeats` what to say when a loop comes
-    round again (by the loop's name; `alone` where programs are shown one by one), `kernels` names programs that differ.
-    """
-
-    algorithm: str
-    title: str
-    loops: str
-    kind: Kind
-    repeats: Mapping[str, str]
-    alone: Mapping[str, str] = {}
-    kernels: tuple[str, ...] = ()
+#: is a scene's file being read for what it tells? Then `flashsteps.filmkit.Film` is no Scene
+plainly: ContextVar[bool] = ContextVar("plainly", default=False)
 
 
 def _folder() -> Path:
@@ -43,8 +33,29 @@ def summary(name: str) -> str:
     return catalog.summary(catalog.source(_folder(), "film", name))
 
 
-def spec(name: str) -> Spec:
-    """What a film shows. Raises ValueError for a name that isn't known."""
+def load(name: str) -> type[Storyboard]:
+    """A film's class, without manim. Raises ValueError for a name that isn't known."""
     catalog.source(_folder(), "film", name)
-    found: Spec = importlib.import_module(f"flashsteps.scenes.{name.replace('-', '_')}").FILM
-    return found
+    return read(_folder() / f"{name.replace('-', '_')}.py")
+
+
+@cache
+def read(path: Path) -> type[Storyboard]:
+    """The film that a file of ours tells, run under a name of its own: whoever imports it still gets the Scene."""
+    from .storyboard import Storyboard
+
+    name = f"{__name__}.plain_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec
+    assert spec.loader
+    sys.modules[name] = module = importlib.util.module_from_spec(spec)
+    token = plainly.set(True)
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        plainly.reset(token)
+    told = [x for x in vars(module).values() if isinstance(x, type) and issubclass(x, Storyboard)]
+    own = [x for x in told if x.__module__ == name]
+    if len(own) != 1:
+        raise ValueError(f"{path.name} is to hold one film, a class of Film with a storyboard: it holds {len(own)}")
+    return own[0]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
+from bisect import bisect_right
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
+from math import ceil
 from typing import Any, NamedTuple
 
 from .boxes import Box
 from .values import Move, Value, at
+
+#: how many times as fast as it takes to read a film may go, and how long (seconds) it may last
+FASTEST, LONGEST = 2.0, 600.0
 
 
 class Span(NamedTuple):
@@ -47,7 +50,8 @@ class Shown(NamedTuple):
 
 @dataclass(frozen=True)
 class Script:
-    """`shape` is the canvas; `steps` says when what a storyboard gave a name to is over (seconds)."""
+    """`shape` is the canvas; `steps` says when what a storyboard gave a name to is over (seconds); the clock of the
+    board goes `pace` times as fast as the film's."""
 
     shape: str
     title: str
@@ -56,15 +60,39 @@ class Script:
     chapters: tuple[Span, ...]
     captions: tuple[Span, ...]
     steps: Mapping[Any, float] = field(default_factory=dict)
+    pace: float = 1.0
 
     def at(self, t: float) -> tuple[Shown, ...]:
         """What is to be seen at t, from back to front."""
-        shown = []
+        shown, when = [], t * self.pace
         for number, part in enumerate(self.parts):
-            opacity = round(part.opacity.at(t), 3)
+            opacity = round(part.opacity.at(when), 3)
             if opacity > 0:
-                shown.append(Shown(number, at(part.actor, t), Box(*part.box.at(t)), opacity))
+                shown.append(Shown(number, at(part.actor, when), Box(*part.box.at(when)), opacity))
         return tuple(shown)
+
+    def lasting(self, duration: float | None) -> Script:
+        """The same film in so many seconds, all of it faster or slower; itself for None.
+
+        Raises ValueError for a duration in which it can't be followed.
+        """
+        if duration is None or duration == self.duration:
+            return self
+        shortest = self.duration / FASTEST
+        if not shortest <= duration <= LONGEST:
+            raise ValueError(
+                f"duration={duration:g} can't be followed: as it takes to read, this film lasts {self.duration:g} s; "
+                f"give {ceil(shortest)} to {LONGEST:g} seconds"
+            )
+        share = duration / self.duration
+        chapters, captions = (
+            tuple(Span(name, start * share, stop * share) for name, start, stop in spans)
+            for spans in (self.chapters, self.captions)
+        )
+        steps = {step: t * share for step, t in self.steps.items()}
+        return replace(
+            self, duration=duration, chapters=chapters, captions=captions, steps=steps, pace=self.pace / share
+        )
 
     def time(self, to: str | float | None = None, *, step: Any = None) -> float:
         """When a chapter is over (by name), or a step of the run is done; a number is itself, None the film's end.
@@ -85,14 +113,24 @@ class Script:
 
     def vtt(self) -> str:
         """What is said, as WebVTT: one cue a caption, for as long as it stands."""
-        cues = (f"{_clock(c.start)} --> {_clock(c.stop)}\n{_plain(c.name)}\n" for c in self.captions)
+        cues = (f"{_clock(c.start)} --> {_clock(c.stop)}\n{plain(c.name)}\n" for c in self.captions)
         return "\n".join(["WEBVTT\n", *cues])
 
+    def chapter(self, t: float) -> int:
+        """The number of the chapter that t is in."""
+        return max(0, bisect_right(self.chapters, t, key=lambda chapter: chapter.start) - 1)
+
+    def looks(self, number: int) -> str:
+        """What a chapter looks like, in a few letters (`filmkit.digest`)."""
+        if number not in self._looks:
+            from .digest import digest
+
+            self._looks[number] = digest(self, *self.chapters[number][1:])
+        return self._looks[number]
+
     @cached_property
-    def digest(self) -> str:
-        """Names what this film looks like: the script, written out, and the source of the kit that draws it."""
-        code = "".join(file.read_text(encoding="utf-8") for file in sorted(Path(__file__).parent.rglob("*.py")))
-        return hashlib.sha256(f"{self.shape}{self.duration}{self.parts}{code}".encode()).hexdigest()
+    def _looks(self) -> dict[int, str]:
+        return {}
 
 
 def _clock(t: float) -> str:
@@ -100,7 +138,7 @@ def _clock(t: float) -> str:
     return f"{ms // 3_600_000:02}:{ms // 60_000 % 60:02}:{ms // 1000 % 60:02}.{ms % 1000:03}"
 
 
-def _plain(words: str) -> str:
+def plain(words: str) -> str:
     """Without marks of sub- and superscripts, and as WebVTT wants it."""
     for mark, plain in (("^{", "^("), ("_{", "_("), ("}", ")"), ("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
         words = words.replace(mark, plain)

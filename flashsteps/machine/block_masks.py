@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import unknown
 from .masks import ARRAY, Kind, Mask, Seen, boolean, load_matrix
-from .memory import Block
+from .tiling import Block
 
 #: the block masks by name or form
 NAMES = ("butterfly", "local:W", "strided:S", "random:DENSITY,SEED", "file:PATH")

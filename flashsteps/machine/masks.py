@@ -15,16 +15,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
+from .. import files
 from ..errors import unknown
 from ..inputs import readers
-
-if TYPE_CHECKING:
-    from .block_masks import BlockMask
-    from .memory import Block
+from .tiling import Block
 
 Kind = Literal["full", "cut", "hidden"]
 
@@ -58,10 +56,20 @@ class Edge(NamedTuple):
         return numbers
 
 
+class Sorts(Protocol):
+    """Whatever sorts tiles by kind: a mask, or a block mask over one."""
+
+    @property
+    def n_keys(self) -> int: ...
+
+    def kinds(self, i: Block, j: Block) -> dict[Kind, int]:
+        """Tiles by kind, where i and j may each stand for a run of `times` equal blocks."""
+
+
 class Seen(NamedTuple):
     """How the tiles between one fixed block (of queries or of keys) and others are seen."""
 
-    mask: Mask | BlockMask
+    mask: Sorts
     queries: Block | None
     keys: Block | None
 
@@ -235,7 +243,7 @@ def boolean(what: str, given: Any, shape: tuple[int, int], axes: str) -> np.ndar
 def load_matrix(path: str) -> Any:
     """The array of an .npy file, or the only one of an .npz file, read as data. Raises ValueError, one line."""
     try:
-        with Path(path).open("rb") as file:
+        with files.opened(path) as file:
             size, ending = file.seek(0, io.SEEK_END), Path(path).suffix.lower()
             if ending == ".npy":
                 return readers.npy(file, size)[()]

@@ -17,7 +17,10 @@ from .. import theme
 FOLDER = Path(__file__).parent
 
 #: in the order in which they need each other
-MODULES = ("run.js", "words.js", "draw.js", "stage.js", "cards.js", "player.js")
+MODULES = (
+    "run.js", "words.js", "explain.js", "draw.js", "stage.js", "source.js", "sums.js", "cards.js", "ending.js",
+    "search.js", "positions.js", "help.js", "view.js", "player.js", "mount.js",
+)  # fmt: skip
 
 FONTS = {
     ("Inter", 400): "Inter-Regular.woff2",
@@ -29,10 +32,14 @@ FONTS = {
 
 def module() -> str:
     """The ES module: it exports `mount`, and by default what anywidget asks for."""
+    return joined() + "\nexport default { render };\nexport { mount };\n"
+
+
+def joined() -> str:
+    """All of its files as one text, without imports and exports."""
     joined = "\n".join((FOLDER / name).read_text(encoding="utf-8") for name in MODULES)
     joined = re.sub(r"^import [^;]*;\n", "", joined, flags=re.MULTILINE)
-    joined = re.sub(r"^export (?!default)", "", joined, flags=re.MULTILINE)
-    return joined + "\nexport { mount };\n"
+    return re.sub(r"^export ", "", joined, flags=re.MULTILINE)
 
 
 def style() -> str:

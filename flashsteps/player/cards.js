@@ -1,177 +1,9 @@
-// What a run adds up to: the traffic meter, the map of tiles, and cards about one tile and about all of them.
+// What a reader asks of a run: cards about one tile, about all of them, about tensors and about programs.
 
 import { LOAD, STORE, COMPUTE, lastUpTo } from "./run.js";
-import { MOST_SHOWN, besides, short, sizeOf, whole, times, labelParts, plainLabel, rowName, tileOrigin, tileName,
-  visitName, stepWords } from "./words.js";
-import { el, say, toggle, labelled, css, mix, Pointed } from "./draw.js";
-
-// ---- the traffic meter
-
-export class Meter {
-  constructor(run, host) {
-    this.run = run;
-    const all = host.player.runs.flatMap((one) => [one.movedBy(one.last), one.standard?.bytes ?? 0]);
-    this.scale = 100 / Math.max(1, ...all); // one scale for two runs
-    this.sofar = el("b", {});
-    this.parts = [];
-    const bar = el("div", { class: "bar" });
-    const most = run.movedBy(run.last) * this.scale;
-    if (most < 99) { // where the bar will end, once all has moved
-      const end = el("i", { class: "end", title: "where this run ends" });
-      end.style.left = `${most}%`;
-      bar.append(end);
-    }
-    run.tensors.slice(0, MOST_SHOWN).forEach((one, n) => {
-      for (const side of [LOAD, STORE]) {
-        const part = el("i", { class: side === STORE ? "written" : "" });
-        part.style.setProperty("--hue", `var(--${one.hue})`);
-        bar.append(part);
-        this.parts.push([part, n, side]);
-      }
-    });
-    const ghost = run.standard ? el("div", { class: "bar ghost" }, el("i", {})) : null;
-    if (ghost) ghost.firstChild.style.width = `${run.standard.bytes * this.scale}%`;
-    this.element = el("div", { class: "meter" },
-      el("p", {}, el("span", { text: "HBM traffic so far" }), this.sofar), bar,
-      run.standard ? el("p", { class: "dim" }, el("span", { text: "standard, in all" }), el("b", { text: sizeOf(run.standard.bytes) })) : null,
-      ghost,
-      el("p", { class: "dim key" }, el("span", { text: "solid: read · hatched: written" })));
-  }
-
-  show(step) {
-    say(this.sofar, `${sizeOf(this.run.movedBy(step))} of ${sizeOf(this.run.movedBy(this.run.last))}`);
-    for (const [part, tensor, side] of this.parts) part.style.width = `${this.run.movedOf(tensor, side, step) * this.scale}%`;
-  }
-}
-
-// ---- the map of tiles
-
-/** The side of the map, in px, and of a tile in it, at most. */
-const SIDE = 128, TILE = 32;
-
-export class TileMap {
-  constructor(run, host) {
-    Object.assign(this, { run, host });
-    const { mapRows: rows, mapColumns: columns } = run;
-    const cell = Math.min(TILE, SIDE / Math.max(rows, columns));
-    this.size = [columns * cell, rows * cell];
-    this.canvas = el("canvas", { "aria-hidden": "true" });
-    this.matrix = el("div", { class: "matrix" }, this.canvas);
-    Object.assign(this.matrix.style, { width: `${Math.max(10, this.size[0])}px`, height: `${Math.max(10, this.size[1])}px` });
-    this.said = el("b", {});
-    const hidden = run.visits.some((visit) => visit.skipped) ? "hatched: skipped" : "";
-    this.element = el("div", { class: "map", hidden: !run.visits.length }, el("p", {}, el("span", { text: "tiles of S" }), this.said,
-      el("span", { class: "dim", text: "click: jump" }), hidden ? el("span", { class: "dim", text: hidden }) : null), this.matrix);
-    this.pointed = new Pointed(this.matrix, {
-      label: `Map of the tiles of S: ${rows} blocks of queries by ${columns} blocks of keys. Arrow keys choose, Enter jumps there`,
-      rows, columns, tip: host.tip, tell: (i, j) => this.tell(i, j), choose: (i, j) => this.jump(i, j),
-    });
-    this.done = el("canvas", {});
-    this.painted = [-1, 0]; // on `done`: of which head, and how many visits
-    this.reached = { steps: [], sums: [] }; // how many tiles were visited by when
-    const seen = new Set();
-    for (const visit of run.visits) {
-      const name = `${visit.h},${visit.i},${visit.j}`, { steps, sums } = this.reached;
-      if (visit.skipped || seen.has(name)) continue;
-      seen.add(name);
-      steps.push(visit.first);
-      sums.push((sums.at(-1) ?? 0) + (visit.i < 0 ? rows : 1) * (visit.j < 0 ? columns : 1));
-    }
-  }
-
-  get h() { return this.run.visitAt(this.host.step)?.h ?? 0; }
-
-  at(i, j) { return this.run.visitsAt(this.h, i, j); }
-
-  tell(i, j) {
-    const { run } = this, visits = this.at(i, j), { queries, keys } = ranges(run, i, j);
-    const lines = [`tile i = ${i}, j = ${j}`, `${queries}; ${keys}`];
-    if (!visits.length) return [...lines, "never visited"];
-    if (visits[0].skipped) return [...lines, `skipped at step ${whole(visits[0].first)}: hidden by the mask`];
-    const when = visits.map((visit) => `${whole(visit.first)}–${whole(visit.last)}`);
-    return [...lines, `visited ${times(visits.length, "time")}, at steps ${when.slice(0, 4).join(", ")}${when.length > 4 ? " …" : ""}`];
-  }
-
-  /** To the next visit of this tile, or, from the last one, the first. */
-  jump(i, j) {
-    const visits = this.at(i, j);
-    if (!visits.length) return;
-    const next = visits.find((visit) => visit.first > this.host.step) ?? visits[0];
-    const here = visits.find((visit) => visit.first <= this.host.step && this.host.step <= visit.last);
-    this.host.seek((here && visits.length > 1 || !here ? next : here).first);
-  }
-
-  recolour() { this.painted = [-1, 0]; }
-
-  show(step) {
-    const { run, host, done, h } = this, ratio = window.devicePixelRatio || 1;
-    const { S, faint, bg, dim } = host.colours, { steps, sums } = this.reached;
-    const [wide, high] = this.size.map((side) => Math.max(1, Math.round(side * ratio)));
-    if (this.canvas.width !== wide || this.canvas.height !== high) {
-      for (const canvas of [this.canvas, done]) [canvas.width, canvas.height] = [wide, high];
-      this.recolour();
-    }
-    const begun = lastUpTo(run.visitFirsts, step) + 1, painter = done.getContext("2d");
-    if (this.painted[0] !== h || this.painted[1] > begun) {
-      painter.clearRect(0, 0, wide, high);
-      this.paint(painter, { i: -1, j: -1 }, css(mix(bg, faint, 0.45)));
-      this.painted = [h, 0];
-    }
-    for (const visit of run.visits.slice(this.painted[1], begun)) {
-      if (visit.h === h) this.paint(painter, visit, css(visit.skipped ? mix(bg, faint, 0.2) : mix(bg, S, 0.38)), css(faint));
-    }
-    this.painted[1] = begun;
-    const context = this.canvas.getContext("2d"), now = run.visitAt(step);
-    context.clearRect(0, 0, wide, high);
-    context.drawImage(done, 0, 0);
-    if (now && step >= now.first) this.paint(context, now, css(now.skipped ? mix(bg, faint, 0.2) : S), css(dim));
-    const many = run.kvHeads > 1 ? `, keys' head ${h}` : "";
-    say(this.said, `${whole(sums[lastUpTo(steps, step)] ?? 0)} of ${whole(sums.at(-1) ?? 0)}${many}`);
-  }
-
-  /** Paints the tiles of a visit; where i or j is -1, all of its row or column. */
-  paint(context, { i, j, skipped }, colour, lines) {
-    const { mapRows: rows, mapColumns: columns } = this.run, { width, height } = context.canvas;
-    const w = width / columns, h = height / rows, gap = w >= 12 ? 3 : w >= 5 ? 1 : 0;
-    const [top, bottom] = i < 0 ? [0, rows] : [i, i + 1], [left, right] = j < 0 ? [0, columns] : [j, j + 1];
-    context.fillStyle = colour;
-    if (!gap) return context.fillRect(left * w, top * h, Math.max(1, (right - left) * w), Math.max(1, (bottom - top) * h));
-    for (let y = top; y < bottom; y++) {
-      for (let x = left; x < right; x++) {
-        context.fillStyle = colour;
-        context.fillRect(x * w, y * h, w - gap, h - gap);
-        if (skipped) this.hatch(context, x * w, y * h, w - gap, h - gap, lines);
-      }
-    }
-  }
-
-  hatch(context, x, y, w, h, colour) {
-    context.save();
-    context.beginPath();
-    context.rect(x, y, w, h);
-    context.clip();
-    context.strokeStyle = colour;
-    context.lineWidth = 1.5;
-    context.beginPath();
-    for (let at = -h; at < w; at += 6) {
-      context.moveTo(x + at, y + h);
-      context.lineTo(x + at + h, y);
-    }
-    context.stroke();
-    context.restore();
-  }
-
-  refresh() { this.pointed.refresh(); }
-}
-
-/** The rows that a tile of S is about, in words. */
-function ranges(run, i, j) {
-  const span = (one, many, block, size, most) => {
-    const first = block * size, last = Math.min(first + size, most) - 1;
-    return block < 0 ? `all ${many}` : last > first ? `${many} ${first}–${last}` : `${one} ${first}`;
-  };
-  return { queries: span("query", "queries", i, run.blockQ, run.queries), keys: span("key", "keys", j, run.blockK, run.keys) };
-}
+import { MOST_SHOWN, besides, short, sizer, whole, times, labelParts, plainLabel, rowName, tileOrigin, tileName,
+  tileRanges, visitName, stepWords } from "./words.js";
+import { el, say, toggle, labelled } from "./draw.js";
 
 // ---- one tile of S: before and after
 
@@ -183,7 +15,7 @@ export class VisitCard {
     this.table = el("table", { class: "numbers before" });
     this.note = el("p", { class: "dim" });
     this.element = el("section", { class: "panel card", "aria-label": "This tile of S: before and after" },
-      this.title, this.said, el("div", { class: "scroll" }, this.table), this.note);
+      this.title, this.said, el("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "m, α and ℓ" }, this.table), this.note);
   }
 
   show(step) {
@@ -194,8 +26,9 @@ export class VisitCard {
     say(this.note, "");
     say(this.title, visit ? `Tile of S at ${visitName(visit)}: before and after` : "Tiles of S");
     if (!visit) return say(this.said, "This run makes no tiles of S.");
-    const { run } = this, { queries, keys } = ranges(run, visit.i, visit.j);
-    const moved = `${sizeOf(run.movedBy(visit.first - 1))} → ${sizeOf(run.movedBy(visit.last))} moved`;
+    const { run } = this, { queries, keys } = tileRanges(run, visit.i, visit.j);
+    const size = sizer(run.movedBy(run.last));
+    const moved = `${size(run.movedBy(visit.first - 1))} → ${size(run.movedBy(visit.last))} moved`;
     say(this.said, visit.skipped ? `${queries}, ${keys}: skipped at step ${whole(visit.first)}`
       : `${queries}, ${keys} · steps ${whole(visit.first)}–${whole(visit.last)} · ${moved}`);
     if (visit.skipped) return;
@@ -367,7 +200,7 @@ export class TensorCard {
     });
     this.work = el("p", { class: "dim" });
     this.element = el("section", { class: "panel card", "aria-label": "Traffic by tensor" },
-      el("h3", { text: "Bytes by tensor, so far" }), this.work, el("div", { class: "scroll" }, el("table", { class: "numbers" },
+      el("h3", { text: "Bytes by tensor, so far" }), this.work, el("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "bytes" }, el("table", { class: "numbers" },
         el("thead", {}, el("tr", {}, ...["", "read", "written"].map((text) => el("th", { scope: "col", text: text || "tensor" })))),
         el("tbody", {}, ...this.rows.map(({ row }) => row)))),
       el("p", { class: "dim", text: "two levels, no L2, no overlap" }));
@@ -380,6 +213,45 @@ export class TensorCard {
     for (const { n, read, written } of this.rows) {
       say(read, `${whole(run.movedOf(n, LOAD, step))} B`);
       say(written, `${whole(run.movedOf(n, STORE, step))} B`);
+    }
+  }
+}
+
+// ---- by program
+
+/** A row for each program: what it read and wrote, by tensor; programs that are alike look alike. */
+export class ProgramCard {
+  constructor(run, host) {
+    this.run = run;
+    const shown = run.programs.slice(0, MOST_SHOWN), most = Math.max(1, ...shown.map(({ moved }) => moved.flat().reduce((a, b) => a + b, 0)));
+    const size = sizer(most), deepest = shown.map(({ first, last }) => run.loopsAt(last)[0] ?? run.loopsAt(first)[0]);
+    this.rows = shown.map((program, n) => {
+      const bar = el("div", { class: "bar" }), total = program.moved.flat().reduce((a, b) => a + b, 0);
+      program.moved.forEach((sides, tensor) => sides.forEach((bytes, side) => {
+        if (!bytes) return;
+        const part = el("i", { class: side === STORE ? "written" : "" });
+        part.style.setProperty("--hue", `var(--${run.tensors[tensor].hue})`);
+        part.style.width = `${bytes / most * 100}%`;
+        bar.append(part);
+      }));
+      const name = deepest[n] ? `${n} · ${deepest[n][0]} = ${deepest[n][1]}` : String(n);
+      const button = el("button", { type: "button", class: "plain", text: name, "aria-label": `go to program ${name}`,
+        onclick: () => host.seek(program.first) });
+      return { program, row: el("tr", {}, el("td", {}, button), el("td", { class: "wide" }, bar), el("td", { text: size(total) })) };
+    });
+    const more = run.programs.length - shown.length;
+    this.element = el("section", { class: "panel card", "aria-label": "What each program moves", hidden: run.programs.length < 2 },
+      el("h3", { text: "What each program moves" }), el("p", { class: "dim", text: "A GPU runs them in any order, many at once." }),
+      el("div", { class: "scroll" }, el("table", { class: "numbers" },
+        el("thead", {}, el("tr", {}, ...["program", "read, written", "in all"].map((text) => el("th", { scope: "col", text })))),
+        el("tbody", {}, ...this.rows.map(({ row }) => row),
+          more > 0 ? el("tr", {}, el("td", { colspan: "3", text: `… ${whole(more)} more` })) : null))));
+  }
+
+  show(step) {
+    for (const { program, row } of this.rows) {
+      toggle(row, "on", program.first <= step && step <= program.last);
+      toggle(row, "ahead", program.first > step);
     }
   }
 }

@@ -138,6 +138,10 @@ export class Pointed {
     element.append(this.hit, this.cursor);
     this.hit.addEventListener("pointermove", (event) => this.point(event));
     this.hit.addEventListener("pointerdown", (event) => this.point(event));
+    this.hit.addEventListener("mousedown", (event) => { // a click leaves the arrows to the steps
+      event.preventDefault();
+      tip.root.focus({ preventScroll: true });
+    });
     this.hit.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && this.leave());
     this.hit.addEventListener("click", (event) => { this.point(event); this.at && this.choose?.(...this.at); });
     this.hit.addEventListener("focus", () => this.hit.matches(":focus-visible") && this.show(...(this.at ?? [0, 0]), true));

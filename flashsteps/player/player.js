@@ -1,10 +1,12 @@
 // The player: one run or two, a position in them, and everything that moves it: buttons, keys, the scrubber, links.
 
-import { LOAD, unpack, nextIn, lastUpTo } from "./run.js";
-import { whole, stepWords, loopWords, tileName } from "./words.js";
+import { LOAD, nextIn, lastUpTo } from "./run.js";
+import { whole, stepWords, tileName } from "./words.js";
 import { el, say, toggle, palette, Tip } from "./draw.js";
-import { Hbm, Bus, Sram, Source } from "./stage.js";
-import { Meter, TileMap, VisitCard, TileCard, MostCard, TensorCard } from "./cards.js";
+import { alone, byTile, byBytes, scrubberMarks } from "./positions.js";
+import { answer, suggestions } from "./search.js";
+import { intro, keysDialog, remembered } from "./help.js";
+import { View } from "./view.js";
 
 /** Steps a second at 1×, and the speeds to choose from. */
 const PACE = 2, SPEEDS = [0.5, 1, 2, 4, 8, 16, 64, 256];
@@ -12,117 +14,39 @@ const PACE = 2, SPEEDS = [0.5, 1, 2, 4, 8, 16, 64, 256];
 /** How long a tile takes over the bus, in ms, where there is time for it. */
 const CROSSING = 280;
 
-/** From which width on, in px, the meter and the map stand beside the controls (as player.css has it). */
-const WIDE = 1000;
+/** From which width on, in px, the meter and the map stand beside the controls, and up to which height they don't (as
+ * player.css has it). */
+const WIDE = 1000, LOW = "(max-height: 560px)";
 
-// ---- one run on screen
-
-class View {
-  constructor(run, player) {
-    this.run = run;
-    this.player = player;
-    this.step = -1;
-    this.selected = null;
-    this.tip = player.tip;
-    this.hbm = new Hbm(run, this);
-    this.bus = new Bus(run, this);
-    this.sram = new Sram(run, this);
-    this.source = new Source(run);
-    this.meter = new Meter(run, this);
-    this.map = new TileMap(run, this);
-    this.cards = [new VisitCard(run, this), new TileCard(run, this), new MostCard(run, this), new TensorCard(run)];
-    this.caption = el("p", { class: "caption" });
-    this.status = el("p", { class: "status" });
-    this.stage = el("div", { class: "stage" }, this.hbm.element, this.bus.element, this.sram.element, this.source.element);
-    this.aside = el("div", { class: "cards" }, ...this.cards.map((card) => card.element));
-    this.title = el("div", { class: "title" }, el("h1", { text: run.title }), el("span", { text: run.subtitle }));
-    if (run.note) this.title.append(el("span", { class: "note", text: run.note }));
-    if (!run.values) this.title.append(el("strong", { text: "movement only: this file holds no values" }));
-  }
-
-  /** The tile of HBM that is told of: the one kept, else the one that moves, or moved last. */
-  get tile() {
-    if (this.selected) return this.selected;
-    const { load, store } = this.run.when;
-    const last = Math.max(load[lastUpTo(load, this.step)] ?? -1, store[lastUpTo(store, this.step)] ?? -1);
-    return this.run.tileAt(last >= 0 ? last : load[0] ?? -1);
-  }
-
-  select(tile) {
-    this.selected = tile && this.selected === tile ? null : tile;
-    if (this.selected) this.player.touching = this;
-    this.hbm.frames();
-    this.cards[1].show(this.step);
-    this.player.tell();
-  }
-
-  seek(step) { this.player.seekRun(this, step); }
-
-  get colours() { return this.player.colours; }
-
-  recolour() {
-    for (const part of [this.hbm, this.sram, this.map]) part.recolour();
-  }
-
-  show(step, moving) {
-    const { run } = this;
-    this.step = step;
-    for (const part of [this.hbm, this.sram, this.meter, this.map, ...this.cards]) part.show(step);
-    say(this.caption, run.captions[run.columns.caption[step + 1]] || stepWords(run, step));
-    const parts = [step < 0 ? "start" : `step ${whole(step)} of ${whole(run.last)}`, loopWords(run, step),
-      run.when.program.length > 1 && step >= 0 ? `program ${run.columns.program[step]}` : "",
-      `${whole(run.movedBy(step))} B moved so far`, step < 0 ? "" : stepWords(run, step),
-      step < run.last ? `next: ${stepWords(run, step + 1)}` : "the end"];
-    this.status.replaceChildren(...parts.filter(Boolean).map((text) => el("span", { text })));
-    this.source.show(step); // these measure what is drawn, so they come last
-    this.bus.show(step, moving);
-    for (const part of [this.hbm, this.sram, this.map]) part.refresh();
-  }
-}
-
-// ---- positions: the steps that one run, or two side by side, are at together
-
-/** For one run, each of its steps. */
-const alone = (run) => [Int32Array.from({ length: run.steps + 1 }, (_, n) => n - 1)];
-
-/** For two, the same inner tile; within one, both come to its end together. */
-function byTile(runs) {
-  const ends = [[-1], [-1]], rounds = Math.max(...runs.map((run) => run.when.round.length));
-  for (let round = 0; round < rounds; round++) {
-    const steps = runs.map((run) => {
-      const first = run.when.round[round];
-      return first === undefined ? [] : Array.from({ length: run.roundLast[round] - first + 1 }, (_, n) => first + n);
-    });
-    const most = Math.max(...steps.map((list) => list.length));
-    for (let n = 1; n <= most; n++) {
-      steps.forEach((list, which) => ends[which].push(list.length ? list[Math.ceil(n * list.length / most) - 1] : ends[which].at(-1)));
-    }
-  }
-  return ends.map((list) => Int32Array.from(list));
-}
-
-/** For two, as many bytes moved: each is as far as it gets with so many. */
-function byBytes(runs) {
-  const amounts = new Set([0]);
-  for (const run of runs) for (const moved of run.moved) amounts.add(moved);
-  const sorted = [...amounts].sort((a, b) => a - b);
-  return runs.map((run) => Int32Array.from([-1, ...sorted], (bytes, n) => n ? lastUpTo(run.moved, bytes) : -1));
-}
+/** How long a position has stood, in ms, before the address, and whoever else is told, follows. */
+const REST = 150;
 
 // ---- the player
 
-class Player {
+export class Player {
   constructor(root, runs, options) {
     Object.assign(this, { root, runs, options, at: 0, playing: null, speed: 1, by: "tile" });
     root.classList.add("flashsteps");
     root.tabIndex = -1;
+    this.low = matchMedia(LOW);
+    this.letters = remembered.get("letters") !== "no";
+    this.past = []; // where jumps set out from, where the browser keeps no history of them
     this.spoken = el("p", { class: "unseen", "aria-live": "polite", role: "status" });
     this.tip = new Tip(root, (text) => say(this.spoken, text));
     this.views = runs.map((run) => new View(run, this));
     this.align(runs.length > 1 ? byTile(runs) : alone(runs[0]));
     const parts = [this.header(), this.main(), this.dock()];
     if (!options.hash) parts.splice(1, 2, parts[2], parts[1]); // in a notebook nothing sticks to the window's edge
-    root.append(...parts, this.help(), this.spoken);
+    this.dialog = keysDialog({ pair: runs.length > 1, link: options.hash, letters: this.letters, setLetters: (on) => this.setLetters(on) });
+    const skip = el("button", { type: "button", class: "skip", text: "to the controls", onclick: () => this.playButton.focus() });
+    root.append(skip, ...parts, this.dialog, this.spoken);
+    if (runs.length > 1) {
+      this.views.forEach((view, n) => { // of two parts that are called the same, each says whose it is
+        for (const part of view.caption.parentNode.querySelectorAll("section[aria-label]")) {
+          part.setAttribute("aria-label", `${part.getAttribute("aria-label")}, ${n ? "second" : "first"} run`);
+        }
+      });
+    }
     toggle(root, "embedded", !options.hash);
     toggle(root, "pair", runs.length > 1);
     this.place();
@@ -139,23 +63,25 @@ class Player {
     this.linkButton = link;
     this.keysButton = el("button", { type: "button", class: "plain", text: "keys", title: "All keys (?)", "aria-haspopup": "dialog", onclick: () => this.keys() });
     const title = pair ? el("div", { class: "title" }, el("h1", { text: "Two runs, side by side" })) : view.title;
-    return el("header", {}, title, el("nav", { "aria-label": "page" }, link, this.themeButton, this.keysButton));
+    return el("header", {}, title, el("nav", { "aria-label": "page" }, link, this.themeButton, this.keysButton), intro());
   }
 
   main() {
     if (this.runs.length === 1) {
       const [view] = this.views;
+      view.stage.append(view.source.element);
       this.sums = el("div", { class: "sums" });
       return el("main", {}, view.stage, this.sums, view.aside);
     }
     return el("main", { class: "runs" }, ...this.views.map((view) => el("article", { class: "run", "aria-label": view.run.title },
-      view.title, view.caption, view.status, view.stage, el("div", { class: "sums" }, view.meter.element, view.map.element), view.aside)));
+      view.title, view.caption, view.status, view.stage, el("div", { class: "sums" }, view.meter.element, view.map.element),
+      view.source.element, view.aside)));
   }
 
   dock() {
     const last = this.last;
     this.slider = el("input", { type: "range", min: "0", max: String(last), step: "1", value: "0", "aria-label": "step",
-      oninput: () => { this.pause(); this.go(Number(this.slider.value)); } });
+      onpointerdown: () => this.leave(), oninput: () => { this.pause(); this.go(Number(this.slider.value)); } });
     this.marks = el("div", { class: "marks", "aria-hidden": "true" });
     this.playButton = el("button", { type: "button", class: "main", text: "play", title: "Play or pause (space)", onclick: () => this.play() });
     this.pace = el("select", { "aria-label": "speed", title: "Speed (- and +)", onchange: () => this.setSpeed(Number(this.pace.value)) },
@@ -164,16 +90,16 @@ class Player {
     this.touchButton = button("next touch", "Next time this tile is touched (T)", () => this.next("touch"));
     this.whoButton = button("who made this?", "Go to the step that made the value pointed at, or the one that moves (W)", () => this.who());
     const transport = el("div", { class: "buttons", role: "group", "aria-label": "play" },
-      button("|◀", "To the start (Home)", () => this.go(0), "to the start"),
+      button("|◀", "To the start (Home)", () => this.jump(0), "to the start"),
       button("back", "One step back (←)", () => this.go(this.at - 1)), this.playButton,
       button("step", "One step on (→)", () => this.go(this.at + 1)),
-      button("▶|", "To the end (End)", () => this.go(this.last), "to the end"), this.pace);
+      button("▶|", "To the end (End)", () => this.jump(this.last), "to the end"), this.pace);
     const jumps = el("div", { class: "buttons jumps", role: "group", "aria-label": "jump" },
       button("next load", "Next load (L)", () => this.next("load")), button("next store", "Next store (S)", () => this.next("store")),
       button("next tile of S", "Next tile of S (N)", () => this.next("visit")),
       this.runs.some((run) => run.when.program.length > 1)
         ? button("next program", "Next program (P)", () => this.next("program")) : null,
-      this.touchButton, this.whoButton);
+      this.touchButton, this.whoButton, this.finder());
     const pair = this.runs.length > 1, [view] = this.views;
     this.bySelect = pair ? el("select", { "aria-label": "in step by", onchange: () => this.setBy(this.bySelect.value) },
       el("option", { value: "tile", text: "by inner tile" }), el("option", { value: "bytes", text: "by bytes moved" })) : null;
@@ -186,24 +112,35 @@ class Player {
     return this.deck;
   }
 
+  /** A field that finds steps: Enter goes to the next that is meant, Shift and Enter to the one before. */
+  finder() {
+    const asked = suggestions(this.runs[0]), list = el("datalist", { id: `flashsteps-asked-${++finders}` }, ...asked.map((value) => el("option", { value })));
+    this.find_ = el("input", { type: "text", class: "find", placeholder: `find ${asked[0]}`, "aria-label": `find a step, such as ${asked.slice(0, 3).join(", ")}`,
+      title: "Find a step (/): Enter for the next, Shift and Enter for the one before", list: list.id, spellcheck: "false", autocomplete: "off",
+      onkeydown: (event) => {
+        if (event.key === "Escape") { this.find_.blur(); this.root.focus({ preventScroll: true }); }
+        if (event.key === "Enter") this.search(this.find_.value || asked[0], event.shiftKey);
+        event.stopPropagation();
+      } });
+    this.found = el("span", { class: "found" });
+    return el("span", { class: "finder" }, this.find_, list, this.found);
+  }
+
+  search(question, back) {
+    const found = this.views.map((view, n) => ({ n, ...answer(view.run, question, view.step, back) }));
+    const there = found.filter(({ step }) => step !== null), best = there.find(({ n, step }) => step !== this.views[n].step) ?? there[0];
+    say(this.found, (best ?? found[0]).words);
+    this.find_.setAttribute("aria-invalid", String(!best));
+    if (best) this.seekRun(this.views[best.n], best.step);
+    say(this.spoken, `${this.found.textContent}. ${best ? this.views[best.n].status.firstChild.textContent : ""}`);
+  }
+
   /** The meter and the map stand beside the controls where there is room, else below the stage. */
   place() {
     if (this.runs.length > 1) return;
-    const [{ meter, map }] = this.views, home = this.root.clientWidth >= WIDE ? this.deck : this.sums;
+    const [{ meter, map }] = this.views, low = this.options.hash && this.low.matches;
+    const home = this.root.clientWidth >= WIDE && !low ? this.deck : this.sums;
     if (meter.element.parentNode !== home) home.append(meter.element, map.element);
-  }
-
-  help() {
-    const keys = [["→  ←", "step on, step back"], ["space", "play, pause"], ["Home  End", "start, end"], ["L", "next load"], ["S", "next store"],
-      ["N", "next tile of S"], ["P", "next program"], ["T", "next time this tile is touched"], ["Shift", "with L S N P T: the one before"],
-      ["W", "who made this?"], ["−  +", "slower, faster"], ["M", "to the map of tiles"], ["F", "follow the tile that moves, keep none"],
-      ...(this.runs.length > 1 ? [["B", "in step by tile, or by bytes"]] : []),
-      ...(this.options.hash ? [["C", "copy a link to this step"]] : []), ["D", "dark or light"], ["Esc", "close"], ["?", "these keys"]];
-    this.dialog = el("dialog", { class: "keys", "aria-label": "keys" }, el("h2", { text: "Keys" }),
-      el("dl", {}, ...keys.flatMap(([key, does]) => [el("dt", { text: key }), el("dd", { text: does })])),
-      el("p", { class: "dim", text: "In a tensor, a slot or the map, arrow keys go from cell to cell and Enter chooses." }),
-      el("button", { type: "button", text: "close", onclick: () => this.dialog.close() }));
-    return this.dialog;
   }
 
   // ---- where it is
@@ -230,9 +167,40 @@ class Player {
     return Math.min(this.last, lastUpTo(steps, step - 1) + 1);
   }
 
-  seekRun(view, step) {
+  seekRun(view, step) { this.jump(this.find(this.views.indexOf(view), step)); }
+
+  /** To a position that need not be the next one: Back leads back here. */
+  jump(at) {
     this.pause();
-    this.go(this.find(this.views.indexOf(view), step));
+    if (at !== this.at) this.leave();
+    this.go(at);
+    if (this.options.hash) this.write();
+    this.sight();
+  }
+
+  /** Keeps where it is, to come back to. */
+  leave() {
+    this.past.push(this.at);
+    if (!this.options.hash) return;
+    this.write();
+    try {
+      history.pushState(null, "", this.hash());
+    } catch { /* none of its own */ }
+  }
+
+  undo() {
+    const at = this.past.pop();
+    if (at === undefined) return say(this.spoken, "no jump to undo");
+    this.pause();
+    this.go(at);
+  }
+
+  /** Scrolls to where the action is, if it is out of sight: the part of the stage that has something framed. */
+  sight() {
+    if (!this.options.hash) return;
+    const [{ stage }] = this.views, lit = stage.querySelector(".slot.made, .frame.now:not([hidden])") ?? stage;
+    const box = lit.getBoundingClientRect(), end = this.deck.getBoundingClientRect().top;
+    if (box.top < 0 || box.bottom > end) lit.scrollIntoView({ block: box.height > end ? "start" : "center" });
   }
 
   go(at, moving = CROSSING) {
@@ -252,7 +220,7 @@ class Player {
     this.slider.value = String(this.at);
     this.slider.style.setProperty("--done", `${this.last ? this.at / this.last * 100 : 0}%`);
     this.slider.setAttribute("aria-valuetext", this.views.map((view) => view.status.firstChild.textContent).join("; "));
-    if (this.where) say(this.where, `${whole(this.at)} of ${whole(this.last)}`);
+    if (this.where) say(this.where, this.at ? `place ${whole(this.at - 1)} of ${whole(this.last - 1)}` : "start");
     this.tell();
     if (!this.playing || this.speed <= 1) this.announce();
   }
@@ -325,9 +293,7 @@ class Player {
       const step = nextIn(steps, view.step, back);
       return step === undefined ? [] : [this.find(n, step)];
     });
-    if (!found.length) return;
-    this.pause();
-    this.go(back ? Math.max(...found) : Math.min(...found));
+    if (found.length) this.jump(back ? Math.max(...found) : Math.min(...found));
   }
 
   /** The view, and the step in it that made the value pointed at, or else what the step that is on reads; -1: none. */
@@ -356,23 +322,49 @@ class Player {
   remember() {
     if (!this.options.hash || this.playing) return;
     clearTimeout(this.writing);
-    this.writing = setTimeout(() => {
-      const hash = this.hash();
-      if (location.hash !== hash) history.replaceState(null, "", hash);
-    }, 150);
+    this.writing = setTimeout(() => this.write(), REST);
   }
 
-  hash() { return this.runs.length > 1 ? `#by=${this.by}&at=${this.at}` : `#step=${this.step}`; }
+  /** The address says where it is. */
+  write() {
+    const hash = this.hash();
+    try {
+      if (location.hash !== hash) history.replaceState(null, "", hash);
+    } catch { /* a frame may keep no history of its own */ }
+  }
 
-  /** Goes where the address says: #step=40; of two runs, #by=bytes&at=40. */
+  /** The address of what is shown: the step, the tile that is kept, and the theme where it was chosen. */
+  hash() {
+    const kept = this.views.flatMap(({ run, selected }, n) => selected
+      ? [`&keep=${[run.tensors[selected.tensor].name, selected.start, selected.stop, ...(n ? [n] : [])].map(encodeURIComponent).join(",")}`] : []);
+    const theme = this.root.dataset.theme ? `&theme=${this.root.dataset.theme}` : "";
+    return `${this.runs.length > 1 ? `#by=${this.by}&at=${this.at}` : `#step=${this.step}`}${kept.join("")}${theme}`;
+  }
+
+  /** Goes where the address says: #step=40&keep=O,4,8; of two runs, #by=bytes&at=40. */
   follow() {
     const wanted = new URLSearchParams(location.hash.slice(1));
+    const theme = wanted.get("theme");
+    if ((theme === "dark" || theme === "light") && theme !== this.root.dataset.theme) this.setTheme(theme);
+    this.keep(wanted.getAll("keep").map((text) => text.split(",")));
     const by = wanted.get("by"), number = (name) => wanted.has(name) && /^-?\d{1,9}$/.test(wanted.get(name)) ? Number(wanted.get(name)) : null;
     if (this.bySelect && (by === "tile" || by === "bytes") && by !== this.by) this.setBy(by);
     const at = number("at"), step = number("step");
     if (at !== null && this.runs.length > 1) this.go(at);
     else if (step !== null) this.go(this.find(0, Math.min(step, this.runs[0].last)));
     else this.draw();
+    const laid = () => requestAnimationFrame(() => requestAnimationFrame(() => this.sight()));
+    if (step !== null || at !== null) document.fonts.ready.then(laid);
+  }
+
+  /** Keeps these tiles, [tensor, start, stop, which run], and no others. */
+  keep(wanted) {
+    this.views.forEach((view, n) => {
+      const mine = wanted.find((one) => (one[3] ?? "0") === String(n)), { run } = view;
+      const tensor = mine ? run.tensors.findIndex(({ name }) => name === mine[0]) : -1;
+      const tile = tensor < 0 ? null : run.tensors[tensor].tiles.get(`${mine[1]}:${mine[2]}`) ?? null;
+      if (tile !== view.selected) view.select(tile ?? view.selected);
+    });
   }
 
   async link() {
@@ -389,6 +381,8 @@ class Player {
     this.dark = matchMedia("(prefers-color-scheme: dark)");
     const recolour = () => { this.paint(); this.draw(); };
     this.dark.addEventListener("change", recolour);
+    this.low.addEventListener("change", () => this.place());
+    if (this.options.hash) this.printing();
     const target = this.options.hash ? document : this.root;
     target.addEventListener("keydown", (event) => this.key(event));
     if (this.options.hash) window.addEventListener("hashchange", () => { if (location.hash !== this.hash()) this.follow(); });
@@ -396,8 +390,10 @@ class Player {
   }
 
   key(event) {
-    const typing = event.target.closest?.("input:not([type=range]), select, textarea, [contenteditable]");
+    const typing = event.target.closest?.("input:not([type=range]), textarea, [contenteditable]");
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || this.dialog.open || typing) return;
+    if (event.target.closest?.("select") && event.key !== "ArrowRight" && event.key !== "ArrowLeft") return;
+    if (!this.letters && event.key.length === 1 && event.key !== " ") return;
     const { shiftKey: back } = event, on = (act) => { act(); event.preventDefault(); event.stopPropagation(); };
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     const onButton = event.target.closest?.("button");
@@ -407,8 +403,10 @@ class Player {
       case "ArrowRight": case ".": return on(() => { this.pause(); this.go(this.at + 1); });
       case "ArrowLeft": case ",": return on(() => { this.pause(); this.go(this.at - 1); });
       case " ": return onButton ? undefined : on(() => this.play());
-      case "Home": return on(() => { this.pause(); this.go(0); });
-      case "End": return on(() => { this.pause(); this.go(this.last); });
+      case "Home": return on(() => this.jump(0));
+      case "End": return on(() => this.jump(this.last));
+      case "u": case "Backspace": return on(() => this.undo());
+      case "/": return on(() => this.find_.focus());
       case "-": case "−": return on(() => this.faster(-1));
       case "+": case "=": return on(() => this.faster(1));
       case "w": return on(() => this.who());
@@ -429,14 +427,32 @@ class Player {
 
   keys() { this.dialog.showModal(); }
 
+  setLetters(on) {
+    this.letters = on;
+    remembered.set("letters", on ? "yes" : "no");
+  }
+
   // ---- colours
 
   theme() {
     const now = this.root.dataset.theme ?? (this.dark.matches ? "dark" : "light");
-    this.root.dataset.theme = now === "dark" ? "light" : "dark";
-    this.options.themed?.(this.root.dataset.theme);
+    this.setTheme(now === "dark" ? "light" : "dark");
+    this.remember();
+  }
+
+  setTheme(name) {
+    if (name) this.root.dataset.theme = name;
+    else delete this.root.dataset.theme;
+    this.options.themed?.(name);
     this.paint();
     this.draw();
+  }
+
+  /** On paper it is light, whatever it is on screen. */
+  printing() {
+    let was = null;
+    window.addEventListener("beforeprint", () => { was = this.root.dataset.theme; this.setTheme("light"); });
+    window.addEventListener("afterprint", () => this.setTheme(was));
   }
 
   paint() {
@@ -444,74 +460,10 @@ class Player {
     for (const view of this.views) view.recolour();
   }
 
-  // ---- the scrubber's marks
-
-  /** A mark where the outermost loop comes round, with its index where there is room. */
   mark() {
-    const room = this.slider.clientWidth - 20, run = this.runs[0], found = [];
-    if (room <= 0) return;
-    let was = "";
-    for (let step = 0; step < run.steps; step++) {
-      const names = run.header.loops[run.columns.loops[step]];
-      const now = names.length ? `${names[0]} = ${run.loopAt(names[0], step)}` : "";
-      if (now && now !== was) found.push([this.find(0, step), now]);
-      was = now || was;
-    }
-    const every = Math.max(1, Math.ceil(found.length / (room / 12))), wanted = 62;
-    let free = -1;
-    const marks = found.filter((_, n) => n % every === 0).map(([at, text], n, all) => {
-      const x = this.last ? at / this.last * room : 0, next = all[n + 1] ? all[n + 1][0] / this.last * room : room;
-      const middle = (x + next) / 2, fits = next - x > wanted ? middle : x;
-      const shown = fits >= free && fits + 24 <= room;
-      if (shown) free = fits + wanted;
-      const mark = el("i", {}), label = shown ? el("span", { text }) : null;
-      mark.style.left = `${x}px`;
-      if (label) label.style.left = `${fits}px`;
-      return [mark, label];
-    });
-    this.marks.replaceChildren(...marks.flat().filter(Boolean));
+    const room = this.slider.clientWidth - 20;
+    if (room > 0) this.marks.replaceChildren(...scrubberMarks(this.runs[0], (step) => this.find(0, step), this.last, room));
   }
 }
 
-// ---- where it lives
-
-/**
- * A player in an element. `packed` is a list of one or two {header, data, values}, as pack.py has them; `options`: `hash` (the
- * address follows the step), `step` to start at, and `moved(step)` and `themed(name)`, which are told.
- */
-async function mount(element, packed, options = {}) {
-  const runs = await Promise.all(packed.map(unpack));
-  const player = new Player(element, runs, options);
-  if (options.hash && location.hash) player.follow();
-  else player.go(options.step === undefined ? 0 : player.find(0, options.step));
-  return player;
-}
-
-/** What anywidget asks for: the player of a model with `header`, `data`, `kept` and `step`. */
-async function render({ model, el: host }) {
-  const root = document.createElement("div");
-  host.append(root);
-  const jupyter = document.body.dataset.jpThemeLight;
-  if (jupyter) root.dataset.theme = jupyter === "true" ? "light" : "dark";
-  const bytes = (name) => {
-    const view = model.get(name);
-    return new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
-  };
-  const packed = { header: model.get("header"), data: bytes("data"), values: bytes("kept") };
-  const player = await mount(root, [packed], {
-    step: model.get("step"),
-    moved: (step) => {
-      if (model.get("step") === step) return;
-      model.set("step", step);
-      model.save_changes();
-    },
-  });
-  const follow = () => { if (model.get("step") !== player.step) player.go(player.find(0, model.get("step"))); };
-  model.on("change:step", follow);
-  return () => {
-    player.pause();
-    model.off("change:step", follow);
-  };
-}
-
-export default { render };
+let finders = 0;

@@ -12,7 +12,17 @@ const TYPES = { uint8: Uint8Array, uint16: Uint16Array, int32: Int32Array, float
 export async function unpack({ header, data, values }) {
   const inflated = new Blob([data]).stream().pipeThrough(new DecompressionStream("deflate"));
   const aligned = values.byteOffset % 8 ? values.slice() : values; // typed arrays start at multiples of their size
-  return new Run(header, new Uint8Array(await new Response(inflated).arrayBuffer()), aligned);
+  const parts = [new Uint8Array(await new Response(inflated).arrayBuffer()), aligned];
+  return new Run(header, (name) => arrayOf(header.arrays, parts, name));
+}
+
+/** An array of a header by its name, from the run of bytes that it lies in; numbers of 16 bits widened. */
+function arrayOf(arrays, parts, name) {
+  const [type, at, count] = Object.hasOwn(arrays, name) ? arrays[name] : ["float32", 0, 0];
+  const narrow = type === "float16" || type === "bfloat16";
+  const { buffer, byteOffset } = parts[Number(name.startsWith("values."))];
+  const raw = new (narrow ? Uint16Array : TYPES[type])(buffer, byteOffset + at, count);
+  return narrow ? widened(raw, type) : raw;
 }
 
 /** Numbers of 16 bits as 32: IEEE halves, or bfloat16. */
@@ -50,11 +60,11 @@ export function nextIn(numbers, step, back = false) {
 }
 
 export class Run {
-  constructor(header, data, kept) {
+  /** `array` gives an array by its name: a column of the events, `initial.Q`, `values.float32`, … */
+  constructor(header, array) {
     Object.assign(this, header); // title, queries, keys, blockQ, tokens, slots, tensors, captions, …
     this.header = header;
-    this.arrays = header.arrays;
-    this.bytes = [data, kept];
+    this.array = array;
     this.columns = {};
     for (const name of ["op", "program", "slot", "tensor", "start", "stop", "rows", "columns", "row", "bytes", "flops",
       "line", "loops", "round", "caption"]) this.columns[name] = this.array(name);
@@ -68,16 +78,6 @@ export class Run {
     this.placeValues();
     this.findVisits();
     this.findReads();
-  }
-
-  /** An array of the header by its name; numbers of 16 bits widened. */
-  array(name) {
-    const found = Object.hasOwn(this.arrays, name) ? this.arrays[name] : ["float32", 0, 0];
-    const [type, at, count] = found;
-    const narrow = type === "float16" || type === "bfloat16";
-    const { buffer, byteOffset } = this.bytes[Number(name.startsWith("values."))];
-    const raw = new (narrow ? Uint16Array : TYPES[type])(buffer, byteOffset + at, count);
-    return narrow ? widened(raw, type) : raw;
   }
 
   get last() { return this.steps - 1; }
@@ -109,10 +109,12 @@ export class Run {
   }
 
   index() {
-    const { op, tensor, start, stop, bytes, flops, program, round } = this.columns;
+    const { op, tensor, start, stop, bytes, flops, program, round, line } = this.columns;
     this.moved = new Float64Array(this.steps);
     this.worked = new Float64Array(this.steps);
     this.when = { load: [], store: [], program: [], round: [] };
+    this.stepsOf = new Map(); // of a line of the source, all its steps
+    this.programs = []; // of each: its first step and its last, and what it reads and writes by tensor
     this.roundLast = [];
     for (const one of this.tensors) {
       one.tiles = new Map();
@@ -124,7 +126,15 @@ export class Run {
       worked += flops[step];
       this.moved[step] = moved;
       this.worked[step] = worked;
-      if (!step || program[step] !== program[step - 1]) this.when.program.push(step);
+      if (!step || program[step] !== program[step - 1]) {
+        this.when.program.push(step);
+        this.programs.push({ first: step, last: step, moved: this.tensors.map(() => [0, 0]) });
+      }
+      const now = this.programs.at(-1);
+      now.last = step;
+      if (op[step] <= STORE) now.moved[tensor[step] - 1][op[step]] += bytes[step];
+      if (!this.stepsOf.has(line[step])) this.stepsOf.set(line[step], []);
+      this.stepsOf.get(line[step]).push(step);
       if (!step || round[step] !== round[step - 1]) this.when.round.push(step);
       this.roundLast[this.when.round.length - 1] = step;
       if (op[step] !== LOAD && op[step] !== STORE) continue;
@@ -317,6 +327,9 @@ export class Run {
     const { steps, sums } = this.tensors[tensor].sums[side];
     return sums[lastUpTo(steps, step)] ?? 0;
   }
+
+  /** All bytes of a tensor (as `tensors` has it), read and written. */
+  movedTotal(one) { return (one.sums[LOAD].sums.at(-1) ?? 0) + (one.sums[STORE].sums.at(-1) ?? 0); }
 
   movedBy(step) { return step < 0 ? 0 : this.moved[step]; }
 

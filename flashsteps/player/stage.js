@@ -1,11 +1,29 @@
-// The stage: HBM and its tensors, the bus, SRAM and its slots, the source. Each part has `show(step)`.
+// The stage: HBM and its tensors, the bus, SRAM and its slots. Each part has `show(step)`.
 
 import { LOAD, STORE, COMPUTE, lastUpTo } from "./run.js";
 import { MOST_SHOWN, short, sizeOf, whole, labelParts, plainLabel, rowName, slotNames, slotTip, tensorTip, tileName } from "./words.js";
+import { formula, meaning, tellingRow } from "./explain.js";
 import { el, say, toggle, labelled, mix, css, onto, share, ramp, Texture, Pointed } from "./draw.js";
 
 /** A label of at least so many px of rows, so that labels never touch. */
 const PITCH = 15;
+
+/** A name tells what it stands for, to whoever points at it. */
+function explained(name, host, tell) {
+  name.addEventListener("pointerenter", () => {
+    const box = name.getBoundingClientRect();
+    host.tip.show(tell().filter(Boolean), { left: box.left, top: box.top, width: box.width, height: box.height }, false, name);
+  });
+  name.addEventListener("pointerleave", () => host.tip.hide(name));
+}
+
+/** The formula of what a slot holds, with the numbers of one of its rows: of α, the row that shrinks most. */
+function filledIn(run, slot, step) {
+  const made = run.holder(slot, step);
+  if (made < 0 || !run.values || run.columns.op[made] !== COMPUTE) return "";
+  const row = tellingRow(run, made), how = formula(run, made, row, 0);
+  return how ? `row ${slotNames(run, made)[0](row).name}: ${how}` : "";
+}
 
 // ---- HBM
 
@@ -29,6 +47,7 @@ export class Hbm {
     const above = el("i", { class: "veil" }), below = el("i", { class: "veil" }), frame = el("i", { class: "frame" }), kept = el("i", { class: "frame kept" });
     const matrix = el("div", { class: "matrix" }, texture.canvas, above, below, frame, kept);
     const head = labelled(labelParts(one.label), { class: "name" });
+    explained(head, host, () => [`${plainLabel(one.label)} in HBM, ${one.shape.join(" × ")}, ${one.dtype}`, meaning(one.name)]);
     const element = el("figure", { class: `tensor${one.gradient ? " gradient" : ""}${one.shape.length > 1 ? "" : " vector"}` },
       el("figcaption", {}, head), matrix);
     element.style.setProperty("--hue", `var(--${one.hue})`);
@@ -209,13 +228,13 @@ export class Bus {
 // ---- SRAM
 
 /** How wide a cell with a number is, in px: as it should be, and at least; how many rows are still told in numbers. */
-const CELL = 46, NARROW = 34, MOST_ROWS = 16;
+const CELL = 46, NARROW = 24, MOST_ROWS = 32;
 
 /** How much is left of a cell's colour once no step reads it any more: little, for its digits to be read. */
 const FADED = 0.15;
 
-/** How wide row labels are, in px, and the gap between two slots. */
-const SIDE_LABELS = 58, GAP = 14;
+/** How wide row labels are, in px, also where columns are many, and the gap between two slots. */
+const SIDE_LABELS = 58, SIDE_SHORT = 30, GAP = 14;
 
 export class Sram {
   constructor(run, host) {
@@ -248,8 +267,8 @@ export class Sram {
     const scores = this.slots.filter((slot) => slot.kind === "scores"), columns = Math.max(1, ...scores.map((slot) => slot.columns));
     let abreast = Math.max(1, scores.length), cell;
     for (; abreast; abreast--) { // as many side by side as there is room for with numbers in their cells
-      cell = Math.floor((this.width - SIDE_LABELS - (abreast - 1) * GAP) / (abreast * columns));
-      if (cell >= NARROW || abreast === 1) break;
+      cell = Math.floor((this.width - sideLabels(columns) - (abreast - 1) * GAP) / (abreast * columns));
+      if (cell >= (this.host.player.runs.length > 1 ? NARROW : 34) || abreast === 1) break; // better below each other than small
     }
     scores.forEach((slot, n) => slot.fit(this.width, cell, n % abreast === 0));
     const stats = this.slots.filter((slot) => slot.kind === "stats");
@@ -277,14 +296,17 @@ export class Sram {
   refresh() { for (const slot of this.slots) slot.pointed.refresh(); }
 }
 
+const sideLabels = (columns) => columns > 12 ? SIDE_SHORT : SIDE_LABELS;
+
 /** One slot: a table of numbers where there is room for them, else a texture. */
 class Slot {
   constructor(run, host, slot, n) {
     Object.assign(this, { run, host, slot, n, made: -2 });
     this.kind = !slot.columns ? "stats" : slot.hue === "S" ? "scores" : "tiles";
     this.matrix = el("div", { class: "matrix" });
-    this.element = el("figure", { class: "slot" },
-      el("figcaption", {}, labelled(labelParts(slot.label), { class: "name" })), this.matrix);
+    const name = labelled(labelParts(slot.label), { class: "name" });
+    this.element = el("figure", { class: "slot" }, el("figcaption", {}, name), this.matrix);
+    explained(name, host, () => [plainLabel(slot.label), meaning(slot.name), filledIn(run, n, host.step)]);
     this.element.style.setProperty("--hue", `var(--${slot.hue})`);
     this.pointed = new Pointed(this.matrix, {
       label: `${plainLabel(slot.label)} in SRAM, ${slot.columns ? `${slot.rows} × ${slot.columns}` : slot.rows}. Arrow keys read its values`,
@@ -309,31 +331,33 @@ class Slot {
     this.made = -2;
     if (numbers) {
       this.digits = room >= 40 ? 2 : 1;
+      toggle(this.element, "small", room < 34);
       this.table(rows, columns, Math.min(CELL, room), this.kind === "scores", first);
       return;
     }
     this.texture = new Texture(rows, columns);
     const most = this.kind === "tiles" ? Math.min(260, width / 2 - 50) : Math.min(columns > 32 || rows < 8 ? 400 : 200, width / 2 - GAP);
     const cell = this.kind === "stats" ? Math.max(2, Math.min(12, 200 / rows)) : Math.min(24, most / columns);
-    const tall = this.kind === "tiles" ? Math.max(14, Math.min(rows * 9, 110)) : Math.max(Math.min(14, rows * 24), Math.min(rows * cell, 200));
+    const tall = this.kind === "tiles" ? Math.max(14, this.host.player.runs.length > 1 ? Math.min(rows * 7, 36) : Math.min(rows * 9, 110)) : Math.max(Math.min(14, rows * 24), Math.min(rows * cell, 200));
     Object.assign(this.matrix.style, { width: `${this.kind === "stats" ? 22 : this.kind === "tiles" ? most : columns * cell}px`,
       height: `${tall}px`, marginLeft: "", marginTop: "" });
     this.matrix.prepend(this.texture.canvas);
   }
 
   table(rows, columns, width, named, first) {
-    const high = rows > 8 ? 20 : 28;
-    this.heads = named ? Array.from({ length: columns }, () => el("th", { scope: "col" })) : [];
-    this.sides = first ? Array.from({ length: rows }, () => el("th", { scope: "row" })) : [];
+    const pair = this.host.player.runs.length > 1, high = rows > 16 || (pair && rows > 4) ? 16 : rows > 8 ? 20 : pair ? 22 : 28;
+    this.heads = named ? Array.from({ length: columns }, () => el("th", { scope: "col", role: "cell" })) : [];
+    this.sides = first ? Array.from({ length: rows }, () => el("th", { scope: "row", role: "cell" })) : [];
     this.cells = Array.from({ length: rows * columns }, () => el("td", {}));
     const body = Array.from({ length: rows }, (_, r) => el("tr", {}, this.sides[r] ?? null,
       ...this.cells.slice(r * columns, (r + 1) * columns)));
     const head = named ? el("thead", {}, el("tr", {}, first ? el("td", {}) : null, ...this.heads)) : null;
     const table = el("table", { "aria-label": plainLabel(this.slot.label) }, head, el("tbody", {}, ...body));
+    table.style.setProperty("--side", `${sideLabels(columns)}px`);
     table.style.setProperty("--cell", `${width}px`);
     table.style.setProperty("--high", `${high}px`);
     Object.assign(this.matrix.style, { width: `${width * columns}px`, height: `${high * rows}px`,
-      marginLeft: first ? `${SIDE_LABELS}px` : "", marginTop: named ? "20px" : "" });
+      marginLeft: first ? `${sideLabels(columns)}px` : "", marginTop: named ? "20px" : "" });
     this.matrix.prepend(table);
   }
 
@@ -383,55 +407,20 @@ class Slot {
     });
     if (!this.heads.length) return;
     const [nameRow, nameColumn] = holder < 0 ? [null, null] : slotNames(run, holder);
-    this.sides.forEach((side, r) => say(side, r < rows ? nameRow(r).name : ""));
-    this.heads.forEach((head, c) => say(head, c < width && nameColumn ? nameColumn(c).name : ""));
+    this.sides.forEach((side, r) => head(side, r < rows ? nameRow(r).name : ""));
+    this.heads.forEach((one, c) => head(one, c < width && nameColumn ? nameColumn(c).name : ""));
   }
+}
+
+/** Names a row or a column; one without a name is no header, or it would be read out as one. */
+function head(element, name) {
+  say(element, name);
+  if (name) element.removeAttribute("role");
+  else element.setAttribute("role", "cell");
 }
 
 /** Which row a slot begins with, as `made` filled it. */
 function firstRow(run, made) {
   const { name, index } = slotNames(run, made)[0](0);
   return `${index}: ${name}`;
-}
-
-// ---- the source
-
-export class Source {
-  constructor(run) {
-    this.run = run;
-    this.lines = new Map();
-    const indent = Math.min(...run.code.filter(([, text]) => text.trim()).map(([, text]) => text.length - text.trimStart().length));
-    this.list = el("ol", { class: "code", tabindex: "0", "aria-label": "source, the line that runs is marked" });
-    for (const [number, text] of run.code) {
-      if (!text.trim()) continue;
-      const body = text.slice(Math.min(indent, 1e3)), inside = (body.length - body.trimStart().length) / 2;
-      const line = el("li", { text: body.trimStart() });
-      line.style.setProperty("--in", inside);
-      this.lines.set(number, line);
-      this.list.append(line);
-    }
-    this.element = el("section", { class: "panel source", "aria-label": "source" }, el("h2", {}, "source"), this.list);
-    new ResizeObserver(() => this.follow()).observe(this.list);
-    document.fonts.ready.then(() => this.follow()); // lines may break elsewhere in another font
-  }
-
-  show(step) {
-    const line = step < 0 ? null : this.lines.get(this.run.columns.line[step]) ?? null;
-    if (line === this.lit) return;
-    this.lit?.classList.remove("on");
-    this.lit?.removeAttribute("aria-current");
-    this.lit = line;
-    line?.classList.add("on");
-    line?.setAttribute("aria-current", "true");
-    this.follow();
-  }
-
-  /** Scrolls to where the line that runs can be seen. */
-  follow() {
-    if (!this.lit) return;
-    const top = this.lit.offsetTop, high = this.list.clientHeight;
-    if (top < this.list.scrollTop + 24 || top + this.lit.offsetHeight > this.list.scrollTop + high - 24) {
-      this.list.scrollTop = top - high / 2;
-    }
-  }
 }

@@ -12,9 +12,10 @@ from html import escape
 import numpy as np
 
 from .. import theme
+from ..machine.events import IO
 from ..story.captions import captions
-from ..trace.rules import DEFAULT, rule
-from ..trace.trace import IO, Tally, Trace
+from ..trace.rules import DEFAULT, Tally, rule
+from ..trace.trace import Trace
 from ..units import size_of
 
 #: how many rows and columns of a slot are shown

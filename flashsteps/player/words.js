@@ -1,6 +1,7 @@
 // What things are called, and what is said of them. All of it is text: names may come from a stranger's file.
 
 import { LOAD, STORE, COMPUTE, lastUpTo } from "./run.js";
+import { formula, meaning } from "./explain.js";
 
 /** Whole numbers with a comma for thousands. */
 export const whole = (n) => Math.abs(n) < 999.5 ? String(Math.round(n)) : grouped.format(Math.round(n));
@@ -14,6 +15,13 @@ export function sizeOf(bytes) {
     if (bytes < 999.5) return `${bytes < 99.95 ? bytes.toFixed(1) : whole(bytes)} ${unit}`;
   }
   return `${(bytes / 1000).toFixed(1)} TB`;
+}
+
+/** The same for several that stand together: all in the unit of the largest, 10.7 KB of 16.5 KB. */
+export function sizer(most) {
+  const unit = most < 10000 ? 0 : [999.5e3, 999.5e6, 999.5e9].findIndex((end) => most < end) + 1 || 4;
+  if (!unit) return (bytes) => `${whole(bytes)} B`;
+  return (bytes) => `${(bytes / 1000 ** unit).toFixed(most / 1000 ** unit < 99.95 ? 1 : 0)} ${["KB", "MB", "GB", "TB"][unit - 1]}`;
 }
 
 /** A value as short as a cell wants it: at most five signs; no minus zero. */
@@ -59,7 +67,8 @@ export function listed(numbers, most = 5) {
 /** What a query is called: its token, or its number; {name, index, head}. Fewer queries than keys are the last ones. */
 export function queryName(run, query, head = 0) {
   const token = run.tokens?.[query + Math.max(0, run.keys - run.queries)];
-  return { name: token ?? String(query), index: `query ${query}${run.heads > 1 ? `, head ${head}` : ""}` };
+  const many = run.heads > 1; // a row says whose it is
+  return { name: `${token ?? query}${many ? ` · h${head}` : ""}`, index: `query ${query}${many ? `, head ${head}` : ""}` };
 }
 
 export function keyName(run, key) {
@@ -157,12 +166,14 @@ export function slotTip(run, slot, made, value, r, c) {
   const at = [row.name, column ? column.name : width ? `${c}` : ""].filter((part) => part !== "").join(", ");
   const number = value && r < value.rows && c < (width || 1) ? exact(value.data[r * (width || 1) + c]) : "";
   const readers = run.readers(made);
+  const how = value && r < value.rows ? formula(run, made, r, c) : "";
   return [
     `${name}[${at}]${number ? ` = ${number}` : ""}`,
     [row.index, column ? column.index : width ? `column ${c}` : ""].filter(Boolean).join(", "),
+    how ? `${name} = ${how}` : meaning(one.name),
     madeWords(run, made),
     readers.length ? `read at ${readers.length > 1 ? "steps" : "step"} ${listed(readers)}` : "read by no step",
-  ];
+  ].filter(Boolean);
 }
 
 /** The lines of a tip about a value in HBM. */
@@ -201,4 +212,13 @@ export function besides(run, tile) {
 export function visitName(visit) {
   const at = [visit.i >= 0 ? `i = ${visit.i}` : "", visit.j >= 0 ? `j = ${visit.j}` : ""].filter(Boolean).join(", ");
   return at || "tile";
+}
+
+/** The rows that a tile of S is about, in words. */
+export function tileRanges(run, i, j) {
+  const span = (one, many, block, size, most) => {
+    const first = block * size, last = Math.min(first + size, most) - 1;
+    return block < 0 ? `all ${many}` : last > first ? `${many} ${first}–${last}` : `${one} ${first}`;
+  };
+  return { queries: span("query", "queries", i, run.blockQ, run.queries), keys: span("key", "keys", j, run.blockK, run.keys) };
 }

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .. import algorithms
+from ..algorithms import Algorithm
 from ..inputs import qkv as inputs
 from ..machine.devices import Device
 from ..runs import record as run
@@ -23,7 +25,7 @@ TILE_N = 1 << 13
 #: the N that are recorded, as far as a plot shows them and a run has no more tiles than this
 RECORDED, MOST_TILES = (16, 32, 64, 128, 256, 512, 1024), 1 << 12
 
-KINDS = {"forward": "forward pass", "backward": "backward pass", "decode": "decoding step"}
+STEP = "decoding step"
 
 
 class Curve(NamedTuple):
@@ -45,13 +47,17 @@ def kind(names: Sequence[str]) -> str:
 
     Raises ValueError where they do different things: their bytes do not belong in one picture.
     """
-    found = {KINDS.get(name.rpartition("-")[2], name): name for name in reversed(names)}
+    found = {_kind(algorithms.algorithm(name)): name for name in reversed(names)}
     if len(found) > 1:
         one, other = list(found.values())[:2]
         raise ValueError(
-            f"{other} and {one} do different things: plot {', '.join(KINDS)} algorithms one kind at a time"
+            f"{other} and {one} do different things: plot forward, backward, decode algorithms one kind at a time"
         )
     return next(iter(found))
+
+
+def _kind(about: Algorithm) -> str:
+    return STEP if about.decodes else f"{about.direction} pass"
 
 
 def by_size(name: str, most: int, rule: str, times: int, options: dict[str, Any]) -> Curve:
@@ -70,8 +76,7 @@ def by_tile(name: str, n: int, rule: str, times: int, options: dict[str, Any], g
     """Bytes of so many heads against the side of a square tile at n keys."""
     low, high = (min(side, n) for side in TILES)
     every = range(low, high + 1)
-    shape = report.arguments(report.standard(name), n, options) | report.rows_of(name, n)
-    standard = run.count(report.standard(name), **shape).total
+    standard = report.standard(name, n, options).total
 
     def with_tile(tile: int) -> dict[str, Any]:
         return options | {"block_q": tile, "block_k": tile}
@@ -108,6 +113,6 @@ def _recorded(name: str, n: int, rule: str, options: dict[str, Any]) -> int:
     one, shape = inputs.load_qkv(f"random:{n},{options['d']}"), report.arguments(name, n, options)
     given = {key: value for key, value in shape.items() if key not in ("d", "n", "n_keys", "heads", "kv_heads")}
     q = np.repeat(one.q[None, : shape["n"]], shape.get("heads", 1), axis=0)
-    if name.endswith("-backward"):
+    if algorithms.algorithm(name).backward:
         given["do"] = np.zeros(q.shape)  # whatever it is, as many bytes of it move
     return run.record(name, q, one.k[None], one.v[None], **given).io(report.rule_of(name, rule)).total

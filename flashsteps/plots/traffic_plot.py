@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import cycle
 from math import ceil, floor, log10
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from .. import theme
+from .. import algorithms, theme
 from ..machine import dtypes
 from ..machine.devices import DEFAULT as DEFAULT_DEVICE
 from ..machine.devices import device as device_of
@@ -29,8 +30,6 @@ SMALLEST = 16
 # in px, as everything here; type has the sizes of theme.py
 TOP, TALL, WIDE = 216, 540, 690
 LEFT = (216, WIDTH - MARGIN - WIDE - 24)  # half of the last number on the axis stands out
-
-NAMES = {"standard": "standard", "flash": "FlashAttention", "flash2": "FlashAttention-2"}
 
 
 class Ink(NamedTuple):
@@ -68,9 +67,9 @@ def plot(
     """
     check_ending(path)
     colours, gpu, most = theme.theme(theme_name), device_of(device), max(sizes)
-    chosen = [*(names or (name for name in report.default_algorithms(rule) if name.endswith("-forward")))]
+    chosen = [*(names or (name for name in report.default_algorithms(rule) if not algorithms.algorithm(name).backward))]
     what = curves.kind(chosen)
-    chosen = list(dict.fromkeys([report.standard(chosen[0]), *chosen]))
+    chosen = list(dict.fromkeys([algorithms.algorithm(chosen[0]).standard, *chosen]))
     options: dict[str, Any] = {"d": d, "block_q": block_q, "block_k": block_k, "mask": mask, "dtype": dtype}
     options |= {"block_mask": block_mask}
     several: dict[str, Any] = {"batch": batch, "heads": heads, "kv_heads": kv_heads}
@@ -80,7 +79,7 @@ def plot(
     if most < SMALLEST:
         raise ValueError(f"n is {most}: a plot begins with {SMALLEST}, give a larger one")
     n = min(curves.TILE_N, most)
-    options |= {"n": 1} if "step" in what else {}  # so has standard attention, beside a step of decoding
+    options |= {"n": 1} if what == curves.STEP else {}  # so has standard attention, beside a step of decoding
     title = f"HBM traffic of a {what}"
     with page(path, title, colours) as figure:
         left = [curves.by_size(name, most, rule, times, options) for name in chosen]
@@ -103,12 +102,6 @@ def plot(
 # ---- what it says
 
 
-def name_of(algorithm: str) -> str:
-    """An algorithm as people call it; the direction is in the title."""
-    family, _, way = algorithm.rpartition("-")
-    return NAMES.get(family, algorithm if way not in curves.KINDS else family)
-
-
 def _known_levels(d: int, dtype: str, masked: str, rule: str) -> dict[str, tuple[str, int]]:
     """Where the closed forms level standard attention's, as a formula and as a number: without a mask, all counted."""
     if masked or rule != rules.DEFAULT:
@@ -122,11 +115,11 @@ def _known_levels(d: int, dtype: str, masked: str, rule: str) -> dict[str, tuple
 
 def _says(right: Sequence[Curve], what: str, masked: str, block_mask: str | None) -> str:
     """What is to be seen, as far as it is."""
-    levels = {name_of(curve.algorithm): curve.level for curve in right if curve.level}
+    levels = {algorithms.algorithm(curve.algorithm).title: curve.level for curve in right if curve.level}
     first, *rest = [f"{name} from {level}" for name, level in levels.items()][:2] or [""]
     said = [
         ""
-        if "step" in what or block_mask
+        if what == curves.STEP or block_mask
         else "The mask saves standard attention nothing."
         if masked
         else "All grow with N².",
@@ -156,13 +149,12 @@ def _bytes(n: float) -> str:
 def _inks(names: Sequence[str], colours: Theme) -> list[Ink]:
     """Standard attention dim, FlashAttention in the accent, 1 dashed and 2 solid; hues for the others."""
     known = {
-        "standard": Ink(colours.dim, "-", 4),
-        "flash": Ink(colours.accent, (0, (4, 2)), 3.5),
-        "flash2": Ink(colours.accent, "-", 5),
+        "standard attention": Ink(colours.dim, "-", 4),
+        "FlashAttention": Ink(colours.accent, (0, (4, 2)), 3.5),
+        "FlashAttention-2": Ink(colours.accent, "-", 5),
     }
-    hues = [colours.S, colours.Q, colours.V, colours.K, colours.O]
-    others = [name for name in names if name.rpartition("-")[0] not in known]
-    return [known.get(name.rpartition("-")[0]) or Ink(hues[others.index(name) % len(hues)], "-", 4) for name in names]
+    hues = iter(cycle((colours.S, colours.Q, colours.V, colours.K, colours.O)))
+    return [known.get(algorithms.algorithm(name).title) or Ink(next(hues), "-", 4) for name in names]
 
 
 def _panel(figure: Figure, colours: Theme, left: int, title: str, found: Sequence[Curve]) -> Axes:
@@ -237,7 +229,7 @@ def _legend(figure: Figure, colours: Theme, left: Sequence[Curve], inks: dict[st
     for curve in left:
         ink, nbytes = inks[curve.algorithm], curve.points[-1][1]
         amount = size_of(nbytes) if curve is left[0] else report.ratio_of(nbytes / most[1])
-        label = f"{name_of(curve.algorithm)}, {amount} at {short(most[0])}"
+        label = f"{algorithms.algorithm(curve.algorithm).title}, {amount} at {short(most[0])}"
         handles.append(Line2D([], [], color=ink.colour, linestyle=ink.dashes, linewidth=points(ink.width), label=label))
     figure.legend(
         handles=handles, loc="upper left", bbox_to_anchor=(MARGIN / WIDTH, 1 - 822 / HEIGHT), ncols=3, frameon=False,

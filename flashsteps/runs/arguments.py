@@ -18,9 +18,6 @@ from ..machine.dropout import Dropout
 #: block sizes where none are given, cut to the number of queries or keys
 BLOCK = 64
 
-#: the tensors that hold addresses: whole numbers, the same for all heads
-ADDRESSES = ("table", "starts", "columns")
-
 #: which parameters of an algorithm an option is for, where they have other names
 FOR = {"do": ("dO",), "seed": ("table", "dropout"), "alibi": ("mask",)}
 
@@ -34,19 +31,8 @@ def positive(name: str, given: Any) -> int:
 
 def takes(algorithm: str, option: str) -> bool:
     """Whether an algorithm takes an option of `record`. Raises ValueError for an unknown algorithm."""
-    return any(name in parameters(algorithm) for name in FOR.get(option, (option,)))
-
-
-def parameters(algorithm: str) -> Mapping[str, inspect.Parameter]:
-    """Those of its `attend`. Raises ValueError for an unknown algorithm."""
-    return inspect.signature(algorithms.module(algorithm).attend).parameters
-
-
-def tensors(algorithm: str, options: Mapping[str, Any]) -> list[str]:
-    """The tensors that it finds in HBM, by name; one whose default is None only where an option NEEDS it."""
-    needs = getattr(algorithms.module(algorithm), "NEEDS", {})
-    of = {name: one for name, one in parameters(algorithm).items() if one.kind is not one.KEYWORD_ONLY}
-    return [name for name in list(of)[2:] if name not in needs or options.get(needs[name]) is not None]
+    declared = algorithms.algorithm(algorithm).parameters
+    return any(name in declared for name in FOR.get(option, (option,)))
 
 
 def check(algorithm: str, N: int, M: int, d: int, heads: int, group: int, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,11 +116,14 @@ def _number(name: str, given: Any, none: str = "None") -> float | None:
 
 
 def _size(algorithm: str, name: str, given: Any) -> int:
-    """A size as given, or as the algorithm's signature has it, or BLOCK."""
-    if given is not None:
-        return positive(name, given)
-    declared = parameters(algorithm)[name].default
-    return BLOCK if declared is inspect.Parameter.empty else int(declared)
+    """A size as given, or as the algorithm has it, or BLOCK."""
+    return own_size(algorithm, name, BLOCK) if given is None else positive(name, given)
+
+
+def own_size(algorithm: str, name: str, other: int) -> int:
+    """A size as an algorithm's signature has it (a page of 16, say), or the other."""
+    declared = algorithms.algorithm(algorithm).parameters[name].default
+    return other if declared is inspect.Parameter.empty else int(declared)
 
 
 def small_block(rows: int) -> int:

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from .. import algorithms
+from ..machine.events import Event
 from ..machine.memory import HBM
-from ..story import narration
-from ..trace.trace import Event, State, Trace, replay
+from ..trace import narration
+from ..trace.trace import State, Trace, replay
 from . import record as run
 from .stepper import Step
 

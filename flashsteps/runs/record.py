@@ -13,9 +13,11 @@ from ..inputs.qkv import QKV, Head, check_qkv
 from ..machine import dtypes, pages
 from ..machine import heads as head_groups
 from ..machine.devices import device as device_of
-from ..machine.memory import HBM, SRAM, Capacity, Tape, Tensor
+from ..machine.events import IO, Event
+from ..machine.memory import ADDRESSES, HBM, SRAM, Capacity, Tape, Tensor
 from ..trace import rules
-from ..trace.trace import IO, Event, Tally, Trace
+from ..trace.rules import Tally
+from ..trace.trace import Trace
 from . import arguments
 from .arguments import positive
 
@@ -208,10 +210,10 @@ def walk(
         by_runs = by_runs and tiles.by_rule((N * group // options["block_q"], M // options["block_k"]))
     hbm, memory = _machine(algorithm, dtype, device, sram, tape, counting=True, by_runs=by_runs, parts=parts)
     shapes: dict[str, tuple[int, ...]] = {"Q": (H * N, d), "K": (parts * M, d), "V": (parts * M, d), "dO": (H * N, d)}
-    if "table" in arguments.parameters(algorithm):
+    if "table" in algorithms.algorithm(algorithm).parameters:
         page = options["block_k"]
         shapes |= {"table": (-(-M // page),)} | dict.fromkeys("KV", (parts * pages.pool(M, page) * page, d))
-    if "starts" in arguments.parameters(algorithm):
+    if "starts" in algorithms.algorithm(algorithm).parameters:
         shapes |= {name: list_.shape for name, list_ in options["block_mask"].lists().items()}
     _run(algorithm, hbm, memory, _initial(algorithm, hbm, shapes, None, options), options)
     return hbm, memory
@@ -236,7 +238,7 @@ def _machine(
     if device is not None:
         gpu = device_of(device)
         capacity = Capacity(gpu.shared_per_block * 1024, gpu.registers_per_sm * 1024)
-    if getattr(algorithms.module(algorithm), "IDEAL_PRODUCTS", False):
+    if algorithms.algorithm(algorithm).ideal_products:
         capacity = Capacity()
     hbm = HBM(dtypes.storage(dtype), dtypes.computing(dtype), counting, parts)
     return hbm, SRAM(hbm, tape, capacity, by_runs)
@@ -293,7 +295,7 @@ def _data(
     algorithm: str, qkv: Sequence[QKV], picked: Picked, options: Mapping[str, Any], given: Mapping[str, Any]
 ) -> dict[str, np.ndarray]:
     """What lies in HBM, as rows, before the run: Q, K, V, and what else the algorithm finds there."""
-    group, names = picked.group, arguments.parameters(algorithm)
+    group, names = picked.group, algorithms.algorithm(algorithm).parameters
     data = {"Q": head_groups.pack([one.q for one in qkv], group)}
     keys = {name: [getattr(one, name.lower()) for one in qkv[::group]] for name in "KV"}
     if "dO" in names:
@@ -341,13 +343,13 @@ def _initial(
     options: dict[str, Any],
 ) -> list[Tensor]:
     """The tensors that an algorithm finds in HBM: those given, and those that its forward pass saved."""
-    names = arguments.tensors(algorithm, options)
+    names = algorithms.algorithm(algorithm).tensors(options)
     for name in names:
-        if name in arguments.ADDRESSES:
+        if name in ADDRESSES:
             hbm.addresses(name, shapes[name], None if data is None else data[name])
         elif name in shapes:
             hbm.tensor(name, shapes[name], None if data is None else data[name])
-    if saved_by := getattr(algorithms.module(algorithm), "SAVED_BY", None):
+    if saved_by := algorithms.algorithm(algorithm).saved_by:
         before = HBM(hbm.storage, hbm.computing, hbm.counting, hbm.parts)
         forward = SRAM(before, _Nobody())
         _run(saved_by, before, forward, _initial(saved_by, before, shapes, data, options), options)
@@ -361,8 +363,8 @@ def _run(
     algorithm: str, hbm: HBM, memory: SRAM, tensors: Sequence[Tensor], options: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
     """Run it for each key-value head; what each returns."""
-    attend, takes = algorithms.module(algorithm).attend, arguments.parameters(algorithm)
-    taken = {name: option for name, option in options.items() if name in takes}
+    about = algorithms.algorithm(algorithm)
+    taken = {name: option for name, option in options.items() if name in about.parameters}
     memory.times = hbm.parts if hbm.counting else 1  # all heads are alike, so that one is counted for all
     results = []
     # ln 0 = −∞ is right for a query that sees no key; NaN and +∞ are refused where a slot gets them
@@ -372,7 +374,7 @@ def _run(
             if hbm.parts > 1:
                 memory.loops["h"] = part
             found = {tensor.name: tensor.part(part, hbm.parts) for tensor in tensors}
-            results.append(attend(hbm, memory, **found, **taken))
+            results.append(about.attend(hbm, memory, **found, **taken))
             memory.finish()
     return results
 

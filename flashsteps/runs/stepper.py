@@ -11,10 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import unknown
-from ..story import captions, narration
-from ..trace import rules
-from ..trace.replay import Replay, check, on_chip
-from ..trace.trace import IO, Event, Peak, State, Tally, Tile, Trace
+from ..machine.events import IO, Event, Peak, Tile
+from ..story import captions
+from ..trace import narration, rules
+from ..trace.replay import Replay, check
+from ..trace.rules import Tally
+from ..trace.sram import on_chip
+from ..trace.trace import State, Trace
 
 OPS = ("load", "store", "compute", "skip")
 
@@ -128,7 +131,7 @@ class Stepper:
 
     @property
     def lines(self) -> Mapping[int, narration.Line]:
-        """The algorithm's source by line, as `flashsteps.story.narration` understands it."""
+        """The algorithm's source by line, as `flashsteps.trace.narration` understands it."""
         return self._lines
 
     def io(self, rule: str = rules.DEFAULT) -> IO:

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..trace.trace import Event, Trace
-from . import narration
+from ..machine.events import Event
+from ..trace import narration
+from ..trace.trace import Trace
 from .labels import opening
 from .telling import LEAST, SKIPPED, moved_max
 

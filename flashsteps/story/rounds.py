@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from ..trace.trace import Event, Trace
+from ..machine.events import Event
+from ..trace.trace import Trace
 
 #: steps that are told together: one, or the same one of programs side by side
 Moment = tuple[Event, ...]

@@ -9,11 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..runs import record as run
+from ..machine.events import Moved, Tile
 from ..runs.stepper import Stepper, first_of_tiles
 from ..story.ranges import ranges
-from ..trace.trace import Moved, State, Tile, Trace
-from ..traffic import report
+from ..trace.sram import room
+from ..trace.trace import State, Trace
+from ..traffic.standard import beside_run
 
 
 class Held(NamedTuple):
@@ -32,7 +33,7 @@ class View:
         self.ranges = ranges(trace)
         self.tiles = first_of_tiles(trace)
         self.held = _held(trace)
-        self.room = trace.meta["sram"] or 1 << (max(trace.peak.total, 1) - 1).bit_length()
+        self.room = room(trace).nbytes
         self.total = trace.io()
 
     # ---- at this step
@@ -83,10 +84,7 @@ class View:
     @cached_property
     def standard(self) -> int:
         """What standard attention would move, for all heads together."""
-        meta = self.trace.meta
-        sizes = {"n": meta["queries"], "n_keys": meta["keys"], "d": meta["d"], "dtype": meta["dtype"]}
-        one = run.count(report.standard(meta["algorithm"]), **sizes)
-        return int(one.total) * int(meta.get("heads", 1))
+        return beside_run(self.trace).total
 
     @cached_property
     def grid(self) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""A trace as one JSON document, for programs in any language, and back: `data/run-1.schema.json` describes it.
+"""A trace as one JSON document, for programs in any language, and back: `run-1.schema.json` describes it.
 
 Numbers are written so that they come back bit for bit; what JSON cannot say is "NaN", "Infinity" or "-Infinity", and a
 tensor that the run has yet to write has no data at all (null). Each event stands on a line of its own.
@@ -17,8 +17,9 @@ import numpy as np
 
 from ..machine import dtypes
 from ..machine.arrays import Work
+from ..machine.events import IO, Event, Peak, Tile
 from .strangers import check_meta, check_tensors, check_values, checked
-from .trace import IO, Event, Peak, Tile, Trace
+from .trace import Trace
 
 FORMAT, VERSION = "flashsteps run", 1
 

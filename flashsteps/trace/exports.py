@@ -10,9 +10,10 @@ from pathlib import Path
 
 from .. import files
 from ..errors import unknown
+from ..machine.events import Event
 from . import document as trace_json
 from . import perfetto
-from .trace import Event, Trace
+from .trace import Trace
 
 #: what there is to export to, and the ending of its files
 KINDS = {"perfetto": ".json", "json": ".json", "csv": ".csv"}

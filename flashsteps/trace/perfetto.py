@@ -16,10 +16,11 @@ from typing import Any
 
 from ..machine import devices
 from ..machine.devices import Device
-from ..story.narration import of as lines_of
+from ..machine.events import Event
 from ..units import time_of
-from .replay import on_chip
-from .trace import Event, Trace
+from .narration import of as lines_of
+from .sram import on_chip
+from .trace import Trace
 
 #: what the whole trace is one process of
 PID = 1

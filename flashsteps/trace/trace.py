@@ -2,135 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
-from ..machine.arrays import Work
+from ..machine.events import IO, Event, Peak
 from . import rules
 
 if TYPE_CHECKING:
     from ..player.notebook import Player
 
-Op = Literal["load", "store", "compute", "skip"]
-
 #: what is said of a trace whose values are asked for in vain
 NO_VALUES = "this trace holds no values, its run was too large or they were left out when it was saved: record it anew"
-
-
-class Tile(NamedTuple):
-    """Rows start … stop − 1 of one tensor in HBM."""
-
-    tensor: str
-    start: int
-    stop: int
-
-    def __str__(self) -> str:
-        return f"{self.tensor}[{self.start}:{self.stop}]"
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One step of a run: a tile is loaded or stored, a slot gets a value, or a tile is passed over.
-
-    `slot` is the on-chip buffer that is written (load, compute) or read (store; "" where a constant is stored), `row`
-    the row of the slot where a loaded tile lands, `loop` the index of each loop around the step, outermost first,
-    `nbytes` what crosses between HBM and SRAM, `work` the floating-point operations done since the step before, `line`
-    the line of the algorithm's source.
-    """
-
-    step: int
-    op: Op
-    program: int
-    loop: Mapping[str, int]
-    slot: str
-    tile: Tile | None
-    shape: tuple[int, ...]
-    nbytes: int
-    work: Work
-    line: int
-    row: int = 0
-
-    @property
-    def flops(self) -> int:
-        """Floating-point operations of all kinds."""
-        return self.work.total
-
-    def __repr__(self) -> str:
-        return f"<event {self}>"
-
-    def __str__(self) -> str:
-        where = " ".join(f"{name}={index}" for name, index in self.loop.items())
-        size = f"{self.nbytes:,} B"
-        match self.op:
-            case "load":
-                what = f"{self.tile} → {self.slot}   {size}   HBM→SRAM"
-            case "store":
-                what = f"{self.slot + ' → ' if self.slot else ''}{self.tile}   {size}   SRAM→HBM"
-            case "compute":
-                what = f"{self.slot}   {'×'.join(map(str, self.shape))}   {self.flops:,} FLOPs"
-            case "skip":
-                what = f"{self.tile}"
-        return f"{self.step}  {where}  {self.op}  {what}" if where else f"{self.step}  {self.op}  {what}"
-
-
-class Moved(NamedTuple):
-    """Bytes of one tensor: read is HBM→SRAM, written is SRAM→HBM."""
-
-    read: int = 0
-    written: int = 0
-
-
-class Peak(NamedTuple):
-    """The most bytes on chip at one time: loads in shared memory, computed slots in registers, both together."""
-
-    shared: int = 0
-    registers: int = 0
-    total: int = 0
-
-
-@dataclass(frozen=True)
-class IO:
-    """What a run moved between HBM and SRAM, in bytes, with its work and its peak use of SRAM."""
-
-    by_tensor: Mapping[str, Moved]
-    work: Work
-    peak: Peak
-
-    @property
-    def read(self) -> int:
-        return sum(moved.read for moved in self.by_tensor.values())
-
-    @property
-    def written(self) -> int:
-        return sum(moved.written for moved in self.by_tensor.values())
-
-    @property
-    def total(self) -> int:
-        return self.read + self.written
-
-
-class Tally:
-    """Adds up what events move, as far as a counting rule counts it, and their work, each event `times` times."""
-
-    def __init__(self, rule: rules.Rule) -> None:
-        self.rule, self.work = rule, Work()
-        self.read: dict[str, int] = {}
-        self.written: dict[str, int] = {}
-
-    def step(self, event: Event, value: np.ndarray | None = None, times: int = 1) -> None:
-        self.work = self.work.plus(event.work, times)
-        if event.op in ("load", "store") and event.tile and self.rule.counts(event):
-            side, tensor = self.read if event.op == "load" else self.written, event.tile.tensor
-            side[tensor] = side.get(tensor, 0) + event.nbytes * times
-
-    def io(self, tensors: Iterable[str], peak: Peak) -> IO:
-        """The sums, by tensor in the order given; those that did not move are left out."""
-        moved = {name: Moved(self.read.get(name, 0), self.written.get(name, 0)) for name in tensors}
-        return IO({name: both for name, both in moved.items() if any(both)}, self.work, peak)
 
 
 @dataclass(frozen=True)
@@ -202,6 +88,11 @@ class Trace:
         algorithm = str(self.meta["algorithm"])
         return f"{algorithm}, the Triton kernel" if "kernel" in self.meta else algorithm
 
+    @property
+    def direction(self) -> Literal["forward", "backward"]:
+        """What it gave says which: O, or the gradients of Q, K and V."""
+        return "backward" if "dQ" in self.outputs else "forward"
+
     def _repr_html_(self) -> str:
         """A still for notebooks: `show` gives the player."""
         from ..player.still import still
@@ -223,7 +114,7 @@ class Trace:
         `rule` says which bytes count: "all", or as a published figure counts them (`flashsteps.trace.rules`). Raises
         ValueError for a rule that isn't known, or isn't for this algorithm.
         """
-        tally = Tally(rules.rule(rule, self.meta["algorithm"]))
+        tally = rules.Tally(rules.rule(rule, self.meta["algorithm"]))
         for event in self.events:
             tally.step(event)
         return tally.io(self.initial, self.peak)

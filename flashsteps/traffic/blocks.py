@@ -13,6 +13,7 @@ from ..machine.devices import device as device_of
 from ..runs import record as run
 from ..runs.arguments import positive
 from . import formulas, report
+from .standard import beside
 
 ALGORITHM, N = "flash2-forward", 1 << 13
 
@@ -50,11 +51,11 @@ def fitting(
     matrix products are ideal: it has no tile that would have to fit.
     """
     gpu = device_of(device)
-    if getattr(algorithms.module(algorithm), "IDEAL_PRODUCTS", False):
+    if algorithms.algorithm(algorithm).ideal_products:
         raise ValueError(f"{algorithm} has ideal matrix products, so no tile has to fit: name another algorithm")
     rows = report.rows_of(algorithm, positive("n", n))
     shape: dict[str, Any] = {"d": d, "heads": heads, "kv_heads": kv_heads, "mask": mask, "dtype": dtype, **rows}
-    level = run.count(report.standard(algorithm), **shape).total
+    level = beside(algorithm, **shape).total
     found = []
     for block_q, block_k in product(_sides(rows["n"]), _sides(n)):
         io = run.count(algorithm, **shape, block_q=block_q, block_k=block_k)

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import algorithms
+from ..machine.events import Event
 from ..machine.memory import Tensor
 from ..runs import record as run
-from ..trace.trace import Event
 
 
 @dataclass(frozen=True)
@@ -44,19 +44,16 @@ def training(algorithm: str, **sizes: Any) -> Footprint | None:
 
     `algorithm` is either of the two; None for one that has no such partner. Raises ValueError as `count` does.
     """
-    backward = _backward(algorithm)
-    if backward is None:
+    pair = _pair(algorithm)
+    if pair is None:
         return None
-    forward = algorithms.module(backward).SAVED_BY
-    return _peak(*(_usage(name, **sizes) for name in (forward, backward)))
+    return _peak(*(_usage(name, **sizes) for name in pair))
 
 
-def _backward(algorithm: str) -> str | None:
-    """The backward pass that goes with an algorithm, itself if it is one."""
-    saved_by = {name: getattr(algorithms.module(name), "SAVED_BY", None) for name in algorithms.names()}
-    if saved_by.get(algorithm):
-        return algorithm
-    return next((name for name, forward in saved_by.items() if forward == algorithm), None)
+def _pair(algorithm: str) -> tuple[str, str] | None:
+    """A forward and its backward pass, one of which is the algorithm."""
+    pairs = ((about.saved_by, about.name) for about in map(algorithms.algorithm, algorithms.names()) if about.saved_by)
+    return next((pair for pair in pairs if algorithm in pair), None)
 
 
 class Use(NamedTuple):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,17 +12,20 @@ from ..machine import heads as head_groups
 from ..machine.devices import DEFAULT as DEFAULT_DEVICE
 from ..machine.devices import Device
 from ..machine.devices import device as device_of
+from ..machine.events import IO
 from ..runs import record as run
-from ..runs.arguments import positive
+from ..runs.arguments import own_size, positive, takes
 from ..trace import rules
-from ..trace.trace import IO
 from .footprint import footprint, training
+from .standard import beside
 
 #: a tile as real kernels have it, and the sizes that are reported, where none are given
 BLOCK, D, SIZES = 128, 64, (1 << 10, 1 << 13, 1 << 17, 1 << 20)
 
-#: the algorithms that are reported where none are given, each with its backward pass where there is one
-FAMILIES = ("standard", "flash", "flash2")
+#: the algorithms that are reported where none are given
+REPORTED = (
+    "standard-forward", "flash-forward", "flash2-forward", "standard-backward", "flash-backward", "flash2-backward",
+)  # fmt: skip
 
 #: the most that a size may be: beyond any machine, and well inside what a float can hold
 MOST = 1 << 40
@@ -89,8 +91,8 @@ class Row:
 def default_algorithms(rule: str = rules.DEFAULT) -> tuple[str, ...]:
     """The algorithms that are reported unless others are named: those that the rule is for, and standard attention."""
     found: list[str] = []
-    for way in ("forward", "backward"):
-        there = [name for name in (f"{family}-{way}" for family in FAMILIES) if name in algorithms.names()]
+    for direction in ("forward", "backward"):
+        there = [name for name in REPORTED if algorithms.algorithm(name).direction == direction]
         taken = [name for name in there if _is_standard(name) or _takes(name, rule)]
         found += taken if len(taken) > 1 else []
     return tuple(found)
@@ -131,16 +133,15 @@ def rows(
     mask = None if mask == "none" else mask
     options: dict[str, Any] = {"d": d, "block_q": block_q, "block_k": block_k, "mask": mask, "dtype": dtype}
     options |= {"block_mask": block_mask, "heads": batch * heads, "kv_heads": batch * kv_heads}
-    if block_mask is not None and not any(_declares(name, "block_mask") for name in algorithm_names):
-        takers = ", ".join(name for name in algorithms.names() if _declares(name, "block_mask"))
+    if block_mask is not None and not any(takes(name, "block_mask") for name in algorithm_names):
+        takers = ", ".join(name for name in algorithms.names() if takes(name, "block_mask"))
         raise ValueError(f"block_mask={block_mask!r} is for {takers}: name it among the algorithms, or leave this out")
     found = []
     for n in sizes:
         for name in algorithm_names:
             shape = arguments(name, n, options)
             counted = rule_of(name, rule)
-            io, baseline = run.count(name, **shape, rule=counted), standard(name)
-            level = run.count(baseline, **arguments(baseline, n, options) | rows_of(name, n)).total
+            io, level = run.count(name, **shape, rule=counted), standard(name, n, options).total
             found.append(
                 Row(
                     algorithm=name, queries=shape["n"], keys=n, d=d, batch=batch, heads=heads, kv_heads=kv_heads,
@@ -155,25 +156,23 @@ def rows(
 
 def arguments(algorithm: str, n: int, options: Mapping[str, Any]) -> dict[str, Any]:
     """`count`'s arguments for n keys: of `options` those that the algorithm takes, with its own blocks or `BLOCK`."""
-    declared = inspect.signature(algorithms.module(algorithm).attend).parameters
     found = rows_of(algorithm, n) | dict(options)
     for side in ("block_q", "block_k"):
-        own = declared[side].default
         if found[side] is None:
-            found[side] = BLOCK if own is inspect.Parameter.empty else own
-    if "block_mask" not in declared:
+            found[side] = own_size(algorithm, side, BLOCK)
+    if not takes(algorithm, "block_mask"):
         found.pop("block_mask", None)
     return found
 
 
 def rows_of(algorithm: str, n: int) -> dict[str, int]:
     """`count`'s n and n_keys for n keys: as many queries look at them, or the one that is decoded."""
-    return {"n": 1 if algorithm.endswith("-decode") else n, "n_keys": n}
+    return {"n": 1 if algorithms.algorithm(algorithm).decodes else n, "n_keys": n}
 
 
-def standard(algorithm: str) -> str:
-    """The standard algorithm of the same direction: what others are measured by."""
-    return f"standard-{'backward' if algorithm.endswith('-backward') else 'forward'}"
+def standard(algorithm: str, n: int, options: Mapping[str, Any]) -> IO:
+    """What standard attention moves for n keys, and as many queries as the algorithm has, with the same `options`."""
+    return beside(algorithm, **arguments(algorithms.algorithm(algorithm).standard, n, options) | rows_of(algorithm, n))
 
 
 def rule_of(algorithm: str, rule: str) -> str:
@@ -186,7 +185,7 @@ def fits(algorithm: str, io: IO, gpu: Device) -> bool | None:
 
     None for an algorithm whose matrix products are ideal: nothing is held against it.
     """
-    if getattr(algorithms.module(algorithm), "IDEAL_PRODUCTS", False):
+    if algorithms.algorithm(algorithm).ideal_products:
         return None
     return io.peak.shared <= gpu.shared_per_block * 1024 and io.peak.registers <= gpu.registers_per_sm * 1024
 
@@ -217,11 +216,7 @@ def _bound(io: IO, gpu: Device) -> dict[str, Any]:
 
 
 def _is_standard(name: str) -> bool:
-    return name == standard(name)
-
-
-def _declares(name: str, option: str) -> bool:
-    return option in inspect.signature(algorithms.module(name).attend).parameters
+    return name == algorithms.algorithm(name).standard
 
 
 def _takes(name: str, rule: str) -> bool:

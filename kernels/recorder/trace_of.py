@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from flashsteps.trace.trace import Event, Peak, Tile, Trace
+from flashsteps.machine.events import Event, Peak, Tile
+from flashsteps.trace.trace import Trace
 
 from .tape import KernelStep, KernelTape, Order, Program, by_launch
 

@@ -13,7 +13,8 @@ from itertools import groupby
 
 import numpy as np
 
-from flashsteps.trace.trace import Event, Moved, Trace
+from flashsteps.machine.events import Event, Moved
+from flashsteps.trace.trace import Trace
 
 #: an error may be so many times that of standard attention, and so much more
 FACTOR, MORE = 2, 1e-5

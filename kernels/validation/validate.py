@@ -18,7 +18,8 @@ import torch
 import triton
 
 from flashsteps import files
-from flashsteps.trace.trace import Moved, Trace
+from flashsteps.machine.events import Moved
+from flashsteps.trace.trace import Trace
 
 from .. import checks, launch, trace_log
 from ..compiling import configs, target

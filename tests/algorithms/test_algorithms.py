@@ -2,6 +2,7 @@
 
 import io
 import re
+import sys
 import tokenize
 from pathlib import Path
 
@@ -40,12 +41,13 @@ def test_the_algorithms_are_the_files_of_the_folder():
 
 @pytest.mark.parametrize("name", ALL)
 def test_an_algorithm_says_what_it_is_and_from_where(name):
-    module = algorithms.module(name)
-    assert callable(module.attend)
-    first = str(module.__doc__).splitlines()[0]
+    about = algorithms.algorithm(name)
+    assert about.attend.__doc__
+    assert about.title
+    assert name.endswith("decode" if about.decodes else about.direction)  # which nothing else reads off the name
+    first = str(sys.modules[about.attend.__module__].__doc__).splitlines()[0]
     assert algorithms.summary(name) == first
     assert re.search(r"\((FA\d, Algorithm \d|Flash-Decoding|PagedAttention)\)\.$", first)
-    assert module.attend.__doc__
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -44,8 +44,9 @@ from manim import (
 import flashsteps as fs
 from flashsteps import theme
 from flashsteps.filmkit.film import DEFAULT_DURATION
+from flashsteps.machine.events import Event
 from flashsteps.runs.arguments import small_block
-from flashsteps.trace.trace import Event, Trace
+from flashsteps.trace.trace import Trace
 
 HOLD = 2.0  # seconds that the last picture stays
 CELL = 0.085  # in manim's units: a picture is 8 high

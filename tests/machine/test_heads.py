@@ -123,7 +123,7 @@ def test_a_mask_of_a_group_repeats_its_rows(data):
     from dataclasses import replace
 
     from flashsteps.machine import masks
-    from flashsteps.machine.memory import Blocks
+    from flashsteps.machine.tiling import Blocks
 
     mask = masks.parse(name, n, n_keys)
     packed = replace(mask, group=group)

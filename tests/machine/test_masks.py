@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import flashsteps as fs
 from flashsteps.machine import masks
-from flashsteps.machine.memory import Block, Blocks
+from flashsteps.machine.tiling import Block, Blocks
 from tests.problems import ALL, Problem, brute_force, mask_names
 
 size = st.integers(1, 30)

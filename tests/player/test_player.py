@@ -17,11 +17,12 @@ from playwright.sync_api import Page, expect
 
 import flashsteps as fs
 from flashsteps import player, theme
+from flashsteps.machine.events import Event, Tile
 from flashsteps.player import page as view
 from flashsteps.player.pack import Packed, pack
 from flashsteps.runs import record as run
 from flashsteps.story.captions import captions
-from flashsteps.trace.trace import Event, Tile, Trace
+from flashsteps.trace.trace import Trace
 from tests.player.browser import browser, opened
 from tests.problems import ALL, Problem, problems
 
@@ -174,7 +175,7 @@ def test_heads_that_share_keys_are_replayed(replayed):
 def test_what_was_stored_last_is_what_stands(replayed):
     """Blocks of O, ℓ and m are stored over the whole of them, and here the whole over its blocks, too."""
     trace = Problem("flash-forward", 4, 4, 2, 2, 2).record()
-    again = [replace(event, step=len(trace) + n) for n, event in enumerate(trace[:3])]
+    again = [event._replace(step=len(trace) + n) for n, event in enumerate(trace[:3])]
     longer = replace(trace, events=(*trace, *again), values=(*trace.values, *trace.values[:3]))
     steps = [len(trace) - 1, len(longer) - 1]
     for step, state in zip(steps, replayed(pack(longer), steps), strict=True):
@@ -465,10 +466,12 @@ def test_a_tip_tells_who_made_a_value_and_who_read_it(chromium, first):
     trace, address = first
     made = next(event.step for event in trace if event.slot == "S" and event.loop == {"j": 2, "i": 1})
     value = float(trace.at(made).sram["S"][2, 0])
+    q, k = trace.initial["Q"][6].astype(float), trace.initial["K"][8].astype(float)
     with opened(chromium, f"{address}#step={made + 3}") as page:
         assert hover(page, '.slot:has(.name:text-is("S"))', 2, 4, 0, 4) == [
             f"S[cross, street] = {value:.5g}",
             "query 6, key 8",
+            f"S = q·k / √d = {np.dot(q, k):.1f} / {32**0.5:.2f} = {value:.2f}",
             f"made at step {made} from k, q",
             f"read at steps {made + 1}, {made + 2}",
         ]
@@ -774,7 +777,7 @@ def hostile() -> Trace:
 
     def event(one: Event) -> Event:
         tile = one.tile and one.tile._replace(tensor="constructor" if one.tile.tensor == "LSE" else one.tile.tensor)
-        return replace(one, slot={"S": "__proto__", "m_i": "toString"}.get(one.slot, one.slot), tile=tile)
+        return one._replace(slot={"S": "__proto__", "m_i": "toString"}.get(one.slot, one.slot), tile=tile)
 
     initial = {"constructor" if name == "LSE" else name: data for name, data in trace.initial.items()}
     return replace(trace, meta=meta, events=tuple(map(event, trace)), initial=initial)
@@ -792,7 +795,7 @@ def test_a_strangers_text_is_text(chromium, folder, tmp_path):
         page.wait_for_timeout(50)
         assert page.evaluate("window.hit") is None
         assert page.locator("img").count() == 0
-        assert page.locator("h1").nth(1).inner_text() == f"</title></script>{EVIL}"
+        assert page.locator(".title h2").nth(1).inner_text() == f"</title></script>{EVIL}"
         assert page.title() == f"{trace.meta['algorithm']} and {trace.meta['algorithm']} · flashsteps"
         assert page.locator("script").count() == 7  # the player, and three for the data of each run
 

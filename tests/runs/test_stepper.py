@@ -11,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import flashsteps as fs
+from flashsteps.machine.events import Tile
 from flashsteps.runs.live import Stepping
 from flashsteps.runs.stepper import Step, Stepper, first_of_tiles, lines
 from flashsteps.trace import replay
-from flashsteps.trace.trace import State, Tile, Trace
+from flashsteps.trace.sram import on_chip
+from flashsteps.trace.trace import State, Trace
 from tests.problems import ALL, Problem, problems
 
 TOY = Problem("flash2-forward", 8, 8, 4, 4, 4)
@@ -52,7 +54,7 @@ def test_any_order_of_steps_shows_what_a_replay_shows(problem, data):
 @pytest.mark.parametrize("algorithm", ALL)
 def test_what_is_on_chip_adds_up_to_the_peak_of_the_run(algorithm):
     trace = Problem(algorithm, 9, 7, 4, 4, 3).record()
-    taken = replay.on_chip(trace)
+    taken = on_chip(trace)
     assert tuple(map(max, zip(*taken, strict=True))) == trace.peak
     stepper = Stepper(trace)
     stepper.seek(len(trace) - 1)

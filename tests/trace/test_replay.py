@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flashsteps.machine.memory import ADDRESSES
 from flashsteps.runs import record as run
-from flashsteps.runs.arguments import ADDRESSES
 from tests.problems import ALL, BACKWARD, Problem, problems
 
 SMALL = Problem("flash2-forward", 6, 5, 4, 4, 2)

@@ -16,7 +16,7 @@ import pytest
 
 import flashsteps as fs
 from flashsteps.machine.devices import DEVICES
-from flashsteps.trace.trace import Event
+from flashsteps.machine.events import Event
 
 HERE = Path(__file__).parent
 

@@ -20,7 +20,7 @@ from flashsteps.kernels import Argument, record_kernels
 from flashsteps.kernels.recorder.interpreter import ELEMENTWISE
 from flashsteps.kernels.recorder.trace_of import trace_of
 from flashsteps.machine.arrays import Work
-from flashsteps.story import narration
+from flashsteps.trace import narration
 from tests.kernels.recorder import small_kernels as small
 
 WRAPPED = [

@@ -13,7 +13,7 @@ from flashsteps.filmkit import film, render
 from flashsteps.kernels import twin
 from flashsteps.kernels.validation import compare, subjects
 from flashsteps.kernels.validation.cases import TWINS, Case, Shape, cases
-from flashsteps.story import narration
+from flashsteps.trace import narration
 from flashsteps.trace import strangers as trace_check
 from flashsteps.trace.trace import Trace
 

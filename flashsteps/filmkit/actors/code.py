@@ -1,0 +1,71 @@
+"""The source of the algorithm that ran, with the line lit that is running."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from ...story.captions import shown
+from ...theme import LABEL, SMALL
+from ..boxes import Box
+from .of_run import OfRun
+
+if TYPE_CHECKING:
+    from .. import text as texts
+    from ..pen import Pen
+    from ..run import Run
+
+
+@dataclass(frozen=True)
+class Code(OfRun):
+    """It scrolls to the line where it is too long."""
+
+    def seen(self) -> Hashable:
+        return tuple(sorted({event.line for event in self.run.events(self.now)}))
+
+    def draw(self, pen: Pen, box: Box) -> None:
+        pen.panel(box)
+        inside = box.inset(pen.px(14)).whole()
+        size = SMALL if pen.fits(SMALL) else LABEL
+        rows = _wrapped(_source(self.run), pen.style(size, mono=True), inside.w - pen.px(16))
+        running = {event.line for event in self.run.events(self.now)}
+        pitch = max(1, pen.px(size * 1.32))
+        room = max(1, int(inside.h // pitch))
+        lit = [n for n, (line, _) in enumerate(rows) if line in running]
+        first = 0
+        if len(rows) > room and lit:
+            first = min(max(0, (lit[0] + lit[-1]) // 2 - room // 2), len(rows) - room, lit[0])
+        for n, (line, words) in enumerate(rows[first : first + room]):
+            top, on = inside.y + n * pitch, line in running
+            if on:
+                pen.fill(Box(inside.x, top, inside.w, pitch), "accent", radius=6, alpha=0.32)
+            pen.text(inside.x + pen.px(8), top + pitch * 0.74, words, size, "ink" if on else "dim", mono=True)
+
+
+def _source(run: Run) -> tuple[tuple[int, str], ...]:
+    """Lines of code that are none of a comment, by number."""
+    lines = shown(run.trace)
+    return tuple((line.number, line.code) for line in lines if line.code.strip())
+
+
+@lru_cache(maxsize=32)
+def _wrapped(lines: tuple[tuple[int, str], ...], style: texts.Style, room: float) -> tuple[tuple[int, str], ...]:
+    """Lines indented by two instead of four, broken where they are too wide: (number, text)."""
+    from .. import text as texts
+
+    most = max(12, int(room // texts.width("0", style)) - 1)
+    rows: list[tuple[int, str]] = []
+    for number, code in lines:
+        body = code.strip()
+        indent = " " * max(0, (len(code) - len(code.lstrip()) - 4) // 2)
+        current = indent
+        for word in map(texts.literal, body.split(" ")):
+            candidate = f"{current} {word}" if current.strip() else current + word
+            if len(candidate) > most and current.strip():
+                rows.append((number, current))
+                candidate = f"{indent}    {word}"
+            current = candidate
+        rows.append((number, texts.elide(current, style, room)))
+    return tuple(rows)

@@ -1,0 +1,159 @@
+"""HBM: every tensor that lives there as a column, with the tiles in use framed, and row labels."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from math import ceil
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ... import theme
+from ...machine.devices import DEFAULT, device
+from ...theme import BODY, HEAD, LABEL
+from ..boxes import Box
+from . import cells
+from .of_run import OfRun
+
+if TYPE_CHECKING:
+    from ..pen import Pen
+    from ..run import Run
+
+
+@dataclass(frozen=True)
+class Hbm(OfRun):
+    """`device` is the GPU whose memory it is said to be."""
+
+    device: str = DEFAULT
+
+    def seen(self) -> Hashable:
+        number, _ = self.run.split(self.now)
+        arrived = [event.step for event in self.run.events(self.now) if event.step in self.run.landed(self.now)]
+        stored = [step for step in arrived if self.run.trace[step].op == "store"]
+        return self.run.stored_before(number), tuple(stored), self.run.in_use(self.now)
+
+    def draw(self, pen: Pen, box: Box) -> None:
+        pen.panel(box)
+        base, flat = box.y + pen.px(52), box.h < pen.px(430)
+        if flat:
+            base = box.y + pen.px(44)
+        x = box.x + pen.px(28)
+        x += round(pen.text(x, base, "HBM", HEAD, weight=700))
+        columns, labels = places(pen, box, self.run)
+        if not flat:
+            self._notes(pen, box, x + pen.px(20), base, columns)
+        data, tiles = self.run.hbm(self.now), self.run.in_use(self.now)
+        for name, column in columns.items():
+            words = theme.label(name)
+            pen.text(
+                column.box.x + column.box.w / 2, column.box.y - pen.px(16), words, BODY if len(words) == 1 else LABEL,
+                theme.hue(name), weight=700, align="center",
+            )  # fmt: skip
+            self._column(pen, name, column, data[name], [(a, b) for tensor, a, b in tiles if tensor == name])
+        for axis, column in labels.items():
+            of = "K" if axis == "keys" else "Q"
+            lit = {row for tensor, a, b in tiles if tensor == of for row in range(a, b)}
+            names = self.run.names[axis]
+            alone = frozenset(lit if len(lit) < len(names) else ())
+            cells.row_labels(pen, column, names, column.box.right, column.box.w, alone)
+
+    def _notes(self, pen: Pen, box: Box, left: float, base: float, columns: dict[str, cells.Grid]) -> None:
+        """Whose memory, how many columns share a cell, and what dark and bright mean; as much as there is room for."""
+        gpu, d = device(self.device), self.run.trace.meta["d"]
+        ramp = pen.px(24)
+        room = box.right - pen.px(24) - left
+        scale = pen.width("low", LABEL) + pen.width("high", LABEL) + 4 * ramp + pen.px(24)
+        bins = columns["Q"].bins[1] if "Q" in columns else 1
+        shared = f"{bins} of {d} columns a cell" if bins > 1 else ""
+        note = f"{gpu.memory} GB, {gpu.bandwidth:.1f} TB/s"
+        for words in (f"{note} · {shared}" if shared else note, note, f"{gpu.memory} GB"):
+            if pen.width(words, LABEL) + scale + pen.px(30) <= room:
+                pen.label(left, base, words)
+                break
+        if scale <= room and pen.fits(LABEL):
+            right = box.right - pen.px(24)
+            right -= round(pen.label(right, base, "high", align="right")) + pen.px(12)
+            for n in range(4):
+                at = Box(right - (4 - n) * ramp, base - pen.px(20), ramp, pen.px(20))
+                pen.fill(at, "ink", alpha=0.12 + 0.22 * n)
+            pen.label(right - 4 * ramp - pen.px(12), base, "low", align="right")
+
+    def _column(self, pen: Pen, name: str, grid: cells.Grid, data: np.ndarray, tiles: list[tuple[int, int]]) -> None:
+        blank = blank_rows(data)
+        matrix = np.where(blank.reshape(-1, *(1,) * (data.ndim - 1)), np.nan, data.astype(np.float64))
+        colors = cells.colors_of(pen, matrix, grid.bins, self.run.ranges.get(name, (0.0, 1.0)), "panel", name)
+        if blank.any():
+            pen.frame(grid.box, "faint", dash=6, radius=3)
+        for start, stop in stretches(~blank):
+            pen.texture(grid.rows(start, stop), colors[start // grid.bins[0] : ceil(stop / grid.bins[0])], alpha=0.5)
+        for start, stop in stretches(blank & ~_missing(data)):
+            at = grid.rows(start, stop)
+            if at.h >= pen.px(34):
+                words = "0" if data[start].max() == 0 else "−∞"
+                pen.label(at.x + at.w / 2, at.y + at.h / 2 + pen.px(10), words, theme.hue(name), align="center")
+        for start, stop in tiles:
+            box = grid.rows(start, stop)
+            shown = colors[start // grid.bins[0] : ceil(stop / grid.bins[0])]
+            for a, b in stretches(~blank[start:stop]):
+                part = grid.rows(start + a, start + b)
+                pen.texture(part, shown[a // grid.bins[0] : ceil(b / grid.bins[0])])
+            pen.frame(box.grown(max(2, pen.px(4))), "ink", width=3, radius=5)
+
+
+def _missing(data: np.ndarray) -> np.ndarray:
+    return np.array(np.isnan(data.reshape(len(data), -1)).any(axis=1))
+
+
+def blank_rows(data: np.ndarray) -> np.ndarray:
+    """Rows that nothing was written to yet, or only what they start from: 0 or −∞."""
+    flat = data.reshape(len(data), -1)
+    return np.array(_missing(data) | (flat == 0).all(axis=1) | np.isneginf(flat).all(axis=1))
+
+
+def stretches(mask: np.ndarray) -> list[tuple[int, int]]:
+    """(start, stop) of each run of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(int)))
+    return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
+
+
+def places(pen: Pen, box: Box, run: Run) -> tuple[dict[str, cells.Grid], dict[str, cells.Grid]]:
+    """Tensors as columns of one row height, and row labels: of queries, and of keys where they are others."""
+    trace = run.trace
+    names = sorted(trace.initial, key=lambda name: theme.ORDER.index(name) if name in theme.ORDER else 99)
+    N, M = trace.meta["queries"], trace.meta["keys"]
+    head, pad, gap = (pen.px(126 if box.h >= pen.px(430) else 62)), pen.px(20), pen.px(12)
+    label = round(min(pen.px(118), 0.22 * box.w)) if trace.meta["tokens"] else pen.px(44)
+    vector = pen.px(46)
+    wide = [name for name in names if trace.initial[name].ndim == 2]
+    weight = {name: 2.1 if name in "SP" and trace.initial[name].shape[1] == M else 1.0 for name in wide}
+    second = label + gap if N != M and "K" in names else 0
+    room = box.w - 2 * pad - label - second - gap * len(names) - vector * (len(names) - len(wide))
+    unit = min(room / max(1e-9, sum(weight.values())), pen.px(230))
+    rows, tall = max(N, M, *(len(data) for data in trace.initial.values())), box.h - head - pad
+    bin_h = cells._bins(rows, tall, 2)
+    high = max(1, min(pen.px(48), tall // ceil(rows / bin_h)))
+    slack = max(0, room - unit * sum(weight.values()))
+    at, top = box.x + pad + slack / 2, box.y + head
+    columns: dict[str, cells.Grid] = {}
+    labels: dict[str, cells.Grid] = {}
+
+    def put(axis: str) -> None:
+        nonlocal at
+        count = trace.meta[axis]
+        labels[axis] = cells.Grid(Box(round(at), top, label, high * ceil(count / bin_h)), (label, high), (bin_h, 1))
+        at += label + gap
+
+    for name in names:
+        if name == "Q" or not labels and name == names[0]:
+            put("queries")
+        if name == "K" and second:
+            put("keys")
+        shape = trace.initial[name].shape
+        width = vector if len(shape) == 1 else int(unit * weight[name])
+        made = cells.grid(Box(round(at), top, width, tall), 1, shape[1] if len(shape) == 2 else 1)
+        columns[name] = cells.Grid(
+            Box(made.box.x, top, made.box.w, high * ceil(shape[0] / bin_h)), (made.cell[0], high), (bin_h, made.bins[1])
+        )
+        at += width + gap
+    return columns, labels

@@ -1,0 +1,29 @@
+"""What the actors of a run share: they show it at `now`, and are drawn anew when they look different."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+from ..run import Run
+from .actor import Actor
+
+
+@dataclass(frozen=True)
+class OfRun(Actor):
+    """`now` counts moments of the run. `look` follows from it: all that this actor shows of the run, as a plain key."""
+
+    run: Run
+    now: float = field(compare=False)
+    look: Hashable = field(default=None, init=False)
+
+    def at(self, t: float) -> Self:
+        plain = super().at(t)
+        plain = replace(plain) if plain is self else plain
+        object.__setattr__(plain, "look", plain.seen())
+        return plain
+
+    def seen(self) -> Hashable:
+        """What is to be seen now: two that are equal look the same."""
+        raise NotImplementedError

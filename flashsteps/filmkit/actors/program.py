@@ -1,0 +1,136 @@
+"""A program of several that run side by side: a flat panel with its tiles, its scores, its max and sum, its output."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..boxes import Box
+from ..run import SCORES, STATS, Run
+from . import cells, scores
+from .of_run import OfRun
+from .sram import draw_slot, draw_value, largest, tiles_of
+
+if TYPE_CHECKING:
+    from ..pen import Pen
+
+#: units of the heads above a stack of programs
+HEADS = 40
+
+
+@dataclass(frozen=True)
+class Program(OfRun):
+    """`lane` says which of those side by side; `lit` is a row that stands out, where it is this lane that has it."""
+
+    lane: int
+    lit: int | None = None
+
+    def seen(self) -> Hashable:
+        program = self.run.program(self.now, self.lane)
+        places = [*((slot,) for slot in tiles_of(self.run)), SCORES, *STATS.values()]
+        shown = [scores.cells_of(self.run, self.run.shown(self.now, program, slots)) for slots in places]
+        skips = any(event.op == "skip" and event.program == program for event in self.run.events(self.now))
+        return program, skips, tuple(shown), first_row(self.run, self.now, program)
+
+    def draw(self, pen: Pen, box: Box) -> None:
+        pen.panel(box, sram=True)
+        program = self.run.program(self.now, self.lane)
+        at = places(pen, box, self.run)
+        name = "idle" if program is None else f"program {program}"
+        skips = any(event.op == "skip" and event.program == program for event in self.run.events(self.now))
+        base = at.name.y + pen.px(23)
+        pen.label(at.name.x, base, "skips" if skips else name, "accent" if skips else "ink", weight=600, room=at.name.w)
+        for slot, place in at.tiles.items():
+            draw_slot(pen, place, self.run, slot, self.run.shown(self.now, program, (slot,)), most=14)
+        shown = self.run.shown(self.now, program, SCORES)
+        if shown:
+            scores.tile(pen, at.scores, self.run, shown, self.lit)
+        else:
+            pen.frame(at.scores.box, "faint", radius=4, dash=6)
+        if program is not None:
+            first = first_row(self.run, self.now, program)
+            count = min(self.run.trace.meta["block_q"], self.run.trace.meta["queries"] - first)
+            words = self.run.names["queries"][first : first + count]
+            strong = frozenset() if self.lit is None else frozenset([self.lit])
+            if at.labels > pen.px(40):
+                cells.row_labels(pen, at.scores, words, at.scores.box.x - pen.px(12), at.labels - pen.px(12), strong)
+        for name, grid in at.stats.items():
+            scores.statistic(pen, grid, self.run, self.run.shown(self.now, program, STATS[name]), self.lit)
+        if at.acc:
+            acc = self.run.shown(self.now, program, ("acc",))
+            if acc:
+                draw_value(pen, at.acc, self.run, acc)
+            else:
+                pen.frame(at.acc.box, "faint", radius=4, dash=6)
+
+
+@dataclass(frozen=True)
+class ProgramHeads(OfRun):
+    """What stands in which column of the programs below."""
+
+    def seen(self) -> Hashable:
+        shown = self.run.shown(self.now, self.run.program(self.now, 0), SCORES)
+        return shown.slot if shown else "S"
+
+    def draw(self, pen: Pen, box: Box) -> None:
+        at = places(pen, Box(box.x, box.y, box.w, pen.px(146)), self.run)
+        y = box.bottom - pen.px(12)
+        middle = at.scores.box.x + at.scores.box.w / 2
+        pen.label(middle, y, str(self.seen()), "S", weight=700, align="center")
+        for name, grid in at.stats.items():
+            pen.label(grid.box.x + grid.box.w / 2, y, name, "stat", weight=700, align="center")
+        if at.acc:
+            pen.label(at.acc.box.x + at.acc.box.w / 2, y, "acc", "O", weight=700, align="center")
+        pen.label(box.x, y, "SRAM of each", room=at.scores.box.x - at.labels - box.x)
+
+
+class Places(NamedTuple):
+    """Where a program's things stand, and how wide the labels of its rows are."""
+
+    name: Box
+    tiles: dict[str, Box]
+    labels: int
+    scores: cells.Grid
+    stats: dict[str, cells.Grid]
+    acc: cells.Grid | None
+
+
+def places(pen: Pen, box: Box, run: Run) -> Places:
+    """From left to right: what was loaded, under the program's name; tokens, scores, max and sum; the output so far."""
+    inside, gap = box.inset(pen.px(16), pen.px(7)).whole(), pen.px(22)
+    loaded = [slot for slot in tiles_of(run) if slot in ("q", "k", "v")]
+    bq, bk = run.trace.meta["block_q"], run.trace.meta["block_k"]
+    name = Box(inside.x, inside.y, pen.px(152), inside.h // (len(loaded) + 1))
+    tiles = {
+        slot: Box(inside.x - pen.px(14), inside.y + (n + 1) * name.h, name.w + pen.px(14), name.h)
+        for n, slot in enumerate(loaded)
+    }
+    labels = min(pen.px(132), round(0.175 * inside.w)) if run.trace.meta["tokens"] else pen.px(50)
+    x, stat = name.x + name.w + gap + labels, pen.px(76)
+    room = Box(x, inside.y, round(0.19 * inside.w), inside.h)
+    tile = cells.grid(room, bq, bk, most=pen.px(40), middle=False)
+    x, stats = tile.box.right + gap, {}
+    for stat_name in ("m", "ℓ"):
+        stats[stat_name] = cells.Grid(Box(x, inside.y, stat, tile.box.h), (stat, tile.cell[1]), (tile.bins[0], 1))
+        x += stat + pen.px(6)
+    acc = None
+    if "acc" in tiles_of(run) and inside.right - x - gap > pen.px(40):
+        made = cells.grid(
+            Box(x + gap, inside.y, inside.right - x - gap, 1), 1, largest(run, "acc")[1], finest=3, middle=False
+        )
+        acc = cells.Grid(
+            Box(made.box.x, inside.y, made.box.w, tile.box.h),
+            (made.cell[0], tile.cell[1]),
+            (tile.bins[0], made.bins[1]),
+        )
+    return Places(name, tiles, labels, tile, stats, acc)
+
+
+def first_row(run: Run, now: float, program: int | None) -> int:
+    """The first query of what a program works on."""
+    if program is None:
+        return 0
+    events = [event for event in run.events(now) if event.program == program]
+    event = events[0] if events else next(event for event in run.trace if event.program == program)
+    return scores.row_of(run, event.loop.get("i", event.program))

@@ -1,0 +1,146 @@
+"""SRAM: the tiles on chip, the score tile with its numbers, max and sum of each row, and how full it is."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from math import ceil
+from typing import TYPE_CHECKING, NamedTuple
+
+from ... import theme
+from ...theme import HEAD, LABEL
+from ..boxes import Box
+from ..run import SCORES, STATS, Run, Shown
+from . import cells, scores
+from .of_run import OfRun
+
+if TYPE_CHECKING:
+    from ..pen import Pen
+
+
+@dataclass(frozen=True)
+class Sram(OfRun):
+    """`lit` is a row of the score tile that stands out; `alpha` whether α has a column of its own."""
+
+    lit: int | None = None
+    alpha: bool = False
+
+    def seen(self) -> Hashable:
+        program = self.run.program(self.now)
+        places = [*((slot,) for slot in tiles_of(self.run)), SCORES, *STATS.values()]
+        shown = [scores.cells_of(self.run, self.run.shown(self.now, program, slots)) for slots in places]
+        return program, tuple(shown), self.run.on_chip(self.now, program)
+
+    def draw(self, pen: Pen, box: Box) -> None:
+        pen.panel(box, sram=True)
+        program, areas = self.run.program(self.now), areas_of(pen, box, len(tiles_of(self.run)))
+        head(pen, areas.head, self.run, self.run.on_chip(self.now, program))
+        for slot, place in zip(tiles_of(self.run), areas.tiles, strict=True):
+            draw_slot(pen, place, self.run, slot, self.run.shown(self.now, program, (slot,)))
+        scores.draw(pen, areas.scores, self.run, self.now, program, lit=self.lit, alpha=self.alpha)
+
+
+class Areas(NamedTuple):
+    """The head, a place for each tile, and the scores' place in an SRAM panel."""
+
+    head: Box
+    tiles: tuple[Box, ...]
+    scores: Box
+
+
+def areas_of(pen: Pen, box: Box, count: int) -> Areas:
+    """Tiles stand in two columns over the scores; in a flat panel all in one line."""
+    side = pen.px(22)
+    inside = Box(box.x + side, box.y, box.w - 2 * side, box.h - pen.px(14))
+    top = Box(inside.x, inside.y, inside.w, pen.px(76 if box.h >= pen.px(430) else 60))
+    across = 2 if box.w < 1.6 * box.h and count <= 6 else max(1, count)
+    high, down = pen.px(62 if box.h >= pen.px(430) else 50), ceil(count / across)
+    wide = inside.w // across
+    tiles = tuple(
+        Box(inside.x + n % across * wide, top.bottom + n // across * (high + pen.px(6)), wide, high)
+        for n in range(count)
+    )
+    below = top.bottom + down * (high + pen.px(6)) + pen.px(6)
+    return Areas(top, tiles, Box(inside.x, below, inside.w, inside.bottom - below))
+
+
+def tiles_of(run: Run) -> tuple[str, ...]:
+    """The matrices on chip besides scores: keys and values first, then queries, then what is made."""
+    wide = (event.slot for event in run.trace if len(event.shape) == 2 and event.op in ("load", "compute"))
+    order = {"k": 0, "v": 1, "q": 2}
+    slots = [slot for slot in dict.fromkeys(wide) if slot not in SCORES]
+    return tuple(sorted(slots, key=lambda slot: order.get(slot, 9)))
+
+
+def head(pen: Pen, box: Box, run: Run, held: tuple[tuple[str, int], ...]) -> None:
+    """The name, and how full it is: a bar, and figures."""
+    base = box.y + pen.px(50 if box.h >= pen.px(70) else 44)
+    width = pen.text(box.x, base, "SRAM", HEAD, weight=700)
+    words = f"{fill_of(sum(size for _, size in held), run.sram)}"
+    right = box.right - pen.figure(box.right, base, words, align="right") - pen.px(16)
+    wide = min(pen.px(190), right - box.x - width - pen.px(24))
+    bar = Box(right - wide, base - pen.px(24), wide, pen.px(26)).whole()
+    note = "a toy’s"
+    if box.x + width + pen.px(20) + pen.width(note, LABEL) <= bar.x - pen.px(16):
+        pen.label(box.x + width + pen.px(20), base, note)
+    if wide >= pen.px(60):
+        gauge(pen, bar, held, run.sram)
+
+
+def fill_of(held: int, room: int) -> str:
+    """`1.8 of 2 KiB`; in bytes where that is less than one."""
+    if room < 1024:
+        return f"{held:,} of {room:,} B"
+    whole = f"{room / 1024:.1f}".removesuffix(".0")
+    return f"{held / 1024:.1f} of {whole} KiB"
+
+
+def gauge(pen: Pen, box: Box, held: tuple[tuple[str, int], ...], room: int) -> None:
+    """Bytes on chip by hue, over what the chip holds."""
+    pen.fill(box, "bg", radius=6)
+    at = 0
+    for hue, size in held:
+        left, right = (box.x + round(min(1.0, x / room) * box.w) for x in (at, at + size))
+        pen.fill(Box(left, box.y, max(0, right - left), box.h), hue)
+        at += size
+    pen.frame(box, "sram_line", width=2, radius=4)
+
+
+def draw_slot(pen: Pen, place: Box, run: Run, slot: str, shown: Shown | None, most: float = 30) -> None:
+    """A name, and the tile as a texture: full while it is of use, dimmed when not, framed while it is being made."""
+    name = slot if len(slot) > 1 else slot.upper()
+    letter = pen.px(66 if len(name) > 1 else 44)
+    room = Box(place.x + letter, place.y, place.w - letter - pen.px(20), place.h)
+    made = cells.grid(room, *largest(run, slot), most=pen.px(most), finest=3, middle=False)
+    grid = made._replace(box=made.box._replace(y=int(place.y + (place.h - made.box.h) // 2)))
+    y = grid.box.y + grid.box.h / 2 + pen.px(10)
+    pen.label(place.x + letter - pen.px(14), y, name, theme.hue(slot), weight=700, align="right")
+    if shown is None:
+        pen.frame(grid.box, "faint", radius=4, dash=6)
+        return
+    draw_value(pen, grid, run, shown)
+
+
+def draw_value(pen: Pen, grid: cells.Grid, run: Run, shown: Shown) -> None:
+    """What a slot holds, as a texture. A constant has none: it is written out."""
+    value = run.value(shown.step)
+    rows = grid.rows(0, len(value))
+    if value.size and (value == value.flat[0]).all() and run.trace[shown.step].op == "compute" or not value.any():
+        pen.frame(rows, theme.hue(shown.slot), radius=3, dash=6)
+        if rows.h >= pen.px(30):
+            pen.label(rows.x + rows.w / 2, rows.y + rows.h / 2 + pen.px(10), "0", theme.hue(shown.slot), align="center")
+        return
+    span = run.ranges.get(shown.slot, (0.0, 1.0))
+    cells.texture(pen, grid, value, span, shown.slot, part=shown.part, alpha=1.0 if shown.live else 0.35)
+    if shown.part < 1:
+        pen.frame(rows.grown(max(2, pen.px(4))), "accent", width=3, radius=5)
+
+
+def largest(run: Run, slot: str) -> tuple[int, int]:
+    """The largest shape that a slot has in a run."""
+    shapes = [
+        (event.row + event.shape[0], event.shape[1])
+        for event in run.trace
+        if event.slot == slot and event.op != "store" and len(event.shape) == 2
+    ]
+    return max(rows for rows, _ in shapes), max(columns for _, columns in shapes)

@@ -1,0 +1,191 @@
+"""Tapes: what crosses the bus, in order, each transfer as wide as its bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from math import ceil
+from typing import TYPE_CHECKING, NamedTuple
+
+from ...theme import BODY, HEAD, LABEL
+from ...units import size_of
+from ..boxes import Box
+from .actor import Actor
+from .bars import Piece
+from .writing import line, spread, width, write
+
+if TYPE_CHECKING:
+    from ..pen import Pen
+
+
+HUES = ("Q", "K", "V", "S", "O", "stat")
+
+
+class Stretch(NamedTuple):
+    """A part of a tape: pieces that cross one after another, or, where there are too many to tell apart, what they are
+    on average, one above the other."""
+
+    amount: float
+    pieces: tuple[Piece, ...]
+    name: str = ""
+
+
+def transfers(pieces: Iterable[Piece]) -> tuple[Stretch, ...]:
+    """Each transfer on its own."""
+    return tuple(Stretch(piece.amount, (piece,), piece.name) for piece in pieces)
+
+
+def averaged(rounds: Iterable[Iterable[Piece]]) -> tuple[Stretch, ...]:
+    """A stretch a round: how much of it is of which hue, read and written. Neighbours that look alike are one."""
+    found: list[tuple[float, dict[tuple[str, bool], float]]] = []
+    for pieces in rounds:
+        parts: dict[tuple[str, bool], float] = {}
+        for piece in pieces:
+            kind = piece.hue, piece.written
+            parts[kind] = parts.get(kind, 0.0) + piece.amount
+        amount = sum(parts.values())
+        shares = {kind: round(part / amount, 2) for kind, part in sorted(parts.items(), key=_place)}
+        if found and found[-1][1] == shares:
+            found[-1] = found[-1][0] + amount, shares
+        elif amount:
+            found.append((amount, shares))
+    return tuple(
+        Stretch(amount, tuple(Piece(of * amount, *kind) for kind, of in shares.items())) for amount, shares in found
+    )
+
+
+def _place(part: tuple[tuple[str, bool], float]) -> tuple[bool, int]:
+    """Read before written, in the order of tensors."""
+    (color, written), _ = part
+    return written, HUES.index(color) if color in HUES else len(HUES)
+
+
+@dataclass(frozen=True)
+class Lane(Actor):
+    """A tape with its name, and `under` it what it does; `status` is how far it has come. `names` stand on the tape,
+    each from some amount to another."""
+
+    name: str
+    tape: tuple[Stretch, ...]
+    under: str = ""
+    status: str = ""
+    names: tuple[tuple[float, float, str], ...] = ()
+
+    @cached_property
+    def total(self) -> float:
+        return sum(stretch.amount for stretch in self.tape)
+
+
+@dataclass(frozen=True)
+class Lanes(Actor):
+    """Tapes on one axis from 0 to `most`; all have moved `moved` bytes, or are finished. What is to come is pale."""
+
+    lanes: tuple[Lane, ...]
+    moved: float
+    most: float
+    says: str = "{} each"
+
+    def draw(self, pen: Pen, box: Box) -> None:
+        names = max(
+            (max(width(pen, lane.name, HEAD, weight=600), width(pen, lane.under, LABEL)) for lane in self.lanes),
+            default=0,
+        )
+        beside = names <= 0.26 * box.w
+        left = box.x + (ceil(names) + pen.px(36) if beside else 0)
+        figure = ceil(width(pen, "0,000 B", BODY, weight=600, mono=True)) + pen.px(30)
+        head, room = line(pen, LABEL) + pen.px(6), max(1, box.right - left - figure)
+        pitch = (box.h - head) / max(1, len(self.lanes))
+        above = 0 if beside or pitch < 2.5 * line(pen, HEAD) else line(pen, HEAD)
+        below = line(pen, LABEL) + pen.px(6) if pitch >= above + 2 * line(pen, HEAD) else pen.px(8)
+        high = round(max(2, min(0.4 * pitch, pitch - above - below - pen.px(20))))
+        x = left + self.length(self.moved, room)
+        tapes = []
+        for n, lane in enumerate(self.lanes):
+            top = round(box.y + head + n * pitch)
+            tall = round(box.y + head + (n + 1) * pitch) - top
+            here = Box(left, top + above + max(0, (tall - above - below - high) // 2), room, high)
+            tapes.append(here)
+            self._name(
+                pen,
+                lane,
+                Box(box.x, here.y, left - box.x - pen.px(36), here.h)
+                if beside
+                else Box(box.x, here.y - above, box.w, above),
+                beside,
+            )
+            self._tape(pen, lane, here, box.right)
+            self._status(
+                pen,
+                lane,
+                Box(
+                    box.x if not beside else left,
+                    here.bottom + pen.px(6),
+                    box.right - (box.x if not beside else left),
+                    below - pen.px(6),
+                ),
+                min(x, here.x + self.length(lane.total, room)),
+            )
+        thick, over = max(1, pen.px(4)), pen.px(8)
+        line_x = max(box.x, x - thick // 2)
+        for lane, here in zip(self.lanes, tapes, strict=True):
+            if self.moved <= lane.total:  # those that are done are done
+                high = min(here.h + 2 * over, box.bottom - here.y + over)
+                pen.fill(Box(line_x, here.y - over, thick, high), "accent")
+        words = self.says.format(size_of(self.moved))
+        half = width(pen, words, LABEL, weight=600) / 2 + 1
+        at = spread([x - half], 0, box.x, max(box.x, box.right - 2 * half))[0]
+        write(pen, Box(at, box.y, box.right - at, head - pen.px(4)), words, LABEL, "accent", weight=600)
+
+    def length(self, amount: float, room: float) -> int:
+        return round(room * min(1.0, amount / self.most))
+
+    def _name(self, pen: Pen, lane: Lane, box: Box, beside: bool) -> None:
+        if not beside:
+            left = write(pen, box, lane.name, BODY, weight=600)
+            gap = pen.px(18)
+            write(pen, Box(box.x + left + gap, box.y, box.w - left - gap, box.h), lane.under, LABEL, "dim")
+            return
+        top = box.y + (box.h - line(pen, HEAD) - line(pen, LABEL)) // 2
+        write(pen, Box(box.x, top, box.w, line(pen, HEAD)), lane.name, HEAD, weight=600)
+        write(pen, Box(box.x, top + line(pen, HEAD), box.w, line(pen, LABEL)), lane.under, LABEL, "dim")
+
+    def _tape(self, pen: Pen, lane: Lane, room: Box, right: float) -> None:
+        from ..pen import mix
+
+        at, gone = 0.0, min(self.moved, lane.total)
+        for stretch in lane.tape:
+            edges = [self.length(a, room.w) for a in (at, at + stretch.amount)]
+            done = min(edges[1], self.length(gone, room.w))
+            at += stretch.amount
+            gap = 1 if edges[1] - edges[0] > pen.px(8) and len(stretch.pieces) == 1 else 0
+            whole = sum(piece.amount for piece in stretch.pieces) or 1.0
+            y = float(room.y)
+            for piece in stretch.pieces:
+                top, y = round(y), y + room.h * piece.amount / whole
+                for a, b, live in ((edges[0], done, True), (max(edges[0], done), edges[1] - gap, False)):
+                    here = Box(room.x + a, top, min(b, edges[1] - gap) - a, round(y) - top)
+                    if here.w > 0 and here.h > 0:
+                        pen.fill(here, piece.hue if live else mix(pen.theme.bg, pen.color(piece.hue), 0.22))
+                        if piece.written and live:
+                            pen.hatch(here, "bg")
+        for start, stop, words in lane.names:
+            left, wide = self.length(start, room.w), width(pen, words, LABEL, weight=500) + pen.px(20)
+            here = self.length(stop, room.w) - left
+            at = left + (here - wide) / 2
+            if 0 < wide <= here and self.length(self.moved, room.w) <= at:  # only on what is to come: it is pale
+                write(pen, Box(room.x + at, room.y, wide, room.h), words, LABEL, weight=500, align="center")
+            if start > 0:
+                pen.fill(Box(room.x + left - 1, room.y, max(2, pen.px(4)), room.h), "bg")
+        end = room.x + self.length(lane.total, room.w)
+        pen.fill(Box(end + pen.px(3), room.y - pen.px(6), max(2, pen.px(5)), room.h + 2 * pen.px(6)), "ink", radius=2)
+        place = Box(end + pen.px(22), room.y, right - end - pen.px(22), room.h)
+        write(
+            pen, place, size_of(lane.total), BODY, "ink" if self.moved >= lane.total else "dim", weight=600, mono=True
+        )
+
+    def _status(self, pen: Pen, lane: Lane, box: Box, x: float) -> None:
+        """Behind the line, where there is room, else as far to the right as there is."""
+        wide = width(pen, lane.status, LABEL) + 1
+        left = spread([x + pen.px(16)], 0, box.x, max(box.x, box.right - wide))[0]
+        write(pen, Box(left, box.y, box.right - left, box.h), lane.status, LABEL)

@@ -1,0 +1,89 @@
+"""The map: all tiles of the N × N scores, which are done, which is on, which are skipped. S itself is never stored."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..boxes import Box
+from . import cells
+from .of_run import OfRun
+
+if TYPE_CHECKING:
+    from ..pen import Pen
+    from ..run import Run
+
+
+@dataclass(frozen=True)
+class TileMap(OfRun):
+    """`words` is what stands above it; queries are its rows, keys its columns."""
+
+    words: str = "tiles of S"
+
+    def seen(self) -> Hashable:
+        return self.run.done(self.now)
+
+    def draw(self, pen: Pen, box: Box) -> None:
+        run, meta = self.run, self.run.trace.meta
+        count, on = run.done(self.now)
+        rounds = run.rounds[:count]
+        done = sum(len(r.tiles) for r in rounds)
+        total = sum(len(r.tiles) for r in run.rounds)
+        hidden = sum(len(r.hidden) for r in rounds)
+        base = box.y + pen.px(30)
+        said = f"{done} of {total}" + (f", {hidden} skipped" if hidden else "")
+        width = pen.label(box.x, base, self.words)
+        if width + pen.figure_width(said) + pen.px(16) > box.w:
+            said = f"{done} of {total}"
+        pen.figure(box.right, base, said, align="right")
+        grid = place(pen, box, run)
+        side = grid.cell
+        rows, columns = -(-meta["queries"] // meta["block_q"]), -(-meta["keys"] // meta["block_k"])
+        gap = max(1, pen.px(4)) if min(side) * meta["block_q"] >= 12 else 0
+        pen.frame(grid.box.grown(max(2, pen.px(4))), "line", radius=4)
+        now = (*on.tiles, *on.hidden) if on else ()
+        for r in dict.fromkeys((*rounds, *([on] if on else []))):
+            for i, j in (*r.tiles, *r.hidden):
+                if i >= rows or j >= columns:
+                    continue
+                tile = tile_box(grid, meta, i, j)
+                inside = Box(tile.x, tile.y, tile.w - gap, tile.h - gap)
+                if (i, j) in r.hidden and r.number < count:
+                    pen.hatch(inside, "dim" if r == on else "faint", alpha=1.0, step=9)
+                elif r.number < count:
+                    pen.fill(inside, "S", radius=4 if gap else 0, alpha=1.0 if r == on else 0.35)
+                if r == on:
+                    pen.frame(inside, "ink", width=3, radius=4 if gap else 0)
+        lit = [
+            frozenset(x for tile in now for x in range(tile[axis] * meta[b], tile[axis] * meta[b] + meta[b]))
+            for axis, b in ((0, "block_q"), (1, "block_k"))
+        ]
+        lit = [
+            one if len(one) < meta[axis] else frozenset() for one, axis in zip(lit, ("queries", "keys"), strict=True)
+        ]
+        left, top = grid.box.x - box.x - pen.px(10), grid.box.y - box.y - pen.px(58)
+        cells.row_labels(pen, grid, run.names["queries"], grid.box.x - pen.px(10), left, lit[0])
+        names = run.names["keys"]
+        if top < pen.px(40):
+            return
+        cells.column_labels(pen, grid.box.x, grid.box.w / len(names), names, grid.box.y - pen.px(10), top, lit[1])
+
+
+def place(pen: Pen, box: Box, run: Run) -> cells.Grid:
+    """Where the scores stand: a cell each, as large as fits beside the labels."""
+    meta = run.trace.meta
+    tokens = bool(meta["tokens"])
+    label = min(pen.px(108 if tokens else 56), round(0.34 * box.w))
+    head = pen.px(50) + (pen.px(112 if tokens else 60) if box.h >= pen.px(300) else 0)
+    room = Box(box.x + label, box.y + head, box.w - label - pen.px(8), box.h - head - pen.px(8)).whole()
+    made = cells.grid(room, meta["queries"], meta["keys"], square=True, finest=1, middle=False)
+    return made
+
+
+def tile_box(grid: cells.Grid, meta: dict[str, int], i: int, j: int) -> Box:
+    """Where tile (i, j) stands."""
+    bq, bk = meta["block_q"], meta["block_k"]
+    bottom, right = min((i + 1) * bq, meta["queries"]), min((j + 1) * bk, meta["keys"])
+    first, last = grid.at(i * bq, j * bk), grid.at(bottom - 1, right - 1)
+    return Box(first.x, first.y, last.right - first.x, last.bottom - first.y)

@@ -1,0 +1,120 @@
+"""What a run comes to: its bytes beside standard attention's, where that turns with the tile, and how exact it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .. import algorithms
+from ..machine import heads as head_groups
+from ..runs import arguments
+from ..runs.record import count, record
+from ..trace.trace import Trace
+from ..traffic.standard import beside_run
+
+#: a real head, and a real tile: N, d, and the block of both queries and keys
+REAL_N, REAL_D, REAL_TILE = 4096, 64, 128
+
+#: scores, of all heads, up to which the run is done once more in float64
+MOST_SCORES = 1 << 20
+
+#: options whose sizes are those of this very run: with one of them there is no other tile to ask about
+_OWN = ("block_mask", "splits", "table")
+
+
+def ending(trace: Trace) -> dict[str, Any]:
+    """Plain data for the card at the end of the player.
+
+    `standard`: bytes of standard attention in this direction (None where this is it). `crossover`: the smallest b for
+    which tiles of b×b move less than it does at this size, 0 where none does. `real`: a real head's bytes, this
+    algorithm's and standard's, and its crossover. `error`: the largest difference of what it made from exact attention
+    on the same stored inputs, in float64, and standard attention's in the run's own type. Each is None where it is not
+    known.
+    """
+    name, algorithm = f"standard-{trace.direction}", trace.meta["algorithm"]
+    found: dict[str, Any] = {"own": trace.io().total, "standard": None, "crossover": None, "real": None, "error": None}
+    if algorithm != name:
+        found["standard"] = beside_run(trace).total
+    if algorithm in algorithms.names():
+        if not any(arguments.takes(algorithm, option) for option in _OWN):
+            found |= _elsewhere(trace, name, found["standard"])
+        found["error"] = _error(trace, name)
+    return found
+
+
+def _elsewhere(trace: Trace, name: str, level: int | None) -> dict[str, Any]:
+    meta, mask = trace.meta, _rule(trace)
+    sizes = {one: meta[one] for one in ("d", "dtype")} | {one: meta.get(one, 1) for one in ("heads", "kv_heads")}
+    sizes |= {"n": meta["queries"], "n_keys": meta["keys"], "mask": mask}
+    real = {"d": REAL_D, "block_q": REAL_TILE, "block_k": REAL_TILE, "dtype": meta["dtype"], "n": REAL_N}
+    scalable = None if mask is None or "document" in mask else mask
+    own, standard = (count(algorithm, **real, mask=scalable) for algorithm in (meta["algorithm"], name))
+    found: dict[str, Any] = {"real": {"n": REAL_N, "d": REAL_D, "tile": REAL_TILE, "own": own.total}}
+    found["real"]["standard"] = standard.total
+    if level is not None:
+
+        def less(b: int) -> bool:
+            return count(meta["algorithm"], **real | {"block_q": b, "block_k": b}, mask=scalable).total < standard.total
+
+        found["real"]["crossover"] = crossover(less, REAL_N)
+        most = max(meta["queries"], meta["keys"])
+        found["crossover"] = crossover(
+            lambda b: count(meta["algorithm"], block_q=b, block_k=b, **sizes).total < level, most
+        )
+    return found
+
+
+def crossover(less: Callable[[int], bool], most: int) -> int:
+    """The smallest b from 1 to `most` from which on `less(b)` holds for each power of two; 0 where it never does."""
+    powers = [1 << n for n in range(most.bit_length()) if 1 << n < most] + [most]
+    while powers and less(powers[-1]):
+        high = powers.pop()
+        low = powers[-1] if powers else 0
+        if low and less(low):
+            continue
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if less(middle) else (middle, high)
+        return high
+    return 0
+
+
+def _rule(trace: Trace) -> str | None:
+    """The run's mask, as far as its name alone says what it is."""
+    parts = (trace.meta["mask"] or "none").split("+")
+    rules = [part for part in parts if not part.startswith(("file", "array"))]
+    return "+".join(rules) if rules and rules != ["none"] else None
+
+
+def _error(trace: Trace, name: str) -> dict[str, float] | None:
+    meta = trace.meta
+    H, parts, N, M = meta.get("heads", 1), meta.get("kv_heads", 1), meta["queries"], meta["keys"]
+    given = meta["mask"] is not None and _rule(trace) != meta["mask"]
+    if given or not trace.outputs or "table" in trace.initial or meta.get("block_mask") or H * N * M > MOST_SCORES:
+        return None
+    q, k, v = (trace.initial[one].astype(np.float64) for one in "QKV")
+    if H > 1:
+        q = head_groups.unpack(q, H, H // parts)
+        k, v = (rows.reshape(parts, M, -1) for rows in (k, v))
+    options = {one: meta[one] for one in ("scale", "softcap", "alibi", "dropout", "seed") if meta.get(one) is not None}
+    options |= {"mask": meta["mask"], "block_q": N, "block_k": M}
+    if "dO" in trace.initial:
+        do = trace.initial["dO"].astype(np.float64)
+        options["do"] = head_groups.unpack(do, H, H // parts) if H > 1 else do
+    try:
+        exact = record(name, q, k, v, dtype="float64", **options).outputs
+        other = record(name, q, k, v, dtype=meta["dtype"], **options).outputs
+    except ValueError:  # a stranger's numbers
+        return None
+    own, plain = (_furthest(outputs, exact) for outputs in (trace.outputs, other))
+    return {"own": own, "standard": plain} if np.isfinite([own, plain]).all() else None
+
+
+def _furthest(outputs: dict[str, np.ndarray], exact: dict[str, np.ndarray]) -> float:
+    """The largest difference of any number of O, or of the gradients."""
+    names = [name for name in exact if name != "LSE"]
+    if any(name not in outputs or outputs[name].shape != exact[name].shape for name in names):
+        return float("nan")
+    return max(float(np.abs(outputs[name].astype(float) - exact[name]).max(initial=0)) for name in names)

@@ -1,0 +1,26 @@
+"""Standard attention at the size of another run, in the same direction: what every algorithm is measured by."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import algorithms
+from ..machine.events import IO
+from ..runs.record import count
+from ..trace.trace import Trace
+
+
+def beside(algorithm: str, **sizes: Any) -> IO:
+    """What standard attention moves in the direction of an algorithm; `sizes` are those of `flashsteps.count`.
+
+    Neither a mask nor the size of blocks saves it anything; heads that share keys and values share their loads.
+    """
+    return count(algorithms.algorithm(algorithm).standard, **sizes)
+
+
+def beside_run(trace: Trace) -> IO:
+    """The same for a recorded run, whoever's it is: for all of its heads together."""
+    meta = trace.meta
+    sizes = {"n": meta["queries"], "n_keys": meta["keys"], "d": meta["d"], "dtype": meta["dtype"]}
+    heads = {name: meta.get(name, 1) for name in ("heads", "kv_heads")}
+    return count(f"standard-{trace.direction}", **sizes, **heads)
