@@ -23,7 +23,7 @@ def engine() -> str:
     """The engine as the text of a JavaScript expression: an object with `record`, `count` and `DoesNotFit`."""
     parts = {name: plain((FOLDER / name).read_text(encoding="utf-8")) for name in ENGINE}
     body = "\n".join([*parts.values(), _algorithms()])
-    return f"(() => {{\n{body}\nreturn {{ record, count, asRun, parseMask, DoesNotFit, ALGORITHMS }};\n}})()"
+    return f"(() => {{\n{body}\nreturn {{ record, count, programs, asRun, parseMask, DoesNotFit, ALGORITHMS }};\n}})()"
 
 
 def plain(module: str) -> str:

@@ -107,6 +107,7 @@ export class SRAM {
     this.loops = new Map();
     this.held = [0, 0, 0];
     this.peak = [0, 0, 0]; // shared, registers, both
+    this.fullest = []; // the slots then: [name, bytes, whether loaded]
   }
 
   // ---- programs and loops
@@ -241,6 +242,7 @@ export class SRAM {
     this.slots.set(slot, { value, nbytes, loaded });
     this.held[loaded ? 0 : 1] += nbytes;
     this.held[2] += nbytes;
+    if (this.held[2] > this.peak[2]) this.fullest = [...this.slots].map(([name, one]) => [name, one.nbytes, one.loaded]);
     this.limits.forEach(([place, room], n) => {
       this.peak[n] = Math.max(this.peak[n], this.held[n]);
       if (room === null || this.held[n] <= room) return;

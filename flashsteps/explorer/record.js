@@ -77,7 +77,20 @@ export function count(algorithm, given) {
   run(algorithm, hbm, sram, taken);
   const byTensor = Object.fromEntries([...hbm.tensors.keys()].filter((name) => tape.moved.has(name)).map((name) => [name, tape.moved.get(name)]));
   const total = [...tape.moved.values()].reduce((sum, [read, written]) => sum + read + written, 0);
-  return { by_tensor: byTensor, total, work: tape.work, peak: sram.peak };
+  return { by_tensor: byTensor, total, work: tape.work, peak: sram.peak, fullest: sram.fullest };
+}
+
+/** What each program moves, without any data, one after another: [{loop, moved: {K: [read, written], …}}, …]. */
+export function programs(algorithm, given) {
+  const taken = { ...options(given), by_runs: false }, hbm = new HBM(given.dtype ?? "float16", true), found = [];
+  const tape = { step({ op, program, loops, tile, nbytes }) {
+    found[program] ??= { loop: [...loops], moved: {} };
+    const side = OPS.indexOf(op);
+    if (side <= 1) (found[program].moved[tile.tensor] ??= [0, 0])[side] += nbytes;
+  } };
+  initial(algorithm, hbm, given, taken);
+  run(algorithm, hbm, new SRAM(hbm, tape, {}, false), taken);
+  return found;
 }
 
 /** A tape that keeps each event, and its value. */

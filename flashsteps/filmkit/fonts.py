@@ -67,7 +67,7 @@ def _files(bold: bool) -> tuple[Path, ...]:
         for top in folders()
         for folder, _, names in os.walk(top)
         for name in names
-        if name.lower().endswith(_ENDINGS) and not _NONE.search(name)
+        if name.lower().endswith(_ENDINGS) and not _NONE.search(name) and os.path.isfile(os.path.join(folder, name))
     ]
 
     def rank(path: Path) -> tuple[Any, ...]:
