@@ -113,7 +113,7 @@ def memory(board: Board, place: Stage, gpu: Device) -> None:
     n, amounts = board.value(float(FOURFOLD[0])), [board.value(0.0) for _ in FOURFOLD]
     areas = Areas(Made(nested, n), *[FOURFOLD[2] + BESIDE] * 2, middle)
     bars = tuple(Bar(short(N), amount, "S", whole=room) for N, amount in zip(FOURFOLD, amounts, strict=True))
-    title = f"S and P of one head, and what {a(gpu.model)} holds"
+    title = f"S and P of one head; dashed: all that {a(gpu.model)} holds"
     chart = Bars(bars, max(room, held(MOST, "SP")), title=title)
     words = "Four times the tokens: sixteen times the scores. Q, K and V only grow fourfold."
     if board.short:

@@ -38,7 +38,8 @@ def fa2(n: int, queries: int) -> int:
 def test_the_formula_counts_what_is_drawn(script):
     areas = actor(script, "Count what moves", Areas).areas
     strips, squares = (sum(a.w == side for a in areas) for side in (D, 4 * D))
-    formula = "".join(part.words if isinstance(part, Term) else part for part in actor(script, "Count what moves", Formula).node)
+    parts = actor(script, "Count what moves", Formula).node
+    formula = "".join(part.words if isinstance(part, Term) else part for part in parts)
     assert formula == f"{strips}Nd + {squares}N²" == "4Nd + 4N²"
     assert [area.name for area in areas if area.hatched] == ["S", "P", "O"]  # what is written
     assert formula in said(script)
