@@ -18,7 +18,18 @@ from . import checks, trace_log
 from .compiling import configs
 from .compiling.target import target
 from .launch import Tiles, arguments, fetched, grid, launch, strides, tiles
-from .tile import LN_2, add_tile, load_tile, part, store_statistic, store_tile, visited
+from .tile import (
+    add_tile,
+    load_tile,
+    natural_lse,
+    one_over,
+    or_nan,
+    part,
+    sees_any,
+    store_statistic,
+    store_tile,
+    visited,
+)
 from .trace_log import stamp
 
 
@@ -78,10 +89,11 @@ def forward_kernel(Q, K, V, O, LSE, q_strides, k_strides, v_strides, o_strides, 
         acc, l_i, m_i = attend_keys(
             acc, l_i, m_i, q, tokens, K, V, k_strides, v_strides, b, h, cut, hi, N, M, scale, softcap, left, right,
             log, BLOCK_N, HEAD_DIM, D, LEFT, RIGHT, SOFTCAP, True, TMA, PRECISION, TRACE, CLOCK)  # fmt: skip
-    o = acc * (1 / tl.maximum(l_i, 1.0))[:, None]  # All keys seen: divide by the sum, once.
+    total = or_nan(l_i, sees_any(tokens, 0, M, N, M, left, right, LEFT, RIGHT))
+    o = acc * one_over(total)[:, None]  # All keys seen: divide by the sum, once.
     # The output goes out, once, with one number a row: LSE, a natural logarithm.
     store_tile(O, o_strides, b, h * GROUP, first, N, o, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM, D, TMA_Q)
-    lse = (m_i + tl.math.log2(l_i)) * LN_2
+    lse = natural_lse(m_i, total)
     store_statistic(LSE, b, h * GROUP, heads_kv * GROUP, first, N, lse, BLOCK_M, BLOCK_Q, GROUP)
 
 

@@ -21,7 +21,7 @@ class Flash2Forward(Film):
         lanes = 1 if code else min(LANES[board.shape], programs)
         run = Run(trace, slowly=slow_rounds(trace, -1), lanes=lanes)
         first, last, moves = run.first, run.visited[-1], run.shrink
-        loops = Loop("for i, in programs: Q, O", programs), Loop("for j: K, V", blocks)
+        loops = Loop("programs i: Q, O", programs), Loop("for j: K, V", blocks)
         shown = {"device": board.option("device", ""), "code": code, "kind": "lanes" if lanes > 1 else "tile"}
         if board.short:
             return short(board, RunStage(board, run, loops=loops, names=("i", "j"), **shown))
@@ -93,8 +93,8 @@ def short(board: Board, stage: RunStage) -> None:
     """What moves, in three captions."""
     run = stage.run
     with board.chapter("In short"):
-        board.say("Each block of queries is a program; keys and values stream past it.")
-        stage.play(run.first.stop, seconds=4.4)
-        board.say("The output is summed up on chip, and goes out once.")
-        stage.play(len(run), seconds=4.4)
-        board.say(f"{telling.toy(run)}; standard attention: {size_of(run.standard.total)}.")
+        board.say("One program for each block of queries.")
+        stage.play(run.first.stop, seconds=2.8)
+        board.say("Keys stream past; the output goes out once.")
+        stage.play(len(run), seconds=3.2)
+        board.say(f"{telling.toy(run)}; standard: {size_of(run.standard.total)}.")

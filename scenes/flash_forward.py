@@ -80,8 +80,8 @@ def short(board: Board, stage: RunStage) -> None:
     """What moves, in three captions."""
     run = stage.run
     with board.chapter("In short"):
-        board.say("Keys and values stay on chip; queries come and go, with their O, ℓ and m.")
-        stage.play(run.first.stop, seconds=4.4)
-        board.say("S is made there, tile by tile, and never goes to HBM.")
-        stage.play(len(run), seconds=5.0)
-        board.say(f"{telling.toy(run)}; standard attention: {size_of(run.standard.total)}.")
+        board.say("K, V stay on chip; Q, O, ℓ, m come and go.")
+        stage.play(run.first.stop, seconds=3.0)
+        board.say("S is made there, tile by tile: it never leaves.")
+        stage.play(len(run), seconds=3.2)
+        board.say(f"{telling.toy(run)}; standard: {size_of(run.standard.total)}.")

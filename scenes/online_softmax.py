@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from flashsteps.filmkit import Board, Film
+from flashsteps.filmkit import Board, Film, Made, linear
 from flashsteps.filmkit.actors.bars import Bar, Bars, Piece
 from flashsteps.filmkit.actors.cards import Panel
 from flashsteps.filmkit.actors.number import Number, fill
@@ -13,11 +13,13 @@ from flashsteps.filmkit.actors.table import Table
 from flashsteps.filmkit.actors.wires import Arrow
 from flashsteps.filmkit.actors.writing import numbered
 from flashsteps.filmkit.boxes import Box
-from flashsteps.filmkit.runs import block, check_room
+from flashsteps.filmkit.input import check_room
 from flashsteps.inputs.qkv import QKV
+from flashsteps.runs.arguments import small_block
 from flashsteps.runs.record import record
 from flashsteps.theme import HEAD
 
+MARGIN = 215  # units at the right of the scores, for the name of the max
 NOT_YET, DONE = "summed so far, not divided yet", "divided by ℓ, once"
 
 
@@ -30,12 +32,14 @@ class OnlineSoftmax(Film):
             with board.chapter("All at once"):
                 all_at_once(board, data)
         row = Playing(board, data)
+        if board.short:
+            with board.chapter("In short"):
+                row.short()
+            return
         with board.chapter("Tile by tile"):
             row.first_tiles()
         with board.chapter("The max moves" if data.moves else "The other tiles"):
             row.shrink() if data.moves else row.others()
-        if board.short:
-            return
         if data.moves:
             with board.chapter("Then the tile is added"):
                 row.grow()
@@ -102,7 +106,7 @@ def chosen(qkv: QKV, block_k: int | None) -> Data:
     """The row of the query whose max moves most after its first tile: there is most to see."""
     (N, d), M = qkv.q.shape, len(qkv.k)
     check_room(N, M, d)
-    block_k = block_k or block(M)
+    block_k = block_k or small_block(M)
     if block_k >= M:
         raise ValueError(f"block_k={block_k} makes one tile of {M} keys, and this film needs two or more: choose less")
     starts, scores = range(0, M, block_k), qkv.q @ qkv.k.T / np.sqrt(d)
@@ -142,22 +146,27 @@ def _quoted(token: str) -> str:
 
 
 def all_at_once(board: Board, data: Data) -> None:
-    whole, margin = data.whole, board.pick(wide=210, square=170)
-    seen, level, name, added = board.value(0.0), board.value(None), board.value(""), board.value(0.0)
-    shares = board.value((0.0,) * len(whole.P))
-    scores, exps, total = board.main.rows(*board.pick(wide=(40, 22, 14), square=(44, 18, 14)), gap=28)
+    whole, margin = data.whole, MARGIN
+    seen, level, name, summed = board.value(0.0), board.value(None), board.value(""), board.value(0.0)
+
+    def laid(count: float) -> float:
+        """The sum of so many exponentials, the last one in part."""
+        full = int(count)
+        return sum(whole.P[:full]) + (count - full) * sum(whole.P[full : full + 1])
+
+    scores, exps, total = board.main.rows(*board.pick(wide=(36, 24, 14), square=(44, 20, 14)), gap=28)
     board.put(data.row(seen=seen, levels=(Level(level, name, dash=9),), margin=margin), scores)
-    title, note = "e^{score − m}", "of each key"
-    board.put(Row(shares, "P", 0, 1.02, places=2, title=title, note=note, margin=margin), exps)
-    pieces = tuple(Piece(p, "S") for p in whole.P)
-    board.put(Bars((Bar("ℓ", added, "stat", pieces, under="their sum"),), data.longest, "{:.2f}", size=HEAD), total)
     board.say("Softmax needs the largest score of the row and the sum: so it seems to need all of it.")
     board.move(seen.to(float(len(whole.S))), seconds=1.8)
     board.set(level.to(0.0))
     board.move(level.to(whole.m), seconds=0.8)
     board.set(name.to(fill("m = #", whole.m)))
-    board.move(shares.to(whole.P), seconds=1.2)
-    board.move(added.to(whole.l), seconds=1.4)
+    board.wait(0.4)
+    title, note = "exp(score − m)", "laid end to end: ℓ"
+    board.put(Row(whole.P, "P", 0, 1.02, seen=summed, places=2, title=title, note=note, margin=margin), exps)
+    bar: Any = Bar("ℓ", Made(laid, summed), "stat", tuple(Piece(p, "S") for p in whole.P))
+    board.put(Bars((bar,), data.longest, "{:.2f}", size=HEAD), total)
+    board.move(summed.to(float(len(whole.P))), seconds=2.4, ease=linear)
     board.read()
 
 
@@ -172,61 +181,81 @@ class Playing:
         value, nothing = board.value, (0.0,) * len(data.out)
         self.seen, self.now, self.old, self.old_stop = value(0.0), value((0, 0)), value(None), value(0)
         self.level, self.name, self.start, self.stop = value(None), value(""), value(0), value(0)
-        self.m, self.m_how, self.alpha, self.alpha_how, self.lit = (value(x) for x in (None, "", None, "", ""))
+        self.m, self.m_how, self.alpha, self.alpha_how, self.lit = (value(x) for x in (-np.inf, "", None, "", ""))
         self.l, self.l_was, self.pieces = value(0.0), value(None), value((Piece(0.0, "stat"), Piece(0.0, "S")))
         self.O, self.O_was, self.note = value(nothing), value(()), value(NOT_YET)
 
-    def first_tiles(self) -> None:
+    def set_up(self) -> None:
         board, data = self.board, self.data
-        board.clear()
-        upper, lower = board.main.rows(*board.pick(wide=(26, 25), square=(31, 27), tall=(25, 22)), gap=36)
+        upper, lower = board.main.rows(*board.pick(wide=(25, 26), square=(30, 29), tall=(25, 22)), gap=36)
         left, right = board.pick(wide=lower.columns(9, 22, gap=48), square=lower.rows(5, 10, gap=28))
         m_box, alpha_box = board.pick(wide=left.rows(2), square=left.columns(2))
-        l_box, O_box = right.rows(5, 9, gap=16)
+        l_box, O_box = right.rows(4, 9, gap=16)
         levels = (
             Level(self.old, "", "dim", 9, 0, self.old_stop),
             Level(self.level, self.name, "stat", 0, self.start, self.stop),
         )
-        margin = board.pick(wide=210, square=170)
-        board.put(data.row(seen=self.seen, now=self.now, tile=data.block_k, levels=levels, margin=margin), upper)
+        board.put(data.row(seen=self.seen, now=self.now, tile=data.block_k, levels=levels, margin=MARGIN), upper)
         board.put(Number("m", self.m, self.m_how, "largest score so far", lit=self.lit), m_box)
-        board.put(Number("α", self.alpha, self.alpha_how, "the old sums count", lit=self.lit), alpha_box)
+        board.put(Number("α", self.alpha, self.alpha_how, "old sums are multiplied by", lit=self.lit), alpha_box)
         bar = Bar("ℓ", self.l, "stat", self.pieces, whole=self.l_was)
         board.put(Bars((bar,), data.longest, "{:.2f}", size=HEAD), l_box)
         board.put(Row(self.O, "O", -data.most, data.most, was=self.O_was, title="O", note=self.note), O_box)
-        board.say("Keep the largest so far, m, and what was summed against it: ℓ and O.")
-        for j in range(data.moving if data.moves else 1):
+
+    def first_tiles(self) -> None:
+        self.board.clear()
+        self.set_up()
+        self.board.say("Keep the largest so far, m, and what was summed against it: ℓ and O.")
+        for j in range(self.data.moving if self.data.moves else 1):
             self.come(j)
             self.measure(j)
             self.add(j)
 
+    def short(self) -> None:
+        """The essential motion, in three captions."""
+        board, data = self.board, self.data
+        self.set_up()
+        board.say("Keep the largest score so far, m, and the sums against it.")
+        for j in range(data.moving if data.moves else 1):
+            self.come(j, seconds=0.5)
+            self.measure(j)
+            self.add(j, seconds=0.6)
+        if data.moves:
+            tile = data.tiles[data.moving]
+            board.say(f"{self.who} beats the old max: both sums shrink to {tile.alpha:.2f}.")
+            self.old_shrinks(0.8)
+            board.say("Then the tile is added. No score is kept.")
+            self.add(data.moving)
+        self.rest(data.moving + 1 if data.moves else 1, seconds=0.4)
+        self.finish(1.0)
+
+    @property
+    def who(self) -> str:
+        """The key that beats the old max."""
+        tile = self.data.tiles[self.data.moving]
+        who = self.data.words[tile.start + tile.S.index(max(tile.S))]
+        return who if who[0] == "“" else who.capitalize()
+
     def shrink(self) -> None:
         """The one moment that the film is about: only then does anything get smaller."""
-        board, data, j = self.board, self.data, self.data.moving
-        before, tile = data.tiles[j - 1], data.tiles[j]
-        who = data.words[tile.start + tile.S.index(max(tile.S))]
-        who = who if who[0] == "“" else who.capitalize()
-        board.say(f"{who} beats the old max: ℓ and O, summed so far, both shrink to {tile.alpha:.2f} of themselves.")
-        self.come(j, seconds=0.9)
+        tile = self.data.tiles[self.data.moving]
+        shrink = f"ℓ and O, summed so far, both shrink to {tile.alpha:.2f} of themselves"
+        self.board.say(f"{self.who} beats the old max: {shrink}.")
+        self.old_shrinks(1.0)
+
+    def old_shrinks(self, pace: float) -> None:
+        board, j = self.board, self.data.moving
+        before, tile = self.data.tiles[j - 1], self.data.tiles[j]
+        self.come(j, seconds=0.9 * pace)
         board.set(self.old.to(before.m), self.old_stop.to(tile.start), self.start.to(tile.start), self.name.to(""))
         board.set(self.lit.to("m"))
-        board.move(self.level.to(tile.m), seconds=0.9)
+        board.move(self.level.to(tile.m), seconds=0.9 * pace)
         self.measure(j)
-        board.wait(1.0)
+        board.wait(1.0 * pace)
+        shrunk, pieces = tile.alpha * before.l, self.pieces
         board.set(self.l_was.to(before.l), self.O_was.to(before.acc))
-        shrunk = tile.alpha * before.l
-        board.move(
-            self.l.to(shrunk),
-            self.pieces.to((Piece(shrunk, "stat"), Piece(0.0, "S"))),
-            self.O.to(tuple(tile.alpha * x for x in before.acc)),
-            seconds=1.8,
-            step="shrunk",
-        )
-        if board.short:
-            board.say("Then the tile is added, and the next. At the end O is divided by ℓ, once.")
-            self.add(j)
-            self.rest(j + 1)
-            self.finish()
+        shrink = self.l.to(shrunk), self.O.to(tuple(tile.alpha * x for x in before.acc))
+        board.move(*shrink, pieces.to((Piece(shrunk, "stat"), Piece(0.0, "S"))), seconds=1.8 * pace, step="shrunk")
 
     def grow(self) -> None:
         board, j = self.board, self.data.moving
@@ -253,11 +282,11 @@ class Playing:
         self.board.say("No later tile beats the first one’s max: α = 1, and nothing shrinks.")
         self.rest(1)
 
-    def rest(self, start: int) -> None:
+    def rest(self, start: int, seconds: float = 0.7) -> None:
         for j in range(start, len(self.data.tiles)):
-            self.come(j, seconds=0.6)
+            self.come(j, seconds)
             self.measure(j)
-            self.add(j, seconds=0.7)
+            self.add(j, seconds)
 
     # ---- what each tile does
 
@@ -282,7 +311,7 @@ class Playing:
         board.set(self.m.to(tile.m), self.name.to(fill("m = #", tile.m)))
         if j:
             before = self.data.tiles[j - 1].m
-            board.set(self.alpha.to(tile.alpha), self.alpha_how.to(fill("e^{# − #}", before, tile.m)))
+            board.set(self.alpha.to(tile.alpha), self.alpha_how.to(fill("exp(# − #)", before, tile.m)))
             if before < tile.m:
                 board.set(self.m_how.to(fill("# → #", before, tile.m)), self.lit.to("α"))
 
@@ -295,12 +324,12 @@ class Playing:
             board.set(self.l.to(old))
         board.move(self.l.to(tile.l), self.O.to(tile.acc), seconds=seconds, step=("tile", j))
 
-    def finish(self) -> None:
+    def finish(self, seconds: float = 1.4) -> None:
         """O becomes what it is: the weighted mean of the values."""
         board, last = self.board, self.data.tiles[-1]
         board.set(self.now.to((0, 0)), self.O_was.to(last.acc), self.old.to(None), self.start.to(0))
         board.set(self.pieces.to((Piece(last.l, "stat"), Piece(0.0, "S"))), self.note.to(DONE))
-        board.move(self.O.to(self.data.out), seconds=1.4, step="done")
+        board.move(self.O.to(self.data.out), seconds=seconds, step="done")
 
 
 # ---- two halves
@@ -374,7 +403,7 @@ def in_any_order(board: Board, data: Data) -> None:
 def places(board: Board) -> tuple[list[Box], list[Box], Box, Box]:
     """Where two halves, arrows, what they make and its digits stand."""
     if board.shape == "wide":
-        left, between, middle, right = board.main.columns(59, 15, 59, 38, gap=28)
+        left, between, middle, right = board.main.columns(51, 14, 52, 54, gap=26)
         halves = left.rows(2, gap=28)
         arrows = [
             Box(between.x, box.y + box.h * at - 60, between.w, 120)

@@ -104,8 +104,8 @@ def short(board: Board, stage: RunStage) -> None:
     """What moves, in three captions."""
     run = stage.run
     with board.chapter("In short"):
-        board.say("Three kernels. The first writes S, a number for each query and key.")
-        stage.play(run.start_of(1), seconds=4.0)
-        board.say("Softmax fetches S and writes P; the last one fetches P again.")
-        stage.play(len(run), seconds=4.4)
+        board.say("The first kernel writes all scores, S, to HBM.")
+        stage.play(run.start_of(1), seconds=3.0)
+        board.say("Softmax fetches S, writes P; P comes back too.")
+        stage.play(len(run), seconds=3.2)
         board.say(f"{size_of(run.total.total)} moved; {scores_of(run.total) / run.total.total:.0%} of it is S and P.")

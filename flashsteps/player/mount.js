@@ -7,7 +7,7 @@ import { Player } from "./player.js";
  * A player in an element. `packed` is a list of one or two {header, data, values}, as pack.py has them; `options`: `hash` (the
  * address follows the step), `step` to start at, and `moved(step)` and `themed(name)`, which are told.
  */
-async function mount(element, packed, options = {}) {
+export async function mount(element, packed, options = {}) {
   const runs = await Promise.all(packed.map(unpack));
   const player = new Player(element, runs, options);
   if (options.hash && location.hash) player.follow();
@@ -16,7 +16,7 @@ async function mount(element, packed, options = {}) {
 }
 
 /** What anywidget asks for: the player of a model with `header`, `data`, `kept` and `step`. */
-async function render({ model, el: host }) {
+export async function render({ model, el: host }) {
   const root = document.createElement("div");
   host.append(root);
   const jupyter = document.body.dataset.jpThemeLight;
@@ -41,5 +41,3 @@ async function render({ model, el: host }) {
     model.off("change:step", follow);
   };
 }
-
-export default { render };

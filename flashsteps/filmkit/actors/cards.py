@@ -63,7 +63,9 @@ class Panel(Actor):
         head = Box(box.x + pen.px(PAD), box.y + pen.px(14), box.w - 2 * pen.px(PAD), line(pen, HEAD))
         if head.bottom > box.bottom:
             return
-        left = write(pen, head, self.title, BODY, weight=600)
+        note = width(pen, self.note, LABEL) + pen.px(16) if self.note else 0
+        size = BODY if width(pen, self.title, BODY, weight=600) + note <= head.w else LABEL
+        left = write(pen, head, self.title, size, weight=600)
         gap = pen.px(16) if left else 0
         write(pen, Box(head.x + left + gap, head.y, head.w - left - gap, head.h), self.note, LABEL, "dim")
 

@@ -48,12 +48,11 @@ class Kernel(OfRun):
         aside = pen.px(64) if vector else 0
         room = Box(place.x, place.y + pen.px(40), place.w - aside, place.h - pen.px(44))
         grid = cells.grid(room, *shape, finest=3, most=pen.px(60), middle=False)
-        words = slot if slot in ("S", "P", "O") else slot.upper()
-        rows = self._rows() if slot not in ("k", "v") else ""
-        pen.label(
-            place.x, place.y + pen.px(28), f"{words}, {rows}" if rows else words, theme.hue(slot), weight=600,
-            room=grid.box.w,
-        )  # fmt: skip
+        name, rows = slot if slot in ("S", "P", "O") else slot.upper(), self._rows()
+        words = f"{name}, {rows}" if rows and slot not in ("k", "v") else name
+        if pen.width(words, theme.LABEL, weight=600) > room.w:
+            words = name
+        pen.label(place.x, place.y + pen.px(28), words, theme.hue(slot), weight=600)
         shown = self.run.shown(self.now, program, (slot,))
         if shown is None:
             pen.frame(grid.box, "faint", radius=4, dash=6)

@@ -81,5 +81,3 @@ class Ladder(Actor):
         for n in range(int(level.count + 1e-9)):
             row, column = divmod(n, columns)
             pen.fill(Box(box.x + column * pitch, box.y + row * pitch, side, side), self.hue)
-
-

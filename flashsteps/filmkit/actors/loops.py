@@ -101,7 +101,7 @@ def draw(pen: Pen, box: Box, loops: tuple[Loop, ...], cursor: tuple[Cursor, ...]
         x = left + pen.px(20)
         pen.label(x, top + pen.px(28), loop.words, "ink" if on else "dim", weight=600, room=box.right - x)
         line = Box(x, top + pen.px(42), box.right - x, max(3, pen.px(18)))
-        if line.bottom <= bottom:
+        if line.bottom <= top + pitch:
             _cursor(pen, line.whole(), loop.times, at)
 
 

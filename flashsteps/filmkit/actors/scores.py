@@ -15,6 +15,9 @@ from . import cells
 if TYPE_CHECKING:
     from ..pen import Pen
 
+#: the least contrast of a text with its ground
+READABLE = 4.5
+
 
 class Places(NamedTuple):
     """Where the tile stands, how wide labels of its rows are, how high those of its columns, and each statistic."""
@@ -79,7 +82,7 @@ def formulas(trace: Trace) -> dict[str, str]:
 
 def tile(pen: Pen, grid: cells.Grid, run: Run, shown: Shown, lit: int | None) -> None:
     """Cells with numbers if they are large enough, else a texture; of a new value the first ones in reading order."""
-    from ..pen import ink_on, mix, number
+    from ..pen import contrast, ink_on, mix, number
 
     value = run.value(shown.step)
     rows, columns = value.shape
@@ -103,8 +106,10 @@ def tile(pen: Pen, grid: cells.Grid, run: Run, shown: Shown, lit: int | None) ->
         if np.isneginf(x):
             pen.hatch(box, "faint", alpha=0.6)
         if size:
-            ink = ink_on(color) if not np.isneginf(x) else "ink"
-            pen.digits(box, number(x, 1 if shown.slot == "S" else 2, 4), size, ink if strong else "dim")
+            ink = "ink" if np.isneginf(x) else ink_on(color)
+            if not strong and contrast(pen.color("dim"), color) >= READABLE:
+                ink = "dim"
+            pen.digits(box, number(x, 1 if shown.slot == "S" else 2, 4), size, ink)
     if shown.slot == "P":  # it has the hue of S: the dots tell it
         used = Box(grid.box.x, grid.box.y, columns * w - gap, rows * h - gap)
         pen.frame(used.grown(max(2, pen.px(4))), "S", width=2, radius=6, dash=4)

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from ..pen import Pen
 
 
+HUES = ("Q", "K", "V", "S", "O", "stat")
+
+
 class Stretch(NamedTuple):
     """A part of a tape: pieces that cross one after another, or, where there are too many to tell apart, what they are
     on average, one above the other."""
@@ -33,14 +36,41 @@ def transfers(pieces: Iterable[Piece]) -> tuple[Stretch, ...]:
     return tuple(Stretch(piece.amount, (piece,), piece.name) for piece in pieces)
 
 
+def averaged(rounds: Iterable[Iterable[Piece]]) -> tuple[Stretch, ...]:
+    """A stretch a round: how much of it is of which hue, read and written. Neighbours that look alike are one."""
+    found: list[tuple[float, dict[tuple[str, bool], float]]] = []
+    for pieces in rounds:
+        parts: dict[tuple[str, bool], float] = {}
+        for piece in pieces:
+            kind = piece.hue, piece.written
+            parts[kind] = parts.get(kind, 0.0) + piece.amount
+        amount = sum(parts.values())
+        shares = {kind: round(part / amount, 2) for kind, part in sorted(parts.items(), key=_place)}
+        if found and found[-1][1] == shares:
+            found[-1] = found[-1][0] + amount, shares
+        elif amount:
+            found.append((amount, shares))
+    return tuple(
+        Stretch(amount, tuple(Piece(of * amount, *kind) for kind, of in shares.items())) for amount, shares in found
+    )
+
+
+def _place(part: tuple[tuple[str, bool], float]) -> tuple[bool, int]:
+    """Read before written, in the order of tensors."""
+    (color, written), _ = part
+    return written, HUES.index(color) if color in HUES else len(HUES)
+
+
 @dataclass(frozen=True)
 class Lane(Actor):
-    """A tape with its name, and `under` it what it does; `status` is how far it has come."""
+    """A tape with its name, and `under` it what it does; `status` is how far it has come. `names` stand on the tape,
+    each from some amount to another."""
 
     name: str
     tape: tuple[Stretch, ...]
     under: str = ""
     status: str = ""
+    names: tuple[tuple[float, float, str], ...] = ()
 
     @cached_property
     def total(self) -> float:
@@ -68,7 +98,7 @@ class Lanes(Actor):
         pitch = (box.h - head) / max(1, len(self.lanes))
         above = 0 if beside or pitch < 2.5 * line(pen, HEAD) else line(pen, HEAD)
         below = line(pen, LABEL) + pen.px(6) if pitch >= above + 2 * line(pen, HEAD) else pen.px(8)
-        high = round(min(pen.px(84), max(2, pitch - above - below - pen.px(20))))
+        high = round(max(2, min(0.4 * pitch, pitch - above - below - pen.px(20))))
         x = left + self.length(self.moved, room)
         tapes = []
         for n, lane in enumerate(self.lanes):
@@ -94,18 +124,14 @@ class Lanes(Actor):
                     box.right - (box.x if not beside else left),
                     below - pen.px(6),
                 ),
-                x,
+                min(x, here.x + self.length(lane.total, room)),
             )
         thick, over = max(1, pen.px(4)), pen.px(8)
         line_x = max(box.x, x - thick // 2)
-        for here in tapes:
-            pen.fill(Box(line_x, here.y - over, thick, min(here.h + 2 * over, box.bottom - here.y + over)), "accent")
-        if (
-            beside and tapes
-        ):  # nothing stands between the tapes that it would run through, but what they say of themselves
-            pen.fill(
-                Box(line_x, box.y + head, thick, min(tapes[-1].bottom + over, box.bottom) - box.y - head), "accent"
-            )
+        for lane, here in zip(self.lanes, tapes, strict=True):
+            if self.moved <= lane.total:  # those that are done are done
+                high = min(here.h + 2 * over, box.bottom - here.y + over)
+                pen.fill(Box(line_x, here.y - over, thick, high), "accent")
         words = self.says.format(size_of(self.moved))
         half = width(pen, words, LABEL, weight=600) / 2 + 1
         at = spread([x - half], 0, box.x, max(box.x, box.right - 2 * half))[0]
@@ -143,6 +169,14 @@ class Lanes(Actor):
                         pen.fill(here, piece.hue if live else mix(pen.theme.bg, pen.color(piece.hue), 0.22))
                         if piece.written and live:
                             pen.hatch(here, "bg")
+        for start, stop, words in lane.names:
+            left, wide = self.length(start, room.w), width(pen, words, LABEL, weight=500) + pen.px(20)
+            here = self.length(stop, room.w) - left
+            at = left + (here - wide) / 2
+            if 0 < wide <= here and self.length(self.moved, room.w) <= at:  # only on what is to come: it is pale
+                write(pen, Box(room.x + at, room.y, wide, room.h), words, LABEL, weight=500, align="center")
+            if start > 0:
+                pen.fill(Box(room.x + left - 1, room.y, max(2, pen.px(4)), room.h), "bg")
         end = room.x + self.length(lane.total, room.w)
         pen.fill(Box(end + pen.px(3), room.y - pen.px(6), max(2, pen.px(5)), room.h + 2 * pen.px(6)), "ink", radius=2)
         place = Box(end + pen.px(22), room.y, right - end - pen.px(22), room.h)
