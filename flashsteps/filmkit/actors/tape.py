@@ -87,10 +87,8 @@ class Lanes(Actor):
     says: str = "{} each"
 
     def draw(self, pen: Pen, box: Box) -> None:
-        names = max(
-            (max(width(pen, lane.name, HEAD, weight=600), width(pen, lane.under, LABEL)) for lane in self.lanes),
-            default=0,
-        )
+        wide = [max(width(pen, one.name, HEAD, weight=600), width(pen, one.under, LABEL)) for one in self.lanes]
+        names = max(wide, default=0.0)
         beside = names <= 0.26 * box.w
         left = box.x + (ceil(names) + pen.px(36) if beside else 0)
         figure = ceil(width(pen, "0,000 B", BODY, weight=600, mono=True)) + pen.px(30)
@@ -99,40 +97,15 @@ class Lanes(Actor):
         above = 0 if beside or pitch < 2.5 * line(pen, HEAD) else line(pen, HEAD)
         below = line(pen, LABEL) + pen.px(6) if pitch >= above + 2 * line(pen, HEAD) else pen.px(8)
         high = round(max(2, min(0.4 * pitch, pitch - above - below - pen.px(20))))
-        x = left + self.length(self.moved, room)
-        tapes = []
         for n, lane in enumerate(self.lanes):
-            top = round(box.y + head + n * pitch)
-            tall = round(box.y + head + (n + 1) * pitch) - top
-            here = Box(left, top + above + max(0, (tall - above - below - high) // 2), room, high)
-            tapes.append(here)
-            self._name(
-                pen,
-                lane,
-                Box(box.x, here.y, left - box.x - pen.px(36), here.h)
-                if beside
-                else Box(box.x, here.y - above, box.w, above),
-                beside,
-            )
-            self._tape(pen, lane, here, box.right)
-            self._status(
-                pen,
-                lane,
-                Box(
-                    box.x if not beside else left,
-                    here.bottom + pen.px(6),
-                    box.right - (box.x if not beside else left),
-                    below - pen.px(6),
-                ),
-                min(x, here.x + self.length(lane.total, room)),
-            )
-        thick, over = max(1, pen.px(4)), pen.px(8)
-        line_x = max(box.x, x - thick // 2)
-        for lane, here in zip(self.lanes, tapes, strict=True):
-            if self.moved <= lane.total:  # those that are done are done
-                high = min(here.h + 2 * over, box.bottom - here.y + over)
-                pen.fill(Box(line_x, here.y - over, thick, high), "accent")
-        words = self.says.format(size_of(self.moved))
+            top, stop = (round(box.y + head + k * pitch) for k in (n, n + 1))
+            here = Box(left, top + above + max(0, (stop - top - above - below - high) // 2), room, high)
+            beside_it = Box(box.x, here.y, left - box.x - pen.px(36), high)
+            self._name(pen, lane, beside_it if beside else Box(box.x, here.y - above, box.w, above), beside)
+            self._tape(pen, lane, here, box)
+            under = Box(left, here.bottom + pen.px(6), box.right - left, below - pen.px(6))
+            self._status(pen, lane, under, left + self.length(min(self.moved, lane.total), room))
+        words, x = self.says.format(size_of(self.moved)), left + self.length(self.moved, room)
         half = width(pen, words, LABEL, weight=600) / 2 + 1
         at = spread([x - half], 0, box.x, max(box.x, box.right - 2 * half))[0]
         write(pen, Box(at, box.y, box.right - at, head - pen.px(4)), words, LABEL, "accent", weight=600)
@@ -150,7 +123,7 @@ class Lanes(Actor):
         write(pen, Box(box.x, top, box.w, line(pen, HEAD)), lane.name, HEAD, weight=600)
         write(pen, Box(box.x, top + line(pen, HEAD), box.w, line(pen, LABEL)), lane.under, LABEL, "dim")
 
-    def _tape(self, pen: Pen, lane: Lane, room: Box, right: float) -> None:
+    def _tape(self, pen: Pen, lane: Lane, room: Box, box: Box) -> None:
         from ..pen import mix
 
         at, gone = 0.0, min(self.moved, lane.total)
@@ -171,15 +144,19 @@ class Lanes(Actor):
                             pen.hatch(here, "bg")
         for start, stop, words in lane.names:
             left, wide = self.length(start, room.w), width(pen, words, LABEL, weight=500) + pen.px(20)
-            here = self.length(stop, room.w) - left
-            at = left + (here - wide) / 2
-            if 0 < wide <= here and self.length(self.moved, room.w) <= at:  # only on what is to come: it is pale
-                write(pen, Box(room.x + at, room.y, wide, room.h), words, LABEL, weight=500, align="center")
+            long = self.length(stop, room.w) - left
+            middle = left + (long - wide) / 2
+            if 0 < wide <= long and self.length(self.moved, room.w) <= middle:  # only on what is to come: it is pale
+                write(pen, Box(room.x + middle, room.y, wide, room.h), words, LABEL, weight=500, align="center")
             if start > 0:
                 pen.fill(Box(room.x + left - 1, room.y, max(2, pen.px(4)), room.h), "bg")
+        if self.moved <= lane.total:  # of those that are done, the line goes on without them
+            over, thick = pen.px(8), max(1, pen.px(4))
+            x = max(box.x, room.x + self.length(self.moved, room.w) - thick // 2)
+            pen.fill(Box(x, room.y - over, thick, min(room.h + 2 * over, box.bottom - room.y + over)), "accent")
         end = room.x + self.length(lane.total, room.w)
         pen.fill(Box(end + pen.px(3), room.y - pen.px(6), max(2, pen.px(5)), room.h + 2 * pen.px(6)), "ink", radius=2)
-        place = Box(end + pen.px(22), room.y, right - end - pen.px(22), room.h)
+        place = Box(end + pen.px(22), room.y, box.right - end - pen.px(22), room.h)
         write(
             pen, place, size_of(lane.total), BODY, "ink" if self.moved >= lane.total else "dim", weight=600, mono=True
         )
