@@ -5,7 +5,7 @@ from math import log10
 
 import numpy as np
 
-from flashsteps.filmkit import Board, Film, Made, Value
+from flashsteps.filmkit import Board, Film, Made, Value, shapes
 from flashsteps.filmkit.actors.areas import Area, Areas
 from flashsteps.filmkit.actors.bars import Bar, Bars, Mark
 from flashsteps.filmkit.actors.curve import Axis, Curve, Dot, Line, Rule
@@ -58,7 +58,10 @@ def terms(board: Board, place: Stage) -> None:
     shapes, formula = Made(in_order, there), Made(so_far, there)
     board.put(Areas(shapes, sum(w for _, w, _ in transfers()) + 7 * 40, 256, middle=True), upper)
     board.put(Formula(formula, center=True), lower)
-    board.say("Count what moves: standard attention 4Nd + 4N² numbers.", given=so_far(8)[0].words == "4Nd")
+    board.say(
+        "Count what moves: standard attention 4Nd + 4N² numbers.",
+        given=so_far(8) == (Term("4Nd"), " + ", Term("4N²", "S")),
+    )
     note(
         board,
         place,
@@ -157,14 +160,13 @@ def by_sram(board: Board, place: Stage, gpu: Device) -> None:
     (left, right), bytes_at = stage(board).sides, [with_sram(M) for M in SRAMS]
     above, below = left.rows(1, 3)
     law = Formula((Fraction("N²d²", "M"), "   M: numbers that SRAM holds"))
-    chip = Areas(Made(on_chip, n), 4 * D + 12, SRAMS[-1] / 4 / D + 12, middle=True)
+    chip = Areas(Made(shapes.blocks, n, D, SRAMS[-1]), 4 * D + 12, SRAMS[-1] / 4 / D + 12, middle=True)
     bars = tuple(
         Bar(f"M = {short(M)}", now, "accent", under=f"{formulas.flash_blocks(M, D)[1]} keys a tile")
         for M, now in zip(SRAMS, values, strict=True)
     )
-    chart = Bars(
-        bars, bytes_at[0], marks=(Mark(moved(STANDARD, TOKENS, TILE), "standard"),), title="FlashAttention’s traffic"
-    )
+    marks, title = (Mark(moved(STANDARD, TOKENS, TILE), "standard"),), f"FlashAttention’s traffic, N = {short(TOKENS)}"
+    chart = Bars(bars, bytes_at[0], marks=marks, title=title)
     ratios = [b / a for a, b in zip(bytes_at, bytes_at[1:], strict=False)]
     words = "It goes as N²d²/M: twice the SRAM, half the bytes. No exact method is better for all M."
     turn(board, words, (law, above), (chip, below), (chart, right), given=max(abs(r - 0.5) for r in ratios) < 0.02)
@@ -183,8 +185,10 @@ def by_sram(board: Board, place: Stage, gpu: Device) -> None:
 @cache
 def moved(name: str, n: int, tile: int) -> int:
     """Bytes by the closed form, square tiles."""
-    form = {STANDARD: formulas.standard_forward, FLASH: formulas.flash_forward, FLASH2: formulas.flash2_forward}[name]
-    return form(n, n, D, *(() if name == STANDARD else (tile, tile))).nbytes()
+    if name == STANDARD:
+        return formulas.standard_forward(n, n, D).nbytes()
+    form = formulas.flash_forward if name == FLASH else formulas.flash2_forward
+    return form(n, n, D, tile, tile).nbytes()
 
 
 def with_sram(M: int) -> int:
@@ -224,17 +228,3 @@ def so_far(count: float) -> tuple[Term | str, ...]:
     done = [wide for _, wide, _ in transfers()[: int(count + 1e-9)]]
     squares = done.count(256)
     return Term(f"{len(done) - squares}Nd"), " + ", Term(f"{squares}N²", "S")
-
-
-def on_chip(M: float) -> tuple[Area, ...]:
-    """SRAM as an area of M numbers, 4d wide, and the paper's four blocks in it."""
-    keys = M / 4 / D
-    queries, foot = min(keys, D), SRAMS[-1] / 4 / D
-    blocks = ((name, rows) for name, rows in (("K", keys), ("V", keys), ("Q", queries), ("O", queries)))
-    frame = Area(
-        0, foot - keys, 4 * D + 12, keys + 12, "sram", "SRAM", f"M = {short(round(M))}", edge="sram_line", beside=True
-    )
-    return (
-        frame,
-        *(Area(6 + k * D + 1, 6 + foot - rows, D - 2, rows, name, name) for k, (name, rows) in enumerate(blocks)),
-    )
