@@ -1,13 +1,12 @@
 """S is N×N: memory and traffic grow with N²; and the time of a step is the time of its bytes, not of its products."""
 
 from functools import cache
-from math import ceil
 
 import numpy as np
 
 import flashsteps as fs
-from flashsteps.filmkit import Board, Film, Made, Value
-from flashsteps.filmkit.actors.areas import Area, Areas
+from flashsteps.filmkit import Board, Film, Made, Value, shapes
+from flashsteps.filmkit.actors.areas import Areas
 from flashsteps.filmkit.actors.bars import Bar, Bars, Mark, Piece
 from flashsteps.filmkit.actors.cards import Text
 from flashsteps.filmkit.actors.matrix import Matrix, Region, grid
@@ -23,7 +22,6 @@ from flashsteps.units import short, size_of
 D, HEADS, BATCH, SIZE = 64, 16, 64, 1024  # of GPT-2 medium, whose times were published
 DOUBLED, FOURFOLD = (64, 128, 256, 512, 1024), (1 << 10, 1 << 12, 1 << 14, 1 << 16)
 MOST = FOURFOLD[-1]
-BESIDE = 1.3 * D  # where S begins, in numbers: at its left and above it there are Q and K
 
 
 class Problem(Film):
@@ -92,9 +90,9 @@ def weights(board: Board, place: Stage, run: Run, matrix: Part, lit: Value, said
 
 def doubling(board: Board, place: Stage) -> None:
     """N doubles, four times, all at one scale."""
-    (left, right), middle = place.sides, board.shape != "wide"
+    (left, right), middle, room = place.sides, board.shape != "wide", DOUBLED[-1] + shapes.BESIDE * D
     n, before = board.value(float(DOUBLED[0])), board.value(0.0)
-    areas = Areas(Made(doubled, n, before), *[DOUBLED[-1] + BESIDE] * 2, middle)
+    areas = Areas(Made(shapes.scores, n, D, before), room, room, middle)
     each = {"Q": "×2 each time", "K": "×2 each time", "V": "×2 each time", "S": "×4 each time"}
     bars = tuple(Bar(name, Made(lambda n, of=name: held(n, of), n), name, under=each[name]) for name in each)
     title = Made(lambda n: f"one head, d = {D}: N = {short(round(n))} tokens", n)
@@ -111,9 +109,10 @@ def memory(board: Board, place: Stage, gpu: Device) -> None:
     """Four times as many tokens, again and again, beside what a GPU has."""
     (left, right), middle, room = place.sides, board.shape != "wide", gpu.memory * 1e9
     n, amounts = board.value(float(FOURFOLD[0])), [board.value(0.0) for _ in FOURFOLD]
-    areas = Areas(Made(nested, n), *[FOURFOLD[2] + BESIDE] * 2, middle)
+    side = FOURFOLD[2] + shapes.BESIDE * D
+    areas = Areas(Made(shapes.nested, n, D, FOURFOLD), side, side, middle)
     bars = tuple(Bar(short(N), amount, "S", whole=room) for N, amount in zip(FOURFOLD, amounts, strict=True))
-    title = f"S and P of one head, and what {a(gpu.model)} holds"
+    title = f"S and P of one head; dashed: all that {a(gpu.model)} holds"
     chart = Bars(bars, max(room, held(MOST, "SP")), title=title)
     words = "Four times the tokens: sixteen times the scores. Q, K and V only grow fourfold."
     if board.short:
@@ -131,7 +130,7 @@ def heads(board: Board, place: Stage, gpu: Device) -> None:
     """All heads of a layer, beside what the GPU has."""
     (left, right), middle, room = place.sides, board.shape != "wide", gpu.memory * 1e9
     there, one = board.value(0.0), held(MOST, "SP")
-    areas = Areas(Made(lambda n: packed(n, room / one, gpu.model), there), 4, 4.45, middle)
+    areas = Areas(Made(shapes.packed, there, room / one, gpu.model), 4, 4.45, middle)
     bars = Bar("S and P", Made(lambda n: n * one, there), "S"), Bar(gpu.model, room, "dim")
     title = Made(lambda n: f"{n:.0f} of {HEADS} heads", there)
     chart = Bars(bars, HEADS * one, marks=(Mark(room),), title=title)
@@ -145,8 +144,8 @@ def heads(board: Board, place: Stage, gpu: Device) -> None:
 def time(board: Board, place: Stage) -> None:
     """The published time of a step, and what its bytes and its products would take at the A100's full speed."""
     took, moved = (published.figure(f"gpt2-medium-standard-{what}") for what in ("time", "traffic"))
-    gpu, sizes = device("a100-40gb"), {"n": SIZE, "d": D, "block_q": D, "block_k": D}
-    passes = [fs.count(f"standard-{way}", **sizes).work.matmul for way in ("forward", "backward")]
+    gpu, ways = device("a100-40gb"), ("forward", "backward")
+    passes = [fs.count(f"standard-{way}", n=SIZE, d=D, block_q=D, block_k=D).work.matmul for way in ways]
     products = sum(passes) * HEADS * BATCH
     ms = took.value, moved.value / gpu.bandwidth, products / gpu.tflops / 1e9
     matrices = ms[1] * formulas.FIGURE_2_LEFT_PASSES * SIZE * SIZE / formulas.figure_2_left_standard(SIZE, D).total
@@ -180,36 +179,3 @@ def held(n: float, tensors: str) -> int:
     """Bytes of these tensors, one head, fp16: each is written or read once, and S and P both."""
     moved = fs.count("standard-forward", n=round(n), d=D, block_q=D, block_k=D).by_tensor
     return sum(max(moved[name]) for name in tensors)
-
-
-def doubled(n: float, was: float) -> tuple[Area, ...]:
-    """S with Q at its left and K above, to scale; what it was before is dashed."""
-    at, half, name = BESIDE, n / 2, f"{short(round(n))} × {short(round(n))}"
-    square = Area(at, at, n, n, "S"), Area(at + half, at + half, half, half, "S", name)
-    strips = Area(0, at, D, n, "Q", "Q"), Area(at, 0, n, D, "K", "K")
-    return (*square, *strips, *([Area(at, at, was, was, "bg", open=True)] if was else []))
-
-
-def nested(n: float) -> tuple[Area, ...]:
-    """The same, with the sizes before inside."""
-    at, sizes = BESIDE, dict.fromkeys([n, *(m for m in reversed(FOURFOLD) if m < n)])
-    names = [f"S: {short(round(n))} × {short(round(n))}", *(short(m) for m in (*sizes,)[1:])]
-    squares = (
-        Area(at, at, m, m, "S", name, edge="bg", strength=0.6 + 0.2 * k)
-        for k, (m, name) in enumerate(zip(sizes, names, strict=True))
-    )
-    return (*squares, Area(0, at, D, n, "Q"), Area(at, 0, n, D, "K"))
-
-
-def packed(count: float, fit: float, name: str) -> tuple[Area, ...]:
-    """So many heads, one square each, and the memory that has room for `fit` of them, four in a line."""
-    head, gap, areas = 0.45, 0.06, [Area(0, 0, 4, 0.4, "bg", f"{name}: room for {fit:.1f}")]
-    for line in range(4):
-        wide = min(4.0, max(0.0, fit - 4 * line))
-        areas += [Area(0, head + line, wide, 1 - gap / 2, "panel", edge="ink")] if wide else []
-    for n in range(ceil(count)):
-        x, y, inside, side = n % 4 + gap, head + n // 4 + gap, min(1.0, max(0.0, fit - n)), 1 - 2.5 * gap
-        if inside < 1:
-            areas.append(Area(x, y, side, side, "S", "" if inside else str(n + 1), open=True))
-        areas += [Area(x, y, side * inside, side, "S", str(n + 1), part=min(1.0, count - n))] if inside else []
-    return tuple(areas)
