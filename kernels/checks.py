@@ -89,7 +89,7 @@ def options_of(
         raise ValueError(f"q has head dimension {d}: give 1 to {LARGEST}")
     if not k_shape[1] or not q_shape[1] or q_shape[1] % k_shape[1]:
         raise ValueError(f"k has {k_shape[1]} heads, q {q_shape[1]}: those of q must be a multiple of those of k")
-    heads.check(q_shape[1], k_shape[1])
+    heads.group_of(q_shape[1], k_shape[1])
     left, right = bounds(q_shape[2], k_shape[2], causal, window)
     scale = d**-0.5 if scale is None else _number("scale", scale, "None for 1/√d")
     return left, right, scale, 0.0 if softcap is None else _number("softcap", softcap, "None for none")

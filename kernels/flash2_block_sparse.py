@@ -102,7 +102,7 @@ def block_sparse(
         block_sparse_kernel,
         grid(problem, shape[0]),
         problem,
-        config,
+        config.options,
         **by_queries,
         **by_keys,
         starts=starts,

@@ -119,9 +119,10 @@ def strides(**tensors: torch.Tensor) -> dict[str, tuple[int, ...]]:
     return {f"{name}_strides": x.stride()[:3] for name, x in tensors.items()}
 
 
-def launch(kernel: Any, programs: tuple[int, ...], problem: checks.Problem, config: Config, **arguments: Any) -> None:
-    """Run a kernel on the problem's device."""
-    options = {"num_warps": config.num_warps, "num_stages": config.num_stages}
+def launch(
+    kernel: Any, programs: tuple[int, ...], problem: checks.Problem, options: dict[str, int], **arguments: Any
+) -> None:
+    """Run a kernel on the problem's device, compiled with these options."""
     if (launches := pretended()) is not None:
         launches.append(Launch(kernel, programs, arguments, options))
         return

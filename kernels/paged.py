@@ -117,7 +117,7 @@ def paged_decode(
         paged_kernel,
         grid(problem, -(-n // tile.block_q)),
         problem,
-        config,
+        config.options,
         Q=q,
         K=k_pool,
         V=v_pool,

@@ -98,7 +98,7 @@ def forward_tiles(case: Case, q: torch.Tensor) -> launch.Tiles:
     shape = case.shape
     bounds = checks.bounds(shape.n, shape.m, case.causal, case.window)
     problem = checks.Problem(*shape, *bounds, case.scale or shape.d**-0.5, case.softcap or 0.0, q.dtype, q.device)
-    return launch.tiles(problem, configs.shipped("forward", problem), case.block_q, case.block_k)
+    return launch.tiles(problem, configs.shipped("forward", problem, plain=True), case.block_q, case.block_k)
 
 
 def visited(case: Case, given: standard.Tensors) -> np.ndarray:
