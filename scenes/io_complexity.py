@@ -12,6 +12,7 @@ from flashsteps.filmkit.actors.curve import Axis, Curve, Dot, Line, Rule
 from flashsteps.filmkit.actors.formula import Formula, Fraction, Term
 from flashsteps.filmkit.actors.table import Table
 from flashsteps.filmkit.places import Stage, note, stage, turn
+from flashsteps.filmkit.script import Part
 from flashsteps.machine.devices import DEFAULT, Device, device
 from flashsteps.runs.record import record
 from flashsteps.story.labels import a
@@ -58,24 +59,18 @@ def terms(board: Board, place: Stage) -> None:
     shapes, formula = Made(in_order, there), Made(so_far, there)
     board.put(Areas(shapes, sum(w for _, w, _ in transfers()) + 7 * 40, 256, middle=True), upper)
     board.put(Formula(formula, center=True), lower)
-    board.say(
-        "Count what moves: standard attention 4Nd + 4N² numbers.",
-        given=so_far(8) == (Term("4Nd"), " + ", Term("4N²", "S")),
-    )
-    note(
-        board,
-        place,
-        "in the order of a run; solid: read, hatched: written; N tokens, d numbers each, here to scale, 4 to 1",
-    )
+    counted = so_far(len(transfers())) == (Term("4Nd"), " + ", Term("4N²", "S"))
+    board.say("Count what moves: standard attention 4Nd + 4N² numbers.", given=counted)
+    note(board, place, "in the order of a run; solid: read, hatched: written; N tokens of d numbers, drawn with N = 4d")
     for n in range(len(transfers())):
         board.move(there.to(n + 1.0), seconds=0.35)
         board.wait(0.1)
 
 
-def by_tokens(board: Board, place: Stage) -> tuple[Value, Value]:
+def by_tokens(board: Board, place: Stage) -> tuple[Value, Part]:
     """Curves by the number of tokens."""
-    upto, dots, rows = board.value(log10(LENGTHS[0])), board.value(()), board.value(float(len(SHOWN)))
-    x = Axis(LENGTHS[0], LENGTHS[-1], tuple((n, short(n)) for n in LENGTHS[::3]), "N, tokens", log=True)
+    upto, dots = board.value(log10(LENGTHS[0])), board.value(())
+    x = Axis(0.8 * LENGTHS[0], LENGTHS[-1], tuple((n, short(n)) for n in LENGTHS[::3]), "N, tokens", log=True)
     y = Axis(5e3, 3e11, tuple((n, size_of(n).replace(".0", "")) for n in (1e5, 1e7, 1e9, 1e11)), log=True)
     lines = tuple(Line(NAMES[name], tuple((n, moved(name, n, TILE)) for n in LENGTHS), *LOOKS[name]) for name in NAMES)
     chart = Curve(
@@ -88,15 +83,16 @@ def by_tokens(board: Board, place: Stage) -> tuple[Value, Value]:
     table = Table(ratios, ("of standard’s", "FA1", "FA2"))
     grows = [moved(name, SHOWN[2], TILE) / moved(name, SHOWN[1], TILE) / (SHOWN[2] / SHOWN[1]) ** 2 for name in NAMES]
     words = "All three grow with N²" + ("." if board.short else ": they differ in height, not in slope.")
-    turn(board, words, (chart, place.sides[0]), (table, place.sides[1]), given=max(abs(g - 1) for g in grows) < 0.02)
+    alike = max(abs(g - 1) for g in grows) < 0.02
+    _, beside = turn(board, words, (chart, place.sides[0]), (table, place.sides[1]), given=alike)
     note(board, place, f"closed forms; FA1: FlashAttention, FA2: FlashAttention-2; {MODEL}")
     board.move(upto.to(log10(LENGTHS[-1])), seconds=2.0 if board.short else 3.5)
-    return dots, rows
+    return dots, beside
 
 
-def recorded_runs(board: Board, place: Stage, dots: Value, _: Value) -> None:
+def recorded_runs(board: Board, place: Stage, dots: Value, beside: Part) -> None:
     """Runs, byte by byte, on the curves."""
-    board.remove(board.parts[-2])
+    board.remove(beside)
     seen, rings, rows, exact = board.value(0.0), [], [], True
     for n in RECORDED:
         for name in NAMES:
@@ -162,7 +158,13 @@ def by_sram(board: Board, place: Stage, gpu: Device) -> None:
     law = Formula((Fraction("N²d²", "M"), "   M: numbers that SRAM holds"))
     chip = Areas(Made(shapes.blocks, n, D, SRAMS[-1]), 4 * D + 12, SRAMS[-1] / 4 / D + 12, middle=True)
     bars = tuple(
-        Bar(f"M = {short(M)}", now, "accent", under=f"{formulas.flash_blocks(M, D)[1]} keys a tile")
+        Bar(
+            f"M = {short(M)}",
+            now,
+            "accent",
+            figure=Made(bool, now),
+            under=f"{formulas.flash_blocks(M, D)[1]} keys a tile",
+        )
         for M, now in zip(SRAMS, values, strict=True)
     )
     marks, title = (Mark(moved(STANDARD, TOKENS, TILE), "standard"),), f"FlashAttention’s traffic, N = {short(TOKENS)}"
@@ -189,6 +191,11 @@ def moved(name: str, n: int, tile: int) -> int:
         return formulas.standard_forward(n, n, D).nbytes()
     form = formulas.flash_forward if name == FLASH else formulas.flash2_forward
     return form(n, n, D, tile, tile).nbytes()
+
+
+def keys(M: int) -> int:
+    """Keys of a tile that the paper makes of M numbers."""
+    return formulas.flash_blocks(M, D)[1]
 
 
 def with_sram(M: int) -> int:

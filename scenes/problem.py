@@ -10,6 +10,7 @@ from flashsteps.filmkit.actors.areas import Areas
 from flashsteps.filmkit.actors.bars import Bar, Bars, Mark, Piece
 from flashsteps.filmkit.actors.cards import Text
 from flashsteps.filmkit.actors.matrix import Matrix, Region, grid
+from flashsteps.filmkit.board import LONGEST_CAPTION
 from flashsteps.filmkit.places import Stage, note, stage, turn
 from flashsteps.filmkit.run import Run
 from flashsteps.filmkit.script import Part
@@ -21,7 +22,7 @@ from flashsteps.units import short, size_of
 
 D, HEADS, BATCH, SIZE = 64, 16, 64, 1024  # of GPT-2 medium, whose times were published
 DOUBLED, FOURFOLD = (64, 128, 256, 512, 1024), (1 << 10, 1 << 12, 1 << 14, 1 << 16)
-MOST = FOURFOLD[-1]
+MOST, HEAVIEST = FOURFOLD[-1], 16
 
 
 class Problem(Film):
@@ -50,7 +51,7 @@ def scores(board: Board, place: Stage, run: Run) -> tuple[Part, Value, Part]:
     """The scores of the run, row by row."""
     S, names, seen, lit = in_hbm(run, "S"), run.names, board.value(0.0), board.value(())
     rows, columns = S.shape
-    many, tall = Made(lambda n: f"{round(n * columns)} scores", seen), board.shape == "tall"
+    many, tall = Made(lambda n: some(round(n * columns), "score"), seen), board.shape == "tall"
     matrix = Matrix(
         grid(S), "S", float(S.min()), float(S.max()), "S", many, names["queries"], names["keys"],
         seen=seen, lit=lit, outlined=True, square=tall,
@@ -58,8 +59,9 @@ def scores(board: Board, place: Stage, run: Run) -> tuple[Part, Value, Part]:
     part = board.put(matrix, place.whole.rows(3, 2)[0] if tall else place.whole)
     alike = rows == columns
     who = "Each token is scored against each" if alike else "Each query is scored against each key"
-    size = f"{rows} tokens" if alike else f"{rows} by {columns}"
-    board.say(f"{size}: {S.size} scores." if board.short else f"{who}: {size}, {S.size} scores.")
+    size = some(rows, "token") if alike else f"{rows} by {columns}"
+    words = f"{size}: {some(S.size, 'score')}" if board.short else f"{who}: {size}, {some(S.size, 'score')}"
+    board.say(words + ".")
     said = note(board, place, "S = QK^{T} / √d: a row for each query, a column for each key")
     board.move(seen.to(1.0), seconds=0.5 if board.short else 0.8)
     board.move(seen.to(float(rows)), seconds=1.2 if board.short else 1.6)
@@ -70,8 +72,9 @@ def weights(board: Board, place: Stage, run: Run, matrix: Part, lit: Value, said
     """One row, and what softmax makes of it."""
     S, P, keys = in_hbm(run, "S"), in_hbm(run, "P"), run.names["keys"]
     row, key = strongest(P)
-    asks, answers = run.quoted("queries", row), run.quoted("keys", key)
-    board.say(f"Softmax makes weights of a row: {asks} gives {P[row, key]:.2f} of its weight to {answers}.")
+    asks, answers, weight = run.quoted("queries", row), run.quoted("keys", key), f"{P[row, key]:.2f}"
+    words = f"Softmax makes weights of a row: {asks} gives {weight} of its weight to {answers}."
+    board.say(words if len(words) <= LONGEST_CAPTION else f"Softmax makes weights of a row: {weight} is for one key.")
     board.set(lit.to((Region(row, row + 1, 0, len(keys)),)))
     board.swap(said, Text("P = softmax(S): the weights of a row add up to 1"))
     if board.shape == "square":
@@ -79,11 +82,15 @@ def weights(board: Board, place: Stage, run: Run, matrix: Part, lit: Value, said
     else:
         board.move(matrix.to(place.sides[0] if board.shape == "wide" else place.whole.rows(2)[0]), seconds=0.8)
     right = board.pick(wide=place.sides[1], square=place.whole, tall=place.whole.rows(2)[1])
-    grown, title = board.value(0.0), f"weights of {asks}: e^{{score}} over their sum"
+    shown = sorted(np.argsort(-P[row], kind="stable")[:HEAVIEST].tolist())
+    grown, title = board.value(0.0), f"weights of {cut(asks)}: e^{{score}} over their sum"
+    if len(shown) < len(keys):
+        title = f"the {HEAVIEST} heaviest {title}"
     bars = tuple(
-        Bar(name, Made(lambda u, p=p: p * u, grown), "accent" if n == key else "S", note=f"score {s:.1f}")
-        for n, (name, p, s) in enumerate(zip(keys, P[row].tolist(), S[row], strict=True))
-    )
+        Bar(cut(keys[n]), Made(lambda u, p=float(P[row, n]): p * u, grown), "accent" if n == key else "S",
+            note=f"score {S[row, n]:.1f}")
+        for n in shown
+    )  # fmt: skip
     board.put(Bars(bars, 1.0, "{:.2f}", title=title), right)
     board.move(grown.to(1.0), seconds=1.2)
 
@@ -168,6 +175,16 @@ def time(board: Board, place: Stage) -> None:
     for now, value in zip(grown, ms, strict=True):
         board.move(now.to(value), seconds=(0.5 + value / 42) / (2 if board.short else 1))
         board.wait(0.0 if board.short else 0.3)
+
+
+def some(count: int, what: str) -> str:
+    """`1 token`, `4,096 scores`."""
+    return f"{count:,} {what}{'s' * (count != 1)}"
+
+
+def cut(name: str) -> str:
+    """A token as a label has room for it."""
+    return name if len(name) <= 14 else f"{name[:13]}…"
 
 
 def in_hbm(run: Run, name: str) -> np.ndarray:

@@ -49,9 +49,11 @@ class Roofline(Film):
         if not board.short:
             with board.chapter("One step"):
                 board.remove(*beside)
+                note(board, place, COUNTED)
                 beside = one_step(board, chart, side, steps[0])
         with board.chapter("Standard attention"):
-            note(board, place, COUNTED)
+            if board.short:
+                note(board, place, COUNTED)
             beside = standard(board, chart, side, steps, beside, ridge(gpu))
         with board.chapter("Fused"):
             if beside:
@@ -146,7 +148,7 @@ def fused(board: Board, chart: RoofChart, side: Box, gpu: Device) -> None:
     bars = tuple(
         Bar(
             name, Made(lambda u, of=part.total: u * of, u), pieces=pieces(part),
-            under=figure if wide else "", note="" if wide else figure,
+            under=figure if wide else "", note="" if wide else figure, figure=Made(bool, u),
         )
         for (name, part, _), figure, u in zip(runs, said, grown, strict=True)
     )  # fmt: skip

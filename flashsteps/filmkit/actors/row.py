@@ -109,7 +109,7 @@ class Row(Actor):
         top, bottom = box.y + over + pen.px(12), box.bottom - under - (over if self.low < 0 else 0) - pen.px(8)
         if bottom - top < pen.px(16):
             return
-        unit = (bottom - top) / (self.high - self.low)
+        unit = (bottom - top) / max(self.high - self.low, 1e-9)
         scale = Scale(box.x, bottom + min(self.low, 0) * unit, pitch, unit, start, stop, min(self.low, 0), self.high)
         first, last = scale.x(self.now[0]), scale.x(self.now[1])
         lit = bool(self.tile) and last > first
