@@ -20,7 +20,7 @@ class OfRun(Actor):
 
     def at(self, t: float) -> Self:
         plain = super().at(t)
-        plain = replace(plain) if plain is self else plain
+        plain = replace(plain, now=round(plain.now, 3))  # what is as good as over is over, for `seen` and `draw` alike
         object.__setattr__(plain, "look", plain.seen())
         return plain
 
