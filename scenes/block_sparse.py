@@ -52,7 +52,7 @@ class BlockSparse(Film):
                 board.say("K and V come in for every column, as in FlashAttention.")
                 shown.play(columns[middle].start, seconds=4.0)
             words = "Where the mask is 0 nothing comes but K and V: no Q, no O, no scores."
-            board.say("Where it is 0, only K and V come in." if board.short else words)
+            board.say("Where it is 0, only K and V come." if board.short else words)
             shown.play(columns[middle + 1].start, seconds=1.6 if board.short else 6.0)
             if not board.short:
                 shown.play(len(run), seconds=3.0)
