@@ -14,11 +14,23 @@ import torch
 import triton
 import triton.language as tl
 
-from . import checks, trace_log
-from .compiling import configs
-from .compiling.target import target
+from . import checks, hopper_forward, trace_log
 from .launch import Tiles, arguments, fetched, grid, launch, strides, tiles
-from .tile import LN_2, add_tile, load_tile, part, store_statistic, store_tile, visited
+from .problem import Problem
+from .targets import configs
+from .targets.target import target
+from .tile import (
+    add_tile,
+    load_tile,
+    natural_lse,
+    one_over,
+    or_nan,
+    part,
+    sees_any,
+    store_statistic,
+    store_tile,
+    visited,
+)
 from .trace_log import stamp
 
 
@@ -78,10 +90,11 @@ def forward_kernel(Q, K, V, O, LSE, q_strides, k_strides, v_strides, o_strides, 
         acc, l_i, m_i = attend_keys(
             acc, l_i, m_i, q, tokens, K, V, k_strides, v_strides, b, h, cut, hi, N, M, scale, softcap, left, right,
             log, BLOCK_N, HEAD_DIM, D, LEFT, RIGHT, SOFTCAP, True, TMA, PRECISION, TRACE, CLOCK)  # fmt: skip
-    o = acc * (1 / tl.maximum(l_i, 1.0))[:, None]  # All keys seen: divide by the sum, once.
+    total = or_nan(l_i, sees_any(tokens, 0, M, N, M, left, right, LEFT, RIGHT))
+    o = acc * one_over(total)[:, None]  # All keys seen: divide by the sum, once.
     # The output goes out, once, with one number a row: LSE, a natural logarithm.
     store_tile(O, o_strides, b, h * GROUP, first, N, o, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM, D, TMA_Q)
-    lse = (m_i + tl.math.log2(l_i)) * LN_2
+    lse = natural_lse(m_i, total)
     store_statistic(LSE, b, h * GROUP, heads_kv * GROUP, first, N, lse, BLOCK_M, BLOCK_Q, GROUP)
 
 
@@ -106,9 +119,15 @@ def forward(
     those from i + M − N − left to i + M − N + right, −1 for no bound. `block_q` is in tokens, `block_k` in keys and a
     power of two; without them, tiles are those of `configs`, or of `config`. `trace` is a log of `empty_log`, which the
     kernel then writes to. Raises ValueError for arguments that make no sense.
+
+    Where tuning found it faster, on an H100, it is `hopper_forward` that runs, but for a log or blocks of your own.
     """
     problem = checks.problem(q, k, v, causal=causal, window=window, scale=scale, softcap=softcap)
     config = config or configs.shipped("forward", problem)
+    as_it_likes = trace is None and block_q is None and block_k is None
+    if config.hopper and as_it_likes and hopper_forward.takes(problem, q, k, v):
+        return hopper_forward.forward(problem, q, k, v, config)
+    config = _plain(config, problem)
     tile = tiles(problem, config, block_q, block_k)
     programs = grid(problem, -(-problem.n // tile.block_q))
     if trace is not None:
@@ -123,7 +142,7 @@ def forward(
         forward_kernel,
         programs,
         problem,
-        config,
+        config.options,
         **by_queries,
         **by_keys,
         LSE=lse,
@@ -154,10 +173,15 @@ def empty_log(
     number p · blocks + i. Raises ValueError as `forward` does.
     """
     problem = checks.problem(q, k, v, **options)
-    config = config or configs.shipped("forward", problem)
+    config = _plain(config or configs.shipped("forward", problem), problem)
     programs, key_tiles, _ = _log_shape(problem, tiles(problem, config, block_q, block_k))
     return trace_log.empty(programs, key_tiles, q.device)
 
 
-def _log_shape(problem: checks.Problem, tile: Tiles) -> tuple[int, int, int]:
+def _plain(config: configs.Config, problem: Problem) -> configs.Config:
+    """A tile for the kernel of this file."""
+    return configs.shipped("forward", problem, plain=True) if config.hopper else config
+
+
+def _log_shape(problem: Problem, tile: Tiles) -> tuple[int, int, int]:
     return problem.parts * -(-problem.n // tile.block_q), -(-problem.m // tile.block_n), 3

@@ -13,9 +13,21 @@ import triton
 import triton.language as tl
 
 from . import checks
-from .compiling import configs
 from .launch import arguments, grid, launch, strides, tiles
-from .tile import LN_2, add_tile, load_tile, part, store_statistic, store_tile, visited
+from .problem import Problem
+from .targets import configs
+from .tile import (
+    add_tile,
+    load_tile,
+    natural_lse,
+    one_over,
+    or_nan,
+    part,
+    sees_any,
+    store_statistic,
+    store_tile,
+    visited,
+)
 
 
 @triton.jit(do_not_specialize=["N", "M", "left", "right"])
@@ -53,10 +65,11 @@ def paged_kernel(
         v = load_tile(V, v_strides, page, h, start * 0, M - start, BLOCK_N, PAGE, 1, HEAD_DIM, D, True, False)
         acc, l_i, m_i = add_tile(acc, l_i, m_i, q, k, v, tokens, start, N, M, scale, softcap, left, right, BLOCK_N,
                                  PAGE, LEFT, RIGHT, SOFTCAP, True, PRECISION)  # fmt: skip
-    o = acc * (1 / tl.maximum(l_i, 1.0))[:, None]  # All pages seen: divide by the sum, once.
+    total = or_nan(l_i, sees_any(tokens, 0, M, N, M, left, right, LEFT, RIGHT))
+    o = acc * one_over(total)[:, None]  # All pages seen: divide by the sum, once.
     # The output goes out, with one number a row: LSE.
     store_tile(O, o_strides, b, h * GROUP, first, N, o, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM, D, False)
-    lse = (m_i + tl.math.log2(l_i)) * LN_2
+    lse = natural_lse(m_i, total)
     store_statistic(LSE, b, h * GROUP, heads_kv * GROUP, first, N, lse, BLOCK_M, BLOCK_Q, GROUP)
 
 
@@ -94,7 +107,7 @@ def paged_decode(
     (pages, page, kv_heads, d), (batch, heads, n, _) = k_pool.shape, q.shape
     most, lengths = _table(table, n_keys, batch, pages, page, q.device)
     options = checks.options_of(tuple(q.shape), (batch, kv_heads, most, d), causal, window, scale, softcap)
-    problem = checks.Problem(batch, heads, kv_heads, n, most, d, *options, q.dtype, q.device)
+    problem = Problem(batch, heads, kv_heads, n, most, d, *options, q.dtype, q.device)
     config = config or configs.shipped("paged", problem)
     tile = tiles(problem, config, block_q, checks.up(page))._replace(block_n=checks.up(page))
     o = torch.empty_like(q)
@@ -105,7 +118,7 @@ def paged_decode(
         paged_kernel,
         grid(problem, -(-n // tile.block_q)),
         problem,
-        config,
+        config.options,
         Q=q,
         K=k_pool,
         V=v_pool,

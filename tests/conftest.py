@@ -5,7 +5,6 @@
 
 import os
 import sys
-from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -21,10 +20,3 @@ settings.load_profile("flashsteps")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--regenerate", action="store_true", help="write the golden frames anew instead of comparing")
-
-
-@pytest.fixture
-def golden(request: pytest.FixtureRequest):
-    """Where a golden frame lies, and whether it is to be written anew."""
-    folder = Path(__file__).parent / "filmkit" / "golden"
-    return lambda name: (folder / f"{name}.png", bool(request.config.getoption("--regenerate")))

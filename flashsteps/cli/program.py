@@ -9,6 +9,7 @@ import re
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, ClassVar
@@ -77,6 +78,11 @@ def _open_streams() -> None:
 
 
 codecs.register_error("flashsteps.plain", _plain)
+
+
+def _warned(message: Warning | str, *where: Any, **more: Any) -> None:
+    """What is worth knowing, in one line; where in the source it was said is not."""
+    click.echo(f"flashsteps: {printable(str(message))}", file=sys.stderr)
 
 
 # ---- ending
@@ -206,7 +212,8 @@ class Program(Command, click.Group):
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="flashsteps.plain")
-        with _endings_heeded():
+        with _endings_heeded(), warnings.catch_warnings():
+            warnings.showwarning = _warned
             return super().main(*args, **options)
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -103,6 +104,8 @@ def render(
         formats.check_size(output, looks[:2])
     else:
         formats.check_film(output, looks[:2], looks.fps, loop or 0, transparent)
+    if quiet:
+        warnings.simplefilter("ignore")
     shown = reel.film(name, input=None if source == "sample" else source, **take.given(options))
     if still:
         made = _still(shown, output, looks, at, transparent)

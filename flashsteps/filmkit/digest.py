@@ -22,8 +22,8 @@ from .values import Made, Value
 
 
 def digest(script: Script, start: float, stop: float) -> str:
-    """Names what is shown from `start` to `stop` (seconds), and the code that draws it."""
-    a, b = start * script.pace, stop * script.pace
+    """Names what is shown from `start` until just before `stop` (seconds), and the code that draws it."""
+    a, b = start * script.pace, stop * script.pace - 1e-7
     seen: dict[int, tuple[Any, str]] = {}
     shown = [_told((p.actor, p.box, p.opacity), a, b, seen) for p in script.parts if _is_seen(p, a, b)]
     return hashlib.sha256(f"{script.shape} {script.pace} {shown} {_code()}".encode()).hexdigest()[:16]

@@ -68,6 +68,13 @@ class Input:
         twin: Trace = self._once((id(run), "kernel"), partial(_twin, run))
         return twin
 
+    def words(self) -> str:
+        """All tokens and names of files that were read or recorded until now: what may be in any script."""
+        metas = [made.meta for made in self._made.values() if hasattr(made, "meta")]
+        tokens = [made.tokens for made in self._made.values() if hasattr(made, "tokens")]
+        told = [str((meta["input"], meta["mask"])) for meta in metas]
+        return "".join([*told, *(word for of in (*tokens, *(meta["tokens"] for meta in metas)) for word in of or ())])
+
     def _saved(self, saved: Any, algorithm: str, chosen: dict[str, Any], how: dict[str, Any]) -> Trace:
         """A run that is there already, if it is one that a film of this algorithm can show."""
         from ..trace import npz
@@ -77,7 +84,8 @@ class Input:
             if value is not None:
                 raise ValueError(f"{name}={value!r} is for a new run, and this film is of a saved one: leave it out")
         path = isinstance(saved, str | os.PathLike)
-        run: Trace = self._once(("saved", str(saved)), partial(npz.load, saved)) if path else saved
+        load = partial(npz.load, saved) if path else lambda: saved
+        run: Trace = self._once(("saved", str(saved) if path else id(saved)), load)
         meta = run.meta
         if meta["algorithm"] != algorithm:
             raise ValueError(f"this film shows {algorithm}, and this is a trace of {meta['algorithm']}")
@@ -124,7 +132,7 @@ def _twin(run: Trace) -> Trace:
             raise ValueError(f"{package} is missing: pip install 'flashsteps[kernels]'") from None
     with warnings.catch_warnings():  # that the interpreter is slow: it was asked for
         warnings.simplefilter("ignore")
-        found: Trace = importlib.import_module("flashsteps.kernels.twins").twin(run)
+        found: Trace = importlib.import_module("flashsteps.kernels.validation.twins").twin(run)
     return found
 
 

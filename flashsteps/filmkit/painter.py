@@ -36,7 +36,7 @@ class Painter:
             surface = cairo.ImageSurface.create_for_data(memoryview(self.pixels), form, width, height)  # type: ignore[arg-type]
         self.pen = Pen(cairo.Context(surface), theme_of(theme), self.unit, all_text, outlines)
         self.whole, self.transparent = Box(0, 0, width, height), transparent
-        self._clear()
+        self._clear(self.whole)
         self.shown: tuple[Shown, ...] = ()
 
     def paint(self, t: float) -> bool:
@@ -52,17 +52,17 @@ class Painter:
             ctx.save()
             ctx.rectangle(*part)
             ctx.clip()
-            self._clear()
+            self._clear(part)
             for s in shown:
                 if self.px(s.box).overlaps(part):
                     self._draw(s)
             ctx.restore()
         return True
 
-    def _clear(self) -> None:
-        """Nothing but the ground, or nothing."""
+    def _clear(self, box: Box) -> None:
+        """Nothing but the ground there, or nothing."""
         if not self.transparent:
-            self.pen.fill(self.whole, "bg")
+            self.pen.fill(box, "bg")
         elif not self.pen.outlines:
             self.pen.ctx.set_operator(cairo.OPERATOR_CLEAR)
             self.pen.ctx.paint()

@@ -30,11 +30,13 @@ def stage(board: Board, left: float = 1, right: float = 1) -> Stage:
 def turn(board: Board, words: str, *pictures: tuple[Any, Box], given: bool = True) -> list[Part]:
     """To another picture: all goes, these actors come to their boxes, and the words to them; in a short cut the words
     come first, which saves time."""
-    if board.short:
+    first = board.short and board.now > 0
+    if first:
         board.say(words, given)
-    board.clear()
+    if board.now > 0:
+        board.clear()
     parts = [board.put(actor, box) for actor, box in pictures]
-    if not board.short:
+    if not first:
         board.say(words, given)
     return parts
 

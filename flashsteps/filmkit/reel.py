@@ -7,6 +7,7 @@ import html
 import importlib
 import os
 import tempfile
+import warnings
 from collections.abc import Callable
 from functools import cached_property, partial
 from pathlib import Path
@@ -32,6 +33,7 @@ class Reel:
     def __init__(self, name: str, film: Storyboard, duration: float | None = None) -> None:
         self.name, self.told, self._duration = name, film, duration
         self._scripts: dict[str, Script] = {}
+        self._warned = False
         self.script()  # what can't be told is refused here
 
     def __reduce__(self) -> tuple[Any, ...]:  # to tell a film again is cheaper than to send it, and always works
@@ -77,6 +79,7 @@ class Reel:
 
     def frame(self, t: float, *, width: int = 1920, height: int = 1080, theme: str | None = None) -> np.ndarray:
         """The picture at t seconds, as RGBA (height, width, 4). Raises ValueError for a time or a size that is none."""
+        self._warn()
         script = self.script(shape_of(width, height))
         pixels: np.ndarray = drawing().picture(script, t, (width, height), theme or self.theme)
         return pixels
@@ -93,6 +96,7 @@ class Reel:
     ) -> Path:
         """Write the picture at t seconds as .png, .svg or .pdf, whole or not at all; the last two are outlines, for
         papers. Raises ValueError where that can't be, as `frame` does."""
+        self._warn()
         script = self.script(shape_of(width, height))
         drawing().still(path, script, t, (width, height), theme or self.theme, transparent)
         return Path(path)
@@ -116,6 +120,7 @@ class Reel:
         or WebP is played `loop` times (0: for ever), WebM and WebP may be `transparent`. `jobs` is how many processes
         draw (one a core unless given), and changes no byte. Raises ValueError where that can't be.
         """
+        self._warn()
         looks = look_of(path, preset, size, fps)
         tell = partial(self.script, shape_of(*looks[:2]))
         look = drawing().Look(tell, looks[:2], looks.fps, theme or self.theme, transparent)
@@ -127,6 +132,12 @@ class Reel:
         from . import Picture
 
         return Picture(self.script(shape), theme=self.theme, **options)
+
+    def _warn(self) -> None:
+        """Of characters that no font here has: once."""
+        if not self._warned and (advice := drawing().advice(self.told.words)):
+            warnings.warn(advice, stacklevel=3)
+        self._warned = True
 
     # ---- in a notebook
 

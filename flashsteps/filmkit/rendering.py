@@ -20,6 +20,7 @@ import numpy as np
 from ..files import whole
 from . import encode, formats, vector
 from .boxes import unit_of
+from .fonts import advice as advice
 from .join import join
 from .painter import Painter
 from .processes import Told, cores, in_order

@@ -16,13 +16,13 @@ import numpy as np
 
 from .. import theme
 from ..machine.events import IO, Event, Moved
-from ..runs.record import count
 from ..story.ranges import ranges
 from ..story.rounds import rounds
 from ..story.telling import LEAST
 from ..trace import narration
 from ..trace.sram import room
 from ..trace.trace import Trace
+from ..traffic.standard import beside_run
 from .values import smooth
 
 Moment = tuple[Event, ...]
@@ -190,13 +190,11 @@ class Run:
     @cached_property
     def standard(self) -> IO:
         """What standard attention moves at this size, whatever the mask, which saves it nothing."""
-        meta = self.trace.meta
-        sizes = {"n": meta["queries"], "n_keys": meta["keys"], "d": meta["d"], "dtype": meta["dtype"]}
-        return count("standard-forward", block_q=meta["block_q"], block_k=meta["block_k"], **sizes)
+        return beside_run(self.trace)
 
     @cached_property
     def sram(self) -> int:
-        """Bytes that the chip holds."""
+        """Bytes that the chip holds: what was asked for, or the smallest power of two that is enough."""
         return room(self.trace).nbytes
 
     @property

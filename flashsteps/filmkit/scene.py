@@ -29,7 +29,8 @@ def frame() -> tuple[float, float]:
 class Picture(AbstractImageMobject):
     """A film as a mobject, at `t` seconds: place, scale, turn, fade, copy and group it as an ImageMobject.
 
-    It is drawn when the camera asks, as large as it stands there. What lies in slots, manim neither hashes nor copies:
+    It fills the frame at first, or, if it is of another shape, stands in it as large as can be. It is drawn when the
+    camera asks, in the pixels that it covers there. What lies in slots, manim neither hashes nor copies:
     for its cache a picture is what its chapter looks like, and how far that is.
     """
 
@@ -44,7 +45,7 @@ class Picture(AbstractImageMobject):
 
     def seek(self, t: float) -> Self:
         """Turn to t seconds: what is outside of the film is its first or its last moment."""
-        self.t = round(min(max(t, 0.0), self.script.duration), 6)
+        self.t = min(max(t, 0.0), self.script.duration)
         chapter = self.script.chapter(self.t)
         self.looks = self.script.looks(chapter), round(self.t - self.script.chapters[chapter].start, 6)
         return self
@@ -79,9 +80,11 @@ class Picture(AbstractImageMobject):
     # ---- what manim does to mobjects
 
     def reset_points(self) -> Self:
-        canvas = CANVASES[self.script.shape]
         width, height = frame()
-        x, y = min(width, height * canvas.w / canvas.h) / 2, min(height, width * canvas.h / canvas.w) / 2
+        if shape_of(config.pixel_width, config.pixel_height) != self.script.shape:
+            canvas = CANVASES[self.script.shape]
+            width, height = min(width, height * canvas.w / canvas.h), min(height, width * canvas.h / canvas.w)
+        x, y = width / 2, height / 2
         self.points = np.array([[-x, y, 0], [x, y, 0], [-x, -y, 0], [x, -y, 0]])
         return self
 
@@ -125,8 +128,8 @@ class Play(Animation):
         **options: Any,
     ) -> None:
         script, start = picture.script, picture.t
-        self.to = min(max(script.time(to, step=step), 0.0), script.duration)
-        times = [start + (self.to - start) * rate_func(k / 32) for k in range(33)]
+        self.to = script.time(to, step=step)
+        times = [start + (self.to - start) * rate_func(k / 32) for k in range(32)]  # what it ends with is not shown
         chapters = range(script.chapter(min(times)), script.chapter(max(times)) + 1)
         self.looks = [script.looks(chapter) for chapter in chapters], round(self.to - start, 6)
         run_time = abs(self.to - start) if run_time is None else run_time
@@ -157,8 +160,6 @@ class Film(Storyboard, Scene):
         camera.background_color = ManimColor(theme_of(self.theme).bg)
         camera.init_background()
         picture = Picture(script, theme=self.theme)
-        width, height = frame()
-        picture.stretch_to_fit_width(width).stretch_to_fit_height(height)
         self.add(picture)
         for chapter in script.chapters:
             said = [caption for caption in script.captions if chapter.start <= caption.start < chapter.stop]

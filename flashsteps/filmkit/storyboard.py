@@ -40,6 +40,11 @@ class Storyboard:
         self.chosen = {name: value for name, value in self.chosen.items() if (name, value) != ("cut", "full")}
         self._source, self._scripts = Input(), dict[str, Script]()
 
+    @property
+    def words(self) -> str:
+        """What strangers wrote that may be on screen: tokens, names of files."""
+        return self._source.words()
+
     def script(self, shape: str = "wide") -> Script:
         """The film in a shape, told once. Raises ValueError for an option that this film has no use for."""
         if shape not in self._scripts:

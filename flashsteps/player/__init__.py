@@ -32,10 +32,14 @@ FONTS = {
 
 def module() -> str:
     """The ES module: it exports `mount`, and by default what anywidget asks for."""
+    return joined() + "\nexport default { render };\nexport { mount };\n"
+
+
+def joined() -> str:
+    """All of its files as one text, without imports and exports."""
     joined = "\n".join((FOLDER / name).read_text(encoding="utf-8") for name in MODULES)
     joined = re.sub(r"^import [^;]*;\n", "", joined, flags=re.MULTILINE)
-    joined = re.sub(r"^export (?!default)", "", joined, flags=re.MULTILINE)
-    return joined + "\nexport { mount };\n"
+    return re.sub(r"^export ", "", joined, flags=re.MULTILINE)
 
 
 def style() -> str:

@@ -225,8 +225,6 @@ def _note(meta: dict[str, Any], slots: list[str]) -> str:
 # ---- what a run is seen beside
 
 
-
-
 def _range(found: dict[str, tuple[float, float]], name: str) -> dict[str, list[float]]:
     """The lowest and the highest value in the run, for its colours."""
     return {"range": [float(bound) for bound in found.get(name, (0.0, 1.0))]}

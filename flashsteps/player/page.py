@@ -28,7 +28,7 @@ PAGE = """<!doctype html>
 <style>{style}</style>
 </head>
 <body>
-<div id="player"></div>
+{body}
 <noscript>This page needs JavaScript: the steps are in it, and nothing is fetched.</noscript>
 {data}
 <script type="module">{script}</script>
@@ -79,15 +79,18 @@ def page(*traces: Trace) -> str:
     """One trace, or two side by side, as the text of an HTML file."""
     packed = [pack(trace) for trace in traces]
     style = player.fonts() + player.colours("html") + player.style() + BODY
-    script = player.module() + START
+    title = " and ".join(part.header["title"] for part in packed) + " · flashsteps"
+    return shell(title, style, player.module() + START, "\n".join(map(_embedded, packed)), '<div id="player"></div>')
+
+
+def shell(title: str, style: str, script: str, data: str, body: str) -> str:
+    """A page that lets this script run and no other, uses this style, holds this data, and reaches out to nothing."""
     hashes = [base64.b64encode(hashlib.sha256(part.encode()).digest()).decode() for part in (script, style)]
     policy = (
         f"default-src 'none'; script-src 'sha256-{hashes[0]}'; style-src 'sha256-{hashes[1]}'; font-src data:; "
         "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
     )
-    title = " and ".join(part.header["title"] for part in packed) + " · flashsteps"
-    data = "\n".join(map(_embedded, packed))
-    return PAGE.format(policy=policy, title=html.escape(title), style=style, data=data, script=script)
+    return PAGE.format(policy=policy, title=html.escape(title), style=style, data=data, script=script, body=body)
 
 
 def write(path: str | os.PathLike[str], *traces: Trace) -> None:

@@ -197,7 +197,8 @@ def figure_2_middle(N: int, d: int, block_k: int) -> Elements:
     return Elements((1 + 3 * ceil(N, block_k)) * N * d)
 
 
-#: how often an N×N matrix moves in FA1's Figure 2, left, where attention is standard: scores, weights, mask, dropout and their gradients
+#: how often an N×N matrix moves in FA1's Figure 2, left, where attention is standard: scores, weights, mask, dropout,
+#: and their gradients
 FIGURE_2_LEFT_PASSES = 18
 
 

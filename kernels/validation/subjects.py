@@ -19,7 +19,6 @@ from flashsteps.machine.masks import parse as parse_mask
 from flashsteps.trace.trace import Trace
 
 from .. import flash2_forward
-from ..compiling import configs
 from ..flash2_backward import backward
 from ..flash2_block_sparse import block_sparse
 from ..flash2_forward import forward
@@ -29,6 +28,7 @@ from ..recorder.tape import Program
 from ..recorder.tensors import Argument, Vector
 from ..recorder.trace_of import trace_of
 from ..split_kv import split_kv_decode
+from ..targets import configs
 from . import standard
 from .cases import Case, Shape
 
@@ -55,7 +55,7 @@ PAGE = 16
 LOOPS = {"i": ("i", 1), "split_kernel.s": ("s", 1), "merge_kernel.s": ("s", 1), "j": ("j", 1)}
 THROUGH = (
     *("load_tile", "store_tile", "tile_at", "load_statistic", "store_statistic", "statistic_at", "rows_inside"),
-    *("rounded", "part", "visited", "seeing", "score_tile"),
+    *("rounded", "part", "visited", "seeing", "score_tile", "sees_any", "or_nan", "one_over", "natural_lse", "tanh"),
 )
 
 

@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,8 +17,8 @@ from click.testing import CliRunner
 
 import flashsteps as fs
 from flashsteps.cli import main
+from tests.cli.commands import ROOT, done, program, refused, there
 
-ROOT = Path(fs.__file__).parents[1]
 TINY = ("--input", "random:8,4", "--block-q", "4", "--block-k", "4")
 RUN = ("flash2-forward", *TINY)
 
@@ -38,30 +37,6 @@ each = pytest.mark.parametrize("ending", WRITES)
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def program(*args: str, code: str = "", **settings) -> Any:
-    """The program in a process of its own; `code` runs before it."""
-    run = f"import sys; {code}\nfrom flashsteps.cli import main; main()"
-    env = os.environ | {"PYTHONPATH": str(ROOT)} | settings.pop("env", {})
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen([sys.executable, "-c", run, *args], env=env, **pipes | settings)
-
-
-def done(*args: str, **settings) -> tuple[int, bytes, bytes]:
-    with program(*args, **settings) as process:
-        out, err = process.communicate(timeout=120)
-    return process.returncode, out, err
-
-
-def refused(*args: str) -> str:
-    result = CliRunner().invoke(main, args)
-    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (2, "", 1), result
-    return result.stderr
-
-
-def there() -> list[str]:
-    return sorted(path.name for path in Path().iterdir())
 
 
 # ---- standard output

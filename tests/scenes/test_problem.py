@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from seen import actor, said
 
 import flashsteps as fs
 from flashsteps.filmkit.actors.areas import Areas
@@ -12,6 +11,7 @@ from flashsteps.filmkit.actors.bars import Bars
 from flashsteps.filmkit.actors.cards import Text
 from flashsteps.filmkit.actors.matrix import Matrix
 from flashsteps.machine.devices import DEVICES
+from tests.scenes.seen import actor, said
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def test_the_grid_holds_the_scores(script, exact):
 
 
 def test_softmax_of_the_row_that_it_names(script, exact):
-    tokens = fs.load_qkv("sample").tokens
+    tokens = fs.load_qkv("sample").tokens or ()
     row, key = tokens.index("it"), tokens.index("animal")
     assert f"“it” gives {exact[1][row, key]:.2f} of its weight to “animal”" in said(script)
     bars = actor(script, "Scores become weights", Bars).bars

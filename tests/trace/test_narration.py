@@ -6,7 +6,7 @@ import pytest
 import uharfbuzz as hb
 
 from flashsteps import algorithms
-from flashsteps.filmkit import text
+from flashsteps.filmkit import fonts
 from flashsteps.trace import narration
 from tests.problems import Problem
 
@@ -68,7 +68,7 @@ def test_captions_are_short_sentences(name):
 def _missing(words: str) -> set[str]:
     """The characters that none of the bundled fonts has."""
     found = set(words)
-    for files in text.FILES.values():
+    for files in fonts.FILES.values():
         for file in files.values():
             font = hb.Font(hb.Face((resources.files("flashsteps") / "fonts" / file).read_bytes()))
             found -= {c for c in found if font.get_nominal_glyph(ord(c))}

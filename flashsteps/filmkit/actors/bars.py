@@ -60,7 +60,7 @@ def says_how(says: str, value: float) -> str:
 class Bars(Actor):
     """The axis goes from 0 to `most`, whatever the bars are. `says` is how numbers are written ("bytes", "time", or a
     format), `size` how large; `ticks` are (value, words) below. Room for numbers is that of the one at `most`, and of
-    `widest`."""
+    `widest`. `ground` is what they stand on."""
 
     bars: tuple[Bar, ...]
     most: float
@@ -70,6 +70,7 @@ class Bars(Actor):
     title: str = ""
     widest: str = ""
     size: float = BODY
+    ground: str = "bg"
 
     def draw(self, pen: Pen, box: Box) -> None:
         if self.title:
@@ -132,7 +133,7 @@ class Bars(Actor):
         high, under = line(pen, BODY), line(pen, LABEL)
         if not beside:  # on a plate: no mark runs through it
             wide = width(pen, bar.name, LABEL, weight=600) + width(pen, bar.under, LABEL) + pen.px(16)
-            pen.fill(box._replace(w=min(box.w, wide)), "bg")
+            pen.fill(box._replace(w=min(box.w, wide)), self.ground)
             left = write(pen, box, bar.name, LABEL, weight=600)
             gap = pen.px(16)
             write(pen, Box(box.x + left + gap, box.y, box.w - left - gap, box.h), bar.under, LABEL, "dim")
@@ -150,7 +151,9 @@ class Bars(Actor):
         for piece in bar.pieces or (Piece(bar.value, bar.hue),):
             start, stop = (self.length(min(bar.value, edge), room.w) for edge in (at, at + piece.amount))
             at += piece.amount
-            here = Box(room.x + start, room.y, stop - start, room.h)
+            gap = 1 if bar.pieces and stop - start > 8 and at < bar.value else 0  # like pieces are told apart
+            thin = bar.value > 0 and not bar.pieces  # and yet there
+            here = Box(room.x + start, room.y, max(stop - start - gap, int(thin)), room.h)
             if here.w > 0:
                 pen.fill(here, piece.hue, radius=0 if bar.pieces else 4)
                 if piece.written:
@@ -182,7 +185,7 @@ class Bars(Actor):
             width(pen, bar.note, LABEL) + pen.px(14)
         )
         if wide:
-            pen.fill(Box(x - pen.px(6), place.y, min(place.w, wide + pen.px(12)), place.h), "bg")
+            pen.fill(Box(x - pen.px(6), place.y, min(place.w, wide + pen.px(12)), place.h), self.ground)
         used = write(pen, place, said, self.size, weight=600, mono=True)
         used += pen.px(14) if used else 0
         write(pen, Box(x + used, place.y, place.w - used, place.h), bar.note, LABEL, "dim")

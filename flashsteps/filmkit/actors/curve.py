@@ -47,7 +47,8 @@ class Line(NamedTuple):
 
 
 class Dot(NamedTuple):
-    """A point with a name (and words in dim below it) at one of its sides; `ring` is hollow."""
+    """A point with a name (and words in dim below it) at one of its sides; `ring` is hollow, and a `bare` one is only
+    its name."""
 
     x: float
     y: float
@@ -56,6 +57,7 @@ class Dot(NamedTuple):
     side: Side = "right"
     ring: bool = False
     under: str = ""
+    bare: bool = False
 
 
 class Area(NamedTuple):
@@ -123,12 +125,17 @@ class Curve(Actor):
         for (one, (x, _)), y in zip(ends, spread(wanted, high, box.y + top, plot.bottom - high / 2), strict=True):
             place = Box(x + pen.px(20), round(y), max(1, box.right - x - pen.px(20)), high)
             write(pen, place, one.name, LABEL, one.hue, weight=600)
+        stand = [self._at(plot, (rule.at, self.y.low))[0] for rule in self.rules if rule.upright]
+        drawn += [((x, plot.y), (x, plot.bottom)) for x in stand]
+        drawn += [((plot.x, plot.bottom), (plot.right, plot.bottom))]
         there = [dot for dot in self.dots if dot.x <= self.upto]
         spots = [self._at(plot, (dot.x, dot.y)) for dot in there]
-        size = max(3, pen.px(10))
-        taken = [Box(x - size, y - size, 2 * size, 2 * size) for x, y in spots]
+        size = max(3, pen.px(12))
+        solid = [spot for dot, spot in zip(there, spots, strict=True) if not dot.bare]
+        taken = [Box(x - size, y - size, 2 * size, 2 * size) for x, y in solid]
         for dot, spot in zip(there, spots, strict=True):
-            self._dot(pen, *spot, dot.hue, dot.ring)
+            if not dot.bare:
+                self._dot(pen, *spot, dot.hue, dot.ring)
             self._named(pen, box, dot, spot, taken, drawn)
         for area in self.areas:
             self._area_name(pen, plot, area, taken)
@@ -267,7 +274,7 @@ class Curve(Actor):
             write(pen, here, words, LABEL, dot.hue if name else "dim", weight=600 if name else 400, align=align)
 
     def _dot(self, pen: Pen, x: float, y: float, color: str, ring: bool) -> None:
-        size, inner = max(3, pen.px(10)), max(1, pen.px(5))
+        size, inner = max(3, pen.px(12)), max(1, pen.px(6))
         x, y = round(x), round(y)
         pen.fill(Box(x - size, y - size, 2 * size, 2 * size), "bg", radius=99)
         pen.fill(Box(x - size + 1, y - size + 1, 2 * size - 2, 2 * size - 2), color, radius=99)

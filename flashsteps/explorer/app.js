@@ -1,0 +1,390 @@
+// The page: one state, shown in three ways; every change is a new state, drawn at once and written into the address.
+
+import { Player, Run, Tip, el, formula, palette, ratioOf, say, sizer, stepsFor, tellingRow, toggle, unpack, whole } from "../player/player.js";
+import { engine } from "./engine.js"; // arrays.js … as_run.js, joined
+import { Bar } from "./bar.js";
+import { ChartPart } from "./chart.js";
+import { counted, fitting, settings, standardOf } from "./model.js";
+import { HbmPart, MapPart, MeterPart, SramPart, StripPart } from "./parts.js";
+import { NUMBERS, TABS, fromHash, toHash } from "./state.js";
+import { CARDS, QUESTIONS, pieces } from "./story.js";
+
+/** Numbers at random, the same for a seed: mulberry32, made normal as Box and Muller do. */
+function normal(seed, size) {
+  let a = (seed + 0x9E3779B9) >>> 0;
+  const uniform = () => {
+    a = (a + 0x6D2B79F5) >>> 0;
+    let t = Math.imul(a ^ (a >>> 15), a | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+  return Float32Array.from({ length: size }, () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform()));
+}
+
+class Explorer {
+  /** `data` is what page.py embeds: algorithms, words, devices, inputs, the first state, and a run that Python recorded. */
+  constructor(root, data) {
+    Object.assign(this, data, { root, algorithms: Object.keys(data.words) });
+    this.itemsize = { float16: 2, bfloat16: 2, float32: 4, float64: 8 };
+    root.classList.add("flashsteps");
+    root.tabIndex = -1;
+    this.embed = new URLSearchParams(location.search).get("embed");
+    this.tip = new Tip(root, () => {});
+    this.bar = new Bar(this, { change: (more) => this.change(more), keep: () => this.keep() });
+    this.verdict = el("p", { class: "headline", role: "status" });
+    this.parts = [new MapPart(this), new SramPart(this), new HbmPart(this), new MeterPart(this), new StripPart(this),
+      new ChartPart(this, "tokens", "Bytes against N", "tokens"), new ChartPart(this, "tiles", "Bytes against the tile", "tiles")];
+    this.layout();
+    this.names = { algorithms: this.algorithms, devices: Object.keys(this.devices), inputs: Object.keys(this.inputs) };
+    this.state = fromHash(location.hash, this.first, this.names);
+    if (this.embed) this.state.tab = this.embed === "story" ? "story" : "explore";
+    this.listen();
+    this.paint();
+    this.show();
+  }
+
+  // ---- layout
+
+  layout() {
+    this.tabs = TABS.map((name) => el("button", { type: "button", role: "tab", id: `tab-${name}`, "aria-controls": `panel-${name}`, text: { explore: "Explore", story: "Story", step: "Step" }[name],
+      onclick: () => this.change({ tab: name }), onkeydown: (event) => this.tabKey(event, name) }));
+    this.check = el("span", { class: "check", role: "status" });
+    this.link = el("button", { type: "button", class: "plain", text: "link", title: "Copy a link to exactly this", onclick: () => this.copy() });
+    const theme = el("button", { type: "button", class: "plain", text: "theme", title: "Dark or light", onclick: () => this.change({ theme: this.look === "dark" ? "light" : "dark" }) });
+    const header = el("header", {}, el("div", { class: "title" }, el("h1", { text: "FlashAttention, explored" }), this.check),
+      el("div", { role: "tablist", class: "tabs", "aria-label": "views" }, ...this.tabs), el("nav", { "aria-label": "page" }, this.link, theme));
+    this.grid = el("div", { class: "grid" }, ...this.parts.map(({ element }) => element));
+    this.story = el("div", { class: "story" });
+    this.stepHost = el("div", { class: "stepping" });
+    this.panels = { explore: el("section", { role: "tabpanel", id: "panel-explore", "aria-labelledby": "tab-explore" }, this.verdict, this.grid),
+      story: el("section", { role: "tabpanel", id: "panel-story", "aria-labelledby": "tab-story" }),
+      step: el("section", { role: "tabpanel", id: "panel-step", "aria-labelledby": "tab-step" }, this.stepHost) };
+    this.footer = el("footer", { class: "dim foot", text: "Two levels of memory, no L2, no overlap: bytes are counted, not timed." });
+    this.root.append(header, this.bar.element, el("main", {}, ...Object.values(this.panels)), this.footer);
+    if (this.embed) this.root.classList.add("embed", `embed-${/^(map|sram|story|chart)$/.test(this.embed) ? this.embed : "map"}`);
+  }
+
+  tabKey(event, name) {
+    const move = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!move) return;
+    const to = TABS[(TABS.indexOf(name) + move + TABS.length) % TABS.length];
+    this.change({ tab: to });
+    this.tabs[TABS.indexOf(to)].focus();
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  // ---- one state after another
+
+  change(more, push = false) {
+    const was = this.state, next = { ...was, ...more };
+    if (("n" in more || "d" in more) && !("in" in more)) next.in = this.fits(next.in, next) ? next.in : "0";
+    if ("n" in more || "a" in more || "bq" in more || "bk" in more || "in" in more) next.step = "step" in more ? more.step : -1;
+    this.state = next;
+    if (push || (more.tab && more.tab !== was.tab) || "card" in more) this.push();
+    this.show();
+  }
+
+  keep() {
+    const { pin, a, bq, bk, mask } = this.state;
+    this.change({ pin: pin ? null : { a, bq, bk, mask } });
+  }
+
+  show() {
+    const { state } = this;
+    if (state.theme !== (this.root.dataset.theme ?? null)) this.retheme();
+    if (state.tab === "story" && this.shownCard !== state.card) return this.openCard();
+    this.bar.show(state);
+    for (const [n, name] of TABS.entries()) {
+      const on = name === (this.embed === "story" ? "story" : this.embed ? "explore" : state.tab);
+      this.panels[name].hidden = !on;
+      this.tabs[n].setAttribute("aria-selected", String(on));
+      this.tabs[n].tabIndex = on ? 0 : -1;
+    }
+    toggle(this.root, "telling", state.tab === "story");
+    if (state.tab !== "step") {
+      const home = state.tab === "story" ? this.panels.story : this.panels.explore;
+      if (this.grid.parentNode !== home) home.append(this.verdict, this.grid);
+      for (const part of this.parts) part.show(state);
+      say(this.verdict, this.headline());
+    } else {
+      this.showSteps();
+    }
+    this.remember();
+  }
+
+  /** What this comes to, in a sentence. */
+  headline() {
+    const { state } = this, { total } = counted(state.a, state), plain = standardOf(state.a), { title } = this.words[state.a];
+    const tile = `${Math.min(state.bq, state.n)}×${Math.min(state.bk, state.n)}`, fit = fitting(state, this.devices);
+    const size = sizer(Math.max(total, counted(plain, state).total));
+    if (state.a === plain) return `${title} moves ${size(total)} over the bus for ${whole(state.n)} tokens, whatever its blocks.`;
+    const level = counted(plain, state).total, answer = total < level ? "less than" : total > level ? "more than" : "exactly";
+    return `${title} with tiles of ${tile} moves ${size(total)}, ${answer} the ${size(level)} of standard attention: ${ratioOf(total / level)}.${fit.fits ? "" : " It does not fit on chip."}`;
+  }
+
+  // ---- inputs
+
+  /** Whether an input has so many tokens of this width. */
+  fits(name, { n, d }) {
+    const input = this.inputs[name];
+    return !input || (n <= input.n && d === input.d);
+  }
+
+  /** The state's changes that an input asks for. */
+  takeInput(name) {
+    const input = this.inputs[name];
+    return input ? { in: name, n: input.n, d: input.d } : { in: name };
+  }
+
+  tokensOf({ in: name, n, d }) {
+    const input = this.inputs[name];
+    return input?.tokens && this.fits(name, { n, d }) ? input.tokens.slice(0, n) : null;
+  }
+
+  /** Q, K, V and dO as flat arrays. */
+  arrays({ in: name, n, d }) {
+    const input = this.inputs[name], found = {};
+    ["Q", "K", "V"].forEach((tensor, k) => { found[tensor] = input ? input[tensor].subarray(0, n * d) : normal(Number(name) * 4 + k, n * d); });
+    found.dO = normal((Number(name) || 0) * 4 + 3, n * d);
+    return found;
+  }
+
+  opening({ in: name, n, d }) {
+    const size = `${n} ${n === 1 ? "token" : "tokens"}, d = ${d}.`, input = this.inputs[name];
+    return input ? (n === input.n ? input.opening : `${input.short}, its first tokens: ${size}`) : `Queries, keys and values at random: ${size}`;
+  }
+
+  /** The run of a state, performed once. Throws what the engine throws where it does not fit. */
+  runOf(state) {
+    const key = JSON.stringify([state.a, settings(state), state.on, state.in]);
+    if (this.ran?.key === key) return this.ran.run;
+    const device = this.devices[state.on], given = { ...settings(state), ...this.arrays(state), device, sram: device || state.on === "toy" ? null : Number(state.on) };
+    const words = { ...this.words[state.a], tokens: this.tokensOf(state), opening: this.opening(state) };
+    const { header, array } = engine.asRun(engine.record(state.a, given), words);
+    const run = new Run({ ...header, ending: this.endingOf(state) }, array);
+    this.ran = { key, run };
+    return run;
+  }
+
+  /** The weights of attention, row by row, as standard attention makes them in float32; null of more tokens than are performed. */
+  weightsOf(state) {
+    if (state.n > NUMBERS) return null;
+    const plain = { ...settings(state), dtype: "float32" }, key = JSON.stringify([plain.n, plain.d, plain.mask, state.in]);
+    if (this.weighed?.key !== key) {
+      const { tensors } = engine.record("standard-forward", { ...plain, block_q: state.n, block_k: state.n, ...this.arrays(state) });
+      this.weighed = { key, weights: tensors.find(({ name }) => name === "P").data };
+    }
+    return this.weighed.weights;
+  }
+
+  endingOf(state) {
+    const plain = standardOf(state.a), real = { ...state, n: 4096, d: 64, bq: 128, bk: 128, mask: state.mask === "causal" ? "causal" : "none" };
+    const level = state.a === plain ? null : counted(plain, state).total;
+    return { own: counted(state.a, state).total, standard: level, crossover: null, error: null,
+      real: { n: 4096, d: 64, tile: 128, own: counted(state.a, real).total, standard: counted(plain, real).total } };
+  }
+
+  /** The first α that shrinks something, in words: its caption and its formula, and how many other values of α there are. */
+  firstShrink(state) {
+    const run = this.runOf(state), steps = stepsFor(run, "α < 1");
+    if (!steps) return null;
+    const [step] = steps, row = tellingRow(run, step), all = run.slots.find(({ name }) => name === "alpha").writes;
+    const values = all.flatMap((at) => [...run.slotValue(at).data]), shrunk = values.filter((x) => x > this.words[state.a].least && x < 1).length;
+    const how = formula(run, step, row, 0);
+    return { step, caption: run.captions[run.columns.caption[step + 1]], formula: how ? `Here α = ${how}` : "", others: values.length - shrunk };
+  }
+
+  /** A matrix that is pasted is Q, K and V at once: its rows are tokens. */
+  paste() {
+    const area = el("textarea", { rows: "8", cols: "48", "aria-label": "numbers, a row a line", placeholder: "0.1 0.5 -0.3\n1.2 0.0 0.7" }), wrong = el("p", { class: "dim", role: "status" });
+    const use = () => {
+      const rows = area.value.trim().split(/\n+/).map((line) => line.trim().split(/[\s,;]+/).map(Number));
+      const d = rows[0]?.length ?? 0, bad = rows.find((row) => row.length !== d || row.some((x) => !Number.isFinite(x)));
+      if (!area.value.trim() || bad || rows.length < 2 || rows.length > NUMBERS || d > 256) {
+        return say(wrong, `Give 2 to ${NUMBERS} rows of numbers, each as long as the first, at most 256.`);
+      }
+      const data = Float32Array.from(rows.flat()), n = rows.length;
+      this.inputs.pasted = { title: `pasted, ${n} × ${d}`, short: "Pasted numbers", opening: `Pasted numbers as queries, keys and values: ${n} tokens, d = ${d}.`, n, d, tokens: null, Q: data, K: data, V: data };
+      if (![...this.bar.in.input.options].some((one) => one.value === "pasted")) this.bar.in.input.append(el("option", { value: "pasted", text: this.inputs.pasted.title }));
+      this.ran = null;
+      dialog.close();
+      this.change({ in: "pasted", n, d });
+    };
+    const dialog = el("dialog", { "aria-label": "paste numbers", onclose: () => { dialog.remove(); this.bar.show(this.state); } }, el("h2", { text: "Paste a matrix" }),
+      el("p", { class: "dim", text: "A row a token. It is Q, K and V at once. It stays in this page." }), area, wrong,
+      el("p", { class: "row" }, el("button", { type: "button", class: "main", text: "use it", onclick: use }), el("button", { type: "button", text: "cancel", onclick: () => dialog.close() })));
+    this.root.append(dialog);
+    dialog.showModal();
+  }
+
+  // ---- the player
+
+  showSteps() {
+    const { state } = this;
+    if (state.n > NUMBERS) return this.cannotStep(`Numbers are shown for up to ${NUMBERS} tokens; ${whole(state.n)} are counted, not performed.`, `take ${NUMBERS} tokens`, { n: NUMBERS });
+    let run;
+    try {
+      run = this.runOf(state);
+    } catch (error) {
+      return this.cannotStep(`Does not fit: ${error.message}.`, "take a toy that fits", { on: "toy" });
+    }
+    if (this.player?.runs[0] !== run) {
+      this.player?.pause();
+      const host = el("div", {});
+      if (state.theme) host.dataset.theme = state.theme;
+      this.stepHost.replaceChildren(host);
+      this.player = new Player(host, [run], { moved: (step) => { if (this.state.step !== step) { this.state = { ...this.state, step }; this.remember(); } } });
+    }
+    const at = this.player.find(0, Math.min(state.step, run.last));
+    if (this.player.at !== at || !this.player.drawn) this.player.go(at);
+    this.player.drawn = true;
+  }
+
+  cannotStep(words, button, more) {
+    this.player?.pause();
+    this.player = null;
+    this.stepHost.replaceChildren(el("div", { class: "panel answer" }, el("p", { text: words }), el("button", { type: "button", text: button, onclick: () => this.change(more) })));
+  }
+
+  /** To the step that comes to a tile of S. */
+  stepTo(i, j) {
+    let step = -1;
+    try {
+      const run = this.runOf(this.state);
+      step = run.visitsAt(0, i, j)[0]?.first ?? -1;
+    } catch { /* the tab says why */ }
+    this.change({ tab: "step", step });
+  }
+
+  // ---- the story
+
+  openCard() {
+    const { state } = this, last = CARDS.length + QUESTIONS.length - 1, n = Math.max(0, Math.min(last, state.card ?? 0));
+    const question = n >= CARDS.length ? QUESTIONS[n - CARDS.length] : null, card = question ?? CARDS[n];
+    this.shownCard = state.card = n;
+    this.state = { ...state, ...card.state, card: n, tab: "story", theme: state.theme };
+    const move = (to, text, name) => el("button", { type: "button", text, disabled: to < 0 || to > last, "aria-label": name, onclick: () => this.change({ card: to }) });
+    const body = question ? this.question(question) : this.telling(card);
+    this.story.replaceChildren(el("p", { class: "dim", text: question ? `Question ${n - CARDS.length + 1} of ${QUESTIONS.length}` : `${n + 1} of ${CARDS.length}` }),
+      el("h2", { text: question ? question.ask : card.title }), ...body,
+      el("p", { class: "row" }, move(n - 1, "◀ back", "card before"), move(n + 1, n + 1 === CARDS.length ? "check yourself ▶" : "next ▶", "next card")));
+    this.panels.story.replaceChildren(this.story);
+    this.show();
+  }
+
+  telling(card) {
+    const text = el("p", { class: "text" }, ...pieces(card.text(this.state, this)).map((piece) => typeof piece === "string" ? piece : this.word(piece)));
+    const see = card.find ? el("button", { type: "button", text: "see that step", onclick: () => this.change({ tab: "step", step: this.firstShrink(this.state)?.step ?? -1 }) }) : null;
+    return [text, see, el("p", { class: "dim", text: "Change anything above: the card stays, the numbers are yours." })].filter(Boolean);
+  }
+
+  word({ part, words }) {
+    const mark = el("mark", { "data-word": part, tabindex: "0", text: words });
+    mark.addEventListener("pointerenter", () => this.light(part));
+    mark.addEventListener("focus", () => this.light(part));
+    for (const kind of ["pointerleave", "blur"]) mark.addEventListener(kind, () => this.light(null));
+    return mark;
+  }
+
+  question({ choices, right, because }) {
+    const said = el("p", { class: "text", role: "status" }), { state } = this;
+    const buttons = choices.map((choice) => el("button", { type: "button", text: choice, onclick: () => {
+      const answer = right(state);
+      buttons.forEach((one) => { toggle(one, "right", one.textContent === answer); toggle(one, "wrong", one.textContent === choice && choice !== answer); });
+      say(said, `${choice === answer ? "Yes" : `No: ${answer}`}. ${because(state)}`);
+    } }));
+    return [el("p", { class: "choices" }, ...buttons), said];
+  }
+
+  /** Lights up a part, and the words about it. */
+  light(part) {
+    for (const one of this.root.querySelectorAll("[data-part]")) toggle(one, "lit", one.dataset.part === part && this.state.tab === "story");
+    for (const one of this.root.querySelectorAll("[data-word]")) toggle(one, "lit", one.dataset.word === part);
+  }
+
+  // ---- the address, the theme, the frame around
+
+  listen() {
+    window.addEventListener("hashchange", () => {
+      if (location.hash === toHash(this.state, this.first)) return;
+      this.state = fromHash(location.hash, this.first, this.names);
+      this.shownCard = this.state.tab === "story" ? null : this.shownCard;
+      this.show();
+    });
+    new ResizeObserver(() => this.tellHeight()).observe(this.root);
+    this.dark = matchMedia("(prefers-color-scheme: dark)");
+    this.dark.addEventListener("change", () => { this.paint(); this.show(); });
+    document.addEventListener("keydown", (event) => {
+      if (this.state.tab === "step" && this.player && !event.defaultPrevented && !this.root.querySelector("dialog[open]") && !event.target.closest(".knobs, header, .stepping")) this.player.key(event);
+    });
+  }
+
+  get look() { return this.root.dataset.theme ?? (this.dark.matches ? "dark" : "light"); }
+
+  retheme() {
+    const { theme } = this.state;
+    for (const one of [this.root, document.documentElement, this.player?.root].filter(Boolean)) {
+      if (theme) one.dataset.theme = theme;
+      else delete one.dataset.theme;
+    }
+    this.paint();
+    if (this.player) { this.player.paint(); this.player.draw(); }
+  }
+
+  paint() { this.colours = palette(this.root); }
+
+  remember() {
+    clearTimeout(this.writing);
+    this.writing = setTimeout(() => this.write("replaceState"), 150);
+  }
+
+  push() { this.write("pushState"); }
+
+  write(how) {
+    const hash = toHash(this.state, this.first);
+    try {
+      if (location.hash !== hash) history[how](null, "", hash);
+    } catch { /* a frame may keep no history of its own */ }
+  }
+
+  async copy() {
+    this.write("replaceState");
+    const done = await navigator.clipboard?.writeText(location.href).then(() => true, () => false);
+    say(this.link, done ? "copied" : "see the address");
+    setTimeout(() => say(this.link, "link"), 1500);
+  }
+
+  /** In a frame of another page: how high it is. */
+  tellHeight() {
+    if (window.parent !== window) requestAnimationFrame(() => window.parent.postMessage({ flashsteps: { height: Math.ceil(this.root.getBoundingClientRect().height) } }, "*"));
+  }
+
+  // ---- is it the same as Python?
+
+  /** Performs the run that Python recorded, and compares each event, each number and each caption. */
+  async same(packed, state) {
+    const theirs = await unpack(packed), mine = this.runOf({ ...this.first, ...state });
+    const columns = Object.keys(theirs.columns), name = (run, step) => [run.slots[run.columns.slot[step] - 1]?.name, run.tensors[run.columns.tensor[step] - 1]?.name].join();
+    const plain = columns.filter((one) => !["slot", "tensor", "caption", "loops"].includes(one));
+    let good = 0;
+    for (let step = 0; step < theirs.steps; step++) {
+      const same = step < mine.steps && plain.every((one) => mine.columns[one][step] === theirs.columns[one][step]) && name(mine, step) === name(theirs, step)
+        && String(mine.loopsAt(step)) === String(theirs.loopsAt(step)) && mine.captions[mine.columns.caption[step + 1]] === theirs.captions[theirs.columns.caption[step + 1]]
+        && close(mine, theirs, step);
+      good += Number(same);
+    }
+    const all = good === theirs.steps && mine.steps === theirs.steps;
+    say(this.check, all ? `same as Python: ${good} of ${theirs.steps} events` : `not as Python has it: ${good} of ${theirs.steps} events. This page is broken.`);
+    toggle(this.check, "wrong", !all);
+    if (!all) this.root.querySelector("main").hidden = this.bar.element.hidden = true;
+    return all;
+  }
+}
+
+/** Whether a step's numbers are the same, but for a rounding. */
+function close(mine, theirs, step) {
+  if (theirs.columns.op[step] !== 2) return true;
+  const [a, b] = [mine, theirs].map((run) => run.slotValue(step).data);
+  return a.length === b.length && a.every((x, n) => x === b[n] || Math.abs(x - b[n]) <= 2e-3 * Math.max(1, Math.abs(b[n])));
+}

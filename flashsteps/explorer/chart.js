@@ -1,0 +1,79 @@
+// Charts on two logarithmic axes: bytes against N, and against the tile; with the reader on them, and the crossover marked.
+
+import { el, say, sizeOf, whole } from "../player/player.js";
+import { Part } from "./parts.js";
+import { counted, crossover, overTiles, overTokens, standardOf } from "./model.js";
+
+const NS = "http://www.w3.org/2000/svg";
+
+function svg(tag, attributes, ...children) {
+  const made = document.createElementNS(NS, tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
+}
+
+export class ChartPart extends Part {
+  constructor(page, name, title, kind) {
+    super(page, name, title);
+    this.element.dataset.part = "chart";
+    this.kind = kind;
+    this.host = el("div", { class: "plot" });
+    this.note = el("p", { class: "dim" });
+    this.element.append(this.host, this.note);
+    this.size = [0, 0];
+    new ResizeObserver(([{ contentRect: { width, height } }]) => { this.size = [width, height]; if (page.state) this.show(page.state); }).observe(this.host);
+  }
+
+  show(state) {
+    const [width, height] = this.size;
+    if (!width || !height) return;
+    const plain = standardOf(state.a), over = this.kind === "tokens" ? overTokens : overTiles;
+    const series = [["standard", over(plain, state), "plain"], ...(state.pin ? [["A", over(state.pin.a, { ...state, ...state.pin }), "kept"]] : []),
+      ...(state.a === plain ? [] : [[state.pin ? "B" : "this run", over(state.a, state), "own"]])];
+    const tokens = this.kind === "tokens", here = tokens ? state.n : Math.min(state.bq, state.bk);
+    const now = counted(state.a, state).total, all = series.flatMap(([, points]) => points);
+    const [left, right, top, bottom] = [58, 62, 14, 30];
+    const span = (values) => [Math.log2(Math.min(...values)), Math.log2(Math.max(...values)) + 1e-9];
+    const [x0, x1] = span(all.map(([x]) => x)), [y0, y1] = span([...all.map(([, y]) => y), now]);
+    const x = (value) => left + (Math.log2(value) - x0) / Math.max(1, x1 - x0) * (width - left - right);
+    const y = (value) => height - bottom - (Math.log2(value) - y0) / Math.max(1, y1 - y0) * (height - top - bottom);
+    const parts = [];
+    const text = (value, at, attributes) => { const one = svg("text", { x: at[0], y: at[1], ...attributes }); one.textContent = value; parts.push(one); };
+    const few = y1 - y0 < 2 * Math.log2(10), ticks = [];
+    for (let power = 10; power < 1e15; power *= 10) ticks.push(power, ...(few ? [2 * power, 5 * power] : []));
+    for (const power of ticks) {
+      if (Math.log2(power) < y0 || Math.log2(power) > y1) continue;
+      parts.push(svg("line", { class: "grid", x1: left, x2: width - right, y1: y(power), y2: y(power) }));
+      text(sizeOf(power).replace(".0", ""), [left - 8, y(power) + 4], { "text-anchor": "end" });
+    }
+    const values = series[0][1].map(([value]) => value).filter((value) => Number.isInteger(Math.log2(value)));
+    const every = Math.max(1, Math.ceil(values.length / ((width - left - right) / 44)));
+    values.forEach((value, n) => { if (n % every === 0) text(short(value), [x(value), height - 10], { "text-anchor": "middle" }); });
+    for (const [, points, kind] of series) {
+      parts.push(svg("polyline", { class: kind, points: points.map(([a, b]) => `${x(a).toFixed(1)},${y(b).toFixed(1)}`).join(" ") }));
+    }
+    const labels = series.map(([name, points, kind]) => ({ name, kind, at: y(points.at(-1)[1]) })).sort((a, b) => a.at - b.at);
+    labels.forEach((one, n) => { if (n) one.at = Math.max(one.at, labels[n - 1].at + 14); });
+    for (const { name, kind, at } of labels) text(name, [width - right + 6, at + 4], { class: kind });
+    const cross = crossover(state);
+    if (!tokens && cross) {
+      const at = x(cross);
+      parts.push(svg("line", { class: "cross", x1: at, x2: at, y1: top, y2: height - bottom }));
+      text(`less from ${cross}×${cross} on`, [Math.min(at + 6, width - right - 110), top + 8], { class: "own" });
+    }
+    parts.push(svg("circle", { class: "you", r: 5.5, cx: x(Math.min(Math.max(here, 2 ** x0), 2 ** x1)), cy: y(now) }));
+    this.host.replaceChildren(svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": this.words(state, cross) }, ...parts));
+    say(this.said, tokens ? `at tiles of ${Math.min(state.bq, state.n)}×${Math.min(state.bk, state.n)}, d ${state.d}` : `at ${whole(state.n)} tokens, d ${state.d}, square tiles`);
+    say(this.note, this.words(state, cross));
+  }
+
+  words(state, cross) {
+    if (this.kind === "tokens") return "Both grow with N²: with the tile as it is, more tokens change hardly anything about who moves less.";
+    if (cross === null) return "Standard attention moves the same, whatever its blocks.";
+    return cross ? `The tile decides: from ${cross}×${cross} on it moves less than standard attention.` : "At this N and d no tile makes it move less than standard attention.";
+  }
+}
+
+/** 64, 1K, 1M */
+export const short = (n) => n >= 1 << 20 ? `${n / (1 << 20)}M` : n >= 1024 ? `${n / 1024}K` : String(n);
