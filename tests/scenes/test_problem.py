@@ -36,7 +36,7 @@ def test_the_grid_holds_the_scores(script, exact):
 
 
 def test_softmax_of_the_row_that_it_names(script, exact):
-    tokens = fs.load_qkv("sample").tokens
+    tokens = fs.load_qkv("sample").tokens or ()
     row, key = tokens.index("it"), tokens.index("animal")
     assert f"“it” gives {exact[1][row, key]:.2f} of its weight to “animal”" in said(script)
     bars = actor(script, "Scores become weights", Bars).bars
