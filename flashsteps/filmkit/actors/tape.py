@@ -192,7 +192,7 @@ class Lanes(Actor):
 
         done = self.length(min(self.moved, lane.total), room.w)
         key = lane.tape, self.most, int(room.w), int(room.h), pen.theme, pen.unit
-        for live, start, stop in ((True, 0, done), (False, done, room.w)):
+        for live, start, stop in ((True, 0.0, float(done)), (False, float(done), room.w)):
             if stop > start:
                 pen.ctx.save()
                 pen.ctx.rectangle(room.x + start, room.y, stop - start, room.h)
