@@ -1,13 +1,15 @@
 # Set-up is in .ci/setup.sh, what is installed in pyproject.toml and constraints.txt.
 #
+#   SECONDS=600                        how long `make fuzz` looks
 #   PYTHON=python3.12                  which Python a new .venv is made from; else the first found that is 3.11 or newer
 #
 # The tests need torch 2.13. On Linux pip's default is its CUDA build, of several GB: to save them, point pip at an index
 # of CPU builds (PIP_EXTRA_INDEX_URL=...). `make demo` needs no torch.
 
+SECONDS := 60
 FILMS := renders/flash-forward.gif renders/flash-forward.mp4
 
-.PHONY: help demo gallery test lint bench bench-gpu clean
+.PHONY: help demo gallery test fuzz lint bench bench-gpu clean
 .NOTPARALLEL:
 
 help:  ## say what there is to make
@@ -30,6 +32,10 @@ gallery:  ## render anew all that renders/ holds, as renders/README.md says
 test:  ## install what is missing, test tools too (with torch), then run all tests
 	@sh .ci/setup.sh test
 	@.venv/bin/python -m pytest -n auto --dist worksteal
+
+fuzz:  ## look for examples that break a property, at random, for so long: make fuzz SECONDS=600
+	@sh .ci/setup.sh test
+	@.venv/bin/python tests/fuzz.py $(SECONDS)
 
 lint:  ## ruff, mypy and the order of the rooms, as CI runs them
 	@sh .ci/setup.sh test

@@ -1,7 +1,8 @@
-"""Colours and type: the one place that knows them. Sizes are those at 1080p."""
+"""Colours and type: the one place that knows them, and how colours mix. Sizes are those at 1080p."""
 
 from __future__ import annotations
 
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from .errors import unknown
@@ -98,3 +99,38 @@ def hue(name: str) -> str:
 def label(name: str) -> str:
     """How a tensor or a slot is called on screen."""
     return NAMES.get(name, name)
+
+
+# ---- arithmetic of colours
+
+RGB = tuple[float, float, float]
+
+
+@cache
+def rgb(color: str) -> RGB:
+    """A "#rrggbb" as red, green, blue, 0 … 1."""
+    return tuple(int(color[i : i + 2], 16) / 255 for i in (1, 3, 5))  # type: ignore[return-value]
+
+
+@lru_cache(maxsize=1 << 12)
+def mix(a: str, b: str, share: float) -> str:
+    """`share` of colour b in colour a."""
+    blend = (round(255 * (x + (y - x) * share)) for x, y in zip(rgb(a), rgb(b), strict=True))
+    return "#" + "".join(f"{c:02x}" for c in blend)
+
+
+def contrast(a: str, b: str) -> float:
+    """The contrast ratio of two colours, as WCAG 2 defines it: 1 … 21."""
+
+    def luminance(color: str) -> float:
+        linear = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in rgb(color))
+        return sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    low, high = sorted((luminance(a), luminance(b)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@cache
+def ink_on(color: str) -> str:
+    """Black or white, whichever contrasts more."""
+    return max("#000000", "#ffffff", key=lambda ink: contrast(ink, color))

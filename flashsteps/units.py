@@ -1,6 +1,8 @@
-"""Numbers as people read them: bytes in decimal units, counts of tokens in binary ones."""
+"""Numbers as people read them: bytes in decimal units, counts of tokens in binary ones, values in few signs."""
 
 from __future__ import annotations
+
+import math
 
 
 def size_of(nbytes: float) -> str:
@@ -33,3 +35,21 @@ def short(n: int) -> str:
         if n >= size and n % size == 0:
             return f"{n // size}{name}"
     return str(n)
+
+
+def number(x: float, places: int = 2, room: int = 5) -> str:
+    """A value as cells show it: a true minus, no minus zero, fewer places where it would be too long, then 1e3.
+
+    NaN, what is not there yet, is "".
+    """
+    if math.isnan(x):
+        return ""
+    if math.isinf(x):
+        return "∞" if x > 0 else "−∞"
+    for digits in range(places, -1, -1):
+        shown = f"{abs(x):.{digits}f}"
+        shown = "−" + shown if x < 0 and float(shown) else shown
+        if len(shown) <= room:
+            return shown
+    mantissa, exponent = f"{x:.0e}".split("e")
+    return f"{mantissa}e{int(exponent)}".replace("-", "−")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch.autograd.forward_ad import unpack_dual
 
 from . import checks
 from .flash2_backward import backward
@@ -35,17 +36,21 @@ def flash_attention(
     Masks are aligned to the bottom right, as in flash-attn ≥ 2.1 (`is_causal=True` of torch's function is top left; for
     N = M they agree). `causal`: query i sees keys up to i + M − N. `window` (left, right): it sees keys from
     i + M − N − left to i + M − N + right, −1 for no bound; both may be given. `scale` is 1/√d unless given. `softcap`
-    makes each scaled score softcap · tanh(score / softcap). A query that sees no key gives 0, and −∞ as lse.
+    makes each scaled score softcap · tanh(score / softcap). A query that sees no key gives 0, and −∞ as lse; one whose
+    scores overflow float32 gives NaN.
 
-    Gradients flow through o and lse, once. Under autocast, inputs are cast as for torch's own function. Raises
-    ValueError, one line, where an argument makes no sense, and for tensors on a CPU unless Triton's interpreter was
-    asked for (TRITON_INTERPRET=1, before Python starts).
+    Gradients flow through o and lse, once, and backwards: forward-mode and second derivatives are refused. Under
+    autocast, inputs are cast as for torch's own function. Raises ValueError, one line, where an argument makes no
+    sense, and for tensors on a CPU unless Triton's interpreter was asked for (TRITON_INTERPRET=1, before Python
+    starts).
     """
     for name, x in {"q": q, "k": k, "v": v}.items():
         if not isinstance(x, torch.Tensor):
             raise ValueError(
                 f"{name} is {type(x).__name__}: give a torch.Tensor (batch, heads, tokens, head dimension)"
             )
+    if not torch.compiler.is_compiling() and any(map(_has_tangent, (q, k, v))):
+        raise ValueError(f"flash_attention has no forward-mode derivatives (torch.func.jvp): {_INSTEAD}")
     if torch.is_autocast_enabled(q.device.type):
         dtype = torch.get_autocast_dtype(q.device.type)
         q, k, v = q.to(dtype), k.to(dtype), v.to(dtype)
@@ -54,6 +59,18 @@ def flash_attention(
         raise ValueError(f"return_lse is {return_lse!r}: give True or False")
     o, lse = _forward(q, k, v, problem.left, problem.right, problem.scale, problem.softcap)
     return (o, lse) if return_lse else o
+
+
+def _has_tangent(x: torch.Tensor) -> bool:
+    """Whether x is a dual number, whose tangent the operation would drop without a word."""
+    try:
+        return unpack_dual(x).tangent is not None
+    except RuntimeError:  # torch cannot look into a tensor that torch.func.vmap made of one
+        return True
+
+
+#: what has the derivatives that this has not
+_INSTEAD = "use scaled_dot_product_attention under torch.nn.attention.sdpa_kernel(SDPBackend.MATH)"
 
 
 @torch.library.custom_op("flashsteps::flash_attention", mutates_args=())
@@ -110,4 +127,9 @@ def _differentiate(ctx: Any, do: torch.Tensor | None, dlse: torch.Tensor | None)
     return *_backward(do, dlse, q, k, v, o, lse, *ctx.options), None, None, None, None
 
 
+def _differentiate_again(ctx: Any, *gradients: Any) -> Any:
+    raise ValueError(f"flash_attention has no second derivatives (create_graph=True): {_INSTEAD}")
+
+
 _forward.register_autograd(_differentiate, setup_context=_save)
+_backward.register_autograd(_differentiate_again)

@@ -7,19 +7,22 @@ one holds scores the other way round, keys by queries: then P and dS are on chip
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import torch
 import triton
 import triton.language as tl
 
 from . import checks
-from .compiling import configs
-from .launch import arguments, describable, descriptor, grid, launch, tiles
+from .launch import Tiles, arguments, fetched, grid, launch, strides, tiles
+from .problem import Problem
+from .targets import configs
 from .tile import (
     LOG2_E,
-    capped,
     load_statistic,
     load_tile,
     part,
+    score_tile,
     seeing,
     seeing_tokens,
     seen_keys,
@@ -61,12 +64,8 @@ def add_queries(
         # Queries stream past, with dO and two numbers a row: LSE and D.
         q = load_tile(Q, q_strides, b, h, first, N, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM, D, ragged, TMA)
         do = load_tile(dO, do_strides, b, h, first, N, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM, D, ragged, TMA)
-        s = tl.dot(k, q.T, input_precision=PRECISION)  # The scores are made again: cheaper than to fetch them.
-        if SOFTCAP:
-            s, c = capped(s, scale, softcap)  # Softcap: no score grows past it, and changes less.
-            factor = LOG2_E
-        else:
-            factor = scale * LOG2_E
+        # The scores are made again: cheaper than to fetch them.
+        s, factor = score_tile(k, q, scale, softcap, SOFTCAP, PRECISION)
         lse = load_statistic(LSE, b, h, heads, first, N, BLOCK_M, BLOCK_Q, GROUP)
         p = tl.math.exp2(s * factor - (lse * LOG2_E)[None, :])  # P, as it was, from LSE alone.
         if CUT and (LEFT or RIGHT):  # Keys that a query may not see: e^−∞. (Its LSE may be −∞, too, and p be ∞ here.)
@@ -78,6 +77,7 @@ def add_queries(
         D_i = load_statistic(D_, b, h, heads, first, N, BLOCK_M, BLOCK_Q, GROUP)
         ds = p * (dp - D_i[None, :])
         if SOFTCAP:
+            c = s * (1 / softcap)  # A capped score changes less: by 1 − tanh².
             ds = ds * (1 - c * c)
         dk = tl.dot(ds.to(q.dtype), q, dk, input_precision=PRECISION)  # Each key's gradient takes in this tile.
     return dk, dv
@@ -134,12 +134,8 @@ def add_keys(
         # Keys and values stream past, and P is made once more.
         k = load_tile(K, k_strides, b, h, start, M, BLOCK_N, BLOCK_N, 1, HEAD_DIM, D, CUT, TMA)
         v = load_tile(V, v_strides, b, h, start, M, BLOCK_N, BLOCK_N, 1, HEAD_DIM, D, CUT, TMA)
-        s = tl.dot(q, k.T, input_precision=PRECISION)
-        if SOFTCAP:
-            s, c = capped(s, scale, softcap)  # Softcap: no score grows past it, and changes less.
-            factor = LOG2_E
-        else:
-            factor = scale * LOG2_E
+        # Their scores, too.
+        s, factor = score_tile(q, k, scale, softcap, SOFTCAP, PRECISION)
         # P once more, and from it the gradient of each score.
         p = tl.math.exp2(s * factor - (lse * LOG2_E)[:, None])
         if CUT:  # Keys that a query may not see: e^−∞. (Its LSE may be −∞, too, and p be ∞ here.)
@@ -147,6 +143,7 @@ def add_keys(
         dp = tl.dot(do, v.T, input_precision=PRECISION)
         ds = p * (dp - D_i[:, None])
         if SOFTCAP:
+            c = s * (1 / softcap)  # A capped score changes less: by 1 − tanh².
             ds = ds * (1 - c * c)
         dq = tl.dot(ds.to(k.dtype), k, dq, input_precision=PRECISION)  # Each query's gradient takes in this tile.
     return dq
@@ -215,74 +212,105 @@ def backward(
     three kernels; without them, each has the tile of `configs`. Raises ValueError for arguments that make no sense.
     """
     problem = checks.problem(q, k, v, causal=causal, window=window, scale=scale, softcap=softcap)
-    for name, x in {"do": do, "o": o}.items():
-        checks.matrix_of_heads(name, x)
-        checks.shaped(name, x, tuple(q.shape), q.dtype, q.device)
-        checks.near(name, x, k.shape[1])
-    statistics = {"lse": lse, "dlse": dlse, "delta": delta}
-    for name, given in statistics.items():
-        if given is not None:
-            checks.shaped(name, given, tuple(q.shape[:3]), torch.float32, q.device)
-    if delta is not None and not delta.is_contiguous():
-        raise ValueError("delta is not contiguous: give torch.empty_like(lse)")
+    _check(q, k, do=do, o=o, lse=lse, dlse=dlse, delta=delta)
     dq, dk, dv = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
     if problem.nothing:
         return dq.zero_(), dk.zero_(), dv.zero_()
     delta = torch.empty(q.shape[:3], dtype=torch.float32, device=q.device) if delta is None else delta
-    lse, dlse = lse.contiguous(), None if dlse is None else dlse.contiguous()
-    shared = {"Q": q, "K": k, "V": v, "dO": do, "LSE": lse, "D_": delta}
-    strides = {f"{name}_strides": x.stride()[:3] for name, x in {"q": q, "k": k, "v": v, "do": do}.items()}
+    given = _Given(problem, q, k, v, do, lse.contiguous(), delta)
 
-    one = config or configs.shipped("delta", problem)
-    tile = tiles(problem, one, block_q, block_k)
+    def chosen(kernel: str) -> tuple[configs.Config, Tiles]:
+        one = config or configs.shipped(kernel, problem)
+        return one, tiles(problem, one, block_q, block_k)
+
+    _launch_delta(given, *chosen("delta"), o, None if dlse is None else dlse.contiguous())
+    _launch_dkdv(given, *chosen("dkdv"), dk, dv)
+    _launch_dq(given, *chosen("dq"), dq)
+    return dq, dk, dv
+
+
+class _Given(NamedTuple):
+    """What all three kernels go by: the problem, the tensors of the forward pass, dO, LSE and D."""
+
+    problem: Problem
+    q: torch.Tensor
+    k: torch.Tensor
+    v: torch.Tensor
+    do: torch.Tensor
+    lse: torch.Tensor
+    delta: torch.Tensor
+
+
+def _check(q: torch.Tensor, k: torch.Tensor, *, delta: Any, do: Any, o: Any, **statistics: Any) -> None:
+    """Raises ValueError where a tensor that a backward pass takes is not as the forward pass gave it."""
+    for name, x in {"do": do, "o": o}.items():
+        checks.matrix_of_heads(name, x)
+        checks.shaped(name, x, tuple(q.shape), q.dtype, q.device)
+        checks.near(name, x, k.shape[1])
+    for name, x in {**statistics, "delta": delta}.items():
+        if x is not None:
+            checks.shaped(name, x, tuple(q.shape[:3]), torch.float32, q.device)
+    if delta is not None and not delta.is_contiguous():
+        raise ValueError("delta is not contiguous: give torch.empty_like(lse)")
+
+
+def _launch_delta(
+    given: _Given, config: configs.Config, tile: Tiles, o: torch.Tensor, dlse: torch.Tensor | None
+) -> None:
+    """D, from O and dO."""
     launch(
         delta_kernel,
-        grid(problem, -(-problem.n // tile.block_q)),
-        problem,
-        one,
+        grid(given.problem, -(-given.problem.n // tile.block_q)),
+        given.problem,
+        config.options,
         O=o,
-        dO=do,
+        dO=given.do,
         dLSE=dlse,
-        D_=delta,
-        o_strides=o.stride()[:3],
-        do_strides=do.stride()[:3],
-        **arguments(delta_kernel, problem, tile),
+        D_=given.delta,
+        **strides(o=o, do=given.do),
+        **arguments(delta_kernel, given.problem, tile),
         DLSE=dlse is not None,
     )
 
-    one = config or configs.shipped("dkdv", problem)
-    tile = tiles(problem, one, block_q, block_k)
-    tma = one.descriptors and problem.group == 1 and tile.block_m == tile.block_q and describable(q, do)
-    fetched = {name: descriptor(x, tile.block_m, tile.d) for name, x in {"Q": q, "dO": do}.items()} if tma else {}
+
+def _launch_dkdv(given: _Given, config: configs.Config, tile: Tiles, dk: torch.Tensor, dv: torch.Tensor) -> None:
+    """dK and dV: a program for each block of keys, past which queries stream."""
+    problem, q, k, v, do, lse, delta = given
+    by_queries, tma = fetched(config.descriptors and tile.plain, tile.block_m, tile.d, Q=q, dO=do)
     launch(
         dkdv_kernel,
         grid(problem, -(-problem.m // tile.block_n)),
         problem,
-        one,
-        **(shared | fetched),
+        config.options,
+        **by_queries,
+        K=k,
+        V=v,
+        LSE=lse,
+        D_=delta,
         dK=dk,
         dV=dv,
-        **strides,
-        dk_strides=dk.stride()[:3],
-        dv_strides=dv.stride()[:3],
+        **strides(q=q, k=k, v=v, do=do, dk=dk, dv=dv),
         **arguments(dkdv_kernel, problem, tile),
         TMA=tma,
     )
 
-    one = config or configs.shipped("dq", problem)
-    tile = tiles(problem, one, block_q, block_k)
-    tma = one.descriptors and describable(k, v)
-    fetched = {name: descriptor(x, tile.block_n, tile.d) for name, x in {"K": k, "V": v}.items()} if tma else {}
+
+def _launch_dq(given: _Given, config: configs.Config, tile: Tiles, dq: torch.Tensor) -> None:
+    """dQ: a program for each block of queries, past which keys stream."""
+    problem, q, k, v, do, lse, delta = given
+    by_keys, tma = fetched(config.descriptors, tile.block_n, tile.d, K=k, V=v)
     launch(
         dq_kernel,
         grid(problem, -(-problem.n // tile.block_q)),
         problem,
-        one,
-        **(shared | fetched),
+        config.options,
+        **by_keys,
+        Q=q,
+        dO=do,
+        LSE=lse,
+        D_=delta,
         dQ=dq,
-        **strides,
-        dq_strides=dq.stride()[:3],
+        **strides(q=q, k=k, v=v, do=do, dq=dq),
         **arguments(dq_kernel, problem, tile),
         TMA=tma,
     )
-    return dq, dk, dv

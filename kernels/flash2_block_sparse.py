@@ -16,9 +16,9 @@ import triton.language as tl
 from flashsteps.machine import block_masks, masks
 
 from . import checks
-from .compiling import configs
-from .launch import arguments, describable, descriptor, grid, launch, tiles
-from .tile import LN_2, LOG2_E, add_tile, capped, load_tile, part, seen_keys, store_statistic, store_tile
+from .launch import arguments, fetched, grid, launch, strides, tiles
+from .targets import configs
+from .tile import add_tile, load_tile, natural_lse, one_over, or_nan, part, sees_any, store_statistic, store_tile
 
 
 @triton.jit(do_not_specialize=["N", "M", "left", "right"])
@@ -44,26 +44,21 @@ def block_sparse_kernel(
     m_i = tl.full([BLOCK_M], float("-inf"), tl.float32)  # Max, sum and output start on chip, and stay there.
     l_i = tl.zeros([BLOCK_M], tl.float32)
     acc = tl.zeros([BLOCK_M, D], tl.float32)
+    seen = tokens < 0  # whether each row has seen a key
     for n in tl.range(tl.min(ends, 0), tl.max(ends, 0)):
         j = tl.load(columns + n)  # The list says which tile comes next.
         start = j * BLOCK_N
         # Keys and values come in, those of the tiles listed and no others.
         k = load_tile(K, k_strides, b, h, start, M, BLOCK_N, BLOCK_N, 1, HEAD_DIM, D, CUT, TMA)
         v = load_tile(V, v_strides, b, h, start, M, BLOCK_N, BLOCK_N, 1, HEAD_DIM, D, CUT, TMA)
-        s = tl.dot(q, k.T, input_precision=PRECISION)  # One tile of scores, made on chip. It never goes to HBM.
-        if SOFTCAP:
-            s, _ = capped(s, scale, softcap)  # Softcap: no score grows past it.
-            factor = LOG2_E
-        else:
-            factor = scale * LOG2_E
-        if CUT:  # Keys that a query may not see get −∞.
-            seen = seen_keys(tokens, start, N, M, left, right, BLOCK_N, LEFT, RIGHT)
-            s = tl.where(seen, s, float("-inf"))
-        acc, l_i, m_i = add_tile(acc, l_i, m_i, s, v, factor, CUT, PRECISION)
-    o = acc * (1 / tl.maximum(l_i, 1.0))[:, None]  # All its tiles seen: divide by the sum, once.
+        seen = seen | sees_any(tokens, start, start + BLOCK_N, N, M, left, right, LEFT, RIGHT)
+        acc, l_i, m_i = add_tile(acc, l_i, m_i, q, k, v, tokens, start, N, M, scale, softcap, left, right, BLOCK_N,
+                                 BLOCK_N, LEFT, RIGHT, SOFTCAP, CUT, PRECISION)  # fmt: skip
+    total = or_nan(l_i, seen)
+    o = acc * one_over(total)[:, None]  # All its tiles seen: divide by the sum, once.
     # The output goes out, once, with one number a row: LSE, a natural logarithm.
     store_tile(O, o_strides, b, h * GROUP, first, N, o, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM, D, TMA_Q)
-    lse = (m_i + tl.math.log2(l_i)) * LN_2
+    lse = natural_lse(m_i, total)
     store_statistic(LSE, b, h * GROUP, heads_kv * GROUP, first, N, lse, BLOCK_M, BLOCK_Q, GROUP)
 
 
@@ -101,24 +96,19 @@ def block_sparse(
         starts, columns = _checked(block_mask, shape, q.device)
     else:
         starts, columns = csr(q, k, block_mask, block_q=block_q, block_k=block_k, causal=causal, window=window)
-    tma_q = config.descriptors and tile.block_m == tile.block_q and problem.group == 1 and describable(q, o)
-    tma = config.descriptors and describable(k, v)
+    by_queries, tma_q = fetched(config.descriptors and tile.plain, tile.block_m, tile.d, Q=q, O=o)
+    by_keys, tma = fetched(config.descriptors, tile.block_n, tile.d, K=k, V=v)
     launch(
         block_sparse_kernel,
         grid(problem, shape[0]),
         problem,
-        config,
-        Q=descriptor(q, tile.block_m, tile.d) if tma_q else q,
-        K=descriptor(k, tile.block_n, tile.d) if tma else k,
-        V=descriptor(v, tile.block_n, tile.d) if tma else v,
+        config.options,
+        **by_queries,
+        **by_keys,
         starts=starts,
         columns=columns,
-        O=descriptor(o, tile.block_m, tile.d) if tma_q else o,
         LSE=lse,
-        q_strides=q.stride()[:3],
-        k_strides=k.stride()[:3],
-        v_strides=v.stride()[:3],
-        o_strides=o.stride()[:3],
+        **strides(q=q, k=k, v=v, o=o),
         **arguments(block_sparse_kernel, problem, tile),
         TMA_Q=tma_q,
         TMA=tma,

@@ -14,11 +14,23 @@ import torch
 import triton
 import triton.language as tl
 
-from . import checks, trace_log
-from .compiling import configs
-from .compiling.target import target
-from .launch import Tiles, arguments, describable, descriptor, grid, launch, tiles
-from .tile import LN_2, LOG2_E, add_tile, capped, load_tile, part, seen_keys, store_statistic, store_tile, visited
+from . import checks, hopper_forward, trace_log
+from .launch import Tiles, arguments, fetched, grid, launch, strides, tiles
+from .problem import Problem
+from .targets import configs
+from .targets.target import target
+from .tile import (
+    add_tile,
+    load_tile,
+    natural_lse,
+    one_over,
+    or_nan,
+    part,
+    sees_any,
+    store_statistic,
+    store_tile,
+    visited,
+)
 from .trace_log import stamp
 
 
@@ -35,16 +47,8 @@ def attend_keys(acc, l_i, m_i, q, tokens, K, V, k_strides, v_strides, b, h, lo, 
         # Keys and values stream past, block by block.
         k = load_tile(K, k_strides, b, h, start, M, BLOCK_N, BLOCK_N, 1, HEAD_DIM, D, CUT, TMA)
         v = load_tile(V, v_strides, b, h, start, M, BLOCK_N, BLOCK_N, 1, HEAD_DIM, D, CUT, TMA)
-        s = tl.dot(q, k.T, input_precision=PRECISION)  # One tile of scores, made on chip. It never goes to HBM.
-        if SOFTCAP:
-            s, _ = capped(s, scale, softcap)  # Softcap: no score grows past it.
-            factor = LOG2_E
-        else:
-            factor = scale * LOG2_E
-        if CUT:  # Keys that a query may not see get −∞.
-            seen = seen_keys(tokens, start, N, M, left, right, BLOCK_N, LEFT, RIGHT)
-            s = tl.where(seen, s, float("-inf"))
-        acc, l_i, m_i = add_tile(acc, l_i, m_i, s, v, factor, CUT, PRECISION)
+        acc, l_i, m_i = add_tile(acc, l_i, m_i, q, k, v, tokens, start, N, M, scale, softcap, left, right, BLOCK_N,
+                                 BLOCK_N, LEFT, RIGHT, SOFTCAP, CUT, PRECISION)  # fmt: skip
     return acc, l_i, m_i
 
 
@@ -86,10 +90,11 @@ def forward_kernel(Q, K, V, O, LSE, q_strides, k_strides, v_strides, o_strides, 
         acc, l_i, m_i = attend_keys(
             acc, l_i, m_i, q, tokens, K, V, k_strides, v_strides, b, h, cut, hi, N, M, scale, softcap, left, right,
             log, BLOCK_N, HEAD_DIM, D, LEFT, RIGHT, SOFTCAP, True, TMA, PRECISION, TRACE, CLOCK)  # fmt: skip
-    o = acc * (1 / tl.maximum(l_i, 1.0))[:, None]  # All keys seen: divide by the sum, once.
+    total = or_nan(l_i, sees_any(tokens, 0, M, N, M, left, right, LEFT, RIGHT))
+    o = acc * one_over(total)[:, None]  # All keys seen: divide by the sum, once.
     # The output goes out, once, with one number a row: LSE, a natural logarithm.
     store_tile(O, o_strides, b, h * GROUP, first, N, o, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM, D, TMA_Q)
-    lse = (m_i + tl.math.log2(l_i)) * LN_2
+    lse = natural_lse(m_i, total)
     store_statistic(LSE, b, h * GROUP, heads_kv * GROUP, first, N, lse, BLOCK_M, BLOCK_Q, GROUP)
 
 
@@ -114,9 +119,15 @@ def forward(
     those from i + M − N − left to i + M − N + right, −1 for no bound. `block_q` is in tokens, `block_k` in keys and a
     power of two; without them, tiles are those of `configs`, or of `config`. `trace` is a log of `empty_log`, which the
     kernel then writes to. Raises ValueError for arguments that make no sense.
+
+    Where tuning found it faster, on an H100, it is `hopper_forward` that runs, but for a log or blocks of your own.
     """
     problem = checks.problem(q, k, v, causal=causal, window=window, scale=scale, softcap=softcap)
     config = config or configs.shipped("forward", problem)
+    as_it_likes = trace is None and block_q is None and block_k is None
+    if config.hopper and as_it_likes and hopper_forward.takes(problem, q, k, v):
+        return hopper_forward.forward(problem, q, k, v, config)
+    config = _plain(config, problem)
     tile = tiles(problem, config, block_q, block_k)
     programs = grid(problem, -(-problem.n // tile.block_q))
     if trace is not None:
@@ -125,22 +136,17 @@ def forward(
     lse = torch.empty(q.shape[:3], dtype=torch.float32, device=q.device)
     if problem.nothing:
         return o.zero_(), lse.fill_(-torch.inf)
-    tma_q = config.descriptors and tile.block_m == tile.block_q and problem.group == 1 and describable(q, o)
-    tma = config.descriptors and describable(k, v)
+    by_queries, tma_q = fetched(config.descriptors and tile.plain, tile.block_m, tile.d, Q=q, O=o)
+    by_keys, tma = fetched(config.descriptors, tile.block_n, tile.d, K=k, V=v)
     launch(
         forward_kernel,
         programs,
         problem,
-        config,
-        Q=descriptor(q, tile.block_m, tile.d) if tma_q else q,
-        K=descriptor(k, tile.block_n, tile.d) if tma else k,
-        V=descriptor(v, tile.block_n, tile.d) if tma else v,
-        O=descriptor(o, tile.block_m, tile.d) if tma_q else o,
+        config.options,
+        **by_queries,
+        **by_keys,
         LSE=lse,
-        q_strides=q.stride()[:3],
-        k_strides=k.stride()[:3],
-        v_strides=v.stride()[:3],
-        o_strides=o.stride()[:3],
+        **strides(q=q, k=k, v=v, o=o),
         **arguments(forward_kernel, problem, tile),
         log=trace,
         TMA_Q=tma_q,
@@ -167,10 +173,15 @@ def empty_log(
     number p · blocks + i. Raises ValueError as `forward` does.
     """
     problem = checks.problem(q, k, v, **options)
-    config = config or configs.shipped("forward", problem)
+    config = _plain(config or configs.shipped("forward", problem), problem)
     programs, key_tiles, _ = _log_shape(problem, tiles(problem, config, block_q, block_k))
     return trace_log.empty(programs, key_tiles, q.device)
 
 
-def _log_shape(problem: checks.Problem, tile: Tiles) -> tuple[int, int, int]:
+def _plain(config: configs.Config, problem: Problem) -> configs.Config:
+    """A tile for the kernel of this file."""
+    return configs.shipped("forward", problem, plain=True) if config.hopper else config
+
+
+def _log_shape(problem: Problem, tile: Tiles) -> tuple[int, int, int]:
     return problem.parts * -(-problem.n // tile.block_q), -(-problem.m // tile.block_n), 3

@@ -13,9 +13,21 @@ import triton
 import triton.language as tl
 
 from . import checks
-from .compiling import configs
-from .launch import arguments, grid, launch, tiles
-from .tile import LN_2, LOG2_E, add_tile, capped, load_tile, part, seen_keys, store_statistic, store_tile, visited
+from .launch import arguments, grid, launch, strides, tiles
+from .problem import Problem
+from .targets import configs
+from .tile import (
+    add_tile,
+    load_tile,
+    natural_lse,
+    one_over,
+    or_nan,
+    part,
+    sees_any,
+    store_statistic,
+    store_tile,
+    visited,
+)
 
 
 @triton.jit(do_not_specialize=["N", "M", "left", "right"])
@@ -39,7 +51,6 @@ def paged_kernel(
         M = tl.load(lengths + b)  # Each sequence of a batch has its own number of keys.
     lo, full, cut, hi = visited(first, tl.minimum(first + BLOCK_Q, N) - 1, N, M, left, right, PAGE, LEFT, RIGHT)
     tokens = first + tl.arange(0, BLOCK_M) // GROUP
-    row = tl.arange(0, BLOCK_N)
 
     # Each program keeps its own queries: when decoding, one.
     q = load_tile(Q, q_strides, b, h * GROUP, first, N, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM, D, True, False)
@@ -52,20 +63,13 @@ def paged_kernel(
         # That page of keys and values comes in, wherever it lies; of the last one, the rows in use.
         k = load_tile(K, k_strides, page, h, start * 0, M - start, BLOCK_N, PAGE, 1, HEAD_DIM, D, True, False)
         v = load_tile(V, v_strides, page, h, start * 0, M - start, BLOCK_N, PAGE, 1, HEAD_DIM, D, True, False)
-        s = tl.dot(q, k.T, input_precision=PRECISION)  # One tile of scores, made on chip. It never goes to HBM.
-        if SOFTCAP:
-            s, _ = capped(s, scale, softcap)  # Softcap: no score grows past it.
-            factor = LOG2_E
-        else:
-            factor = scale * LOG2_E
-        # Keys that a query may not see, and those that are not there, get −∞.
-        seen = seen_keys(tokens, start, N, M, left, right, BLOCK_N, LEFT, RIGHT)
-        s = tl.where(seen & (row < PAGE)[None, :], s, float("-inf"))
-        acc, l_i, m_i = add_tile(acc, l_i, m_i, s, v, factor, True, PRECISION)
-    o = acc * (1 / tl.maximum(l_i, 1.0))[:, None]  # All pages seen: divide by the sum, once.
+        acc, l_i, m_i = add_tile(acc, l_i, m_i, q, k, v, tokens, start, N, M, scale, softcap, left, right, BLOCK_N,
+                                 PAGE, LEFT, RIGHT, SOFTCAP, True, PRECISION)  # fmt: skip
+    total = or_nan(l_i, sees_any(tokens, 0, M, N, M, left, right, LEFT, RIGHT))
+    o = acc * one_over(total)[:, None]  # All pages seen: divide by the sum, once.
     # The output goes out, with one number a row: LSE.
     store_tile(O, o_strides, b, h * GROUP, first, N, o, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM, D, False)
-    lse = (m_i + tl.math.log2(l_i)) * LN_2
+    lse = natural_lse(m_i, total)
     store_statistic(LSE, b, h * GROUP, heads_kv * GROUP, first, N, lse, BLOCK_M, BLOCK_Q, GROUP)
 
 
@@ -103,7 +107,7 @@ def paged_decode(
     (pages, page, kv_heads, d), (batch, heads, n, _) = k_pool.shape, q.shape
     most, lengths = _table(table, n_keys, batch, pages, page, q.device)
     options = checks.options_of(tuple(q.shape), (batch, kv_heads, most, d), causal, window, scale, softcap)
-    problem = checks.Problem(batch, heads, kv_heads, n, most, d, *options, q.dtype, q.device)
+    problem = Problem(batch, heads, kv_heads, n, most, d, *options, q.dtype, q.device)
     config = config or configs.shipped("paged", problem)
     tile = tiles(problem, config, block_q, checks.up(page))._replace(block_n=checks.up(page))
     o = torch.empty_like(q)
@@ -114,7 +118,7 @@ def paged_decode(
         paged_kernel,
         grid(problem, -(-n // tile.block_q)),
         problem,
-        config,
+        config.options,
         Q=q,
         K=k_pool,
         V=v_pool,
@@ -122,11 +126,10 @@ def paged_decode(
         lengths=lengths,
         O=o,
         LSE=lse,
-        q_strides=q.stride()[:3],
+        **strides(q=q, o=o),
         k_strides=_by_page(k_pool),
         v_strides=_by_page(v_pool),
         table_stride=table.stride(0),
-        o_strides=o.stride()[:3],
         **arguments(paged_kernel, problem, tile),
         PAGE=page,
         LENGTHS=lengths is not None,

@@ -12,10 +12,21 @@ import triton
 import triton.language as tl
 
 from . import checks
-from .compiling import configs
 from .flash2_forward import attend_keys
-from .launch import arguments, describable, descriptor, grid, launch, tiles
-from .tile import LN_2, load_statistic, load_tile, part, store_statistic, store_tile, visited
+from .launch import arguments, fetched, grid, launch, strides, tiles
+from .targets import configs
+from .tile import (
+    load_statistic,
+    load_tile,
+    natural_lse,
+    one_over,
+    or_nan,
+    part,
+    sees_any,
+    store_statistic,
+    store_tile,
+    visited,
+)
 
 
 @triton.jit(do_not_specialize=["N", "M", "left", "right", "pieces", "per_piece"])
@@ -53,11 +64,14 @@ def split_kernel(
         acc, l_i, m_i = attend_keys(
             acc, l_i, m_i, q, tokens, K, V, k_strides, v_strides, b, h, cut, hi, N, M, scale, softcap, left, right,
             None, BLOCK_N, HEAD_DIM, D, LEFT, RIGHT, SOFTCAP, True, TMA, PRECISION, False, False)  # fmt: skip
-    o = acc * (1 / tl.maximum(l_i, 1.0))[:, None]  # This piece is done: attention over its keys alone.
+    start = s * per_piece * BLOCK_N
+    seen = sees_any(tokens, start, start + per_piece * BLOCK_N, N, M, left, right, LEFT, RIGHT)
+    total = or_nan(l_i, seen)
+    o = acc * one_over(total)[:, None]  # This piece is done: attention over its keys alone.
     # Its output and LSE go out, in fp32, to be merged.
     one, row, rows = b * heads_kv + h, first * GROUP, N * GROUP
     store_tile(O_s, os_strides, one, s, row, rows, o, BLOCK_M, BLOCK_Q * GROUP, 1, HEAD_DIM, D, False)
-    lse = (m_i + tl.math.log2(l_i)) * LN_2
+    lse = natural_lse(m_i, total)
     store_statistic(LSE_s, one, s, pieces, row, rows, lse, BLOCK_M, BLOCK_Q * GROUP, 1)
 
 
@@ -86,7 +100,7 @@ def merge_kernel(
         l_i = alpha * l_i + w
         acc = alpha[:, None] * acc + w[:, None] * o
         m_i = m_new
-    o = acc * (1 / tl.maximum(l_i, 1.0))[:, None]  # All pieces merged: divide by the sum of their weights.
+    o = acc * one_over(l_i)[:, None]  # All pieces merged: divide by the sum of their weights.
     # The output goes out, with the LSE over all keys.
     store_tile(O, o_strides, b, h * GROUP, first, N, o, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM, D, False)
     store_statistic(LSE, b, h * GROUP, heads_kv * GROUP, first, N, m_i + tl.log(l_i), BLOCK_M, BLOCK_Q, GROUP)
@@ -127,21 +141,17 @@ def split_kv_decode(
     if not (o_s.is_contiguous() and lse_s.is_contiguous()):
         raise ValueError("partial is not contiguous: make it by partial_results")
     blocks = -(-problem.n // tile.block_q)
-    tma = config.descriptors and describable(k, v)
+    by_keys, tma = fetched(config.descriptors, tile.block_n, tile.d, K=k, V=v)
     launch(
         split_kernel,
         grid(problem, blocks * pieces),
         problem,
-        config,
+        config.options,
         Q=q,
-        K=descriptor(k, tile.block_n, tile.d) if tma else k,
-        V=descriptor(v, tile.block_n, tile.d) if tma else v,
+        **by_keys,
         O_s=o_s,
         LSE_s=lse_s,
-        q_strides=q.stride()[:3],
-        k_strides=k.stride()[:3],
-        v_strides=v.stride()[:3],
-        os_strides=o_s.stride()[:3],
+        **strides(q=q, k=k, v=v, os=o_s),
         pieces=pieces,
         per_piece=per_piece,
         **arguments(split_kernel, problem, tile),
@@ -151,13 +161,12 @@ def split_kv_decode(
         merge_kernel,
         grid(problem, blocks),
         problem,
-        configs.shipped("merge", problem),
+        configs.shipped("merge", problem).options,
         O_s=o_s,
         LSE_s=lse_s,
         O=o,
         LSE=lse,
-        os_strides=o_s.stride()[:3],
-        o_strides=o.stride()[:3],
+        **strides(os=o_s, o=o),
         pieces=pieces,
         **arguments(merge_kernel, problem, tile),
     )

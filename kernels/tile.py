@@ -186,19 +186,48 @@ def seeing_tokens(keys, first, n, m, left, right, BLOCK_M: tl.constexpr, GROUP: 
 
 
 @triton.jit
-def capped(s, scale, softcap):
-    """softcap · tanh(s · scale / softcap), and the tanh. Shape of s."""
-    c = 1 - 2 / (tl.math.exp2(s * (scale * 2 * LOG2_E / softcap)) + 1)  # tanh, from the one function that is fast
-    return softcap * c, c
+def tanh(y):
+    """tanh y, to three units in the last place however small or large y is.
+
+    From exp2, the one function that is fast: but near 0 that is 1 − (1 − y), which has few digits of a small y. There
+    Lambert's continued fraction has them all: y / (1 + y² / (3 + y² / (5 + y² / (7 + y² / 9)))).
+    """
+    z = y * y
+    near_0 = y * (945 + z * (105 + z)) / (945 + z * (420 + z * 15))
+    return tl.where(tl.abs(y) < 0.75, near_0, 1 - 2 / (tl.math.exp2(y * (2 * LOG2_E)) + 1))
 
 
 @triton.jit
-def add_tile(acc, l_i, m_i, s, v, factor, CUT: tl.constexpr, PRECISION: tl.constexpr):
-    """The step of the online softmax: take in the scores s (rows, keys) of one tile, and its values v (keys, D).
+def score_tile(a, b, scale, softcap, SOFTCAP: tl.constexpr, PRECISION: tl.constexpr):
+    """The scores of one tile, a bᵀ, and the factor that makes exponents of 2 of them.
+
+    With a softcap it is softcap · tanh(s · scale / softcap), without one they are not scaled yet.
+    """
+    s = tl.dot(a, b.T, input_precision=PRECISION)
+    if SOFTCAP:
+        s = softcap * tanh(s * (scale / softcap))
+        factor = LOG2_E
+    else:
+        factor = scale * LOG2_E
+    return s, factor
+
+
+@triton.jit
+def add_tile(acc, l_i, m_i, q, k, v, tokens, start, N, M, scale, softcap, left, right, BLOCK_N: tl.constexpr,
+             KEYS: tl.constexpr, LEFT: tl.constexpr, RIGHT: tl.constexpr, SOFTCAP: tl.constexpr, CUT: tl.constexpr,
+             PRECISION: tl.constexpr):  # fmt: skip
+    """The step of the online softmax: take in the keys and values k, v (BLOCK_N, D) of one tile, KEYS of them there.
 
     factor · s is the exponent of 2. Only where a tile is CUT can a row have seen no key yet: its m_i is −∞, and
     −∞ − (−∞) must not make NaN of what is 0.
     """
+    # One tile of scores, made on chip. It never goes to HBM.
+    s, factor = score_tile(q, k, scale, softcap, SOFTCAP, PRECISION)
+    if CUT:  # Keys that a query may not see get −∞.
+        seen = seen_keys(tokens, start, N, M, left, right, BLOCK_N, LEFT, RIGHT)
+        if KEYS < BLOCK_N:
+            seen = seen & (tl.arange(0, BLOCK_N) < KEYS)[None, :]
+        s = tl.where(seen, s, float("-inf"))
     m_new = tl.maximum(m_i, tl.max(s, 1) * factor)  # The running max of each row, so far.
     m = m_new
     if CUT:
@@ -209,3 +238,41 @@ def add_tile(acc, l_i, m_i, s, v, factor, CUT: tl.constexpr, PRECISION: tl.const
     acc = acc * alpha[:, None]
     acc = tl.dot(p.to(v.dtype), v, acc, input_precision=PRECISION)
     return acc, l_i, m_new
+
+
+@triton.jit
+def sees_any(tokens, start, stop, n, m, left, right, LEFT: tl.constexpr, RIGHT: tl.constexpr):
+    """Whether each token sees any of the keys start … stop − 1. Shape of tokens."""
+    low, high = tokens * 0 + start, tokens * 0 + tl.minimum(stop, m)
+    if LEFT:
+        low = tl.maximum(low, tokens + (m - n - left))
+    if RIGHT:
+        high = tl.minimum(high, tokens + (m - n + right + 1))
+    return low < high
+
+
+@triton.jit
+def or_nan(l_i, seen):
+    """ℓ of each row; NaN where it is 0 though the row has `seen` a key: every score of it fell below all of float32.
+
+    Such a row is lost, and must not look like one that sees no key. (Where all scores of a whole tile fall below, or
+    one grows past float32, −∞ − (−∞) or ∞ − ∞ makes NaN of the row by itself.)
+    """
+    return tl.where(seen & (l_i == 0), float("nan"), l_i)
+
+
+@triton.jit
+def one_over(l_i):
+    """1 / ℓ of each row, by which its output is multiplied; 1 where it has seen no key: ℓ is 0, and so is the output.
+
+    It is ℓ itself and not max(ℓ, 1), though the largest p is 2^0: where the compiler makes one fused step of
+    s · factor − m, m is rounded and the product is not, so p may fall short of 1, and a row that one key dominates
+    has to be divided by that.
+    """
+    return 1 / tl.where(l_i == 0, 1.0, l_i)
+
+
+@triton.jit
+def natural_lse(m_i, l_i):
+    """LSE of each row, a natural logarithm: m_i is an exponent of 2. −∞ where a row has seen no key."""
+    return (m_i + tl.math.log2(l_i)) * LN_2

@@ -1,18 +1,100 @@
 """FlashAttention-2 (FA2, Algorithm 1): queries outside, one program for each block of them, many at once."""
 
-from flashsteps.filmkit.films import Spec
+from flashsteps.filmkit import Board, Film, linear, telling
+from flashsteps.filmkit.actors.cards import Text
+from flashsteps.filmkit.actors.loops import Loop, Turned
+from flashsteps.filmkit.actors.run_stage import LANES, RunStage
+from flashsteps.filmkit.closing import coda
+from flashsteps.filmkit.run import Run, slow_rounds
+from flashsteps.story.labels import opening
+from flashsteps.theme import HEAD
+from flashsteps.units import size_of
 
-FILM = Spec(
-    algorithm="flash2-forward",
-    title="FlashAttention-2 forward",
-    loops="each program: for j: K, V",
-    kind="lanes",
-    repeats={
-        "i": "These programs are done: their SMs take the next blocks of queries.",
-        "j": "No program needs another, so they run at once. Each keeps its acc on chip.",
-    },
-    alone={
-        "i": "The next program, with the next block of queries. On a GPU they run at once.",
-        "j": "The next keys and values stream past. acc stays on chip.",
-    },
-)
+
+class Flash2Forward(Film):
+    title = "FlashAttention-2 forward"
+
+    def storyboard(self, board: Board) -> None:
+        trace, code = board.record("flash2-forward"), bool(board.option("code", False))
+        meta = trace.meta
+        programs, blocks = -(-meta["queries"] // meta["block_q"]), -(-meta["keys"] // meta["block_k"])
+        lanes = 1 if code else min(LANES[board.shape], programs)
+        run = Run(trace, slowly=slow_rounds(trace, -1), lanes=lanes)
+        first, last, moves = run.first, run.visited[-1], run.shrink
+        loops = Loop("programs i: Q, O", programs), Loop("for j: K, V", blocks)
+        shown = {"device": board.option("device", ""), "code": code, "kind": "lanes" if lanes > 1 else "tile"}
+        if board.short:
+            return short(board, RunStage(board, run, loops=loops, names=("i", "j"), **shown))
+
+        with board.chapter("Loops turned round"):
+            turn_round(board, opening(trace), Loop("for j: keys, values", blocks), Loop("for i: queries", programs))
+
+        with board.chapter("Programs"):
+            board.clear()
+            stage = RunStage(board, run, loops=loops, names=("i", "j"), **shown)
+            board.say("Each block of queries is a program; none needs anything of another.")
+            stage.play(run.after(first, slot="k", first=True) - 1)
+            if lanes > 1:
+                board.say("So they run at once. Side by side here is a model of the schedule.")
+
+        with board.chapter("Keys stream past"):
+            board.say("Keys and values stream past each program, block by block.")
+            stage.play(run.after(first, slot="S", op="compute"))
+
+        with board.chapter("acc stays"):
+            board.say("The output is summed up on chip, as acc: it never goes out half done.")
+            stage.play(first.stop)
+            until = run.round(moves.event).start if moves else last.start
+            stage.tell(until, seconds=min(6.0, 0.8 * run.rounds_between(first.stop, until)))
+
+        if moves:
+            with board.chapter("A max moves"):
+                telling.max_moves(board, stage, moves, "its ℓ and acc shrink to {} of themselves")
+                stage.play(run.round(moves.event).stop)
+
+        with board.chapter("Out, once"):
+            out = run.after(tensor="O", op="store")
+            if out - 2 > stage.at:
+                board.say("So on, to the last block of keys.")
+            stage.tell(max(stage.at, out - 2), seconds=min(4.0, 0.8 * run.rounds_between(stage.at, out)))
+            board.say("All keys seen: acc is divided by ℓ, and the output goes out, once.")
+            stage.play(out)
+            board.say("And one number a row: LSE = m + ln ℓ. From it a backward pass makes P again.")
+            stage.play(len(run))
+
+        other = telling.counted(run, "flash-forward")
+        if other:
+            with board.chapter("Beside the first"):
+                board.clear()
+                telling.put_totals(board, {"FlashAttention": other, "FlashAttention-2": run.total})
+                ours, theirs = size_of(run.total.total), size_of(other.total)
+                less = "instead of" if run.total.total < other.total else "where FlashAttention moves"
+                times = telling.times(programs)
+                board.say(f"O goes out once, K and V come in {times}: {ours} {less} {theirs}.")
+
+        coda(board, trace)
+
+
+def turn_round(board: Board, words: str, outer: Loop, inner: Loop) -> None:
+    """FA1's brackets, and how they change places."""
+    turned = board.value(0.0)
+    column = board.main.columns(1, 3, 1)[1] if board.shape == "wide" else board.main
+    _, name, middle, _ = column.rows(2, 1, 4, 2)
+    first = board.put(Text("FlashAttention", HEAD, weight=600), name)
+    board.put(Turned(outer, inner, turned), middle)
+    board.say(words)
+    board.say("FlashAttention-2 turns the loops round: queries outside, keys inside.")
+    board.wait(0.6)
+    board.move(turned.to(1.0), seconds=2.4, ease=linear)
+    board.swap(first, Text("FlashAttention-2", HEAD, "accent", weight=600))
+
+
+def short(board: Board, stage: RunStage) -> None:
+    """What moves, in three captions."""
+    run = stage.run
+    with board.chapter("In short"):
+        board.say("One program for each block of queries.")
+        stage.play(run.first.stop, seconds=2.8)
+        board.say("Keys stream past; the output goes out once.")
+        stage.play(len(run), seconds=3.2)
+        board.say(f"{telling.toy(run)}; standard: {size_of(run.standard.total)}.")

@@ -1,8 +1,10 @@
-"""What all tests share: one flag, how Hypothesis looks for examples, and that Triton's interpreter runs kernels."""
+"""What all tests share: one flag, how Hypothesis looks for examples, and that Triton's interpreter runs kernels.
+
+`make test` is the same every time: examples follow from the tests alone. `make fuzz` (fuzz.py) looks for new ones.
+"""
 
 import os
 import sys
-from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -11,16 +13,10 @@ os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is imported; what is co
 if sys.platform != "linux":
     collect_ignore = ["kernels"]  # there is no Triton elsewhere
 
-settings.register_profile("flashsteps", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.register_profile("flashsteps", deadline=None, derandomize=True)
+settings.register_profile("fuzz", deadline=None, print_blob=True)
 settings.load_profile("flashsteps")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--regenerate", action="store_true", help="write the golden frames anew instead of comparing")
-
-
-@pytest.fixture
-def golden(request: pytest.FixtureRequest):
-    """Where a golden frame lies, and whether it is to be written anew."""
-    folder = Path(__file__).parent / "filmkit" / "golden"
-    return lambda name: (folder / f"{name}.png", bool(request.config.getoption("--regenerate")))

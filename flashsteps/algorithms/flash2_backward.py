@@ -1,7 +1,7 @@
-"""FlashAttention-2 backward in two kernels: one makes dK and dV, one dQ, from LSE (FA2, Algorithm 2).
+"""FlashAttention-2 backward in three kernels: one makes D, one dK and dV, one dQ, from LSE (FA2, Algorithm 2).
 
 Algorithm 2 adds to dQ in HBM inside its loop over keys; here, as in Triton's kernels, programs of their own make dQ,
-and no two write to one place. The forward pass saved O and LSE; a first kernel makes D, the row sums of dO∘O.
+and no two write to one place. The forward pass saved O and LSE; D is the row sums of dO∘O.
 Elements moved: 5Nd + 4Md + 3N + Tc(2Nd + 2N) + 2·Tr·Md for N queries in Tr blocks and M keys in Tc blocks.
 """
 
@@ -76,7 +76,7 @@ def attend(
         sram.store(dV[j], dv)
 
     for i in sram.programs("i", Q.blocks(block_q)):
-        q = sram.load(Q[i])  # The other kernel: each program keeps its own block of queries.
+        q = sram.load(Q[i])  # The third kernel: each program keeps its own block of queries.
         do = sram.load(dO[i])
         lse = sram.load(LSE[i])
         D_i = sram.load(D[i], "D")

@@ -7,7 +7,7 @@ Elements moved: 2Nd + N, and 2Bc·d for each of nnz tiles of Bc keys; entries of
 
 import numpy as np
 
-from ..machine.arrays import Array, exp_sub
+from ..machine.arrays import Array, div_sum, exp_sub
 from ..machine.block_masks import BlockMask
 from ..machine.dropout import Dropout
 from ..machine.masks import Mask
@@ -60,7 +60,7 @@ def attend(
             if dropout:
                 p = sram["P"] = p * sram.kept(dropout, i, j)
             acc = sram["acc"] = alpha[:, None] * acc + p @ v
-        o = sram["acc"] = acc / np.maximum(l_i, 1)[:, None]  # All tiles visited: divide by the sum, once.
+        o = sram["acc"] = div_sum(acc, l_i[:, None])  # All tiles visited: divide by the sum, once.
         sram.store(O[i], o)  # The output goes out, once, with one number a row: LSE.
         lse = sram["LSE"] = m_i + np.log(l_i)
         sram.store(LSE[i], lse)

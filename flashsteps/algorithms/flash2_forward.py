@@ -6,7 +6,7 @@ The output stays on chip until it is done, is divided by ℓ once, and O and LSE
 
 import numpy as np
 
-from ..machine.arrays import Array, exp_sub
+from ..machine.arrays import Array, div_sum, exp_sub
 from ..machine.dropout import Dropout
 from ..machine.masks import Mask
 from ..machine.memory import HBM, SRAM, Tensor
@@ -53,7 +53,7 @@ def attend(
             if dropout:
                 p = sram["P"] = p * sram.kept(dropout, i, j)
             acc = sram["acc"] = alpha[:, None] * acc + p @ v
-        o = sram["acc"] = acc / np.maximum(l_i, 1)[:, None]  # All keys seen: divide by the sum, once.
+        o = sram["acc"] = div_sum(acc, l_i[:, None])  # All keys seen: divide by the sum, once.
         sram.store(O[i], o)  # The output goes out, once, with one number a row: LSE.
         lse = sram["LSE"] = m_i + np.log(l_i)
         sram.store(LSE[i], lse)

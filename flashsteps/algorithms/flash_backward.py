@@ -7,7 +7,7 @@ blocks.
 
 import numpy as np
 
-from ..machine.arrays import Array, exp_sub
+from ..machine.arrays import Array, div_sum, exp_sub
 from ..machine.dropout import Dropout
 from ..machine.masks import Mask
 from ..machine.memory import HBM, SRAM, Tensor
@@ -59,7 +59,7 @@ def attend(
                 s = sram["S"] = softcap * c
             if i.cut:
                 s = sram["S"] = s + sram.bias(mask, i, j)  # Keys that a query may not see get −∞.
-            p = sram["P"] = exp_sub(s, m_i[:, None]) / np.maximum(l_i, 1)[:, None]  # P, as it was, from ℓ and m.
+            p = sram["P"] = div_sum(exp_sub(s, m_i[:, None]), l_i[:, None])  # P, as it was, from ℓ and m.
             w = p
             if dropout:
                 w = sram["W"] = p * sram.kept(dropout, i, j)  # Dropped as they were: the seed says which.

@@ -7,7 +7,7 @@ blocks.
 
 import numpy as np
 
-from ..machine.arrays import Array, exp_sub
+from ..machine.arrays import Array, div_sum, exp_sub
 from ..machine.dropout import Dropout
 from ..machine.masks import Mask
 from ..machine.memory import HBM, SRAM, Tensor
@@ -61,7 +61,7 @@ def attend(
             l_new = sram["l_new"] = alpha * l_i + beta * l_ij
             old = (l_i * alpha)[:, None] * o
             new = beta[:, None] * (p @ v)
-            o = sram["o"] = (old + new) / np.maximum(l_new, 1)[:, None]  # O is shrunk by α, and takes in this tile.
+            o = sram["o"] = div_sum(old + new, l_new[:, None])  # O is shrunk by α, and takes in this tile.
             sram.store(O[i], o)  # O, ℓ and m go back to HBM, until the next keys.
             sram.store(l[i], l_new)
             sram.store(m[i], m_new)

@@ -7,7 +7,7 @@ Tr·Tc entries of the table, 4 bytes each. Source: arXiv:2309.06180, section 4.1
 
 import numpy as np
 
-from ..machine.arrays import Array, exp_sub
+from ..machine.arrays import Array, div_sum, exp_sub
 from ..machine.masks import Mask
 from ..machine.memory import HBM, SRAM, Tensor
 from ..machine.tiling import Blocks
@@ -54,7 +54,7 @@ def attend(
             p = sram["P"] = exp_sub(s, m_i[:, None])  # Exponentials, taken against the max so far.
             l_i = sram["l_i"] = alpha * l_i + p.sum(axis=1)  # Old sum and output shrink by α; this page is added.
             acc = sram["acc"] = alpha[:, None] * acc + p @ v
-        o = sram["acc"] = acc / np.maximum(l_i, 1)[:, None]  # All pages seen: divide by the sum, once.
+        o = sram["acc"] = div_sum(acc, l_i[:, None])  # All pages seen: divide by the sum, once.
         sram.store(O[i], o)  # The output goes out, with one number a row: LSE.
         lse = sram["LSE"] = m_i + np.log(l_i)
         sram.store(LSE[i], lse)

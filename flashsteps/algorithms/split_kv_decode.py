@@ -7,7 +7,7 @@ S·Nd + 2·Tr·Md + Nd + N, and 2·S·N(d + 1) for the partial results. Source: 
 
 import numpy as np
 
-from ..machine.arrays import Array, exp_sub
+from ..machine.arrays import Array, div_sum, exp_sub
 from ..machine.masks import Mask
 from ..machine.memory import HBM, SRAM, Tensor
 
@@ -56,7 +56,7 @@ def attend(
                 p = sram["P"] = exp_sub(x, m_i[:, None])  # Exponentials, taken against the max so far.
                 l_i = sram["l_i"] = alpha * l_i + p.sum(axis=1)  # Old sum and output shrink by α; this tile is added.
                 acc = sram["acc"] = alpha[:, None] * acc + p @ v
-            o = sram["acc"] = acc / np.maximum(l_i, 1)[:, None]  # This piece is done: attention over its keys alone.
+            o = sram["acc"] = div_sum(acc, l_i[:, None])  # This piece is done: attention over its keys alone.
             sram.store(O_s[i.below(s.index * N)], o)  # Its output and LSE go out, in fp32, to be merged.
             lse = sram["LSE"] = m_i + np.log(l_i)
             sram.store(LSE_s[i.below(s.index * N)], lse)
@@ -74,7 +74,7 @@ def attend(
             w = sram["w"] = exp_sub(lse, m_i)  # How much this piece weighs.
             l_i = sram["l_i"] = alpha * l_i + w
             acc = sram["acc"] = alpha[:, None] * acc + w[:, None] * o
-        o = sram["acc"] = acc / np.maximum(l_i, 1)[:, None]  # All pieces merged: divide by the sum of their weights.
+        o = sram["acc"] = div_sum(acc, l_i[:, None])  # All pieces merged: divide by the sum of their weights.
         sram.store(O[i], o)  # The output goes out, with the LSE over all keys.
         total = sram["LSE"] = m_i + np.log(l_i)
         sram.store(LSE[i], total)

@@ -6,7 +6,7 @@ against it. Elements moved: 2Nd + 2Md + 4NM for N queries and M keys, and a mask
 
 import numpy as np
 
-from ..machine.arrays import Array, exp_sub
+from ..machine.arrays import Array, div_sum, exp_sub
 from ..machine.dropout import Dropout
 from ..machine.masks import Mask
 from ..machine.memory import HBM, SRAM, Tensor
@@ -51,7 +51,7 @@ def attend(
         m_i = sram["m_i"] = s.max(axis=1)  # The largest score of each row, to subtract: no overflow.
         p = sram["P"] = exp_sub(s, m_i[:, None])  # Exponentials: now every weight is from 0 to 1.
         l_i = sram["l_i"] = p.sum(axis=1)  # Each row's sum. Divided by it, weights add up to 1.
-        p = sram["P"] = p / np.maximum(l_i, 1)[:, None]
+        p = sram["P"] = div_sum(p, l_i[:, None])
         sram.store(P[i], p)  # P is just as large as S, and goes out to HBM too.
         m.append(m_i)
         l.append(l_i)

@@ -14,6 +14,7 @@ from ..units import size_of
 from . import bench_tables as tables
 from . import options as take
 from .options import option
+from .outputs import Output
 from .program import Command, Stopped, say
 
 if TYPE_CHECKING:
@@ -64,6 +65,12 @@ def _minutes(text: str) -> float:
     return minutes
 
 
+def _output() -> str:
+    from ..plots.results import FOLDER
+
+    return f"The .json file for the results  [default: by the machine's name, in {FOLDER}]"
+
+
 @click.command(cls=Command, epilog=EXAMPLES)
 @option("--tune", is_flag=True, help="On a GPU: time the kernels' candidate tiles, and keep the best.")
 @option("--train", is_flag=True, help="Train a small GPT with standard attention, torch's and, on a GPU, ours.")
@@ -81,12 +88,12 @@ def _minutes(text: str) -> float:
 @option("--steps", type=take.NUMBER, help="For --train: how many steps  [default: 150, on a CPU 60]")
 @option("--minutes", type=MINUTES_TYPE, help=f"What it may take: what is left then is left out  [default: {MINUTES:g}]")
 @option("--quick", is_flag=True, help="Few sizes, few runs: only to see that all works.")
-@option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE",
-        help="The .json file for the results  [default: by the machine's name, in {results.FOLDER}]")  # fmt: skip
+@option("-o", "--output", type=Output(".json"), metavar="FILE",
+        help=_output)  # fmt: skip
 @option("--json", "as_json", is_flag=True, help="Print the results as JSON; a file is written with -o alone.")
-@option("--plot", type=click.Path(path_type=Path), metavar="FILE",
+@option("--plot", type=Output(), metavar="FILE",
         help="Draw speed, and memory to FILE-memory, or the training: .svg or .png.")  # fmt: skip
-@option("--theme", "theme_name", type=take.THEME, help="The plots' colours  [default: {chart.THEME}]")
+@option("--theme", "theme_name", type=take.THEME, help=take.plot_theme_help)
 @click.pass_context
 def bench(ctx: click.Context, /, tune: bool, train: bool, every: bool, source: Path | None, output: Path | None,
           as_json: bool, plot: Path | None, theme_name: str | None, **options: Any) -> None:  # fmt: skip
@@ -179,8 +186,8 @@ def _measured(coming: Iterator[Results], output: Path | None, as_json: bool) -> 
         output.parent.mkdir(parents=True, exist_ok=True)
     try:
         made = _print(_saved(made, coming, output), as_json)
-    except KeyboardInterrupt:
-        raise Stopped(f"{output} has what was measured until now" if output else "nothing was written") from None
+    except KeyboardInterrupt as stop:
+        raise Stopped(f"{output} has what was measured until now" if output else "nothing was written", stop) from None
     return made, output
 
 

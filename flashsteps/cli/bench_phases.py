@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -125,6 +126,9 @@ def _run(command: Sequence[str], seconds: float, printed: Path | None) -> int | 
                 process.kill()
             return None
         except BaseException:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=GRACE / 2)
             process.kill()
             raise
     if printed and text:

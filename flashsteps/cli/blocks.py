@@ -14,7 +14,7 @@ from .program import Command, say, table
 
 if TYPE_CHECKING:
     from ..machine.devices import Device
-    from ..traffic.blocks import Blocks
+    from ..traffic.blocks import Fit
 
 EXAMPLES = """\b
 Examples:
@@ -23,14 +23,26 @@ Examples:
 """
 
 
+def _n() -> str:
+    from ..traffic.blocks import N
+
+    return f"How many queries and keys: 4096, 4K or 1M  [default: {N}]"
+
+
+def _algorithm() -> str:
+    from ..traffic.blocks import ALGORITHM
+
+    return f"Whose tiles  [default: {ALGORITHM}]"
+
+
 @click.command(cls=Command, epilog=EXAMPLES)
 @option("--d", type=take.TOKENS, required=True, help="The size of a head.")
-@option("--device", type=take.DEVICE, help="The GPU on which a tile has to fit  [default: {devices.DEFAULT}]")
-@option("--n", type=take.TOKENS, help="How many queries and keys: 4096, 4K or 1M  [default: {blocks.N}]")
-@option("--algorithm", type=take.ALGORITHM, help="Whose tiles  [default: {blocks.ALGORITHM}]")
+@option("--device", type=take.DEVICE, help=f"The GPU on which a tile has to fit  {take.DEVICE_DEFAULT}")
+@option("--n", type=take.TOKENS, help=_n)
+@option("--algorithm", type=take.ALGORITHM, help=_algorithm)
 @take.heads_options
-@option("--mask", type=take.MASK, help="{masks.HELP}  [default: none]")
-@option("--dtype", type=take.DTYPE, help="What q, k, v and O are stored as  [default: {dtypes.DEFAULT}]")
+@option("--mask", type=take.MASK, help=take.mask_help)
+@option("--dtype", type=take.DTYPE, help=take.dtype_help)
 def blocks(d: int, **options: Any) -> None:
     """Say which block sizes fit on a GPU, best first.
 
@@ -55,7 +67,7 @@ def _fit(fits: int, tried: int) -> str:
     return f"{fits} of {tried} tiles fit" if fits else f"none of {tried} tiles fits: choose a smaller d or dtype"
 
 
-def _table(found: list[Blocks], gpu: Device) -> Iterator[str]:
+def _table(found: list[Fit], gpu: Device) -> Iterator[str]:
     from ..traffic.report import ratio_of
 
     shared, registers = gpu.shared_per_block * 1024, gpu.registers_per_sm * 1024

@@ -28,12 +28,10 @@ Examples:
 @option("--d", type=take.TOKENS, required=True, help="The size of a head.")
 @option("--n-keys", type=take.TOKENS, help="How many keys  [default: as many as queries]")
 @take.heads_options
-@take.block_options("{arguments.BLOCK}, cut to their number")
+@take.block_options(take.run_blocks)
 @take.change_options
 @take.capacity_options
-@option(
-    "--rule", type=take.RULE, help="Which bytes count: all, or as a published figure does  [default: {rules.DEFAULT}]"
-)
+@take.rule_option
 def count(algorithm: str, **options: Any) -> None:
     """Count the bytes that a run would move, at any size.
 

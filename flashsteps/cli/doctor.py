@@ -19,7 +19,8 @@ Example:
 FOR = {
     "": "nothing works without",
     "render": "for films (pycairo is compiled: that takes a C compiler and the headers of cairo and pango)",
-    "inputs": "for .safetensors files and bfloat16",
+    "slides": "for talks with manim-slides, a film's chapter a slide",
+    "inputs": "for bfloat16",
     "plot": "for `flashsteps io --plot` and `flashsteps bench --plot`",
     "notebook": "for `trace.show()` in a notebook",
     "terminal": "for `flashsteps step` on a terminal",

@@ -31,9 +31,9 @@ def _kinds() -> Any:
 @click.command(cls=Command, epilog=EXAMPLES)
 @runs.run_argument
 @option("--to", type=take.Name("kind of export", _kinds), required=True, help="For which program.")
-@take.output("FILE", "Where to: .json, or .csv for csv.")
+@take.output("FILE", "Where to: .json, or .csv for csv; - is standard output.", lambda params: _kinds()[params["to"]])
 @option("--no-values", is_flag=True, help="Leave out what each step made or stored, in json.")
-@run_options("{arguments.BLOCK}, cut to their number")
+@run_options(take.run_blocks)
 def export(run: str, to: str, output: Path, no_values: bool, device: str | None, **options: Any) -> None:
     """Write a run as a Perfetto timeline, JSON or CSV.
 
@@ -44,7 +44,7 @@ def export(run: str, to: str, output: Path, no_values: bool, device: str | None,
 
     modelled = device if to == "perfetto" else None
     try:
-        exports.check(output, to, None, not no_values)
+        exports.check_export(output, to, None, not no_values)
     except ValueError as error:
         raise ValueError(str(error).replace("values=False", "--no-values")) from None
     saved = to == "perfetto" and Path(run).is_file()  # then the device is not one to run on, only the model's

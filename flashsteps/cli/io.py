@@ -15,6 +15,7 @@ import click
 from ..units import short, size_of, time_of
 from . import options as take
 from .options import option
+from .outputs import Output
 from .program import Command, say, table
 
 if TYPE_CHECKING:
@@ -51,22 +52,32 @@ SIZES = take.Text("N,…", _sizes, "give how many, one or several: 4096, or 1K,8
 NAMES = Algorithms("algorithm", take.ALGORITHM.names)
 
 
+def _d() -> str:
+    from ..traffic.report import D
+
+    return f"The size of a head  [default: {D}]"
+
+
+def _blocks() -> str:
+    from ..traffic.report import BLOCK
+
+    return f"{BLOCK}, cut to their number"
+
+
 @click.command(cls=Command, epilog=EXAMPLES)
 @option("--n", "sizes", type=SIZES, help="How many keys, and queries (decoding has one)  [default: 1K,8K,128K,1M]")
-@option("--d", type=take.TOKENS, help="The size of a head  [default: {report.D}]")
+@option("--d", type=take.TOKENS, help=_d)
 @take.heads_options
 @option("--batch", type=take.NUMBER, help="How many sequences, each with all heads  [default: 1]")
 @option("--algorithms", "names", type=NAMES, help="Which ones  [default: standard and flash, forward and backward]")
-@take.block_options("{report.BLOCK}, cut to their number")
-@option("--block-mask", metavar="MASK", help="For block-sparse-forward: {block_masks.HELP}")
-@option("--device", type=take.DEVICE, help="The GPU whose limits bound the time  [default: {devices.DEFAULT}]")
-@option(
-    "--rule", type=take.RULE, help="Which bytes count: all, or as a published figure does  [default: {rules.DEFAULT}]"
-)
+@take.block_options(_blocks)
+@option("--block-mask", metavar="MASK", help=take.block_mask_help)
+@option("--device", type=take.DEVICE, help=f"The GPU whose limits bound the time  {take.DEVICE_DEFAULT}")
+@take.rule_option
 @option("--csv", "as_csv", is_flag=True, help="Print whole numbers with commas between, for a spreadsheet.")
 @option("--json", "as_json", is_flag=True, help="Print the same as JSON.")
-@option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw the traffic to an .svg or .png file.")
-@option("--theme", type=take.THEME, help="The plot's colours  [default: {chart.THEME}]")
+@option("--plot", type=Output(), metavar="FILE", help="Draw the traffic to an .svg or .png file.")
+@option("--theme", type=take.THEME, help=take.plot_theme_help)
 def io(as_csv: bool, as_json: bool, plot: Path | None, theme: str | None, **options: Any) -> None:
     """Compare what algorithms move, take and do.
 

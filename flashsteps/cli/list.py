@@ -67,7 +67,7 @@ def _themes() -> Rows:
 
 
 def _presets() -> Rows:
-    from ..filmkit.encode import ENDINGS
+    from ..filmkit.formats import ENDINGS
     from ..filmkit.presets import PRESETS, preset_for
 
     def default_for(name: str) -> str:

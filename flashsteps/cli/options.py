@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import click
@@ -16,50 +14,74 @@ from .. import algorithms, theme
 from ..errors import unknown
 from ..filmkit import films
 from ..machine import devices
-from ..trace import rules
+from .outputs import Ending, Output
+
+#: an option's help, or what gives it when it is shown: facts may be owned by modules that take long to import
+Help = str | Callable[[], str]
 
 
 class Option(click.Option):
-    """An option whose help takes facts from the modules that own them: "{film.DEFAULT_DURATION:g} s".
+    """An option whose help may be a function."""
 
-    They are asked for when the help is shown, so that a program that only starts imports none of them.
-    """
+    def __init__(self, *names: Any, help: Help | None = None, **settings: Any) -> None:
+        super().__init__(*names, **settings)
+        self._help = help
 
     @property
     def help(self) -> str | None:
-        return self._help and self._help.format_map(_Modules())
+        return self._help() if callable(self._help) else self._help
 
     @help.setter
     def help(self, text: str | None) -> None:
         self._help = text
 
 
-#: where the modules are that help texts name
-_HOME = {
-    "arguments": "runs.arguments",
-    "block_masks": "machine.block_masks",
-    "blocks": "traffic.blocks",
-    "chart": "plots.chart",
-    "devices": "machine.devices",
-    "dtypes": "machine.dtypes",
-    "film": "filmkit.film",
-    "masks": "machine.masks",
-    "report": "traffic.report",
-    "results": "plots.results",
-    "rules": "trace.rules",
-    "theme": "theme",
-    "timeline": "filmkit.timeline",
-}
-
-
-class _Modules(dict[str, Any]):
-    def __missing__(self, name: str) -> Any:
-        return importlib.import_module(f"flashsteps.{_HOME[name]}")
-
-
 def option(*names: str, **settings: Any) -> Callable[[Any], Any]:
     """click's, with the help of `Option`."""
     return click.option(*names, cls=Option, **settings)
+
+
+# ---- what several helps say
+
+
+def mask_help() -> str:
+    from ..machine.masks import HELP
+
+    return f"{HELP}  [default: none]"
+
+
+def block_mask_help() -> str:
+    from ..machine.block_masks import HELP
+
+    return f"For block-sparse-forward: {HELP}"
+
+
+def dtype_help() -> str:
+    from ..machine.dtypes import DEFAULT
+
+    return f"What q, k, v and O are stored as  [default: {DEFAULT}]"
+
+
+def run_blocks() -> str:
+    """How large blocks are unless given, in a run that is not to be looked at."""
+    from ..runs.arguments import BLOCK
+
+    return f"{BLOCK}, cut to their number"
+
+
+def _rule_help() -> str:
+    from ..trace.rules import DEFAULT
+
+    return f"Which bytes count: all, or as a published figure does  [default: {DEFAULT}]"
+
+
+def plot_theme_help() -> str:
+    from ..plots.chart import THEME
+
+    return f"The plots' colours  [default: {THEME}]"
+
+
+DEVICE_DEFAULT, THEME_DEFAULT = f"[default: {devices.DEFAULT}]", f"[default: {theme.DEFAULT}]"
 
 
 # ---- types
@@ -137,6 +159,12 @@ def _dtypes() -> Iterable[str]:
     return STORAGE
 
 
+def _rules() -> Iterable[str]:
+    from ..trace.rules import RULES
+
+    return RULES
+
+
 def _presets() -> Iterable[str]:
     from ..filmkit.presets import PRESETS
 
@@ -149,11 +177,18 @@ def _cuts() -> Iterable[str]:
     return CUTS
 
 
+def _formats() -> Iterable[str]:
+    from ..filmkit.formats import ENDINGS
+
+    return [ending[1:] for ending in ENDINGS]
+
+
 FILM, ALGORITHM = Name("film", films.names), Name("algorithm", algorithms.names)
 MASK, DTYPE, PRESET = _Mask("mask", _masks), Name("dtype", _dtypes), Name("preset", _presets)
+FORMAT = Name("format", _formats)
 CUT = Name("cut", _cuts)
 DEVICE, THEME = Name("device", lambda: devices.DEVICES), Name("theme", lambda: theme.THEMES)
-RULE = Name("counting rule", lambda: rules.RULES)
+RULE = Name("counting rule", _rules)
 
 
 # ---- readers: a text becomes a value, or a ValueError
@@ -223,6 +258,7 @@ def _steps(text: str) -> slice:
 
 
 NUMBER = Text("N", _positive, "give a whole number, 1 or more")
+LOOPS = Text("N", _positive, "give how many times, 1 or more")
 INTEGER = Text("N", int, "give a whole number")
 REAL = Text("X", _finite, "give a number, such as 0.125")
 SECONDS = Text("SECONDS", _finite, "give seconds, such as 24 or 12.5")
@@ -244,9 +280,9 @@ def given(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def output(metavar: str, help: str) -> Callable[[Any], Any]:
-    """-o, --output: the file to write."""
-    return option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar=metavar, help=help)
+def output(metavar: str, help: str, ending: Ending = None, required: bool = True) -> Callable[[Any], Any]:
+    """-o, --output: the file to write; `ending` as `Output` has it."""
+    return option("-o", "--output", type=Output(ending), required=required, metavar=metavar, help=help)
 
 
 def input_options(command: Any) -> Any:
@@ -257,14 +293,17 @@ def input_options(command: Any) -> Any:
     return source(head(command))
 
 
-def block_options(default: str) -> Callable[[Any], Any]:
+def block_options(default: Help) -> Callable[[Any], Any]:
     """--block-q, --block-k, --mask and --dtype; `default` says how large blocks are unless given."""
 
+    def stands() -> str:
+        return f"[default: {default() if callable(default) else default}]"
+
     def add(command: Any) -> Any:
-        block_q = option("--block-q", type=NUMBER, help=f"Queries in a block  [default: {default}]")
-        block_k = option("--block-k", type=NUMBER, help=f"Keys in a block  [default: {default}]")
-        mask = option("--mask", type=MASK, help="{masks.HELP}  [default: none]")
-        dtype = option("--dtype", type=DTYPE, help="What q, k, v and O are stored as  [default: {dtypes.DEFAULT}]")
+        block_q = option("--block-q", type=NUMBER, help=lambda: f"Queries in a block  {stands()}")
+        block_k = option("--block-k", type=NUMBER, help=lambda: f"Keys in a block  {stands()}")
+        mask = option("--mask", type=MASK, help=mask_help)
+        dtype = option("--dtype", type=DTYPE, help=dtype_help)
         return block_q(block_k(mask(dtype(command))))
 
     return add
@@ -279,10 +318,15 @@ def heads_options(command: Any) -> Any:
     return heads(kv_heads(command))
 
 
+def rule_option(command: Any) -> Any:
+    """--rule: which bytes count."""
+    return option("--rule", type=RULE, help=_rule_help)(command)
+
+
 def change_options(command: Any) -> Any:
     """--block-mask, --splits, --softcap, --alibi and --dropout, for the algorithms that take them."""
     adds = (
-        option("--block-mask", metavar="MASK", help="For block-sparse-forward: {block_masks.HELP}"),
+        option("--block-mask", metavar="MASK", help=block_mask_help),
         option(
             "--splits",
             type=NUMBER,

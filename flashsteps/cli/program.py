@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import codecs
 import io
+import os
 import re
+import signal
 import sys
+import threading
+import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, ClassVar
 
 import click
 
 from ..errors import unknown
+from . import outputs
 
 #: what the signs that are printed here become on a terminal that lacks them
 PLAIN = {
@@ -61,7 +66,23 @@ def _plain(error: UnicodeError) -> tuple[str, int]:
     return "".join(PLAIN.get(sign, "?") for sign in error.object[error.start : error.end]), error.end
 
 
+def _open_streams() -> None:
+    """A standard stream that whoever started this has closed is as good as /dev/null."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free: this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
+
+
 codecs.register_error("flashsteps.plain", _plain)
+
+
+def _warned(message: Warning | str, *where: Any, **more: Any) -> None:
+    """What is worth knowing, in one line; where in the source it was said is not."""
+    click.echo(f"flashsteps: {printable(str(message))}", file=sys.stderr)
 
 
 # ---- ending
@@ -76,14 +97,47 @@ class Refused(click.ClickException):
         click.echo(f"flashsteps: error: {printable(self.message)}", file=sys.stderr)
 
 
-class Stopped(click.ClickException):
-    """Ctrl-C; the message says what there is now."""
+class Ended(KeyboardInterrupt):
+    """SIGTERM or SIGHUP: all that cleans up after Ctrl-C does so then, too."""
 
-    exit_code: ClassVar[int] = 130  # as a shell has it: 128 + SIGINT
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+class Stopped(click.ClickException):
+    """Ctrl-C, or what `Ended` is for; the message says what there is now."""
+
+    def __init__(self, message: str, by: KeyboardInterrupt) -> None:
+        super().__init__(message)
+        number = by.number if isinstance(by, Ended) else signal.SIGINT
+        self.exit_code = 128 + number  # type: ignore[misc]  # as a shell has it
 
     def show(self, file: Any = None) -> None:
         over = "\r" if sys.stderr.isatty() else ""  # the ^C that the terminal shows
-        click.echo(f"{over}stopped: {printable(self.message)}", file=sys.stderr)
+        with suppress(OSError):  # of a terminal that was closed
+            click.echo(f"{over}stopped: {printable(self.message)}", file=sys.stderr)
+
+
+@contextmanager
+def _endings_heeded() -> Iterator[None]:
+    """SIGTERM and SIGHUP raise `Ended`, unless somebody else handles them, or `nohup` has them ignored."""
+
+    def end(number: int, frame: Any) -> None:
+        for other in heeded:
+            signal.signal(other, signal.SIG_IGN)  # while all is cleaned up
+        raise Ended(number)
+
+    heeded = []
+    if threading.current_thread() is threading.main_thread():
+        heeded = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) == signal.SIG_DFL]
+    for number in heeded:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in heeded:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @contextmanager
@@ -104,8 +158,8 @@ def _in_one_line(command: click.Command) -> Iterator[None]:
         raise Refused(f"this takes more memory than there is: give a smaller input ({error})") from error
     except ValueError as error:
         raise Refused(_as_options(str(error), command)) from error
-    except KeyboardInterrupt:
-        raise Stopped("nothing was written") from None
+    except KeyboardInterrupt as stop:
+        raise Stopped("nothing was written", stop) from None
 
 
 def _usage(error: click.UsageError, command: click.Command) -> str:
@@ -144,7 +198,7 @@ class Command(click.Command):
             return super().make_context(*args, **options)
 
     def invoke(self, ctx: click.Context) -> Any:
-        with _in_one_line(self):
+        with _in_one_line(self), outputs.placed(ctx):
             return super().invoke(ctx)
 
 
@@ -154,10 +208,13 @@ class Program(Command, click.Group):
     command_class = Command
 
     def main(self, *args: Any, **options: Any) -> Any:
+        _open_streams()
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="flashsteps.plain")
-        return super().main(*args, **options)
+        with _endings_heeded(), warnings.catch_warnings():
+            warnings.showwarning = _warned
+            return super().main(*args, **options)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)

@@ -29,7 +29,7 @@ Examples:
 DO = "an .npy file, or random[:SEED], standard normal numbers  [default: random]"
 
 
-def run_options(blocks: str) -> Callable[[Any], Any]:
+def run_options(blocks: take.Help) -> Callable[[Any], Any]:
     """All options that say what is run, and how; `blocks` says how large blocks are unless given."""
     adds = (
         take.input_options,
@@ -57,8 +57,8 @@ def run_options(blocks: str) -> Callable[[Any], Any]:
 
 @click.command(cls=Command, epilog=EXAMPLES)
 @click.argument("algorithm", type=take.ALGORITHM, help="Which algorithm (`flashsteps list algorithms`).")
-@take.output("FILE.npz", "Where to.")
-@run_options("{arguments.BLOCK}, cut to their number")
+@take.output("FILE.npz", "Where to; - is standard output.", ".npz")
+@run_options(take.run_blocks)
 def record(
     algorithm: str, output: Path, source: str, head: tuple[int, ...] | None, do: str | None, **options: Any
 ) -> None:

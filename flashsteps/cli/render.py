@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from time import time
@@ -16,6 +17,7 @@ from ..files import whole
 from ..filmkit.boxes import shape_of
 from ..units import size_of
 from . import options as take
+from . import outputs
 from .options import option
 from .program import Command, say
 
@@ -37,15 +39,20 @@ Made = list[tuple[Path, str]]
 
 @click.command(cls=Command, epilog=EXAMPLES)
 @click.argument("name", metavar="FILM", type=take.FILM, help="Which film (`flashsteps list films`).")
-@take.output("FILE", "Where to: .gif, .mp4, .webm or .webp for a film, .png for one picture of it.")
+@take.output(
+    "FILE",
+    "Where to: .gif, .mp4, .webm or .webp for a film; .png, .svg or .pdf for one picture of it; - is standard output.",
+    lambda params: _ending(params),
+)
+@option("--format", "form", type=take.FORMAT, help="What -o - is: gif, mp4 … as the ending of a file would say.")
 @take.input_options
 @take.block_options("a quarter of them, at least 2")
 @option(
     "--trace", type=click.Path(path_type=Path), metavar="RUN.npz", help="Draw this saved run, instead of a new one."
 )
-@option("--device", type=take.DEVICE, help="The GPU that the panels name  [default: {devices.DEFAULT}]")
+@option("--device", type=take.DEVICE, help=f"The GPU that the panels name  {take.DEVICE_DEFAULT}")
 @option("--sram", type=take.BYTES, help="The toy's SRAM, in which the run has to fit  [default: what it takes]")
-@option("--theme", type=take.THEME, help="Its colours  [default: {theme.DEFAULT}]")
+@option("--theme", type=take.THEME, help=f"Its colours  {take.THEME_DEFAULT}")
 @option("--preset", type=take.PRESET, help="Its size and frame rate  [default: by the file's ending]")
 @option("--size", type=take.SIZE, help="Its width and height in pixels: wide, square or tall, whatever the preset.")
 @option("--fps", type=take.NUMBER, help="Its frames a second, whatever the preset.")
@@ -53,18 +60,23 @@ Made = list[tuple[Path, str]]
 @option("--duration", type=take.SECONDS, help="Its length, all of it faster or slower  [default: what reading takes]")
 @option("--code", is_flag=True, help="Show the algorithm's code, and which line runs.")
 @option("--kernel", is_flag=True, help="Draw the run of the Triton kernel, in its interpreter (Linux).")
-@option("--at", type=take.MOMENT, help="Which moment a .png shows  [default: last]")
+@option("--at", type=take.MOMENT, help="Which moment a picture shows  [default: last]")
+@option("--loop", type=take.LOOPS, help="How often a .gif or .webp is played: 1 is once  [default: for ever]")
+@option("--transparent", is_flag=True, help="Draw no ground, in a .webm, .webp, .png, .svg or .pdf.")
 @option("--captions", is_flag=True, help="Write what is said to a .vtt file beside the film (WebVTT).")
 @option("--jobs", type=take.NUMBER, help="How many processes draw it; no byte depends on it  [default: one a core]")
 @option("-q", "--quiet", is_flag=True, help="Show no progress, and print nothing.")
 def render(
     name: str,
     output: Path,
+    form: str | None,
     source: str,
     preset: str | None,
     size: tuple[int, int] | None,
     fps: int | None,
     at: float | None,
+    loop: int | None,
+    transparent: bool,
     captions: bool,
     jobs: int | None,
     quiet: bool,
@@ -74,37 +86,55 @@ def render(
 
     The file's ending says as what. It appears whole or not at all, and the same command gives the same bytes.
     """
-    from ..filmkit import encode, reel
-    from ..filmkit.presets import PRESETS, preset_for
+    from ..filmkit import formats, reel
+    from ..filmkit.presets import look_of
 
-    still = encode.check_path(output).suffix.lower() == ".png"
-    if still and (fps or captions or jobs):
-        option = "--fps" if fps else "--captions" if captions else "--jobs"
-        raise ValueError(f"'{output}' is a picture, and {option} is for films: leave it out")
+    still = formats.is_still(formats.check_path(output))
+    if form and output.suffix.lower() != f".{form}":
+        raise ValueError(f"'{output}' is no {form}: leave --format out, which is for -o -")
+    of_films = {"--fps": fps, "--captions": captions, "--jobs": jobs, "--loop": loop}
+    if still and (given := [option for option, value in of_films.items() if value]):
+        raise ValueError(f"'{output}' is a picture, and {given[0]} is for films: leave it out")
     if not still and at is not None:
         raise ValueError(f"'{output}' is a film, and --at is for pictures: leave it out, or write a .png")
-    looks = PRESETS[preset or preset_for(output)]
-    looks = looks._replace(fps=fps or looks.fps, width=(size or looks)[0], height=(size or looks)[1])
-    encode.check_size(output, looks[:2])
-    encode.check_fps(output, looks.fps)
+    if captions and outputs.to_standard_output():
+        raise ValueError("--captions are a second file, and there is one standard output: name a file with -o")
+    looks = look_of(output, preset, size, fps)
+    if still:
+        formats.check_size(output, looks[:2])
+    else:
+        formats.check_film(output, looks[:2], looks.fps, loop or 0, transparent)
+    if quiet:
+        warnings.simplefilter("ignore")
     shown = reel.film(name, input=None if source == "sample" else source, **take.given(options))
-    made = _still(shown, output, looks, at) if still else _film(shown, output, looks, captions, jobs, quiet)
+    if still:
+        made = _still(shown, output, looks, at, transparent)
+    else:
+        how = {"loop": loop or 0, "transparent": transparent, "jobs": jobs}
+        made = _film(shown, output, looks, captions, quiet, **how)
     for path, what in () if quiet else made:
         say(f"{path}   {size_of(path.stat().st_size)}   {what}")
 
 
-def _still(shown: Reel, output: Path, looks: Preset, at: float | None) -> Made:
+def _ending(params: Mapping[str, Any]) -> str:
+    """Of what goes to standard output."""
+    if not params["form"]:
+        raise ValueError("-o - has no ending to say what to make: add --format gif, mp4, webm, webp, png, svg or pdf")
+    return f".{params['form']}"
+
+
+def _still(shown: Reel, output: Path, looks: Preset, at: float | None, transparent: bool) -> Made:
     """Write one picture; without `at`, or where that is infinite, the film's last."""
     width, height, fps = looks
     duration = shown.script(shape_of(width, height)).duration
     t = (round(duration * fps) - 1) / fps if at in (None, math.inf) else at
     if t is None or not 0 <= t <= duration:
         raise ValueError(f"--at {t:g} is outside the film: give 0 to {duration:g} seconds, or last")
-    shown.still(output, t, width=width, height=height)
+    shown.still(output, t, width=width, height=height, transparent=transparent)
     return [(output, f"{width}×{height}, at {t:.1f} s")]
 
 
-def _film(shown: Reel, output: Path, looks: Preset, captions: bool, jobs: int | None, quiet: bool) -> Made:
+def _film(shown: Reel, output: Path, looks: Preset, captions: bool, quiet: bool, **how: Any) -> Made:
     """Write a film, and, with `captions`, what is said beside it: both or neither."""
     width, height, fps = looks
     script, text = shown.script(shape_of(width, height)), output.with_suffix(".vtt")
@@ -114,7 +144,7 @@ def _film(shown: Reel, output: Path, looks: Preset, captions: bool, jobs: int | 
     ):
         if aside:
             aside.write_text(script.vtt(), encoding="utf-8", newline="\n")
-        shown.render(output, size=(width, height), fps=fps, jobs=jobs, progress=bar)
+        shown.render(output, size=(width, height), fps=fps, progress=bar, **how)
     made = [(output, f"{width}×{height}, {script.duration:.1f} s, {fps} fps")]
     return [*made, (text, "captions")] if captions else made
 

@@ -38,8 +38,8 @@ LEAST = (80, 24)
 @click.command(cls=Command, epilog=EXAMPLES)
 @runs.run_argument
 @option("--at", type=take.INTEGER, help="The step to start at; -1 is before the first  [default: -1]")
-@option("--theme", "theme_name", type=take.THEME, help="Its colours  [default: {theme.DEFAULT}]")
-@option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE.svg", help="Draw one screen of it to a file.")
+@option("--theme", "theme_name", type=take.THEME, help=f"Its colours  {take.THEME_DEFAULT}")
+@take.output("FILE.svg", "Draw one screen of it to a file; - is standard output.", ".svg", required=False)
 @option("--size", type=take.SIZE, help=f"How many signs and lines that screen has  [default: {WIDTH}x{HEIGHT}]")
 @run_options("a quarter of them, at least 2")
 def step(

@@ -14,6 +14,7 @@ from ..units import size_of
 from . import kernels
 from . import options as take
 from .options import option
+from .outputs import Output
 from .program import Command, say, table
 
 EXAMPLES = """\b
@@ -41,7 +42,7 @@ def _devices() -> Sequence[str]:
 @option("--kernel", "names", type=take.Name("kernel", _kernels), multiple=True, metavar="NAME", help=KERNEL)
 @option("--shapes", multiple=True, metavar="B,H,N,D", help=SHAPES)
 @option("--device", type=take.Name("device", _devices), help="cpu or cuda  [default: cuda where there is one]")
-@option("--save", type=click.Path(path_type=Path), metavar="FILE.npz", help=SAVE)
+@option("--save", type=Output(), metavar="FILE.npz", help=SAVE)
 @option("--json", "as_json", is_flag=True, help="All numbers as JSON, instead of tables.")
 @click.pass_context
 def validate(

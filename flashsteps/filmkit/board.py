@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .actors.words import Caption, Title
 from .boxes import CANVASES, Box
-from .runs import Runs
+from .input import Input
 from .script import Part, Script, Span
 from .values import Ease, Move, Value, smooth
 
@@ -36,7 +36,7 @@ class Board:
 
     What moves takes time; what is said stands as long as it takes to read, and longer if need be: the next words, or
     the end of the chapter, wait for it. `options` are what a user asked for; those that no storyboard asks the board
-    about are refused in the end (`unread`), for nothing is accepted and ignored. `runs` keeps what was recorded, for
+    about are refused in the end (`unread`), for nothing is accepted and ignored. `source` keeps what was recorded, for
     the same film in another shape.
     """
 
@@ -46,17 +46,17 @@ class Board:
         title: str = "",
         *,
         options: Mapping[str, Any] | None = None,
-        runs: Runs | None = None,
+        source: Input | None = None,
     ) -> None:
         self.shape, self.title, self.now = shape, title, 0.0
         width, height, self.head, self.main, self.foot = CANVASES[shape]
         self.whole = Box(0, 0, width, height)
-        self._options, self._read, self._runs = dict(options or {}), set[str](), runs or Runs()
+        self._options, self._read, self._source = dict(options or {}), set[str](), source or Input()
         self.parts: list[Part] = []
         self.chapters: list[Span] = []
         self.captions: list[Span] = []
         self.steps: dict[Any, float] = {}
-        self._names, self._chapter, self._words = Value(()), Value(0), Value("")
+        self._names, self._chapter, self._words = self.value(()), self.value(0), self.value("")
         self._open = False
         self._head = self.put(Title(title, self._names, self._chapter), self.head, fade=0)
         self._caption = self.put(Caption(self._words), self.foot, fade=0)
@@ -76,14 +76,14 @@ class Board:
     @property
     def input(self) -> QKV:
         """The q, k and v that the user chose, or else the sample's."""
-        return self._runs.input(self.option)
+        return self._source.qkv(self.option)
 
     def record(self, algorithm: str, **how: Any) -> Trace:
         """The run of an algorithm on the input; what `how` doesn't say of blocks, mask, dtype and SRAM the user may.
 
         Raises ValueError where something makes no sense, or is too large to draw.
         """
-        return self._runs.record(algorithm, self.option, how)
+        return self._source.record(algorithm, self.option, how)
 
     @property
     def unread(self) -> list[str]:
@@ -96,8 +96,8 @@ class Board:
 
     # ---- what a storyboard does
 
-    def value(self, start: Any) -> Value:
-        """Something that will change in time."""
+    def value(self, start: Any) -> Any:
+        """A Value: something that will change in time. It may stand wherever what it is at one time may."""
         return Value(start)
 
     def put(self, actor: Any, box: Box, fade: float = FADE) -> Part:

@@ -9,6 +9,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
+from .board import Board
+from .reel import Reel
+from .storyboard import Storyboard
+
 #: extras that are not for using the program
 NOT_FOR_USE = ("all", "test")
 
@@ -55,7 +59,7 @@ def _version(name: str) -> str | None:
 
 def trials() -> Iterator[Trial]:
     """Make one small file of each kind, in a folder of its own that is gone afterwards; a picture first."""
-    from .encode import ENDINGS
+    from .formats import ENDINGS
 
     with tempfile.TemporaryDirectory() as folder:
         for ending in sorted(ENDINGS, key=lambda ending: ending != ".png"):
@@ -69,16 +73,20 @@ def trials() -> Iterator[Trial]:
                 return  # nothing can be drawn, and so nothing encoded
 
 
+class _Tiny(Storyboard):
+    title = "A try"
+
+    def storyboard(self, board: Board) -> None:
+        with board.chapter("All of it"):
+            board.say("Words.")
+
+
 def _make(path: Path) -> None:
     """A film of a few frames, or a picture of it."""
-    from ..inputs import qkv as inputs
-    from . import film, render, timeline
+    from .formats import is_still
 
-    size = render.PRESETS["readme"]
-    shown = film.film(
-        "flash-forward", inputs.load_qkv("random:4,2"), width=size.width, height=size.height, duration=timeline.SHORTEST
-    )
-    if path.suffix == ".png":
-        render.still(shown, path, 0.0)
+    reel = Reel("tiny", _Tiny())
+    if is_still(path):
+        reel.still(path, 0.0, width=800, height=450)
     else:
-        render.render(shown, path, fps=1)
+        reel.render(path, preset="readme", fps=1)

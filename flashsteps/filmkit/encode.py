@@ -1,4 +1,4 @@
-"""Frames become a file: a film (GIF, MP4, WebM, animated WebP) or a still (PNG), whole or not at all.
+"""Frames become a file: a film (GIF, MP4, WebM, animated WebP) or a picture (PNG), whole or not at all.
 
 The same frames give the same bytes, whatever the number of cores: thread counts are fixed, colours are converted by
 bit-exact routines, and no date or version is written into the container.
@@ -9,7 +9,6 @@ one frame to the next such a film changes in a few places, so only the bands of 
 
 from __future__ import annotations
 
-import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
@@ -23,50 +22,20 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import files
 from ..files import whole
+from .alpha import straight
+from .formats import PathLike, Size, check_film, check_path, check_size
 
 if TYPE_CHECKING:
     import av
 
-#: a picture: (height, width, 4), C-contiguous, bytes in the order R, G, B, A; A is ignored
+#: a picture: (height, width, 4), C-contiguous, bytes in the order R, G, B, A; A is ignored, unless it is to be
+#: transparent: then colours hold their share of it already (premultiplied), as cairo has them
 Frame: TypeAlias = NDArray[np.uint8]
-Size: TypeAlias = tuple[int, int]  # width, height in pixels
-PathLike: TypeAlias = str | os.PathLike[str]
-
-LARGEST = {".gif": 65535, ".mp4": 16384, ".webm": 16384, ".webp": 16383, ".png": 65535}  # pixels a side
-ENDINGS = tuple(LARGEST)
-GIF_FPS = 50  # at most: a delay of 1/100 s is shown as 10/100
 
 BAND = 8  # rows, at least, that are compared and converted together; even, since yuv420p has one chroma row for two
 AHEAD = 3  # frames that are drawn and wait for the encoder
-THREADS = 4  # an encoder's: fixed, since its bytes depend on it
-
-
-# What can be said before any work
-
-
-def check_path(path: PathLike) -> Path:
-    """The path of a film or a still. Raises ValueError where none can be written."""
-    return files.check(path, ENDINGS)
-
-
-def check_size(path: PathLike, size: Size) -> None:
-    """Raises ValueError where a file with this ending that is known cannot hold pictures of this size."""
-    ending, (width, height) = Path(path).suffix.lower(), size
-    if not 1 <= min(size) <= max(size) <= LARGEST[ending]:
-        raise ValueError(f"size {width}x{height}: each side of a {ending} is 1 to {LARGEST[ending]} pixels")
-    if ending in (".mp4", ".webm") and (width % 2 or height % 2):
-        even = f"{width + width % 2}x{height + height % 2}"
-        raise ValueError(f"size {width}x{height}: both sides of a {ending} must be even: use {even}")
-
-
-def check_fps(path: PathLike, fps: int) -> None:
-    """Raises ValueError where a file with this ending cannot show so many frames a second."""
-    if fps < 1:
-        raise ValueError(f"{fps} frames a second: use 1 or more")
-    if Path(path).suffix.lower() == ".gif" and fps > GIF_FPS:
-        raise ValueError(f"{fps} frames a second: above {GIF_FPS} a .gif plays slowly: use {GIF_FPS} or less, or .mp4")
+THREADS = 1  # an encoder's: fixed, since its bytes depend on it; other cores have pieces of their own to encode
 
 
 # Writing
@@ -79,9 +48,13 @@ def write(
     fps: int,
     size: Size,
     total: int,
+    loop: int = 0,
+    transparent: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> int:
     """Write a film in the format that the path's ending names, and return the number of its frames.
+
+    A GIF or WebP is played `loop` times, 0: for ever; WebM and WebP may be `transparent`.
 
     A frame may reuse the memory of the one before it; None is the same picture again. `progress(done, total)` is called
     in the caller's thread after each frame. Raises ValueError where the path, size or rate won't do, a frame is not of
@@ -92,11 +65,10 @@ def write(
     ending = target.suffix.lower()
     if ending not in _ENCODERS:
         raise ValueError(f"'{target}' holds a still: for a film use {', '.join(_ENCODERS)}")
-    check_size(target, size)
-    check_fps(target, fps)
-    pipe, done = _Pipe(size), 0
+    check_film(target, size, fps, loop, transparent)
+    pipe, done = _Pipe(size, fps, loop, transparent), 0
     with whole(target) as aside, ThreadPoolExecutor(1) as thread:
-        encoder = thread.submit(_encode, _ENCODERS[ending], aside, pipe, fps)
+        encoder = thread.submit(_encode, _ENCODERS[ending], aside, pipe)
         try:
             for frame in frames:
                 if not pipe.put(frame):
@@ -112,20 +84,22 @@ def write(
     return done
 
 
-def write_still(path: PathLike, frame: Frame) -> None:
-    """Write a picture as PNG, in RGB. Raises ValueError where the path or the frame won't do."""
+def write_png(path: PathLike, frame: Frame, *, transparent: bool = False) -> None:
+    """Write a picture as PNG, in RGB, or RGBA. Raises ValueError where the path or the frame won't do."""
     import av
 
     target = check_path(path)
     if target.suffix.lower() != ".png":
-        raise ValueError(f"'{target}': a still is a .png")
+        raise ValueError(f"'{target}': a picture is a .png")
     height, width = frame.shape[:2]
     check_size(target, (width, height))
     _check_frame(frame, (width, height))
     codec: Any = av.CodecContext.create("png", "w")
-    codec.width, codec.height, codec.pix_fmt, codec.time_base = width, height, "rgb24", Fraction(1)
+    codec.width, codec.height, codec.time_base = width, height, Fraction(1)
+    codec.pix_fmt = "rgba" if transparent else "rgb24"
     codec.thread_count, codec.options = 1, {"pred": "mixed"}
-    picture = av.VideoFrame.from_ndarray(frame, "rgba").reformat(format="rgb24", threads=1)
+    picture = av.VideoFrame.from_ndarray(straight(frame) if transparent else frame, "rgba")
+    picture = picture.reformat(format=codec.pix_fmt, threads=1)
     with whole(target) as aside:
         aside.write_bytes(b"".join(bytes(packet) for packet in (*codec.encode(picture), *codec.encode(None))))
 
@@ -136,12 +110,13 @@ def write_still(path: PathLike, frame: Frame) -> None:
 class _Pipe:
     """Frames on their way from one thread to the other, a few at a time.
 
-    Iterating, in the encoder's thread, gives two things for each frame: the picture, (height, width, 4) and opaque, to
-    be read until the next is asked for; and the bands of rows in which it differs from the frame before, if it does.
+    Iterating, in the encoder's thread, gives two things for each frame: the picture, (height, width, 4), opaque unless
+    it is to be transparent, to be read until the next is asked for; and the bands of rows in which it differs from the
+    frame before, if it does.
     """
 
-    def __init__(self, size: Size) -> None:
-        self.size = size
+    def __init__(self, size: Size, fps: int, loop: int, transparent: bool) -> None:
+        self.size, self.fps, self.loop, self.transparent = size, fps, loop, transparent
         self.full: SimpleQueue[Frame | Literal["same", "end"]] = SimpleQueue()
         self.free: SimpleQueue[Frame | None] = SimpleQueue()
         self.started, self.stopped = False, Event()
@@ -159,7 +134,8 @@ class _Pipe:
         buffer = self.free.get()
         if buffer is None:
             return False
-        np.bitwise_or(frame.view("<u4"), 0xFF000000, out=buffer.view("<u4"))  # a copy, made opaque
+        opaque = 0 if self.transparent else 0xFF000000
+        np.bitwise_or(frame.view("<u4"), opaque, out=buffer.view("<u4"))  # a copy
         self.full.put(buffer)
         self.started = True
         return True
@@ -196,12 +172,12 @@ class _Pipe:
                 shown = item
 
 
-_Encoder: TypeAlias = Callable[[Path, _Pipe, int], None]
+_Encoder: TypeAlias = Callable[[Path, _Pipe], None]
 
 
-def _encode(encoder: _Encoder, aside: Path, pipe: _Pipe, fps: int) -> None:
+def _encode(encoder: _Encoder, aside: Path, pipe: _Pipe) -> None:
     try:
-        encoder(aside, pipe, fps)
+        encoder(aside, pipe)
     finally:
         pipe.free.put(None)  # nobody should wait for an encoder that is gone
 
@@ -227,24 +203,22 @@ def _changed(before: Frame | None, frame: Frame) -> list[slice]:
 # MP4 and WebM
 
 
-def _mp4(aside: Path, pipe: _Pipe, fps: int) -> None:
+def _mp4(aside: Path, pipe: _Pipe) -> None:
     # For drawings, where sharp edges and true colours count: edges get their share of bits (aq-mode), flat parts none
     # to look like film grain (psy), chroma gets more (chroma-qp-offset), what stays on screen most (mbtree), nothing is
     # smoothed (deblock). Against `veryfast` as it comes: 3 dB better in two thirds of the time, for 30 % more bytes.
     tuning = "aq-mode=0:psy=0:chroma-qp-offset=-4:no-deblock=1:bframes=0:mbtree=1:rc-lookahead=10"
     codec = {"preset": "superfast", "crf": "20", "x264-params": tuning}
-    _video(aside, pipe, fps, "mp4", "libx264", codec, {"movflags": "+faststart"})
+    _video(aside, pipe, "mp4", "libx264", codec, {"movflags": "+faststart"})
 
 
-def _webm(aside: Path, pipe: _Pipe, fps: int) -> None:
+def _webm(aside: Path, pipe: _Pipe) -> None:
     speed = {"deadline": "realtime", "cpu-used": "6", "row-mt": "1", "tile-columns": "1"}
     codec = speed | {"crf": "24", "b": "0", "tune-content": "screen"}
-    _video(aside, pipe, fps, "webm", "libvpx-vp9", codec, {})
+    _video(aside, pipe, "webm", "libvpx-vp9", codec, {})
 
 
-def _video(
-    aside: Path, pipe: _Pipe, fps: int, format: str, codec: str, options: dict[str, str], muxer: dict[str, str]
-) -> None:
+def _video(aside: Path, pipe: _Pipe, format: str, codec: str, options: dict[str, str], muxer: dict[str, str]) -> None:
     import av
     from av.codec.context import Flags
     from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation, VideoReformatter
@@ -252,23 +226,25 @@ def _video(
     # AREA makes a chroma sample of its own 2×2 pixels only, so a band by itself becomes what it is in the whole picture
     # (but for a band of two rows, of which swscale takes one: _changed makes none)
     exact = Interpolation.AREA | Interpolation.FULL_CHR_H_INP | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
-    width, height = pipe.size
+    (width, height), fps = pipe.size, pipe.fps
+    form, planes = ("yuva420p", (1, 2, 2, 1)) if pipe.transparent else ("yuv420p", (1, 2, 2))  # rows of pixels in one
     with av.open(str(aside), "w", format=format, options={"fflags": "+bitexact", **muxer}) as film:
         stream: Any = film.add_stream(codec, rate=fps, options={"g": str(2 * fps), **options})  # a key frame each 2 s
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = width, height, form
         context = stream.codec_context
         context.thread_count, context.thread_type = THREADS, "FRAME"  # slices would cost quality
         context.flags |= Flags.bitexact
         context.colorspace, context.color_range = 1, ColorRange.MPEG  # 1: BT.709
         context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
-        yuv = av.VideoFrame(width, height, "yuv420p")
+        yuv = av.VideoFrame(width, height, form)
         yuv.time_base = Fraction(1, fps)
         reformatter = VideoReformatter()
         for k, (picture, bands) in enumerate(pipe):
             for rows in bands:
+                pixels = straight(picture[rows]) if pipe.transparent else picture[rows]
                 band = reformatter.reformat(
-                    av.VideoFrame.from_numpy_buffer(picture[rows], "rgba"),
-                    format="yuv420p",
+                    av.VideoFrame.from_numpy_buffer(pixels, "rgba"),
+                    format=form,
                     src_colorspace=Colorspace.ITU709,
                     dst_colorspace=Colorspace.ITU709,
                     src_color_range=ColorRange.JPEG,
@@ -276,7 +252,7 @@ def _video(
                     interpolation=exact,
                     threads=1,
                 )
-                for whole_plane, plane, rows_each in zip(_planes(yuv), _planes(band), (1, 2, 2), strict=True):
+                for whole_plane, plane, rows_each in zip(_planes(yuv), _planes(band), planes, strict=True):
                     whole_plane[rows.start // rows_each : rows.stop // rows_each] = plane
             yuv.pts = k
             film.mux(stream.encode(yuv))  # which copies the picture
@@ -291,14 +267,14 @@ def _planes(picture: av.VideoFrame) -> list[NDArray[np.uint8]]:
 # GIF
 
 
-def _gif(aside: Path, pipe: _Pipe, fps: int) -> None:
+def _gif(aside: Path, pipe: _Pipe) -> None:
     """One palette for the whole film and no dither, which would shimmer, and make the file several times larger.
 
     The palette is known when all frames were seen. So their changes are kept, compressed, and played a second time.
     """
     import av
 
-    width, height = pipe.size
+    (width, height), fps = pipe.size, pipe.fps
     kept: list[tuple[int, list[tuple[slice, bytes]]]] = []  # when in 1/100 s, and what changes then
     frames = 0
     # Mode `diff` would spend the colours on what moves, to the loss of what stands still and is looked at the longest.
@@ -315,7 +291,8 @@ def _gif(aside: Path, pipe: _Pipe, fps: int) -> None:
 
     paletteuse = _filter("paletteuse", "dither=none:diff_mode=rectangle", pipe.size, palette)
     hold = _ticks(frames, fps, 100) - kept[-1][0]
-    muxer = {"fflags": "+bitexact", "loop": "0", "final_delay": str(hold)}
+    again = pipe.loop - 1 if pipe.loop else 0  # as the format has it: how often after the first time, 0: for ever
+    muxer = {"fflags": "+bitexact", "loop": str(again or -1 if pipe.loop else 0), "final_delay": str(hold)}
     with av.open(str(aside), "w", format="gif", options=muxer) as film:
         stream: Any = film.add_stream("gif", rate=100)
         stream.width, stream.height, stream.pix_fmt = width, height, "pal8"
@@ -363,7 +340,7 @@ def _ticks(frame: int, fps: int, rate: int) -> int:
 # Animated WebP
 
 
-def _webp(aside: Path, pipe: _Pipe, fps: int) -> None:
+def _webp(aside: Path, pipe: _Pipe) -> None:
     """Lossless: for drawings that is smaller than lossy, and much smaller than a GIF."""
     import av
 
@@ -371,27 +348,31 @@ def _webp(aside: Path, pipe: _Pipe, fps: int) -> None:
     codec.width, codec.height = pipe.size
     codec.pix_fmt, codec.time_base, codec.thread_count = "bgra", Fraction(1, 1000), 1
     codec.options = {"lossless": "1", "compression_level": "2", "quality": "75"}
-    frames = start = 0
+    frames, start, fps = 0, 0, pipe.fps
     for picture, bands in pipe:
         if bands:
             start = _ticks(frames, fps, 1000)
-            swapped = np.ascontiguousarray(picture[..., [2, 1, 0, 3]])  # libwebp takes no RGBA
+            pixels = straight(picture) if pipe.transparent else picture
+            swapped = np.ascontiguousarray(pixels[..., [2, 1, 0, 3]])  # libwebp takes no RGBA
             codec.encode(_timed(av.VideoFrame.from_ndarray(swapped, "bgra"), start, 1000))
         frames += 1
     film = bytearray(b"".join(bytes(packet) for packet in codec.encode(None)))
-    _set_last_duration(film, _ticks(frames, fps, 1000) - start)
+    _finish(film, _ticks(frames, fps, 1000) - start, pipe.loop)
     aside.write_bytes(film)
 
 
-def _set_last_duration(webp: bytearray, milliseconds: int) -> None:
-    """Write into an animated WebP how long its last picture stays, which the encoder only guesses.
+def _finish(webp: bytearray, milliseconds: int, loop: int) -> None:
+    """Write into an animated WebP how long its last picture stays, which the encoder only guesses, and how often it is
+    played, 0: for ever.
 
-    Source: WebP Container Specification (RFC 9649), 2.7.1.2 ANMF.
+    Source: WebP Container Specification (RFC 9649), 2.7.1.1 ANIM and 2.7.1.2 ANMF.
     """
     chunk, last = 12, None  # after "RIFF", size, "WEBP"
     while chunk < len(webp):
         if webp[chunk : chunk + 4] == b"ANMF":
             last = chunk
+        if webp[chunk : chunk + 4] == b"ANIM":
+            webp[chunk + 12 : chunk + 14] = loop.to_bytes(2, "little")  # after the background's colour
         size = int.from_bytes(webp[chunk + 4 : chunk + 8], "little")
         chunk += 8 + size + size % 2
     if last is not None:  # None: a single picture, which is no animation

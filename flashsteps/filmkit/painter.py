@@ -12,39 +12,61 @@ from .script import Script, Shown
 
 
 class Painter:
-    """A film at one size in one theme. `pixels` are RGBA (height, width, 4), drawn over and over. What is too small to
-    be read is left out, unless `all_text`: a picture in a picture shows what it would show if it were large."""
+    """A film at one size in one theme. `pixels` are RGBA (height, width, 4), drawn over and over; `transparent`, they
+    have no ground, and colours hold their share of alpha. What is too small to be read is left out, unless `all_text`:
+    a picture in a picture shows what it would show if it were large. A `surface` of cairo's that keeps outlines is
+    drawn on instead, once."""
 
-    def __init__(self, script: Script, width: int, height: int, theme: str = "dark", all_text: bool = False) -> None:
+    def __init__(
+        self,
+        script: Script,
+        width: int,
+        height: int,
+        theme: str = "dark",
+        all_text: bool = False,
+        transparent: bool = False,
+        surface: cairo.Surface | None = None,
+    ) -> None:
         self.script, canvas = script, CANVASES[script.shape]
         self.unit = min(width / canvas.w, height / canvas.h)
         self.left, self.top = (width - canvas.w * self.unit) / 2, (height - canvas.h * self.unit) / 2
-        self.pixels = np.empty((height, width, 4), np.uint8)
-        surface = cairo.ImageSurface.create_for_data(memoryview(self.pixels), cairo.FORMAT_RGB24, width, height)  # type: ignore[arg-type]
-        self.pen = Pen(cairo.Context(surface), theme_of(theme), self.unit, all_text)
-        self.whole = Box(0, 0, width, height)
-        self.pen.fill(self.whole, "bg")
+        self.pixels, outlines = np.empty((0 if surface else height, width, 4), np.uint8), surface is not None
+        if surface is None:
+            form = cairo.FORMAT_ARGB32 if transparent else cairo.FORMAT_RGB24
+            surface = cairo.ImageSurface.create_for_data(memoryview(self.pixels), form, width, height)  # type: ignore[arg-type]
+        self.pen = Pen(cairo.Context(surface), theme_of(theme), self.unit, all_text, outlines)
+        self.whole, self.transparent = Box(0, 0, width, height), transparent
+        self._clear(self.whole)
         self.shown: tuple[Shown, ...] = ()
 
     def paint(self, t: float) -> bool:
         """Turn to t. Did anything change?"""
-        shown = self.script.at(t)
+        shown = self.script.at(round(t, 6))  # the same whoever divides to get it
         before, after = {s.part: s for s in self.shown}, {s.part: s for s in shown}
         pairs = [(before.get(n), after.get(n)) for n in before | after]
         stale = [self.px(s.box) for pair in pairs if pair[0] != pair[1] for s in pair if s]
         if not stale:
             return False
         self.shown, ctx = shown, self.pen.ctx
-        ctx.save()
-        for box in stale:
-            ctx.rectangle(*box)
-        ctx.clip()
-        self.pen.fill(self.whole, "bg")
-        for s in shown:
-            if any(self.px(s.box).overlaps(box) for box in stale):
-                self._draw(s)
-        ctx.restore()
+        for part in _merged(stale):
+            ctx.save()
+            ctx.rectangle(*part)
+            ctx.clip()
+            self._clear(part)
+            for s in shown:
+                if self.px(s.box).overlaps(part):
+                    self._draw(s)
+            ctx.restore()
         return True
+
+    def _clear(self, box: Box) -> None:
+        """Nothing but the ground there, or nothing."""
+        if not self.transparent:
+            self.pen.fill(box, "bg")
+        elif not self.pen.outlines:
+            self.pen.ctx.set_operator(cairo.OPERATOR_CLEAR)
+            self.pen.ctx.paint()
+            self.pen.ctx.set_operator(cairo.OPERATOR_OVER)
 
     def _draw(self, shown: Shown) -> None:
         ctx, box = self.pen.ctx, self.px(shown.box)
@@ -64,3 +86,17 @@ class Painter:
         """A box of the board in whole px."""
         x, y, w, h = (side * self.unit for side in box)
         return Box(self.left + x, self.top + y, w, h).whole()
+
+
+def _merged(boxes: list[Box]) -> list[Box]:
+    """Boxes that cover the same and more, and do not overlap. One at a time is drawn into: under a clip that is not a
+    plain rectangle cairo rounds otherwise, and a frame would depend on the one before it."""
+    found: list[Box] = []
+    for box in boxes:
+        while others := [other for other in found if other.overlaps(box)]:
+            found = [other for other in found if other not in others]
+            x, y = min(o.x for o in (box, *others)), min(o.y for o in (box, *others))
+            right, bottom = max(o.right for o in (box, *others)), max(o.bottom for o in (box, *others))
+            box = Box(x, y, right - x, bottom - y)
+        found.append(box)
+    return found

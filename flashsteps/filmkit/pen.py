@@ -1,55 +1,29 @@
 """Drawing in whole pixels with cairo: rectangles, textures, hatches, arrows and text in a theme's colours.
 
-Manim's camera keeps its picture as RGBA bytes but lets cairo believe that it is BGRA. So red and blue change places
-here, once, on the way into cairo, and nowhere else.
+Pictures are RGBA bytes that cairo believes to be BGRA. So red and blue change places here, once, on the way into
+cairo, and nowhere else.
 """
 
 from __future__ import annotations
 
 import math
-from functools import cache
 from typing import Any, Literal
 
 import cairo
 import numpy as np
 
 from .. import theme as themes
-from ..theme import LABEL, Theme
+from ..theme import LABEL, RGB, Theme
+from ..theme import contrast as contrast  # what actors choose colours and write numbers by
+from ..theme import ink_on as ink_on
+from ..theme import mix as mix
+from ..theme import rgb as rgb
+from ..units import number as number
 from . import text as texts
 from .boxes import Box
 
-RGB = tuple[float, float, float]
 Point = tuple[float, float]
 Align = Literal["left", "center", "right"]
-
-
-@cache
-def rgb(color: str) -> RGB:
-    """A "#rrggbb" as red, green, blue, 0 … 1."""
-    return tuple(int(color[i : i + 2], 16) / 255 for i in (1, 3, 5))  # type: ignore[return-value]
-
-
-def mix(a: str, b: str, share: float) -> str:
-    """`share` of colour b in colour a."""
-    blend = (round(255 * (x + (y - x) * share)) for x, y in zip(rgb(a), rgb(b), strict=True))
-    return "#" + "".join(f"{c:02x}" for c in blend)
-
-
-def contrast(a: str, b: str) -> float:
-    """The contrast ratio of two colours, as WCAG 2 defines it: 1 … 21."""
-
-    def luminance(color: str) -> float:
-        linear = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in rgb(color))
-        return sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
-
-    low, high = sorted((luminance(a), luminance(b)))
-    return (high + 0.05) / (low + 0.05)
-
-
-@cache
-def ink_on(color: str) -> str:
-    """Black or white, whichever contrasts more."""
-    return max("#000000", "#ffffff", key=lambda ink: contrast(ink, color))
 
 
 def ease(u: float) -> float:
@@ -57,29 +31,17 @@ def ease(u: float) -> float:
     return u * u * (3 - 2 * u)
 
 
-def number(x: float, places: int, room: int = 5) -> str:
-    """A value as cells show it: a true minus, no minus zero, fewer places where it would be too long, then 1e3."""
-    if math.isnan(x):
-        return ""
-    if math.isinf(x):
-        return "∞" if x > 0 else "−∞"
-    for digits in range(places, -1, -1):
-        shown = f"{abs(x):.{digits}f}"
-        shown = "−" + shown if x < 0 and float(shown) else shown
-        if len(shown) <= room:
-            return shown
-    mantissa, exponent = f"{x:.0e}".split("e")
-    return f"{mantissa}e{int(exponent)}".replace("-", "−")
-
-
 class Pen:
     """A cairo context that knows its theme and how many px a unit of the canvas is.
 
-    Text that would be too small to read is left out, unless `all_text`.
+    Text that would be too small to read is left out, unless `all_text`. With `outlines`, nothing is drawn that is made
+    of pixels, for a file that keeps what it is told: letters are shapes, and so is each cell of a texture.
     """
 
-    def __init__(self, ctx: cairo.Context[Any], theme: Theme, unit: float, all_text: bool = False) -> None:
-        self.ctx, self.theme, self.unit, self.all_text = ctx, theme, unit, all_text
+    def __init__(
+        self, ctx: cairo.Context[Any], theme: Theme, unit: float, all_text: bool = False, outlines: bool = False
+    ) -> None:
+        self.ctx, self.theme, self.unit, self.all_text, self.outlines = ctx, theme, unit, all_text, outlines
 
     def px(self, units: float) -> int:
         return round(units * self.unit)
@@ -88,9 +50,13 @@ class Pen:
         """A theme's colour by name; "#rrggbb" is itself."""
         return name if name.startswith("#") else str(getattr(self.theme, name))
 
-    def source(self, color: str, alpha: float = 1.0) -> None:
+    def rgb(self, color: str) -> RGB:
+        """A colour in cairo's order, which for pixels is blue, green, red."""
         red, green, blue = rgb(self.color(color))
-        self.ctx.set_source_rgba(blue, green, red, alpha)
+        return (red, green, blue) if self.outlines else (blue, green, red)
+
+    def source(self, color: str, alpha: float = 1.0) -> None:
+        self.ctx.set_source_rgba(*self.rgb(color), alpha)
 
     def stroke_width(self, units: float) -> float:
         return max(1.0, units * self.unit)
@@ -178,6 +144,9 @@ class Pen:
 
     def texture(self, box: Box, colors: np.ndarray, *, alpha: float = 1.0) -> None:
         """A matrix as one thing: colours (rows, columns, 3) in 0 … 255, each cell scaled up without blur."""
+        if self.outlines:
+            self._cells(box, colors, alpha)
+            return
         rows, columns = colors.shape[:2]
         pixels = np.full((rows, columns, 4), 255, np.uint8)
         pixels[..., :3] = colors
@@ -192,6 +161,21 @@ class Pen:
         ctx.get_source().set_filter(cairo.FILTER_NEAREST)
         ctx.paint_with_alpha(alpha)
         ctx.restore()
+
+    def _cells(self, box: Box, colors: np.ndarray, alpha: float) -> None:
+        """The same as rectangles: each reaches below the ones after it, for no ground to show between them."""
+        ctx, (rows, columns) = self.ctx, colors.shape[:2]
+        w, h = box.w / columns, box.h / rows
+        ctx.push_group()
+        for i, row in enumerate(colors.tolist()):
+            for j, (red, green, blue) in enumerate(row):
+                if j and row[j - 1] == row[j]:
+                    continue  # the one before reaches as far
+                ctx.set_source_rgb(red / 255, green / 255, blue / 255)
+                ctx.rectangle(box.x + j * w, box.y + i * h, box.w - j * w, min(2 * h, box.h - i * h))
+                ctx.fill()
+        ctx.pop_group_to_source()
+        ctx.paint_with_alpha(alpha)
 
     # ---- text
 
@@ -219,8 +203,8 @@ class Pen:
         style = self.style(size, weight, mono)
         if room is not None:
             words = texts.elide(words, style, room)
-        red, green, blue = rgb(self.color(color))
-        return texts.draw(self.ctx, x, y, words, style, (blue, green, red), align=align, alpha=alpha)
+        ink = self.rgb(color)
+        return texts.draw(self.ctx, x, y, words, style, ink, align=align, alpha=alpha, outlines=self.outlines)
 
     def label(
         self,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import html
+import importlib
 import os
 import tempfile
+import warnings
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +17,7 @@ import numpy as np
 
 from . import films
 from .boxes import shape_of
-from .presets import PRESETS, preset_for
+from .presets import look_of
 from .script import Script, Span
 from .storyboard import Storyboard
 
@@ -30,7 +32,12 @@ class Reel:
 
     def __init__(self, name: str, film: Storyboard, duration: float | None = None) -> None:
         self.name, self.told, self._duration = name, film, duration
+        self._scripts: dict[str, Script] = {}
+        self._warned = False
         self.script()  # what can't be told is refused here
+
+    def __reduce__(self) -> tuple[Any, ...]:  # to tell a film again is cheaper than to send it, and always works
+        return _again, (self.name, self.told.theme, self.told.chosen, self._duration)
 
     def __repr__(self) -> str:
         return f"<film {self.name!r}: {self.title}, {len(self.chapters)} chapters, {self.duration:g} s>"
@@ -51,7 +58,9 @@ class Reel:
 
     def script(self, shape: str = "wide") -> Script:
         """All that is shown, as data, for the shape "wide", "square" or "tall"."""
-        return self.told.script(shape).lasting(self._duration)
+        if shape not in self._scripts:
+            self._scripts[shape] = self.told.script(shape).lasting(self._duration)
+        return self._scripts[shape]
 
     @property
     def duration(self) -> float:
@@ -70,15 +79,27 @@ class Reel:
 
     def frame(self, t: float, *, width: int = 1920, height: int = 1080, theme: str | None = None) -> np.ndarray:
         """The picture at t seconds, as RGBA (height, width, 4). Raises ValueError for a time or a size that is none."""
-        from .rendering import picture
+        self._warn()
+        script = self.script(shape_of(width, height))
+        pixels: np.ndarray = drawing().picture(script, t, (width, height), theme or self.theme)
+        return pixels
 
-        return picture(self.script(shape_of(width, height)), t, width, height, theme or self.theme)
-
-    def still(self, path: str | os.PathLike[str], t: float, **size: Any) -> None:
-        """Write the picture at t seconds; the path's ending says as what. `width`, `height` and `theme` as `frame`."""
-        from . import encode
-
-        encode.write_still(path, self.frame(t, **size))
+    def still(
+        self,
+        path: str | os.PathLike[str],
+        t: float,
+        *,
+        width: int = 1920,
+        height: int = 1080,
+        theme: str | None = None,
+        transparent: bool = False,
+    ) -> Path:
+        """Write the picture at t seconds as .png, .svg or .pdf, whole or not at all; the last two are outlines, for
+        papers. Raises ValueError where that can't be, as `frame` does."""
+        self._warn()
+        script = self.script(shape_of(width, height))
+        drawing().still(path, script, t, (width, height), theme or self.theme, transparent)
+        return Path(path)
 
     def render(
         self,
@@ -88,20 +109,22 @@ class Reel:
         size: tuple[int, int] | None = None,
         fps: int | None = None,
         theme: str | None = None,
+        loop: int = 0,
+        transparent: bool = False,
         jobs: int | None = None,
         progress: Progress | None = None,
     ) -> Path:
         """Write the film to a file, whole or not at all; the path's ending says as what.
 
-        `preset` is "readme", "slides" or "4k" (the ending's own unless given), `size` and `fps` go before it; `jobs` is
-        how many processes draw (one a core unless given), and changes no byte. Raises ValueError where that can't be.
+        `preset` is "readme", "slides" or "4k" (the ending's own unless given), `size` and `fps` go before it; a GIF
+        or WebP is played `loop` times (0: for ever), WebM and WebP may be `transparent`. `jobs` is how many processes
+        draw (one a core unless given), and changes no byte. Raises ValueError where that can't be.
         """
-        from . import rendering
-
-        looks = PRESETS[preset or preset_for(path)]
-        width, height = size or looks[:2]
-        script, rate = self.script(shape_of(width, height)), fps or looks.fps
-        rendering.write(script, path, (width, height), rate, theme or self.theme, jobs=jobs, progress=progress)
+        self._warn()
+        looks = look_of(path, preset, size, fps)
+        tell = partial(self.script, shape_of(*looks[:2]))
+        look = drawing().Look(tell, looks[:2], looks.fps, theme or self.theme, transparent)
+        drawing().write(path, look, loop=loop, jobs=jobs, progress=progress)
         return Path(path)
 
     def picture(self, shape: str = "wide", **options: Any) -> Picture:
@@ -109,6 +132,12 @@ class Reel:
         from . import Picture
 
         return Picture(self.script(shape), theme=self.theme, **options)
+
+    def _warn(self) -> None:
+        """Of characters that no font here has: once."""
+        if not self._warned and (advice := drawing().advice(self.told.words)):
+            warnings.warn(advice, stacklevel=3)
+        self._warned = True
 
     # ---- in a notebook
 
@@ -120,6 +149,20 @@ class Reel:
     def _repr_html_(self) -> str:
         data, title = base64.b64encode(self._gif).decode(), html.escape(self.title)
         return f'<img src="data:image/gif;base64,{data}" alt="{title}" title="{title}" style="max-width: 100%">'
+
+
+def drawing() -> Any:
+    """What draws and encodes, imported late. Raises ValueError, one line, where a package that it takes is missing."""
+    try:
+        return importlib.import_module("flashsteps.filmkit.rendering")
+    except ModuleNotFoundError as missing:
+        raise ValueError(
+            f"drawing needs {missing.name}, which is not installed: pip install 'flashsteps[render]'"
+        ) from None
+
+
+def _again(name: str, theme: str, chosen: dict[str, Any], duration: float | None) -> Reel:
+    return film(name, duration=duration, theme=theme, **chosen)
 
 
 def film(name: str, *, duration: float | None = None, **options: Any) -> Reel:
@@ -140,5 +183,6 @@ def render(name: str, path: str | os.PathLike[str], **options: Any) -> Path:
 
     fs.render("flash-forward", "x.gif", theme="light")
     """
-    of_file = {key: options.pop(key) for key in ("preset", "size", "fps", "jobs", "progress") if key in options}
+    names = ("preset", "size", "fps", "loop", "transparent", "jobs", "progress")
+    of_file = {name: options.pop(name) for name in names if name in options}
     return film(name, **options).render(path, **of_file)

@@ -1,19 +1,53 @@
-"""Script → file: every frame drawn in order, and handed to the encoder."""
+"""Script → file: frames are drawn in pieces of a few seconds, in as many processes as there are cores, and encoded.
+
+A piece is the same whoever draws it, so the file is, too. Pieces are encoded where they are drawn, and joined as they
+are. A GIF has one palette and a WebP one encoder for all frames: those are made in one piece, drawn in one thread and
+encoded in another. (To draw them elsewhere was tried: carrying pictures over costs more than drawing them.)
+"""
 
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from . import encode
+from ..files import whole
+from . import encode, formats, vector
 from .boxes import unit_of
+from .fonts import advice as advice
+from .join import join
 from .painter import Painter
+from .processes import Told, cores, in_order
 from .script import Script
 
 Progress = Callable[[int, int], None]
 Size = tuple[int, int]
+
+#: seconds in a piece: two key frames, and enough work to be worth a process
+PIECE = 4
+
+#: the endings whose pieces can be joined, as containers are called
+JOINED = {".mp4": "mp4", ".webm": "webm"}
+
+
+class Look(NamedTuple):
+    """What a film is drawn as: so many px, frames a second, in these colours, with no ground if `transparent`. `tell`
+    gives its script.
+
+    It is a function, for it is cheaper to tell a film again than to send it to a process.
+    """
+
+    tell: Callable[[], Script]
+    size: Size
+    fps: int
+    theme: str
+    transparent: bool = False
 
 
 def total(script: Script, fps: int) -> int:
@@ -21,43 +55,111 @@ def total(script: Script, fps: int) -> int:
     return round(script.duration * fps)
 
 
-def frames(
-    script: Script, width: int, height: int, fps: int, theme: str, span: range | None = None
-) -> Iterator[np.ndarray | None]:
+def frames(look: Look, span: range | None = None) -> Iterator[np.ndarray | None]:
     """Frames as RGBA (height, width, 4), in one buffer that is drawn over; None where nothing changed.
 
     Frame k shows the film at k / fps seconds; all of them unless a `span` is given.
     """
-    painter, span = Painter(script, width, height, theme), span or range(total(script, fps))
+    script = look.tell()
+    painter = Painter(script, *look.size, look.theme, transparent=look.transparent)
+    span = span or range(total(script, look.fps))
     for k in span:
-        yield painter.pixels if painter.paint(k / fps) or k == span.start else None
+        yield painter.pixels if painter.paint(k / look.fps) or k == span.start else None
 
 
-def picture(script: Script, t: float, width: int, height: int, theme: str) -> np.ndarray:
-    """One frame, at t seconds, as opaque RGBA (height, width, 4). Raises ValueError outside of the film."""
-    if not 0 <= t <= script.duration:
-        raise ValueError(f"{t:g} s is outside the film: give 0 to {script.duration:g} seconds")
-    unit_of(width, height)
-    painter = Painter(script, width, height, theme)
+def picture(script: Script, t: float, size: Size, theme: str, transparent: bool = False) -> np.ndarray:
+    """One frame, at t seconds, as RGBA (height, width, 4): opaque, or premultiplied. Raises ValueError outside of the
+    film."""
+    _check_moment(script, t, size)
+    painter = Painter(script, *size, theme, transparent=transparent)
     painter.paint(t)
-    painter.pixels[..., 3] = 255
+    if not transparent:
+        painter.pixels[..., 3] = 255
     return painter.pixels
 
 
+def still(
+    path: str | os.PathLike[str], script: Script, t: float, size: Size, theme: str, transparent: bool = False
+) -> None:
+    """Write one frame, at t seconds, to a .png, .svg or .pdf. Raises ValueError where that can't be."""
+    _check_moment(script, t, size)
+    if Path(path).suffix.lower() == ".png":
+        encode.write_png(path, picture(script, t, size, theme, transparent), transparent=transparent)
+    else:
+        vector.write(path, script, t, size, theme, transparent)
+
+
+def _check_moment(script: Script, t: float, size: Size) -> None:
+    if not 0 <= t <= script.duration:
+        raise ValueError(f"{t:g} s is outside the film: give 0 to {script.duration:g} seconds")
+    unit_of(*size)
+
+
 def write(
-    script: Script,
     path: str | os.PathLike[str],
-    size: Size,
-    fps: int,
-    theme: str,
+    look: Look,
     *,
+    loop: int = 0,
     jobs: int | None = None,
     progress: Progress | None = None,
 ) -> int:
-    """Write a film to `path`, whole or not at all; its ending says as what. Returns the number of frames."""
-    unit_of(*size)
-    encode.check_size(path, size)
-    encode.check_fps(path, fps)
-    return encode.write(
-        path, frames(script, *size, fps, theme), fps=fps, size=size, total=total(script, fps), progress=progress
+    """Write a film to `path`, whole or not at all; its ending says as what. Returns the number of frames.
+
+    `jobs` is in how many processes (one a core unless given); the bytes do not depend on it. `progress(done, total)` is
+    called now and then. Raises ValueError where the path, the size or the rate won't do.
+    """
+    target, count = formats.check_path(path), total(look.tell(), look.fps)
+    unit_of(*look.size)
+    formats.check_film(path, look.size, look.fps, loop, look.transparent)
+    jobs, step, done = cores() if jobs is None else jobs, PIECE * look.fps, 0
+    if jobs < 1:
+        raise ValueError(f"jobs={jobs}: give 1 or more")
+    pieces = [range(start, min(start + step, count)) for start in range(0, count, step)]
+
+    def told(more: int) -> None:
+        nonlocal done
+        done += more
+        if progress:
+            progress(done, count)
+
+    if target.suffix.lower() in JOINED:
+        with (
+            whole(path) as aside,
+            tempfile.TemporaryDirectory() as folder,
+            closing(in_order(partial(_encoded, look, pieces, target.suffix, folder), len(pieces), jobs, told)) as made,
+        ):
+            join(aside, made, JOINED[target.suffix.lower()], look.fps)
+    else:
+        encode.write(
+            path,
+            frames(look),
+            fps=look.fps,
+            size=look.size,
+            total=count,
+            loop=loop,
+            transparent=look.transparent,
+            progress=progress,
+        )
+    return count
+
+
+def _encoded(look: Look, pieces: list[range], ending: str, folder: str, n: int, told: Told) -> Path:
+    """Piece n as a film of its own."""
+    path, span, said = Path(folder) / f"{n}{ending}", pieces[n], 0
+
+    def progress(done: int, _: int) -> None:
+        nonlocal said
+        if done - said == look.fps or done == len(span):  # each second
+            told(done - said)
+            said = done
+
+    encode.write(
+        path,
+        frames(look, span),
+        fps=look.fps,
+        size=look.size,
+        total=len(span),
+        transparent=look.transparent,
+        progress=progress,
     )
+    return path

@@ -1,4 +1,4 @@
-"""A run on the stage: a pure function of one number, `now`, which counts moments. 3.5: three are over, half of a fourth.
+"""A run on the stage: a pure function of one number, `now`, which counts moments. 3.5: three and a half are over.
 
 A moment is a step, or several that are told as one. Nothing here draws.
 """
@@ -15,12 +15,14 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import theme
-from ..runs.record import count
-from ..story import narration
+from ..machine.events import IO, Event, Moved
 from ..story.ranges import ranges
 from ..story.rounds import rounds
 from ..story.telling import LEAST
-from ..trace.trace import IO, Event, Moved, Trace
+from ..trace import narration
+from ..trace.sram import room
+from ..trace.trace import Trace
+from ..traffic.standard import beside_run
 from .values import smooth
 
 Moment = tuple[Event, ...]
@@ -56,13 +58,14 @@ class Picture(NamedTuple):
 
 
 class Round(NamedTuple):
-    """One tile of the loops, side by side that of each program: its moments are start … stop − 1."""
+    """One tile of the loops, side by side that of each program: its moments are start … stop − 1; `tiles` are made,
+    `hidden` are skipped, (block of queries, block of keys) each."""
 
     number: int
     start: int
     stop: int
     tiles: tuple[tuple[int, int], ...]
-    skipped: bool
+    hidden: tuple[tuple[int, int], ...]
 
 
 class Shown(NamedTuple):
@@ -98,6 +101,7 @@ class Run:
         self.ranges = ranges(trace)
         self.rounds = tuple(_rounds(self))
         self._looks: dict[object, object] = {}
+        self._shapes: dict[tuple[int | None, ...], dict[str, tuple[int, ...]]] = {}
 
     def __len__(self) -> int:
         return len(self.moments)
@@ -130,7 +134,7 @@ class Run:
 
     @cached_property
     def names(self) -> dict[str, tuple[str, ...]]:
-        """What "queries" and "keys" are called in a picture: tokens, numbered if they come more than once; else numbers.
+        """What "queries" and "keys" are called in a picture: tokens, numbered if they come again; else numbers.
 
         Fewer queries than keys are the last tokens, as the causal mask aligns them, and fewer keys likewise.
         """
@@ -156,8 +160,28 @@ class Run:
 
     @cached_property
     def visited(self) -> tuple[Round, ...]:
-        """The rounds in which something is computed."""
-        return tuple(r for r in self.rounds if not r.skipped)
+        """The rounds in which scores are made."""
+        return tuple(r for r in self.rounds if r.tiles)
+
+    @property
+    def first(self) -> Round:
+        """The first of these. Raises ValueError where there is none."""
+        if not self.visited:
+            raise ValueError("this mask hides every tile: there is nothing to show")
+        return self.visited[0]
+
+    def round(self, event: Event) -> Round:
+        """The round that an event is in."""
+        number = self._moment_of[event.step]
+        return self.rounds[self._round_at[number]]
+
+    def start_of(self, program: int) -> int:
+        """The moment in which a program begins."""
+        return next(n for n, moment in enumerate(self.moments) if moment[0].program == program)
+
+    def rounds_between(self, start: float, stop: float) -> int:
+        """How many rounds begin from one moment to before another."""
+        return sum(start <= r.start < stop for r in self.rounds)
 
     @cached_property
     def total(self) -> IO:
@@ -166,19 +190,38 @@ class Run:
     @cached_property
     def standard(self) -> IO:
         """What standard attention moves at this size, whatever the mask, which saves it nothing."""
-        meta = self.trace.meta
-        sizes = {"n": meta["queries"], "n_keys": meta["keys"], "d": meta["d"], "dtype": meta["dtype"]}
-        return count("standard-forward", block_q=meta["block_q"], block_k=meta["block_k"], **sizes)
+        return beside_run(self.trace)
 
     @cached_property
     def sram(self) -> int:
         """Bytes that the chip holds: what was asked for, or the smallest power of two that is enough."""
-        return int(self.trace.meta["sram"] or 1 << (self.trace.peak.total - 1).bit_length())
+        return room(self.trace).nbytes
+
+    @property
+    def is_toy(self) -> bool:
+        """Is it a toy's chip, and none of a device?"""
+        return room(self.trace).of == "toy"
 
     @cached_property
     def shrink(self) -> Shrink | None:
         """The max that moves most, if any does after its first tile."""
         return max_that_moves(self.trace)
+
+    @cached_property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The largest shape of each slot, in the order in which they come."""
+        return self.shapes_of(*range(self.trace[-1].program + 1))
+
+    def shapes_of(self, *programs: int | None) -> dict[str, tuple[int, ...]]:
+        """The same of some programs alone."""
+        if programs not in self._shapes:
+            held: dict[str, tuple[int, ...]] = {}
+            for event in self.trace:
+                if event.program in programs and event.op in ("load", "compute"):
+                    was = held.get(event.slot, event.shape)
+                    held[event.slot] = tuple(map(max, was, (event.row + event.shape[0], *event.shape[1:])))
+            self._shapes[programs] = held
+        return self._shapes[programs]
 
     # ---- one moment
 
@@ -193,8 +236,9 @@ class Run:
         return self.moments[number] if number < len(self) else ()
 
     def near(self, now: float) -> Moment:
-        """The events that are on, or, once all is over, were last."""
-        return self.events(now) or self.moments[-1]
+        """The events that are on, or, between two moments, were last."""
+        number, u = self.split(now)
+        return self.moments[number if u else max(0, number - 1)]
 
     def transfers(self, now: float) -> list[tuple[Event, float]]:
         """What crosses the bus in this moment, and how much of its way each has done: they follow each other."""
@@ -265,7 +309,8 @@ class Run:
         held = [(slot, found) for slot in slots if (found := picture.sram.get(program, {}).get(slot))]
         live = [pair for pair in held if pair[1].last_read >= clock]
         for slot, found in live or held:
-            if not live and self.round_of[found.step] != self.round_of[(mine or [self.trace[max(0, clock - 1)]])[0].step]:
+            current = mine[0] if mine and u else self.trace[max(0, clock - 1)]
+            if not live and self.round_of[found.step] != self.round_of[current.step]:
                 return None  # of a tile before: no old contents under a new index
             return Shown(slot, found.step, 1.0, bool(live))
         return None
@@ -292,16 +337,16 @@ class Run:
 
     def in_use(self, now: float) -> tuple[tuple[str, int, int], ...]:
         """Rows of HBM's tensors that are on chip and still needed, or on their way: (tensor, start, stop)."""
-        number, _ = self.split(now)
-        if (found := self._looks.get(number)) is None:
-            tiles = {event.tile for event in self.events(now) if event.tile and event.op in ("load", "store")}
+        number, u = self.split(now)
+        if (found := self._looks.get((number, u > 0))) is None:
+            tiles = {event.tile for event in self.events(now) if u and event.tile and event.op in ("load", "store")}
             picture = self.pictures[number]
             for program, slots in picture.sram.items():
                 for held in slots.values():
                     event, clock = self.trace[held.step], picture.clock.get(program, 0)
                     if event.op == "load" and event.tile and held.last_read >= clock:
                         tiles.add(event.tile._replace(start=0) if event.row else event.tile)
-            found = self._looks[number] = tuple(sorted(tiles))
+            found = self._looks[number, u > 0] = tuple(sorted(tiles))
         return found  # type: ignore[return-value]
 
     def on_chip(self, now: float, program: int | None) -> tuple[tuple[str, int], ...]:
@@ -324,12 +369,29 @@ class Run:
         """The index of each loop that is running."""
         return self.near(now)[-1].loop
 
-    def done(self, now: float) -> tuple[int, bool]:
-        """How many rounds are over or on, and whether the last of these is on."""
+    def done(self, now: float) -> tuple[int, Round | None]:
+        """How many rounds have made (or skipped) their tile, and the one that is on."""
         number, u = self.split(now)
         if number >= len(self):
-            return len(self.rounds), False
-        return self._round_at[number], not (number == 0 and u == 0)
+            return len(self.rounds), None
+        begun = number if u else number - 1
+        made = sum(at <= begun for at in self._made)
+        if begun < 0 or not any(event.loop for event in self.moments[begun]):
+            return made, None
+        return made, self.rounds[self._round_at[begun]]
+
+    @cached_property
+    def _made(self) -> list[int]:
+        """The moment in which each round makes its scores, or skips them."""
+        found = []
+        for r in self.rounds:
+            made = (n for n in range(r.start, r.stop) for e in self.moments[n] if e.op == "skip" or e.slot == "S")
+            found.append(next(made, r.stop - 1))
+        return found
+
+    @cached_property
+    def _moment_of(self) -> dict[int, int]:
+        return {event.step: number for number, moment in enumerate(self.moments) for event in moment}
 
     @cached_property
     def _round_at(self) -> list[int]:
@@ -346,10 +408,19 @@ class Run:
         return RESULT if any(len(event.shape) == 2 for event in moment) else NUMBERS
 
 
+def slow_rounds(trace: Trace, *more: int) -> set[int]:
+    """The rounds that are worth telling step by step: the first in which something is computed, that of the max that
+    moves most, and `more` (−1 is the last)."""
+    of = rounds(trace)
+    first = next((of[event.step] for event in trace if event.slot == "S" and event.op == "compute"), 0)
+    moves = max_that_moves(trace)
+    last = max(of)
+    return {first, *([of[moves.event.step]] if moves else []), *(n % (last + 1) for n in more)}
+
+
 def max_that_moves(trace: Trace) -> Shrink | None:
     """The smallest α of a run that isn't as good as 0, with all that is told of it."""
     best: Shrink | None = None
-    held: dict[tuple[int, str], np.ndarray] = {}
     pending: dict[int, tuple[Event, np.ndarray, np.ndarray, np.ndarray]] = {}
     hbm, sram, program = trace.initial, dict[str, np.ndarray](), -1
     before: dict[str, np.ndarray] = {}
@@ -362,7 +433,7 @@ def max_that_moves(trace: Trace) -> Shrink | None:
             before["l"] = sram.get("l_i", np.zeros(event.shape))
         hbm, sram = trace.advance(event, hbm, sram)
         if event.op == "compute" and event.slot == "alpha":
-            pending[program] = event, sram["alpha"], before.get("m", held.get((program, "m"), sram["alpha"])), sram["S"]
+            pending[program] = event, sram["alpha"], before["m"], sram["S"]
         if event.op == "compute" and event.slot in ("l_i", "l_new") and program in pending:
             at, alpha, m_old, scores = pending.pop(program)
             moves = (alpha > LEAST) & (alpha < 1)
@@ -431,15 +502,21 @@ def _aligned(program: Iterable[Event]) -> Iterator[tuple[tuple[int, ...], Event]
 
 
 def _rounds(run: Run) -> Iterator[Round]:
-    """Moments that are of the same tiles."""
-    numbers = [tuple(sorted({run.round_of[event.step] for event in moment})) for moment in run.moments]
+    """Moments that are of the same tile of the loops, in each of the programs that run side by side."""
+    base: dict[int, int] = {}
+    for event in run.trace:
+        base.setdefault(event.program, run.round_of[event.step])
+    first = [moment[0] for moment in run.moments]
+    keys = [(event.program // run.lanes, run.round_of[event.step] - base[event.program]) for event in first]
     start = 0
-    for number, (_, stretch) in enumerate(groupby(numbers)):
+    for number, (_, stretch) in enumerate(groupby(keys)):
         stop = start + len(list(stretch))
         events = [event for moment in run.moments[start:stop] for event in moment]
-        inside = [e for e in events if len(e.loop) > 1 or e.slot in SCORES or e.op == "skip"]
-        tiles = dict.fromkeys((e.loop.get("i", e.program), e.loop.get("j", 0)) for e in inside)
-        yield Round(number, start, stop, tuple(tiles), not any(e.op == "compute" for e in inside))
+        made, hidden = (
+            tuple(dict.fromkeys((e.loop.get("i", e.program), e.loop.get("j", 0)) for e in events if of(e)))
+            for of in (lambda e: e.slot in SCORES, lambda e: e.op == "skip")
+        )
+        yield Round(number, start, stop, made, hidden)
         start = stop
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
@@ -15,7 +16,7 @@ from ..theme import DEFAULT
 from ..theme import theme as theme_of
 from .boxes import CANVASES, shape_of
 from .painter import Painter
-from .script import Script, Span
+from .script import Script, Span, plain
 from .storyboard import Storyboard
 
 
@@ -28,34 +29,38 @@ def frame() -> tuple[float, float]:
 class Picture(AbstractImageMobject):
     """A film as a mobject, at `t` seconds: place, scale, turn, fade, copy and group it as an ImageMobject.
 
-    It is drawn when the camera asks, as large as it stands there. What lies in slots, manim neither hashes nor copies:
-    for its cache a picture is its digest and its t.
+    It fills the frame at first, or, if it is of another shape, stands in it as large as can be. It is drawn when the
+    camera asks, in the pixels that it covers there. What lies in slots, manim neither hashes nor copies:
+    for its cache a picture is what its chapter looks like, and how far that is.
     """
 
-    __slots__ = ("painter", "script")
+    __slots__ = ("painter", "script", "t")
 
     def __init__(self, script: Script, *, t: float = 0.0, theme: str = DEFAULT, **options: Any) -> None:
-        if config.renderer == RendererType.OPENGL:
-            raise SystemExit("flashsteps draws with cairo: leave --renderer=opengl out")
-        self.script, self.painter = script, None
-        self.digest, self.t, self.theme, self.opacity = script.digest, t, theme, 1.0
+        refuse_opengl()
+        self.painter: Painter | None = None
+        self.script, self.theme, self.opacity = script, theme, 1.0
+        self.seek(t)
         super().__init__(scale_to_resolution=0, **options)
 
     def seek(self, t: float) -> Self:
         """Turn to t seconds: what is outside of the film is its first or its last moment."""
-        self.t = round(min(max(t, 0.0), self.script.duration), 6)
+        self.t = min(max(t, 0.0), self.script.duration)
+        chapter = self.script.chapter(self.t)
+        self.looks = self.script.looks(chapter), round(self.t - self.script.chapters[chapter].start, 6)
         return self
 
     # ---- what the camera asks for
 
     def get_pixel_array(self) -> np.ndarray:
         width, height = self._pixels()
-        if self.painter is None or self.painter.pixels.shape[:2] != (height, width):
+        painter = self.painter
+        if painter is None or painter.pixels.shape[:2] != (height, width):
             in_small = width < config.pixel_width - 1 and height < config.pixel_height - 1
-            self.painter = Painter(self.script, width, height, self.theme, all_text=in_small)
-        self.painter.paint(self.t)
-        self.painter.pixels[..., 3] = round(255 * self.opacity)
-        return self.painter.pixels
+            self.painter = painter = Painter(self.script, width, height, self.theme, all_text=in_small)
+        painter.paint(self.t)
+        painter.pixels[..., 3] = round(255 * self.opacity)
+        return painter.pixels
 
     @property
     def resampling_algorithm(self) -> Resampling:
@@ -75,9 +80,11 @@ class Picture(AbstractImageMobject):
     # ---- what manim does to mobjects
 
     def reset_points(self) -> Self:
-        canvas = CANVASES[self.script.shape]
         width, height = frame()
-        x, y = min(width, height * canvas.w / canvas.h) / 2, min(height, width * canvas.h / canvas.w) / 2
+        if shape_of(config.pixel_width, config.pixel_height) != self.script.shape:
+            canvas = CANVASES[self.script.shape]
+            width, height = min(width, height * canvas.w / canvas.h), min(height, width * canvas.h / canvas.w)
+        x, y = width / 2, height / 2
         self.points = np.array([[-x, y, 0], [x, y, 0], [-x, -y, 0], [x, -y, 0]])
         return self
 
@@ -96,16 +103,19 @@ class Picture(AbstractImageMobject):
         return self.seek(mobject1.t + (mobject2.t - mobject1.t) * alpha)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        copy: Self = super().__deepcopy__(memo)  # type: ignore[no-untyped-call]
-        copy.script, copy.painter = self.script, None
+        copy: Self = super().__deepcopy__(memo)
+        copy.script, copy.painter, copy.t = self.script, None, self.t
         return copy
 
 
 class Play(Animation):
     """Plays a picture to the end, to a chapter's end (by name), to a step of the run, or to so many seconds.
 
-    As fast as the film is, unless `run_time` (seconds) says otherwise.
+    As fast as the film is, unless `run_time` (seconds) says otherwise. Raises ValueError for a chapter or a step that
+    the film doesn't have.
     """
+
+    __slots__ = ("to",)
 
     def __init__(
         self,
@@ -114,45 +124,62 @@ class Play(Animation):
         *,
         step: Any = None,
         run_time: float | None = None,
+        rate_func: Callable[[float], float] = linear,
         **options: Any,
     ) -> None:
-        self.to = picture.script.time(to, step=step)
-        run_time = abs(self.to - picture.t) if run_time is None else run_time
-        super().__init__(picture, run_time=run_time, **{"rate_func": linear, **options})
+        script, start = picture.script, picture.t
+        self.to = script.time(to, step=step)
+        times = [start + (self.to - start) * rate_func(k / 32) for k in range(32)]  # what it ends with is not shown
+        chapters = range(script.chapter(min(times)), script.chapter(max(times)) + 1)
+        self.looks = [script.looks(chapter) for chapter in chapters], round(self.to - start, 6)
+        run_time = abs(self.to - start) if run_time is None else run_time
+        super().__init__(picture, run_time=run_time, rate_func=rate_func, **options)
 
     def interpolate_mobject(self, alpha: float) -> None:
-        start = self.starting_mobject.t
-        self.mobject.seek(start + (self.to - start) * self.rate_func(alpha))
+        picture: Any = self.mobject
+        before: Any = self.starting_mobject
+        picture.seek(before.t + (self.to - before.t) * self.rate_func(alpha))
 
 
 class Film(Storyboard, Scene):
-    """A film tells what happens in `storyboard`; as a scene it plays chapter by chapter."""
+    """A film tells what happens in `storyboard`; as a scene it plays that, chapter by chapter.
+
+    What is chosen for it (input, mask, theme, …) is given by keyword, or set in the body of a subclass. In a class that
+    is a `manim_slides.Slide` as well, each chapter is a slide, with what is said as its notes.
+    """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        if config.renderer == RendererType.OPENGL:
-            raise SystemExit("flashsteps draws with cairo: leave --renderer=opengl out")
+        refuse_opengl()
         of_scene = {name: options.pop(name) for name in _SCENE if name in options}
         self.choose(options)
-        Scene.__init__(self, *arguments, **of_scene)
+        super(Storyboard, self).__init__(*arguments, **of_scene)
 
     def construct(self) -> None:
-        script = self.script(shape_of(config.pixel_width, config.pixel_height))
-        self.camera.background_color = ManimColor(theme_of(self.theme).bg)
-        self.camera.init_background()
+        script, fps = self.script(shape_of(config.pixel_width, config.pixel_height)), config.frame_rate
+        camera: Any = self.camera
+        camera.background_color = ManimColor(theme_of(self.theme).bg)
+        camera.init_background()
         picture = Picture(script, theme=self.theme)
-        width, height = frame()
-        picture.stretch_to_fit_width(width).stretch_to_fit_height(height)
         self.add(picture)
         for chapter in script.chapters:
             said = [caption for caption in script.captions if chapter.start <= caption.start < chapter.stop]
             self.turn(chapter.name, said)
             for words, start, stop in said:
-                self.add_subcaption(words, stop - start, start - chapter.start)
-            self.play(Play(picture, chapter.name))
+                self.add_subcaption(plain(words), stop - start, start - chapter.start)
+            first, last = (round(t * fps) for t in chapter[1:])  # whole frames, the very ones that `flashsteps` draws
+            self.play(Play(picture.seek(first / fps), last / fps, run_time=(last - first) / fps - 1e-9))
 
     def turn(self, chapter: str, said: list[Span]) -> None:
-        """Before each chapter. A talk turns a page here, with what is said as its notes."""
-        self.next_section(chapter)
+        """Before each chapter: a new section of the video, or a new slide."""
+        if hasattr(self, "next_slide"):
+            self.next_slide(notes="\n\n".join(plain(caption.name) for caption in said))
+        else:
+            self.next_section(chapter)
+
+
+def refuse_opengl() -> None:
+    if config.renderer == RendererType.OPENGL:
+        raise SystemExit("flashsteps draws with cairo: leave --renderer=opengl out")
 
 
 _SCENE = tuple(inspect.signature(Scene.__init__).parameters)[1:]

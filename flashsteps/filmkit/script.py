@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import ceil
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from .boxes import Box
@@ -114,14 +113,24 @@ class Script:
 
     def vtt(self) -> str:
         """What is said, as WebVTT: one cue a caption, for as long as it stands."""
-        cues = (f"{_clock(c.start)} --> {_clock(c.stop)}\n{_plain(c.name)}\n" for c in self.captions)
+        cues = (f"{_clock(c.start)} --> {_clock(c.stop)}\n{plain(c.name)}\n" for c in self.captions)
         return "\n".join(["WEBVTT\n", *cues])
 
+    def chapter(self, t: float) -> int:
+        """The number of the chapter that t is in."""
+        return max(0, bisect_right(self.chapters, t, key=lambda chapter: chapter.start) - 1)
+
+    def looks(self, number: int) -> str:
+        """What a chapter looks like, in a few letters (`filmkit.digest`)."""
+        if number not in self._looks:
+            from .digest import digest
+
+            self._looks[number] = digest(self, *self.chapters[number][1:])
+        return self._looks[number]
+
     @cached_property
-    def digest(self) -> str:
-        """Names what this film looks like: the script, written out, and the source of the kit that draws it."""
-        code = "".join(file.read_text(encoding="utf-8") for file in sorted(Path(__file__).parent.rglob("*.py")))
-        return hashlib.sha256(f"{self.shape}{self.duration}{self.pace}{self.parts}{code}".encode()).hexdigest()
+    def _looks(self) -> dict[int, str]:
+        return {}
 
 
 def _clock(t: float) -> str:
@@ -129,7 +138,7 @@ def _clock(t: float) -> str:
     return f"{ms // 3_600_000:02}:{ms // 60_000 % 60:02}:{ms // 1000 % 60:02}.{ms % 1000:03}"
 
 
-def _plain(words: str) -> str:
+def plain(words: str) -> str:
     """Without marks of sub- and superscripts, and as WebVTT wants it."""
     for mark, plain in (("^{", "^("), ("_{", "_("), ("}", ")"), ("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
         words = words.replace(mark, plain)

@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import theme as themes
 from .board import Board
-from .runs import Runs
+from .input import Input
 from .script import Script
 
 CUTS = ("full", "short")
@@ -38,12 +38,17 @@ class Storyboard:
         if (cut := self.chosen.get("cut", "full")) not in CUTS:
             raise ValueError(f"cut={cut!r}: give {' or '.join(CUTS)}")
         self.chosen = {name: value for name, value in self.chosen.items() if (name, value) != ("cut", "full")}
-        self._runs, self._scripts = Runs(), dict[str, Script]()
+        self._source, self._scripts = Input(), dict[str, Script]()
+
+    @property
+    def words(self) -> str:
+        """What strangers wrote that may be on screen: tokens, names of files."""
+        return self._source.words()
 
     def script(self, shape: str = "wide") -> Script:
         """The film in a shape, told once. Raises ValueError for an option that this film has no use for."""
         if shape not in self._scripts:
-            board = Board(shape, self.title, options=self.chosen, runs=self._runs)
+            board = Board(shape, self.title, options=self.chosen, source=self._source)
             self.storyboard(board)
             script = board.script()
             if unread := board.unread:
@@ -55,9 +60,11 @@ class Storyboard:
 
 
 def _of_class(film: type) -> dict[str, Any]:
-    """What subclasses of the class that has the storyboard set in their bodies."""
+    """What subclasses of the class that has the storyboard set in their bodies, but for what a scene of manim takes."""
     tells = next(n for n, base in enumerate(film.__mro__) if "storyboard" in vars(base))
+    others = [base for base in film.__mro__ if not issubclass(base, Storyboard)]
     found: dict[str, Any] = {}
     for base in reversed(film.__mro__[:tells]):
-        found |= {name: x for name, x in vars(base).items() if name[0] != "_" and not callable(x) and name != "title"}
-    return found
+        if issubclass(base, Storyboard):
+            found |= {name: x for name, x in vars(base).items() if not any(hasattr(other, name) for other in others)}
+    return {name: x for name, x in found.items() if name[0] != "_" and name != "title" and not hasattr(x, "__get__")}

@@ -1,4 +1,6 @@
-"""Text in pictures: HarfBuzz shapes it, cairo fills it, from bundled fonts alone: the same pixels on every machine.
+"""Text in pictures: HarfBuzz shapes it, cairo fills it, from bundled fonts: the same pixels on every machine.
+
+What these lack, of Chinese or emoji, comes from a font of the system, and where it has none, it is a hollow box.
 
 Sizes and places are in pixels, y grows downwards, and the y of a text is its baseline. In every text `^{...}` is raised
 and `_{...}` lowered, smaller, as in "S = Q K^{T} / √d" or "m_{new}"; any other caret, underscore or brace is itself.
@@ -9,27 +11,28 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections.abc import Callable
 from functools import cache, lru_cache
-from importlib import resources
 from itertools import groupby
 from math import ceil, floor
 from typing import Any, Literal, NamedTuple
 
 import cairo
+import numpy as np
 import uharfbuzz as hb
 
-Family = Literal["sans", "mono"]
+from . import fonts
+from .fonts import Family
 
-FILES: dict[Family, dict[int, str]] = {
-    "sans": {400: "Inter-Regular.otf", 500: "Inter-Medium.otf", 600: "Inter-SemiBold.otf", 700: "Inter-Bold.otf"},
-    "mono": {400: "JetBrainsMono-Regular.ttf", 600: "JetBrainsMono-SemiBold.ttf"},
-}
 # calt would turn "->" into an arrow in both families; tnum gives all digits one width (the mono has no other).
 FEATURES = {"calt": False, "liga": False, "tnum": True}
 SCRIPT = 0.68  # size of a sub- or superscript, of the text's own
 SHIFT = {"": 0.0, "^": 0.34, "_": -0.16}  # where its baseline stands, in em of the text, upwards
 LARGE = 1 << 20  # px² from which on a text is filled anew each time instead of kept as a mask
 START = {"left": 0.0, "center": 0.5, "right": 1.0}  # how much of the text stands before x
+
+# the languages whose characters look different elsewhere, by what is written in them alone; Chinese is what is left
+_LANGUAGES = {"ja": "[\u3040-\u30ff]", "ko": "[\u1100-\u11ff\uac00-\ud7af]"}
 
 _SCRIPTS = re.compile(r"([\^_])\{([^{}]*)\}")
 _WORDS = re.compile(r"(?:[\^_]\{[^{}]*\}|[^ \t\n])+")  # a script may hold spaces
@@ -50,7 +53,7 @@ def width(text: str, style: Style) -> float:
 
 def cap_height(style: Style) -> float:
     """The height of a capital letter in px: text whose baseline is at y + cap_height / 2 stands centred on y."""
-    font = _font(style.family, style.weight)
+    font = fonts.bundled(style.family, style.weight)
     return float(font.get_metric_position(hb.OTMetricsTag.CAP_HEIGHT) / font.scale[1] * style.size)
 
 
@@ -100,11 +103,14 @@ def draw(
     *,
     align: Literal["left", "center", "right"] = "left",
     alpha: float = 1.0,
+    outlines: bool = False,
 ) -> float:
     """Draw the text with its baseline at y and its left end, middle or right end at x; return its width in px.
 
     Start and baseline are moved to the nearest whole pixel, so a text looks the same wherever it stands. Under a
-    transformation that does more than move, outlines are filled where they fall. The colour stays the source of ctx.
+    transformation that does more than move, or where `outlines` are asked for, those are filled where they fall. The
+    colour stays the source of ctx.
+    Pictures, as emoji are, have red and blue the other way round unless `outlines` are asked for: as the colour has.
     Raises ValueError for a style of another family, or a size that is not above 0.
     """
     line = _line(text, style)
@@ -114,11 +120,13 @@ def draw(
     if moved:
         x, y = floor(x + m.x0 + 0.5) - m.x0, floor(y + m.y0 + 0.5) - m.y0
     ctx.set_source_rgba(*color, alpha)
-    if moved and line.width * style.size < LARGE:
+    if moved and not outlines and line.width * style.size < LARGE:
         surface, left, top = _mask(text, style)
         ctx.mask_surface(surface, x + left, y + top)
     else:
         _fill(ctx, x, y, line)
+    for picture in line.pictures:
+        _show(ctx, x, y, picture, alpha, swapped=not outlines)
     return line.width
 
 
@@ -126,7 +134,8 @@ def draw(
 
 
 class _Glyph(NamedTuple):
-    """A shaped glyph: its outline in font units and the em of one unit; the cluster it shows; advance, place in em."""
+    """A shaped glyph: its outline in font units and the em of one unit; the cluster it shows; advance, place in em;
+    its picture, if it is one, and that's left, top, width, height in em, y upwards."""
 
     outline: cairo.Path | None
     unit: float
@@ -134,35 +143,50 @@ class _Glyph(NamedTuple):
     advance: float
     dx: float
     dy: float
+    picture: cairo.ImageSurface | None = None
+    extents: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+
+
+class _Picture(NamedTuple):
+    """A picture in a line, in px from the start of its baseline."""
+
+    surface: cairo.ImageSurface
+    x: float
+    y: float
+    width: float
+    height: float
 
 
 class _Line(NamedTuple):
-    """A text set in a style, in px: outlines as (path, scale, x, y); per glyph where to cut text before it, advance.
-
-    A cut is an offset into the text, and the brace to close if that is inside a script.
+    """A text set in a style, in px: outlines as (path, scale, x, y); pictures; per glyph where to cut text before it,
+    advance. A cut is an offset into the text, and the brace to close if that is inside a script.
     """
 
     width: float
     outlines: tuple[tuple[cairo.Path, float, float, float], ...]
+    pictures: tuple[_Picture, ...]
     clusters: tuple[tuple[int, str, float], ...]
 
 
 @lru_cache(maxsize=4096)
 def _line(text: str, style: Style) -> _Line:
-    if style.family not in FILES or not 0 < style.size < 10_000:
+    if style.family not in fonts.FILES or not 0 < style.size < 10_000:
         raise ValueError(f"{style!r} is no style: give 'sans' or 'mono', a weight, and a size in pixels above 0")
-    pen, outlines, clusters = 0.0, [], []
+    pen, outlines, pictures, clusters = 0.0, [], [], []
     for start, stop, kind in _runs(text):
         size = style.size * (SCRIPT if kind else 1)
         rise = style.size * SHIFT[kind]
         for g in _shape(text[start:stop], style.family, style.weight):
             if g.outline:
                 outlines.append((g.outline, g.unit * size, pen + g.dx * size, -rise - g.dy * size))
+            if g.picture:
+                left, top, w, h = (size * share for share in g.extents)
+                pictures.append(_Picture(g.picture, pen + g.dx * size + left, -rise - g.dy * size - top, w, h))
             opening = kind and g.cluster == 0  # to cut here is to cut before "^{"
             offset, close = (start - 2, "") if opening else (start + g.cluster, "}" if kind else "")
             clusters.append((offset, close, g.advance * size))
             pen += g.advance * size
-    return _Line(pen, tuple(outlines), tuple(clusters))
+    return _Line(pen, tuple(outlines), tuple(pictures), tuple(clusters))
 
 
 def _runs(text: str) -> list[tuple[int, int, str]]:
@@ -174,25 +198,46 @@ def _runs(text: str) -> list[tuple[int, int, str]]:
     return [run for run in (*runs, (at, len(text), "")) if run[0] < run[1]]
 
 
-def _shape(text: str, family: Family, weight: int, fallback: bool = True) -> list[_Glyph]:
-    """The glyphs from left to right; what the family lacks comes from the other one, or else is a hollow box."""
-    font = _font(family, weight)
-    buffer = hb.Buffer()
-    buffer.add_str(text)
-    buffer.language = "en"  # not the one of the machine
-    buffer.guess_segment_properties()
-    hb.shape(font, buffer, FEATURES)
-    infos, em = buffer.glyph_infos, font.scale[0]
+def _shape(text: str, family: Family, weight: int) -> list[_Glyph]:
+    """The glyphs from left to right; what the family lacks comes from the other one, then from the system."""
+    other: Family = "mono" if family == "sans" else "sans"
+
+    def found_elsewhere(part: str) -> list[_Glyph]:
+        return _glyphs(part, fonts.bundled(other, weight), lambda rest: _of_system(rest, weight))
+
+    return _glyphs(text, fonts.bundled(family, weight), found_elsewhere)
+
+
+def _of_system(text: str, weight: int) -> list[_Glyph]:
+    """Glyphs of one font of the system if there is one that has them all, else character by character; or boxes."""
+    if font := fonts.system(text, weight):
+        language = next((name for name, signs in _LANGUAGES.items() if re.search(signs, text)), "zh-Hans")
+        return _glyphs(text, font, _boxes, language)
+    starts = sorted({info.cluster for info in _shaped(text, fonts.bundled("sans", weight)).glyph_infos})
+    parts = list(zip(starts, [*starts[1:], len(text)], strict=True))
+    if len(parts) < 2:
+        return _boxes(text)
+    found = [
+        [g._replace(cluster=start + g.cluster) for g in _of_system(text[start:stop], weight)] for start, stop in parts
+    ]
+    if _shaped(text, fonts.bundled("sans", weight)).direction == "rtl":
+        found.reverse()
+    return [glyph for part in found for glyph in part]
+
+
+def _boxes(text: str) -> list[_Glyph]:
+    """A box for each character that a reader sees."""
+    clusters = dict.fromkeys(info.cluster for info in _shaped(text, fonts.bundled("sans", 400)).glyph_infos)
+    return [_Glyph(_box(), 1 / 1000, cluster, 0.6, 0.0, 0.0) for cluster in clusters]
+
+
+def _glyphs(text: str, font: Any, elsewhere: Callable[[str], list[_Glyph]], language: str = "en") -> list[_Glyph]:
+    """The glyphs from left to right; each stretch that the font lacks is given to `elsewhere`."""
+    buffer, em = _shaped(text, font, language), font.scale[0]
+    infos = buffer.glyph_infos
     missing = {info.cluster for info in infos if info.codepoint == 0}
     glyphs = [
-        _Glyph(
-            _outline(family, weight, info.codepoint),
-            1 / em,
-            info.cluster,
-            p.x_advance / em,
-            p.x_offset / em,
-            p.y_offset / em,
-        )
+        _glyph(font, info.codepoint, info.cluster, (p.x_advance / em, p.x_offset / em, p.y_offset / em))
         for info, p in zip(infos, buffer.glyph_positions, strict=True)
     ]
     if not missing:
@@ -203,58 +248,38 @@ def _shape(text: str, family: Family, weight: int, fallback: bool = True) -> lis
         if not lacks:
             whole += group
             continue
-        found = list(dict.fromkeys(g.cluster for g in group))
-        if not fallback:
-            whole += [_Glyph(_box(), 1 / 1000, cluster, 0.6, 0.0, 0.0) for cluster in found]
-            continue
+        found = [g.cluster for g in group]
         first, stop = min(found), ends[bisect_right(ends, max(found))]
-        other: Family = "mono" if family == "sans" else "sans"
-        found_there = _shape(text[first:stop], other, weight, fallback=False)
-        whole += [g._replace(cluster=first + g.cluster) for g in found_there]
+        whole += [g._replace(cluster=first + g.cluster) for g in elsewhere(text[first:stop])]
     return whole
 
 
-@cache
-def _font(family: Family, weight: int) -> Any:
-    """The HarfBuzz font of the nearest weight, in its own units."""
-    name = FILES[family][min(FILES[family], key=lambda w: abs(w - weight))]
-    return hb.Font(hb.Face((resources.files("flashsteps") / "fonts" / name).read_bytes()))
+def _shaped(text: str, font: Any, language: str = "en") -> Any:
+    """HarfBuzz's buffer, shaped."""
+    buffer = hb.Buffer()
+    buffer.add_str(text)
+    buffer.language = language  # not the one of the machine
+    buffer.guess_segment_properties()
+    hb.shape(font, buffer, FEATURES)
+    return buffer
+
+
+def _glyph(font: Any, glyph: int, cluster: int, place: tuple[float, float, float]) -> _Glyph:
+    em = font.scale[0]
+    if picture := fonts.picture(font, glyph):
+        of = font.get_glyph_extents(glyph)
+        extents = (of.x_bearing / em, of.y_bearing / em, of.width / em, -of.height / em)
+        return _Glyph(None, 1 / em, cluster, *place, picture, extents)
+    return _Glyph(fonts.outline(font, glyph), 1 / em, cluster, *place)
 
 
 # Outlines and masks
 
 
-def _scratch() -> cairo.Context[cairo.ImageSurface]:
-    """A context to build a path in."""
-    return cairo.Context(cairo.ImageSurface(cairo.FORMAT_A8, 1, 1))
-
-
-def _quadratic(x1: float, y1: float, x: float, y: float, ctx: cairo.Context[Any]) -> None:
-    """A quadratic curve as the cubic one that it is."""
-    x0, y0 = ctx.get_current_point()
-    ctx.curve_to((x0 + 2 * x1) / 3, (y0 + 2 * y1) / 3, (x + 2 * x1) / 3, (y + 2 * y1) / 3, x, y)
-
-
-_PEN = hb.DrawFuncs()
-_PEN.set_move_to_func(lambda x, y, ctx: ctx.move_to(x, y))
-_PEN.set_line_to_func(lambda x, y, ctx: ctx.line_to(x, y))
-_PEN.set_cubic_to_func(lambda x1, y1, x2, y2, x, y, ctx: ctx.curve_to(x1, y1, x2, y2, x, y))
-_PEN.set_quadratic_to_func(_quadratic)
-_PEN.set_close_path_func(lambda ctx: ctx.close_path())
-
-
-@cache
-def _outline(family: Family, weight: int, glyph: int) -> cairo.Path | None:
-    """The unhinted outline in font units, y upwards, or None where there is no ink."""
-    ctx = _scratch()
-    _font(family, weight).draw_glyph(glyph, _PEN, ctx)
-    return ctx.copy_path() if ctx.has_current_point() else None
-
-
 @cache
 def _box() -> cairo.Path:
     """What stands for a character that no font here has: a hollow box as tall as a capital, in 1/1000 em."""
-    ctx = _scratch()
+    ctx = fonts.scratch()
     ctx.rectangle(70, 0, 460, 730)
     ctx.rectangle(70 + 60, 730 - 60, 460 - 120, 120 - 730)  # the other way round, so a hole
     return ctx.copy_path()
@@ -273,6 +298,32 @@ def _fill(ctx: cairo.Context[Any], x: float, y: float, line: _Line) -> None:
         ctx.append_path(outline)
         ctx.fill()
     ctx.set_matrix(base)
+
+
+def _show(ctx: cairo.Context[Any], x: float, y: float, picture: _Picture, alpha: float, swapped: bool) -> None:
+    """A picture, as large as its place in the line."""
+    surface = _swapped(picture.surface) if swapped else picture.surface
+    ctx.save()
+    ctx.translate(x + picture.x, y + picture.y)
+    ctx.scale(picture.width / surface.get_width(), picture.height / surface.get_height())
+    ctx.set_source_surface(surface)
+    ctx.paint_with_alpha(alpha)
+    ctx.restore()
+
+
+@cache
+def _swapped(surface: cairo.ImageSurface) -> cairo.ImageSurface:
+    """With red and blue the other way round."""
+    width, height = surface.get_width(), surface.get_height()
+    made = cairo.ImageSurface(cairo.FORMAT_ARGB32, width, height)
+    ctx = cairo.Context(made)
+    ctx.set_source_surface(surface)
+    ctx.paint()
+    made.flush()
+    pixels = np.ndarray((height, width, 4), np.uint8, made.get_data(), strides=(made.get_stride(), 4, 1))
+    pixels[..., :3] = pixels[..., 2::-1].copy()
+    made.mark_dirty()
+    return made
 
 
 @lru_cache(maxsize=2048)

@@ -5,9 +5,14 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable
 from math import isfinite
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 Ease = Callable[[float], float]
+
+if TYPE_CHECKING:  # a value may be given for a field of any type
+    Anything = Any
+else:
+    Anything = object
 
 
 def linear(u: float) -> float:
@@ -44,7 +49,7 @@ class Changing:
         raise NotImplementedError
 
 
-class Value(Changing):
+class Value(Changing, Anything):  # type: ignore[misc]
     """A number, a word, or a tuple of them, that changes. Finite numbers glide, all else (words, −∞, None) jumps."""
 
     def __init__(self, start: Any) -> None:
@@ -76,7 +81,7 @@ class Value(Changing):
         return f"Value({[(*leg[:4], leg.ease.__name__) for leg in self.legs]})"
 
 
-class Made(Changing):
+class Made(Changing, Anything):  # type: ignore[misc]
     """What is made of other values, such as a count at a tile size: `Made(bytes_at, tile)`."""
 
     def __init__(self, make: Callable[..., Any], *of: Any) -> None:
@@ -112,7 +117,8 @@ def changes(x: Any) -> bool:
 def mixed(a: Any, b: Any, u: float) -> Any:
     """What stands a share `u` of the way from a to b: numbers, and tuples of them, glide; all else is b at once."""
     if isinstance(a, tuple) and isinstance(b, tuple) and len(a) == len(b):
-        return tuple(mixed(x, y, u) for x, y in zip(a, b, strict=True))
+        parts = (mixed(x, y, u) for x, y in zip(a, b, strict=True))
+        return type(b)(*parts) if hasattr(b, "_fields") else tuple(parts)
     if isinstance(a, int | float) and isinstance(b, int | float) and isfinite(a) and isfinite(b):
         return a + (b - a) * u
     return b

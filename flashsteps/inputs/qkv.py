@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import files
 from ..errors import unknown
 from . import readers
 
@@ -142,9 +143,7 @@ def _open(path: Path) -> io.BufferedReader:
             raise ValueError(f"this is a folder: give a file in it ({', '.join(readers.READERS)})")
         if path.suffix.lower() not in readers.READERS:
             raise ValueError(unknown("ending", path.suffix, readers.READERS))
-        if not stat.S_ISREG(mode):
-            raise ValueError("this is no plain file: save it to one")
-        return path.open("rb")
+        return files.opened(path)
     except (FileNotFoundError, NotADirectoryError):
         raise ValueError(_missing(path)) from None
     except OSError as error:

@@ -11,6 +11,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 
@@ -73,16 +74,19 @@ class OnChip(np.ndarray):
         return on_chip(result, self.meter)
 
 
-def on_chip(values: np.ndarray, meter: Meter | None) -> OnChip:
+def on_chip(values: Any, meter: Meter | None) -> OnChip:
     """`values` as an on-chip array that reports to `meter`, and is never written to again: a slot gets a new one."""
-    array = values.view(OnChip)
+    array = np.asarray(values).view(OnChip)  # of one number, too, which NumPy gives as a scalar
     array.setflags(write=False)
     array.meter = meter
     return array
 
 
 class Shape(NDArrayOperatorsMixin):
-    """An array without numbers: only its shape, and what work was done to get there."""
+    """An array without numbers: only its shape, and what work was done to get there.
+
+    What it cannot follow exactly it refuses in one line, a ValueError: a count is right, or there is none.
+    """
 
     dtype = np.dtype(np.float32)
 
@@ -93,19 +97,42 @@ class Shape(NDArrayOperatorsMixin):
     def T(self) -> Shape:
         return Shape(self.shape[::-1], self.meter)
 
-    def __getitem__(self, column: tuple[slice, None]) -> Shape:  # x[:, None], the only indexing an algorithm does
-        return Shape((*self.shape, 1), self.meter)
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
 
-    def sum(self, axis: int) -> Shape:
-        result = self.shape[:axis] + self.shape[axis + 1 :]
-        self.meter.add(work_of(np.add, "reduce", [self.shape], result))
-        return Shape(result, self.meter)
+    def __len__(self) -> int:
+        return self.shape[0]
 
-    max = sum
+    def __getitem__(self, key: Any) -> Shape:
+        parts = key if isinstance(key, tuple) else (key,)
+        if not all(part is None or part is ... or isinstance(part, int | np.integer | slice) for part in parts):
+            raise _not_counted("an index that depends on numbers")
+        return Shape(np.broadcast_to(np.float32(0), self.shape)[key].shape, self.meter)
+
+    def sum(self, axis: int | None = None, keepdims: bool = False) -> Shape:
+        return self._reduced(np.add, axis, keepdims)
+
+    def max(self, axis: int | None = None, keepdims: bool = False) -> Shape:
+        return self._reduced(np.maximum, axis, keepdims)
+
+    def _reduced(self, ufunc: np.ufunc, axis: int | None, keepdims: bool) -> Shape:
+        gone = range(self.ndim) if axis is None else {normalize_axis_index(axis, self.ndim)}
+        kept = [(1 if at in gone else n) for at, n in enumerate(self.shape) if keepdims or at not in gone]
+        self.meter.add(work_of(ufunc, "reduce", [self.shape], tuple(kept)))
+        return Shape(tuple(kept), self.meter)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *operands: Any, **options: Any) -> Shape:
+        if "out" in options:
+            raise _not_counted("a change in place (write a = a + b)")
+        if method == "reduce" and set(options) <= {"axis", "keepdims"}:
+            return self._reduced(ufunc, options.get("axis", 0), bool(options.get("keepdims", False)))
+        if method != "__call__" or options or ufunc.nout != 1 or (ufunc.signature and ufunc is not np.matmul):
+            raise _not_counted(f"np.{ufunc.__name__}{'' if method == '__call__' else f'.{method}'} so called")
         shapes = [a.shape if isinstance(a, Shape) else np.shape(a) for a in operands]
         if ufunc is np.matmul:
+            if [len(shape) for shape in shapes] != [2, 2]:
+                raise _not_counted(f"a product of {shapes[0]} and {shapes[1]}, which are no two matrices")
             (m, k), (rows, n) = shapes
             if k != rows:
                 raise ValueError(f"cannot multiply {shapes[0]} by {shapes[1]}: the inner sizes differ")
@@ -115,6 +142,35 @@ class Shape(NDArrayOperatorsMixin):
         self.meter.add(work_of(ufunc, method, shapes, result))
         return Shape(result, self.meter)
 
+    def __array_function__(self, function: Any, *_: Any) -> Any:
+        raise _not_counted(f"np.{function.__name__}")
+
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        raise _not_counted("an array made of it")
+
+    def __bool__(self) -> bool:
+        raise _not_counted("a branch that depends on numbers")
+
+    def __float__(self) -> float:
+        raise _not_counted("a number taken out of it")
+
+    __int__ = __index__ = __float__
+
+    def __iter__(self) -> Any:
+        raise _not_counted("a loop over its rows")
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # what Python and NumPy ask whether it is there
+            raise AttributeError(name)
+        raise _not_counted(f".{name}")
+
+
+def _not_counted(what: str) -> ValueError:
+    return ValueError(
+        f"counting knows shapes, no numbers, and cannot follow {what}: use arithmetic, @, slices, .T, .sum and .max "
+        "with an axis, or record the run instead"
+    )
+
 
 #: what an algorithm's variables hold; typed loosely because the same code takes both
 Array = Any
@@ -123,3 +179,12 @@ Array = Any
 def exp_sub(x: Array, m: Array) -> Array:
     """e^(x − m), and 0 where x is −∞ even if m is −∞ too: a row that has seen no key yet has nothing to weigh."""
     return np.exp(x - np.maximum(m, np.finfo(m.dtype).min))
+
+
+def div_sum(x: Array, l: Array) -> Array:
+    """x / ℓ, and 0 where ℓ is 0: a row that has seen no key has nothing to share out.
+
+    ℓ holds e^0 of its largest score, so it is 1 or more; but rounding may leave it just short of that (a GPU that fuses
+    e^(x − m) into one step, α that is rounded), so it is not ℓ < 1 that tells such a row, it is ℓ = 0.
+    """
+    return x / np.maximum(l, np.finfo(l.dtype).tiny)

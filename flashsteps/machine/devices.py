@@ -24,6 +24,11 @@ class Device(NamedTuple):
     bandwidth: float
     tflops: int
 
+    @property
+    def model(self) -> str:
+        """Its title without its maker."""
+        return self.title.partition(" ")[2]
+
 
 DEVICES = {
     "t4": Device("NVIDIA T4", 40, 64, 64, 256, 4, 16, "GDDR6", 0.320, 65),

@@ -22,14 +22,13 @@ class Tile(NamedTuple):
         return f"{self.tensor}[{self.start}:{self.stop}]"
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One step of a run: a tile is loaded or stored, a slot gets a value, or a tile is passed over.
 
     `slot` is the on-chip buffer that is written (load, compute) or read (store; "" where a constant is stored), `row`
     the row of the slot where a loaded tile lands, `loop` the index of each loop around the step, outermost first,
     `nbytes` what crosses between HBM and SRAM, `work` the floating-point operations done since the step before, `line`
-    the line of the algorithm's source.
+    the line of the algorithm's source. (A tuple, as a run may have a million of them.)
     """
 
     step: int

@@ -19,6 +19,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
+from .. import files
 from ..errors import unknown
 from ..inputs import readers
 from .tiling import Block
@@ -242,7 +243,7 @@ def boolean(what: str, given: Any, shape: tuple[int, int], axes: str) -> np.ndar
 def load_matrix(path: str) -> Any:
     """The array of an .npy file, or the only one of an .npz file, read as data. Raises ValueError, one line."""
     try:
-        with Path(path).open("rb") as file:
+        with files.opened(path) as file:
             size, ending = file.seek(0, io.SEEK_END), Path(path).suffix.lower()
             if ending == ".npy":
                 return readers.npy(file, size)[()]

@@ -15,11 +15,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import theme
-from ..machine import devices, dtypes
+from ..machine import dtypes
 from ..machine.events import Event
 from ..story.captions import captions, shown
 from ..story.ranges import ranges
 from ..story.rounds import rounds
+from ..trace.sram import room
 from ..trace.trace import Trace
 from .ending import ending
 
@@ -57,7 +58,7 @@ def pack(trace: Trace) -> Packed:
     of_kind = {kind: [value.ravel() for value in values if value.dtype == kind] for kind in kinds}
     where, data = _joined(arrays)
     more, kept = _joined({f"values.{kind.name}": np.concatenate(of_kind[kind]) for kind in kinds})
-    lowest_highest = ranges(trace)
+    lowest_highest, place = ranges(trace), room(trace)
     header = {
         "title": trace.name,
         "subtitle": _subtitle(meta),
@@ -78,7 +79,7 @@ def pack(trace: Trace) -> Packed:
         "loops": loops,
         "captions": list(sentences),
         "code": [[line.number, line.code, sorted(line.reads & set(slots))] for line in _code(trace)],
-        "room": _room(trace),
+        "room": {"bytes": place.nbytes, "of": place.of},
         "ending": ending(trace),
         "direction": trace.direction,
         "dtype": _SHORT.get(meta["dtype"], meta["dtype"]),
@@ -222,15 +223,6 @@ def _note(meta: dict[str, Any], slots: list[str]) -> str:
 
 
 # ---- what a run is seen beside
-
-
-def _room(trace: Trace) -> dict[str, Any]:
-    """What SRAM holds, in bytes, and whose it is: the device's, or a toy's, the least power of two that is enough."""
-    if device := trace.meta["device"]:
-        gpu = devices.device(device)
-        return {"bytes": (gpu.shared_per_block + gpu.registers_per_sm) * 1024, "of": gpu.title}
-    toy = trace.meta["sram"] or 1 << max(0, trace.peak.total - 1).bit_length()
-    return {"bytes": toy, "of": "toy"}
 
 
 def _range(found: dict[str, tuple[float, float]], name: str) -> dict[str, list[float]]:

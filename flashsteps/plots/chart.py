@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
@@ -40,8 +41,9 @@ def page(path: str | PathLike[str], title: str, colours: Theme) -> Iterator[Figu
     """
     check_ending(path)
     try:
-        from matplotlib import style
-        from matplotlib.figure import Figure
+        with _silent("matplotlib"):  # it warns where HOME cannot be written: then it only starts more slowly
+            from matplotlib import style
+            from matplotlib.figure import Figure
     except ImportError as missing:
         raise ValueError(
             f"a plot needs matplotlib, but {missing.name} is not installed: pip install 'flashsteps[plot]'"
@@ -53,6 +55,18 @@ def page(path: str | PathLike[str], title: str, colours: Theme) -> Iterator[Figu
         ending = Path(path).suffix.lower()[1:]
         maker = {"Date": None, "Creator": "flashsteps"} if ending == "svg" else {"Software": "flashsteps"}
         figure.savefig(aside, format=ending, metadata=maker | {"Title": title})
+
+
+@contextmanager
+def _silent(name: str) -> Iterator[None]:
+    """Without the warnings of a logger."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def font(kind: str, size: float) -> FontProperties:

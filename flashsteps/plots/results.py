@@ -15,7 +15,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, NamedTuple
 
-from ..files import whole
+from .. import files
 
 FORMAT = "flashsteps-bench"
 VERSION = 1
@@ -90,7 +90,7 @@ def text(results: Results) -> str:
 
 def write(path: str | PathLike[str], results: Results) -> None:
     """Save them, whole or not at all. Raises ValueError where the file cannot be written."""
-    with whole(path) as aside:
+    with files.whole(path) as aside:
         aside.write_text(text(results), encoding="utf-8", newline="\n")
 
 
@@ -98,13 +98,16 @@ def read(path: str | PathLike[str]) -> Results:
     """Results that `write` has saved. Raises ValueError, one line, for anything else."""
     file = Path(path)
     try:
-        if file.stat().st_size > MOST_BYTES:
-            raise ValueError("too large")
-        data = json.loads(file.read_text(encoding="utf-8"))
+        with files.opened(file) as opened:
+            text = opened.read(MOST_BYTES + 1)
     except FileNotFoundError:
         raise ValueError(f"'{file}': no such file: `flashsteps bench` makes one") from None
     except OSError as error:
         raise ValueError(f"'{file}': {error.strerror}: give a file that `flashsteps bench` has made") from None
+    except ValueError as error:
+        raise ValueError(f"'{file}': {error}") from None
+    try:
+        data: Any = json.loads(text) if len(text) <= MOST_BYTES else None
     except (ValueError, RecursionError):  # JSON's and Unicode's are ValueErrors too
         data = None
     if wrong := _fault(data):

@@ -41,3 +41,8 @@ def query_label(trace: Trace, query: int) -> str:
     tokens = trace.meta["tokens"]
     at = query + max(0, trace.meta["keys"] - trace.meta["queries"])
     return f"“{tokens[at]}”" if tokens and at < len(tokens) else f"query {query}"
+
+
+def a(name: str) -> str:
+    """With its article: `a T4`, `an A100 40 GB`."""
+    return f"{'an' if name[0] in 'AEFHILMNORSX' else 'a'} {name}"

@@ -25,3 +25,14 @@ def moved_max(trace: Trace, event: Event, row: int, scores: np.ndarray, alpha: f
     if len(words) > 90:
         words = f"A larger score in row {query}: its old sum and output shrink by α = {alpha:.2f}."
     return words[0].upper() + words[1:]
+
+
+def strongest(weights: np.ndarray) -> tuple[int, int]:
+    """Of softmax's weights (queries, keys), the query that looks hardest at a key, and that key.
+
+    The first key and the query itself don't count, if any query looks elsewhere: many heads rest there.
+    """
+    best = weights.argmax(axis=1)
+    elsewhere = [row for row, key in enumerate(best) if key not in (0, row)] or range(len(best))
+    row = max(elsewhere, key=lambda row: float(weights[row, best[row]]))
+    return row, int(best[row])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -365,16 +368,28 @@ class StepApp(App[None]):
 
 def picture(trace: Trace, width: int, height: int, *, theme: str = themes.DEFAULT, at: int = -1) -> str:
     """One screen of the stepper as an SVG; the same trace, step and size give the same text."""
-    drawn = []
+    drawn: list[str] = []
 
     async def pilot(pilot: Any) -> None:
-        await pilot.pause()
-        await pilot.pause()  # the first lays out, the second draws what has got its size
-        drawn.append(pilot.app.export_screenshot(title=f"flashsteps step {trace.meta['algorithm']}"))
+        while len(drawn) < 2 or drawn[-1] != drawn[-2]:  # on a busy machine, one pause may not be enough
+            await pilot.pause()
+            drawn.append(pilot.app.export_screenshot(title=f"flashsteps step {trace.meta['algorithm']}"))
         pilot.app.exit()
 
-    StepApp(trace, theme=theme, rich=True, at=at).run(headless=True, size=(width, height), auto_pilot=pilot)
-    return own_font(drawn[0])
+    with _colours():
+        StepApp(trace, theme=theme, rich=True, at=at).run(headless=True, size=(width, height), auto_pilot=pilot)
+    return own_font(drawn[-1])
+
+
+@contextmanager
+def _colours() -> Iterator[None]:
+    """Without NO_COLOR, which is about terminals, and not about files."""
+    told = os.environ.pop("NO_COLOR", None)
+    try:
+        yield
+    finally:
+        if told is not None:
+            os.environ["NO_COLOR"] = told
 
 
 def own_font(svg: str) -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from math import isfinite, isinf, isnan
 
 import numpy as np
 
-from ..theme import Theme, hue
+from ..theme import Theme, hue, mix
 
 SHADES = "░▒▓█"
 ABSENT, HIDDEN = "·", "╱"
@@ -47,35 +46,6 @@ class Paint:
             return self.cell(above, name, panel, strength)
         top = self.cell(above, name, panel, strength)[1].removeprefix("on ")
         return "▀", top if isnan(below) else f"{top} {self.cell(below, name, panel, strength)[1]}"
-
-
-@lru_cache(maxsize=1 << 12)
-def mix(base: str, over: str, share: float) -> str:
-    """A colour between two."""
-    a, b = (tuple(int(color[n : n + 2], 16) for n in (1, 3, 5)) for color in (base, over))
-    return "#" + "".join(f"{round(x + (y - x) * share):02x}" for x, y in zip(a, b, strict=True))
-
-
-@lru_cache(maxsize=1 << 12)
-def ink_on(color: str) -> str:
-    """Black or white, whichever contrasts more."""
-    parts = (int(color[n : n + 2], 16) / 255 for n in (1, 3, 5))
-    r, g, b = (x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in parts)
-    luminance = 0.2126 * r + 0.7152 * g + 0.0722 * b
-    return "#000000" if (luminance + 0.05) / 0.05 > 1.05 / (luminance + 0.05) else "#ffffff"
-
-
-def number(x: float, width: int = 5) -> str:
-    """A value in so many signs: 1.53, -12.3, 1e-05; minus zero is zero."""
-    if np.isnan(x):
-        return "·"
-    if np.isinf(x):
-        return "−∞" if x < 0 else "∞"
-    for digits in (2, 1, 0):
-        text = f"{x:.{digits}f}"
-        if len(text) <= width:
-            return text.removeprefix("-") if not float(text) else text
-    return f"{x:.0e}".replace("e+0", "e").replace("e-0", "e-").replace("e+", "e")[:width]
 
 
 def shares(values: np.ndarray, low: float, high: float) -> np.ndarray:

@@ -14,8 +14,9 @@ from rich.text import Text
 
 from ..machine.events import Event, Tile
 from ..runs.stepper import overlap
-from ..units import size_of
-from .paint import Paint, binned, ink_on, mix, number, shares
+from ..theme import ink_on, mix
+from ..units import number, size_of
+from .paint import ABSENT, Paint, binned, shares
 from .view import View, shortened
 
 # ---- HBM
@@ -254,7 +255,7 @@ def _table(view: View, paint: Paint, width: int, height: int, slot: str) -> list
 def _number(view: View, paint: Paint, slot: str, x: float) -> Text:
     """A value in a cell of its colour."""
     low, high = view.ranges.get(slot, (0.0, 1.0))
-    text = f"{number(x):>5}"
+    text = f"{number(x) or ABSENT:>5}"
     share = shares(np.array(x), low, high)
     if not paint.rich or not np.isfinite(x):
         return Text.assemble((text, paint.hue(slot) if np.isfinite(x) else paint.color("dim")), " ")

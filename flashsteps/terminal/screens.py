@@ -14,7 +14,8 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import DataTable, Input, Static
 
-from .paint import number
+from ..units import number
+from .paint import ABSENT
 from .view import View
 
 #: rows and columns that the table of values shows
@@ -99,7 +100,7 @@ class Values(Over):
         for c in range(columns):
             table.add_column(Text(self.columns[c] if self.columns else str(c)))
         for r in range(rows):
-            cells = [Text(number(float(x), 8), justify="right") for x in self.table[r, :columns]]
+            cells = [Text(number(float(x), room=8) or ABSENT, justify="right") for x in self.table[r, :columns]]
             table.add_row(*cells, label=Text(self.rows[r] if self.rows else str(r)))
         table.focus()
         self.tell(0, 0)

@@ -12,6 +12,7 @@ import numpy as np
 from ..machine.events import Moved, Tile
 from ..runs.stepper import Stepper, first_of_tiles
 from ..story.ranges import ranges
+from ..trace.sram import room
 from ..trace.trace import State, Trace
 from ..traffic.standard import beside_run
 
@@ -32,7 +33,7 @@ class View:
         self.ranges = ranges(trace)
         self.tiles = first_of_tiles(trace)
         self.held = _held(trace)
-        self.room = trace.meta["sram"] or 1 << (max(trace.peak.total, 1) - 1).bit_length()
+        self.room = room(trace).nbytes
         self.total = trace.io()
 
     # ---- at this step

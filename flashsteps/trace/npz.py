@@ -15,12 +15,15 @@ values.float32, …           what its events made or stored, one after another;
 
 from __future__ import annotations
 
+import gc
 import io
+import itertools
 import json
 import math
 import os
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -34,7 +37,7 @@ from ..machine.arrays import Work
 from ..machine.dtypes import from_plain, storage, to_plain
 from ..machine.events import Event, Peak, Tile
 from . import document as trace_json
-from .strangers import MOST_NAME, check, check_meta, check_tensors, checked
+from .strangers import MOST_NAME, check_meta, check_tensors, check_trace, checked
 from .trace import Trace
 
 FORMAT = 1
@@ -75,7 +78,7 @@ def save(trace: Trace, path: str | os.PathLike[str]) -> None:
     """
     check_path(path)
     with readers.one_line("this trace cannot be saved"):
-        check(trace)
+        check_trace(trace)
         arrays = _arrays(trace)
     with whole(path) as aside, zipfile.ZipFile(aside, "w") as archive:
         for name, array in arrays.items():
@@ -96,7 +99,7 @@ def load(path: str | os.PathLike[str]) -> Trace:
             f"{given!r} is {'no plain' if os.path.exists(path) else 'no such'} file: give a trace's .npz or .json"
         )
     try:
-        with Path(path).open("rb") as file:
+        with _no_garbage(), Path(path).open("rb") as file:
             is_json = Path(path).suffix.lower() == ".json"
             trace = trace_json.read(file) if is_json else _read(file, file.seek(0, io.SEEK_END))
     except OSError as error:
@@ -104,6 +107,18 @@ def load(path: str | os.PathLike[str]) -> Trace:
     except Exception as error:  # whatever a file made to break this brings about
         raise ValueError(f"{given!r} is not a flashsteps trace: {readers.reason(error)}") from error
     return trace
+
+
+@contextmanager
+def _no_garbage() -> Iterator[None]:
+    """Python looks for garbage as objects come; of a million events, none is, and to look takes as long as to read."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def _arrays(trace: Trace) -> dict[str, np.ndarray]:
@@ -162,9 +177,7 @@ def _read(file: BinaryIO, size: int) -> Trace:
     check_meta(meta)
     initial, outputs = part("initial."), part("outputs.")
     check_tensors(meta, initial, outputs, peak)
-    columns = {name: stored[name][()].tolist() for name in (*TEXTS, *NUMBERS, *ROWS)}
-    rows = zip(*columns.values(), strict=True)
-    events = (_event(step, dict(zip(columns, row, strict=True))) for step, row in enumerate(rows))
+    events = _events({name: stored[name][()] for name in (*TEXTS, *NUMBERS, *ROWS)})
     trace = Trace(meta, tuple(checked(meta, initial, events)), initial, (), outputs, peak)
     values = part("values.")
     return replace(trace, values=_values(trace, values)) if values else trace
@@ -185,26 +198,47 @@ def _few(file: BinaryIO, size: int) -> None:
             raise ValueError(f"it lists its arrays in {length:,} bytes, a trace does in less than {MOST_LIST:,}")
 
 
-def _event(step: int, of: dict[str, Any]) -> Event:
-    """One event, from a row of the columns."""
-    index, shape = ([n for n in of[name] if n >= 0] for name in ("index", "shape"))
-    loops = of["loop"].split()
-    if len(loops) != len(index):
-        raise ValueError(f"step {step} has {len(loops)} loops and {len(index)} indices of them")
-    tile = Tile(of["tensor"], of["start"], of["stop"]) if of["tensor"] else None
-    return Event(
-        step,
-        of["op"],
-        of["program"],
-        dict(zip(loops, index, strict=True)),
-        of["slot"],
-        tile,
-        tuple(shape),
-        of["nbytes"],
-        Work(*of["work"]),
-        of["line"],
-        of["row"],
+def _events(of: dict[str, np.ndarray]) -> Iterator[Event]:
+    """The events, from the columns; loops, tiles, shapes and works that are the same are one object."""
+    if len({len(column) for column in of.values()}) > 1:
+        raise ValueError("its columns are of different lengths")
+    plain = {name: column.tolist() for name, column in of.items()}
+    index, shape, work = (map(tuple, plain[name]) for name in ("index", "shape", "work"))
+    loops, tiles = _Each(_loop), _Each(lambda key: Tile(*key) if key[0] else None)
+    shapes, works = _Each(lambda row: tuple(n for n in row if n >= 0)), _Each(lambda row: Work(*row))
+    return map(
+        Event,
+        itertools.count(),
+        plain["op"],
+        plain["program"],
+        map(loops.__getitem__, zip(plain["loop"], index, strict=True)),
+        plain["slot"],
+        map(tiles.__getitem__, zip(plain["tensor"], plain["start"], plain["stop"], strict=True)),
+        map(shapes.__getitem__, shape),
+        plain["nbytes"],
+        map(works.__getitem__, work),
+        plain["line"],
+        plain["row"],
     )
+
+
+class _Each(dict[Any, Any]):
+    """What is made of each key, made once."""
+
+    def __init__(self, make: Callable[[Any], Any]) -> None:
+        self.make = make
+
+    def __missing__(self, key: Any) -> Any:
+        made = self[key] = self.make(key)
+        return made
+
+
+def _loop(key: tuple[str, tuple[int, ...]]) -> dict[str, int]:
+    """The loops around a step, from their names and their indices."""
+    names, index = key[0].split(), [n for n in key[1] if n >= 0]
+    if len(names) != len(index):
+        raise ValueError(f"a step has {len(names)} loops and {len(index)} indices of them")
+    return dict(zip(names, index, strict=True))
 
 
 def _values(trace: Trace, flat: dict[str, np.ndarray]) -> tuple[np.ndarray | None, ...]:
@@ -214,15 +248,17 @@ def _values(trace: Trace, flat: dict[str, np.ndarray]) -> tuple[np.ndarray | Non
     for kind in {trace.meta["computing"], *kinds.values()} & set(flat):
         if flat[kind].dtype != (np.int32 if kind == "int32" else storage(kind)) or flat[kind].ndim != 1:
             raise ValueError(f"its values.{kind} are {flat[kind].dtype} of shape {flat[kind].shape}")
+    used = dict.fromkeys(flat, 0)
+    for array in flat.values():
+        array.setflags(write=False)
     for event in trace:
         if event.op not in ("compute", "store"):
             values.append(None)
             continue
         kind = kinds[event.tile.tensor] if event.tile else trace.meta["computing"]
-        size = math.prod(event.shape)
-        value, flat[kind] = flat[kind][:size].reshape(event.shape), flat[kind][size:]
-        value.setflags(write=False)
-        values.append(value)
-    if any(map(len, flat.values())):
+        start, stop = used[kind], used[kind] + math.prod(event.shape)
+        values.append(flat[kind][start:stop].reshape(event.shape))
+        used[kind] = stop
+    if any(len(flat[kind]) > used[kind] for kind in flat):
         raise ValueError("it has values that belong to no step")
     return tuple(values)

@@ -19,7 +19,7 @@ from ..machine.devices import Device
 from ..machine.events import Event
 from ..units import time_of
 from .narration import of as lines_of
-from .replay import on_chip
+from .sram import on_chip
 from .trace import Trace
 
 #: what the whole trace is one process of

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from math import prod
-
 import numpy as np
 
-from ..machine.events import Peak
 from .trace import NO_VALUES, State, Trace, replay
 
 #: states that are kept at most, as long as the tensors that they do not share take no more than so many bytes
@@ -31,7 +28,7 @@ class Replay:
 
         Raises ValueError outside the run, and where the run was too large to keep its values.
         """
-        check(self.trace, step)
+        check_step(self.trace, step)
         near = self.kept[min((step + 1) // self.every, len(self.kept) - 1)]
         if near.step < self.last.step <= step:
             near = self.last
@@ -59,31 +56,10 @@ class Replay:
         return _state(step, hbm, sram)
 
 
-def check(trace: Trace, step: int) -> None:
+def check_step(trace: Trace, step: int) -> None:
     """Raises ValueError, one line, for a step that a trace does not have."""
     if isinstance(step, bool) or not isinstance(step, int | np.integer) or not -1 <= step < len(trace):
         raise ValueError(f"step {step} is outside this run: give one from 0 to {len(trace) - 1}, or -1 for its start")
-
-
-def on_chip(trace: Trace) -> list[Peak]:
-    """The bytes on chip after each step: in shared memory, in registers, in both. Shapes alone say it."""
-    itemsize = {name: data.itemsize for name, data in trace.initial.items()}
-    computing = np.dtype(trace.meta["computing"])
-    shared, registers, program = dict[str, int](), dict[str, int](), 0
-    taken: list[Peak] = []
-    for event in trace:
-        if event.program != program:
-            program, shared, registers = event.program, {}, {}
-        if event.op == "load" and event.tile:
-            registers.pop(event.slot, None)
-            rows = event.row + event.shape[0]
-            shared[event.slot] = rows * prod(event.shape[1:]) * itemsize[event.tile.tensor]
-        elif event.op == "compute":
-            shared.pop(event.slot, None)
-            registers[event.slot] = prod(event.shape) * computing.itemsize
-        loads, made = sum(shared.values()), sum(registers.values())
-        taken.append(Peak(loads, made, loads + made))
-    return taken
 
 
 def _state(step: int, hbm: dict[str, np.ndarray], sram: dict[str, np.ndarray]) -> State:

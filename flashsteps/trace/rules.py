@@ -26,13 +26,6 @@ def _figure_2(event: Event) -> bool:
     return tensor not in ("m", "l") and not set_up and not (event.op == "load" and tensor == "O" and first)
 
 
-def _kernel_of_2022(event: Event) -> bool:
-    tensor, later = event.tile.tensor if event.tile else "", event.loop.get("j") != 0
-    set_up = event.op == "store" and not event.slot
-    again = event.op == "load" and ((tensor == "O" and later) or (tensor == "dQ" and not later))
-    return tensor not in ("m", "l") and not set_up and not again
-
-
 def _no_statistics(event: Event) -> bool:
     return not event.tile or event.tile.tensor not in ("m", "l", "LSE", "D")
 
@@ -43,11 +36,6 @@ RULES = {
         "FA1, Figure 2: no ℓ and m, no writes that only set O up, and no read of O for the first block of keys",
         ("flash-forward",),
         _figure_2,
-    ),
-    "fa1-kernel-2022": Rule(
-        "FA1, Figure 2, left, a fit: as before; O is read for the first block of keys only (D is kept), dQ not for it",
-        ("flash-backward",),
-        _kernel_of_2022,
     ),
     "no-statistics": Rule("matrices alone: no m, ℓ, LSE and D, as FA1 writes its sums", None, _no_statistics),
 }

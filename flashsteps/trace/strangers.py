@@ -11,6 +11,7 @@ import numpy as np
 
 from ..inputs.qkv import UNPRINTABLE
 from ..machine import dtypes, masks, pages
+from ..machine.arrays import Work
 from ..machine.devices import DEVICES
 from ..machine.events import Event, Peak, Tile
 from ..machine.memory import ADDRESSES
@@ -27,7 +28,7 @@ MOST_NAME = 64
 MOST_DEEP, MOST_RULES = 16, 64
 
 
-def check(trace: Trace) -> None:
+def check_trace(trace: Trace) -> None:
     """Raises ValueError, one line, if something in the trace is missing, of the wrong kind, or fails in a replay."""
     check_meta(trace.meta)
     check_tensors(trace.meta, trace.initial, trace.outputs, trace.peak)
@@ -43,17 +44,27 @@ def checked(meta: dict[str, Any], initial: Mapping[str, np.ndarray], events: Ite
     """
     tensors = {name: (data.shape, data.dtype.itemsize) for name, data in initial.items()}
     lines = meta["code"].count("\n") + 1
-    program, slots, names = 0, Shapes(), set[str]()
+    program, slots, names, works = 0, Shapes(), {""}, set[Work]()
+    around: Mapping[str, int] = {}
     for step, event in enumerate(events):
-        if event.program != program:
+        number, op, now, loop, slot, _, _, _, work, line, _ = event  # at once: there may be a million
+        if now != program:
             slots = Shapes()
-        if event.step != step or event.program < program or not 1 <= event.line <= lines:
+        if number != step or now < program or not 1 <= line <= lines:
             raise ValueError(f"step {step} is out of order, or of a line that the code does not have")
-        program = event.program
-        for name in (*event.loop, event.slot):
-            if name not in names and name and (not name.isidentifier() or len(name) > MOST_NAME):
-                raise ValueError(f"step {step} has a loop or a slot called {name!r:.40}, which is no name")
-            names.add(name)
+        program = now
+        if loop is not around or slot not in names:  # what was looked at before is not looked at again
+            around = loop
+            for name in {*loop, slot} - names:
+                if not name.isidentifier() or len(name) > MOST_NAME:
+                    raise ValueError(f"step {step} has a loop or a slot called {name!r:.40}, which is no name")
+                names.add(name)
+            if (loop and min(loop.values()) < 0) or "" in loop:
+                raise ValueError(f"step {step}, a {op}, has an impossible loop")
+        if work not in works:
+            if min(work) < 0:
+                raise ValueError(f"step {step}, a {op}, has impossible work")
+            works.add(work)
         if wrong := _wrong(event, tensors, slots):
             raise ValueError(f"step {step}, a {event.op}, {wrong}")
         yield event
@@ -171,8 +182,6 @@ def check_tensors(
 
 def _wrong(event: Event, tensors: Mapping[str, tuple[tuple[int, ...], int]], slots: Shapes) -> str:
     """What keeps an event from being replayed, "" if nothing does; `slots` is then as the event leaves it."""
-    if (event.loop and min(event.loop.values()) < 0) or "" in event.loop or min(event.work) < 0:
-        return "has an impossible loop or work"
     if event.op == "compute":
         wrong, moved = _wrong_compute(event, slots), 0
     elif event.tile is None or event.tile.tensor not in tensors:
@@ -185,9 +194,10 @@ def _wrong(event: Event, tensors: Mapping[str, tuple[tuple[int, ...], int]], slo
 
 
 def _wrong_compute(event: Event, slots: Shapes) -> str:
-    if event.tile or event.row or not event.slot or len(event.shape) not in (1, 2) or min(event.shape) < 1:
+    _, _, _, _, slot, tile, shape, _, _, _, row = event
+    if tile or row or not slot or len(shape) not in (1, 2) or shape[0] < 1 or shape[-1] < 1:
         return "makes nothing that has a slot and a shape"
-    slots[event.slot] = event.shape
+    slots[slot] = shape
     return ""
 
 

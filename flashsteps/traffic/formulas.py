@@ -142,7 +142,7 @@ def flash_backward(N: int, M: int, d: int, block_q: int, block_k: int, causal: b
 
 
 def flash2_backward(N: int, M: int, d: int, block_q: int, block_k: int, causal: bool = False) -> Elements:
-    """9Nd + 3N + Tc(2Nd + 2N) + 2·Tr·Nd: FA2, Algorithm 2, in two kernels, derived here.
+    """9Nd + 3N + Tc(2Nd + 2N) + 2·Tr·Nd: FA2, Algorithm 2, in three kernels, derived here.
 
     D: O and dO come, D goes. dK and dV: K and V come, dK and dV go, and for each block of keys Q, dO, LSE and D come.
     dQ: Q, dO, LSE and D come, dQ goes, and for each block of queries K and V come.
@@ -154,7 +154,7 @@ def flash2_backward(N: int, M: int, d: int, block_q: int, block_k: int, causal: 
 def backward_flops(N: int, M: int, d: int, products: int = 5) -> int:
     """10NMd, 2.5 times a forward pass: S, dP, dV, dQ and dK (FA2, section 4.1).
 
-    `products` is 4 where P was saved, and 7 where two kernels make S and dP each for themselves.
+    `products` is 4 where P was saved, and 7 where two kernels make S and dP, each for itself.
     """
     return 2 * products * N * M * d
 
@@ -197,12 +197,9 @@ def figure_2_middle(N: int, d: int, block_k: int) -> Elements:
     return Elements((1 + 3 * ceil(N, block_k)) * N * d)
 
 
-def figure_2_left(N: int, d: int, block_k: int) -> Elements:
-    """(13 + 20)·Nd at Tc = 4: FA1's Figure 2, left, forward as in `figure_2_middle` and backward (4 + 4Tc)·Nd.
-
-    A fit: that the backward pass read O only once and dQ not at first is what makes the published 4.4 GB come out.
-    """
-    return Elements(figure_2_middle(N, d, block_k).total + (4 + 4 * ceil(N, block_k)) * N * d)
+#: how often an N×N matrix moves in FA1's Figure 2, left, where attention is standard: scores, weights, mask, dropout,
+#: and their gradients
+FIGURE_2_LEFT_PASSES = 18
 
 
 def figure_2_left_standard(N: int, d: int) -> Elements:
@@ -210,7 +207,7 @@ def figure_2_left_standard(N: int, d: int) -> Elements:
 
     A fit to the published 40.3 GB, no count of an algorithm that was printed.
     """
-    return Elements(18 * N * N + 12 * N * d)
+    return Elements(FIGURE_2_LEFT_PASSES * N * N + 12 * N * d)
 
 
 def ceil(a: int, b: int) -> int:

@@ -135,9 +135,12 @@ _OURS = (
     Case("forward", Shape(1, 2, 1, 40, 40, 16), "float32", window=(9, 3)),
     Case("forward", Shape(1, 3, 1, 21, 37, 40), causal=True, window=(12, -1), softcap=8.0, block_q=5),
     Case("forward", Shape(1, 2, 2, 48, 40, 32), causal=True, descriptors=True),
+    Case("forward", Shape(1, 2, 1, 24, 33, 24), "float32", softcap=1e-3),
+    Case("forward", Shape(1, 2, 1, 24, 33, 24), "float32", causal=True, softcap=1e6),
     Case("backward", Shape(1, 2, 2, 32, 32, 32), descriptors=True),
     Case("backward", Shape(1, 4, 2, 33, 45, 24), causal=True),
     Case("backward", Shape(1, 2, 1, 29, 29, 16), "float32", window=(9, 3), softcap=8.0),
+    Case("backward", Shape(1, 2, 1, 24, 33, 24), "float32", softcap=1e6),
     Case("block-sparse", Shape(1, 2, 2, 64, 64, 32), "float32"),
     Case("block-sparse", Shape(1, 4, 2, 50, 70, 24), causal=True, block_mask="random:0.5,1", descriptors=True),
     Case("split-kv-decode", _DECODE, descriptors=True),
@@ -153,8 +156,8 @@ _ON_A_GPU = tuple(
     for case in (
         *(Case(name, _LARGE, causal=causal, block_q=None, block_k=None)
           for name in ("forward", "backward") for causal in (False, True)),
-        *(Case(name, Shape(1, 6, 2, 500, 777, 80), window=(200, 0), softcap=20.0, block_q=None, block_k=None)
-          for name in ("forward", "backward")),
+        *(Case(name, Shape(1, 6, 2, 500, 777, 80), window=(200, 0), softcap=cap, block_q=None, block_k=None)
+          for name in ("forward", "backward") for cap in (20.0, 1e6)),
         *(Case("block-sparse", _LARGE, causal=causal, block_q=64, block_k=64) for causal in (False, True)),
         Case("split-kv-decode", _LONG, block_q=None, block_k=None, splits=8),
         Case("paged-decode", _LONG, block_q=None),

@@ -19,7 +19,6 @@ from flashsteps.machine.masks import parse as parse_mask
 from flashsteps.trace.trace import Trace
 
 from .. import flash2_forward
-from ..compiling import configs
 from ..flash2_backward import backward
 from ..flash2_block_sparse import block_sparse
 from ..flash2_forward import forward
@@ -29,14 +28,14 @@ from ..recorder.tape import Program
 from ..recorder.tensors import Argument, Vector
 from ..recorder.trace_of import trace_of
 from ..split_kv import split_kv_decode
+from ..targets import configs
 from . import standard
 from .cases import Case, Shape
 
 #: the variables of the kernels whose values are steps of a trace, with their slots and axes: for `record_kernels`
 SLOTS: dict[str, tuple[str, ...]] = {
     **{name: (name,) for name in ("q", "k", "v")},
-    **{f"{kernel}.s": ("S", "q", "k") for kernel in ("attend_keys", "block_sparse_kernel", "paged_kernel")},
-    **{"p": ("P", "q", "k"), "alpha": ("alpha", "q|o"), "merge_kernel.w": ("w", "q|o")},
+    **{"add_tile.s": ("S", "q", "k"), "p": ("P", "q", "k"), "alpha": ("alpha", "q|o"), "merge_kernel.w": ("w", "q|o")},
     **{"m_i": ("m_i", "q|o"), "m_new": ("m_i", "q|o"), "l_i": ("l_i", "q|o"), "acc": ("acc", "q|o", "d")},
     **{"o": ("acc", "q", "d"), "lse": ("LSE", "q"), "merge_kernel.o": ("o", "o", "d"), "merge_kernel.lse": ("lse",)},
 }
@@ -49,12 +48,6 @@ BACKWARD_SLOTS: dict[str, tuple[str, ...]] = {
        for name, slot in {"s": "S", "c": "C", "p": "P", "dp": "dP", "ds": "dS"}.items()},
 }  # fmt: skip
 
-#: the functions that a kernel runs, of those named in `SLOTS`
-RUNS = {
-    **{"forward": ("attend_keys",), "split-kv-decode": ("attend_keys", "merge_kernel")},
-    **{"block-sparse": ("block_sparse_kernel",), "paged-decode": ("paged_kernel",)},
-}
-
 #: rows of a page, where a case doesn't say
 PAGE = 16
 
@@ -62,7 +55,7 @@ PAGE = 16
 LOOPS = {"i": ("i", 1), "split_kernel.s": ("s", 1), "merge_kernel.s": ("s", 1), "j": ("j", 1)}
 THROUGH = (
     *("load_tile", "store_tile", "tile_at", "load_statistic", "store_statistic", "statistic_at", "rows_inside"),
-    *("rounded", "part", "visited", "seeing", "sees", "capped"),
+    *("rounded", "part", "visited", "seeing", "score_tile", "sees_any", "or_nan", "one_over", "natural_lse", "tanh"),
 )
 
 
@@ -208,7 +201,8 @@ def _slots(kernel: str) -> dict[str, tuple[str, ...]]:
     """What is watched of a kernel."""
     if kernel == "backward":
         return BACKWARD_SLOTS
-    return {name: spec for name, spec in SLOTS.items() if name.rpartition(".")[0] in ("", *RUNS[kernel])}
+    runs = ("", "add_tile", *["merge_kernel"] * (kernel == "split-kv-decode"))
+    return {name: spec for name, spec in SLOTS.items() if name.rpartition(".")[0] in runs}
 
 
 def recorded(case: Case, given: standard.Tensors, reference: Trace, values: bool = True, **more: Any) -> Trace:

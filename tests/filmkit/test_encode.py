@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from flashsteps.filmkit import encode
+from flashsteps.filmkit import alpha as alpha_of
+from flashsteps.filmkit import encode, formats
 
 FILMS = [".gif", ".mp4", ".webm", ".webp"]
 SIZE = WIDTH, HEIGHT = 64, 50  # 50 rows: the last band is cut
@@ -70,7 +71,7 @@ def images(path: Path) -> list[tuple[np.ndarray, int]]:
 
 def rgb_of(frame: av.VideoFrame) -> np.ndarray:
     """yuv420p, limited range, to RGB by the formulas of ITU-R BT.709, in floats: no word from swscale."""
-    y, u, v = (np.frombuffer(memoryview(p), np.uint8).reshape(p.height, -1)[:, : p.width] for p in frame.planes)
+    y, u, v = (np.frombuffer(memoryview(p), np.uint8).reshape(p.height, -1)[:, : p.width] for p in frame.planes[:3])
     luma = (y - 16.0) * 255 / 219
     blue, red = ((c.repeat(2, axis=0).repeat(2, axis=1) - 128.0) * 255 / 224 for c in (u, v))
     kr, kb = 0.2126, 0.0722
@@ -164,6 +165,26 @@ def test_pictures_come_and_go_on_time(folder, ending, tick, fps, same):
         assert image.info["loop"] == 0
 
 
+@pytest.mark.parametrize("loop", [0, 1, 2, 7, 65535])
+@pytest.mark.parametrize("ending", [".gif", ".webp"])
+def test_a_film_is_played_as_often_as_asked(tmp_path, ending, loop):
+    """A GIF says how often again, after the first time (none: not again); a WebP how often in all. 0: for ever."""
+    write(tmp_path / f"film{ending}", pictures(3), loop=loop)
+    with Image.open(tmp_path / f"film{ending}") as image:
+        said = image.info.get("loop")
+    assert said == ((loop - 1 or None) if loop and ending == ".gif" else loop)
+    assert [frame.tolist() for frame, _ in images(tmp_path / f"film{ending}")] == [p.tolist() for p in pictures(3)]
+
+
+def test_what_cannot_say_how_often_it_is_played_is_told_what_can(tmp_path):
+    for name in ("film.mp4", "film.webm"):
+        with pytest.raises(ValueError, match=r"give no loop, or use \.gif or \.webp"):
+            encode.write(tmp_path / name, noise(), fps=10, size=(160, 120), total=20, loop=1)
+    for loop in (-1, 65536):
+        with pytest.raises(ValueError, match=f"played {loop} times: use 1 to 65535, or 0"):
+            encode.write(tmp_path / "film.gif", noise(), fps=10, size=(160, 120), total=20, loop=loop)
+
+
 def test_gif_gives_a_colour_the_same_place_in_its_palette_everywhere(tmp_path):
     """No dither: where there are more colours than a GIF can hold, equal pixels stay equal."""
     rng = np.random.default_rng(0)
@@ -253,11 +274,110 @@ def test_still_is_a_png_in_rgb(tmp_path):
     rgb = np.random.default_rng(0).integers(0, 256, (33, 45, 3), dtype=np.uint8)
     frame = np.dstack([rgb, rgb[..., 0]])
     for name in ("a.png", "b.png"):
-        encode.write_still(tmp_path / name, frame)
+        encode.write_png(tmp_path / name, frame)
     with Image.open(tmp_path / "a.png") as image:
         assert (image.format, image.mode) == ("PNG", "RGB")
         np.testing.assert_array_equal(np.asarray(image), rgb)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+# Transparent
+
+
+def disc(colour: tuple[int, int, int], at: float, alpha: float = 1.0) -> np.ndarray:
+    """A disc with soft edges on nothing, premultiplied: as cairo has it."""
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    cover = np.clip(14 - np.hypot(x - at, y - 25), 0, 1) * alpha
+    return (np.dstack([*(cover * channel for channel in colour), cover * 255]) + 0.5).astype(np.uint8)
+
+
+def on(ground: int, pixels: np.ndarray) -> np.ndarray:
+    """Pixels, (…, 4) and straight, put on a grey ground: (…, 3)."""
+    alpha = pixels[..., 3:] / 255.0
+    return pixels[..., :3] * alpha + ground * (1 - alpha)
+
+
+def clear_pixels(path: Path) -> list[np.ndarray]:
+    """The pictures of a transparent file, as straight RGBA."""
+    if path.suffix != ".webm":
+        with Image.open(path) as image:
+            found = []
+            for k in range(getattr(image, "n_frames", 1)):
+                image.seek(k)
+                found.append(np.asarray(image.convert("RGBA")).astype(float))
+            return found
+    codec = av.CodecContext.create("libvpx-vp9", "r")  # FFmpeg's own decoder leaves alpha out
+    with av.open(str(path)) as film:
+        assert film.streams.video[0].metadata["alpha_mode"] == "1"
+        frames = [frame for packet in film.demux(video=0) if packet.size for frame in codec.decode(packet)]
+    return [
+        np.dstack([rgb_of(frame), np.frombuffer(memoryview(frame.planes[3]), np.uint8).reshape(HEIGHT, -1)[:, :WIDTH]])
+        for frame in frames
+    ]
+
+
+COLOUR = st.tuples(*[st.integers(0, 255)] * 3)
+
+
+@pytest.mark.parametrize(("ending", "worst", "mean"), [(".png", 1.01, 0.5), (".webp", 1.01, 0.5), (".webm", 45, 2)])
+@given(colour=COLOUR, ground=st.integers(0, 255), alpha=st.sampled_from([1.0, 0.5]))
+@settings(max_examples=25, deadline=None)
+def test_what_is_transparent_looks_right_on_any_ground_at_its_edges_too(
+    folder, ending, worst, mean, colour, ground, alpha
+):
+    path = folder / f"clear{ending}"
+    frames = [disc(colour, at, alpha) for at in (20.0, 20.5, 31.0)]
+    if ending == ".png":
+        frames = frames[:1]
+        encode.write_png(path, frames[0], transparent=True)
+    else:
+        encode.write(path, frames, fps=10, size=SIZE, total=3, transparent=True)
+    for found, frame in zip(clear_pixels(path), frames, strict=True):
+        wrong = np.abs(on(ground, found) - (frame[..., :3] + ground * (1 - frame[..., 3:] / 255.0)))
+        assert wrong.max() <= worst
+        assert wrong.mean() <= mean
+
+
+@given(colour=COLOUR, size=st.tuples(st.integers(1, 40), st.integers(1, 40)), seed=st.integers(0, 99))
+@settings(max_examples=50, deadline=None)
+def test_what_is_clear_has_the_colour_of_what_it_touches(colour, size, seed):
+    """Or a program that scales the picture, or halves its colours, would mix another into the edge."""
+    rng = np.random.default_rng(seed)
+    alpha = rng.integers(128, 256, size) * (rng.random(size) < 0.3)
+    frame = np.dstack([*((alpha * channel + 127) // 255 for channel in colour), alpha]).astype(np.uint8)
+    found = alpha_of.straight(frame)
+    np.testing.assert_array_equal(found[..., 3], alpha)
+    for top in range(0, size[0], 2):
+        for left in range(0, size[1], 2):
+            cell = np.s_[top : top + 2, left : left + 2]
+            if alpha[cell].any():
+                assert np.abs(found[cell][..., :3].astype(int) - colour).max() <= 2
+
+
+@given(st.integers(0, 99), st.integers(1, 40), st.integers(1, 5))
+@settings(max_examples=25, deadline=None)
+def test_rows_may_be_made_straight_in_parts(seed, width, blocks):
+    rng = np.random.default_rng(seed)
+    frame = rng.integers(0, 256, (8 * blocks + 3, width, 4), dtype=np.uint8)
+    frame[rng.random(frame.shape[:2]) < 0.5] = 0
+    frame[..., :3] = np.minimum(frame[..., :3], frame[..., 3:])
+    parts = [alpha_of.straight(frame[:8]), alpha_of.straight(frame[8:])]
+    np.testing.assert_array_equal(np.concatenate(parts), alpha_of.straight(frame))
+
+
+def test_a_film_that_cannot_be_transparent_is_told_what_can(tmp_path):
+    for name in ("film.gif", "film.mp4"):
+        with pytest.raises(ValueError, match=r"cannot be transparent: use \.webm, \.webp, \.png, \.svg or \.pdf"):
+            encode.write(tmp_path / name, noise(), fps=10, size=(160, 120), total=20, transparent=True)
+
+
+@pytest.mark.parametrize("ending", [".webm", ".webp"])
+def test_encoding_what_changed_is_encoding_all_where_it_is_transparent(tmp_path, monkeypatch, ending):
+    frames = [disc((200, 80, 20), 20 + k) for k in range(5)]
+    encode.write(tmp_path / f"some{ending}", frames, fps=10, size=SIZE, total=5, transparent=True)
+    monkeypatch.setattr(encode, "_changed", lambda before, frame: [slice(0, len(frame))])
+    encode.write(tmp_path / f"all{ending}", frames, fps=10, size=SIZE, total=5, transparent=True)
+    assert (tmp_path / f"some{ending}").read_bytes() == (tmp_path / f"all{ending}").read_bytes()
 
 
 # Whole, or not at all
@@ -333,7 +453,7 @@ def test_a_file_may_be_read_by_whom_the_umask_lets(tmp_path, name):
     umask = os.umask(0o027)
     try:
         if path.suffix == ".png":
-            encode.write_still(path, next(noise()))
+            encode.write_png(path, next(noise()))
         else:
             write(path, pictures(2))
     finally:
@@ -347,7 +467,7 @@ def test_a_file_may_be_read_by_whom_the_umask_lets(tmp_path, name):
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("film.avi", r"film\.avi': .* use \.gif, \.mp4, \.webm, \.webp or \.png"),
+        ("film.avi", r"film\.avi': .* use \.gif, \.mp4, \.webm, \.webp, \.png, \.svg or \.pdf"),
         ("film", r"film': .* use \.gif"),
         (
             "no such/folder/film.gif",
@@ -360,7 +480,7 @@ def test_a_file_may_be_read_by_whom_the_umask_lets(tmp_path, name):
 def test_a_path_that_will_not_do(tmp_path, name, says):
     (tmp_path / "file.gif").touch()
     (tmp_path / "folder.gif").mkdir()
-    for refused in (encode.check_path, lambda path: encode.write(path, noise(), fps=1, size=(160, 120), total=40)):
+    for refused in (formats.check_path, lambda path: encode.write(path, noise(), fps=1, size=(160, 120), total=40)):
         with pytest.raises(ValueError, match=says) as caught:
             refused(tmp_path / name)
         assert "\n" not in str(caught.value)
@@ -368,10 +488,20 @@ def test_a_path_that_will_not_do(tmp_path, name, says):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file.gif", "folder.gif"]
 
 
+@pytest.mark.parametrize(
+    ("name", "instead"), [("frame%04d.png", "frame.webm"), ("a-%d.svg", "a.webm"), ("%05d.png", "film.webm")]
+)
+def test_a_name_for_many_pictures_is_refused_with_one_for_a_film(tmp_path, name, instead):
+    with pytest.raises(ValueError, match=f"{name}' names a file for each picture: .* such as {instead}$"):
+        formats.check_path(tmp_path / name)
+    for taken in (instead, "100%.png"):
+        assert formats.check_path(tmp_path / taken)
+
+
 def test_a_path_that_will_do(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("film.gif", "film.MP4", tmp_path / "still.png"):
-        assert encode.check_path(name) == Path(name)
+        assert formats.check_path(name) == Path(name)
     assert not list(tmp_path.iterdir())
 
 
@@ -381,7 +511,7 @@ def test_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
 
     monkeypatch.setattr("tempfile.TemporaryFile", refuse)  # root may write anywhere, so a mode would not do
     with pytest.raises(ValueError, match=r"film\.gif': .*Permission denied.*: choose another folder"):
-        encode.check_path(tmp_path / "film.gif")
+        formats.check_path(tmp_path / "film.gif")
 
 
 @pytest.mark.parametrize(
@@ -395,7 +525,7 @@ def test_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
 )
 def test_a_size_that_will_not_do(tmp_path, name, size, says):
     with pytest.raises(ValueError, match=says):
-        encode.check_size(name, size)
+        formats.check_size(name, size)
     with pytest.raises(ValueError, match=says):
         encode.write(tmp_path / name, noise(), fps=10, size=size, total=40)
 
@@ -403,23 +533,24 @@ def test_a_size_that_will_not_do(tmp_path, name, size, says):
 @pytest.mark.parametrize("ending", [".gif", ".webp", ".png"])
 def test_other_formats_take_odd_sizes(tmp_path, ending):
     (rgb,) = pictures(1, size=(37, 31))
-    encode.check_size(f"a{ending}", (37, 31))
+    formats.check_size(f"a{ending}", (37, 31))
     if ending == ".png":
-        encode.write_still(tmp_path / "a.png", np.dstack([rgb, rgb[..., 0]]))
+        encode.write_png(tmp_path / "a.png", np.dstack([rgb, rgb[..., 0]]))
     else:
         write(tmp_path / f"a{ending}", [rgb])
     np.testing.assert_array_equal(images(tmp_path / f"a{ending}")[0][0], rgb)
 
 
 def test_a_rate_that_will_not_do(tmp_path):
-    encode.check_fps("film.gif", 50)
-    encode.check_fps("film.mp4", 60)
+    formats.check_film("film.gif", SIZE, 50)
+    formats.check_film("film.mp4", SIZE, 240)
     for name, fps, says in (
         ("film.gif", 60, "60 frames a second: .* use 50 or less"),
-        ("film.mp4", 0, "use 1 or more"),
+        ("film.mp4", 0, "use 1 to 240"),
+        ("film.webp", 2**31, "2147483648 frames a second: use 1 to 240"),
     ):
         with pytest.raises(ValueError, match=says):
-            encode.check_fps(name, fps)
+            formats.check_film(name, SIZE, fps)
         with pytest.raises(ValueError, match=says):
             encode.write(tmp_path / name, noise(), fps=fps, size=(160, 120), total=40)
 
@@ -445,5 +576,5 @@ def test_frames_that_will_not_do(tmp_path, ending, frames, says):
 def test_a_film_is_no_still_and_a_still_no_film(tmp_path):
     with pytest.raises(ValueError, match=r"\.png' holds a still: for a film use \.gif, \.mp4, \.webm, \.webp"):
         encode.write(tmp_path / "film.png", noise(), fps=10, size=(160, 120), total=40)
-    with pytest.raises(ValueError, match=r"a still is a \.png"):
-        encode.write_still(tmp_path / "film.gif", next(noise()))
+    with pytest.raises(ValueError, match=r"a picture is a \.png"):
+        encode.write_png(tmp_path / "film.gif", next(noise()))

@@ -15,6 +15,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from flashsteps.kernels import backward, block_sparse, empty_log, flash_attention, forward, paged_decode, read_log
 from flashsteps.kernels import split_kv_decode as split_kv
@@ -139,6 +140,55 @@ def test_a_model_trains_as_with_torchs_own(autocast: bool) -> None:
         losses.append(found)
     assert losses[0][2] < losses[0][0]
     assert losses[1] == pytest.approx(losses[0], rel=1e-2 if autocast else 1e-5)
+
+
+@pytest.mark.parametrize("empty", [(0, 6), (1, 0)], ids=["no batch", "no query"])
+def test_where_there_is_nothing_gradients_flow_all_the_same(empty: tuple[int, int]) -> None:
+    batch, n = empty
+    q, k = torch.randn(batch, 4, n, 16, requires_grad=True), torch.randn(batch, 2, 6, 16, requires_grad=True)
+    o, lse = flash_attention(q, k, k, return_lse=True)
+    (o.sum() + lse.sum()).backward()
+    assert q.grad is not None
+    assert k.grad is not None
+    assert (q.grad.shape, k.grad.shape) == (q.shape, k.shape)
+    assert not k.grad.any()
+
+
+def math_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """What the refusals tell to use."""
+    with sdpa_kernel(SDPBackend.MATH):
+        return F.scaled_dot_product_attention(q, k, v, enable_gqa=True)
+
+
+@pytest.mark.parametrize("mapped", [False, True], ids=["jvp", "jacfwd"])
+def test_forward_mode_is_refused_and_what_is_told_instead_has_it(mapped: bool) -> None:
+    q, k, _ = (x.detach() for x in inputs())
+
+    def derivative(attend: Callable[..., torch.Tensor]) -> torch.Tensor:
+        if mapped:
+            return torch.func.jacfwd(lambda x: attend(x, k, k))(q)
+        return torch.func.jvp(lambda x: attend(x, k, k), (q,), (torch.ones_like(q),))[1]
+
+    with pytest.raises(ValueError, match=r"^flash_attention has no forward-mode derivatives .*SDPBackend.MATH\)$"):
+        derivative(flash_attention)
+    assert derivative(math_attention).any()
+    with pytest.raises(ValueError, match="no forward-mode derivatives"):
+        torch.func.jvp(torch.func.vmap(lambda x: flash_attention(x[None], k, k)[0]), (q,), (torch.ones_like(q),))
+    with torch.autograd.forward_ad.dual_level(), pytest.raises(ValueError, match="no forward-mode derivatives"):
+        flash_attention(q, k, torch.autograd.forward_ad.make_dual(k, torch.ones_like(k)))
+
+
+def test_second_derivatives_are_refused_and_what_is_told_instead_has_them() -> None:
+    q, k, v = inputs()
+
+    def second(attend: Callable[..., torch.Tensor]) -> torch.Tensor:
+        (first,) = torch.autograd.grad(attend(q, k, v).square().sum(), q, create_graph=True)
+        (again,) = torch.autograd.grad(first.sum(), q)
+        return again
+
+    with pytest.raises(ValueError, match=r"^flash_attention has no second derivatives .*SDPBackend.MATH\)$"):
+        second(flash_attention)
+    assert second(math_attention).any()
 
 
 def test_keys_of_one_head_expanded_have_gradients_of_their_own() -> None:

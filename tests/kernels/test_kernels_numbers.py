@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
+import triton
+import triton.language as tl
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from flashsteps.kernels import backward, block_sparse, csr, forward, paged_decode, partial_results, split_kv_decode
+from flashsteps.kernels.tile import one_over, tanh
 from tests.kernels.kernel_problems import DTYPES, Problem, attention, far, gradients, near, problems
 
 #: an example that fails is small, and the interpreter slow: it is shown as it was found
@@ -140,6 +147,70 @@ def test_rounding_is_no_worse_than_standard(dtype: torch.dtype) -> None:
     exact_ones, standard_ones = (gradients(problem, do, none, kind) for kind in (torch.float64, dtype))
     for mine, true, theirs in zip(ours, exact_ones, standard_ones, strict=True):
         assert far(mine, true) <= 2 * far(theirs, true) + 1e-5
+
+
+@pytest.mark.parametrize("softcap", [1e-3, 0.5, 50.0, 1e4, 1e6, 1e8])
+@pytest.mark.parametrize("dtype", DTYPES[:2], ids=str)
+def test_a_softcap_is_right_however_small_or_large(dtype: torch.dtype, softcap: float) -> None:
+    """A tanh that loses the digits of small numbers loses cap · 6e-8, which is all there is at 1e8."""
+    problem = Problem(n=13, m=24, d=32, dtype=dtype, causal=True, softcap=softcap, block_q=8, block_k=8)
+    q, k, v = problem.tensors()
+    o, lse = forward(q, k, v, **problem.options(), **problem.blocks())
+    assert right(problem, o, lse)
+    do, none = torch.randn_like(o), torch.zeros_like(lse)
+    ours = backward(do, q, k, v, o, lse, **problem.options(), **problem.blocks())
+    exact, standard = (gradients(problem, do, none, kind) for kind in (torch.float64, dtype))
+    assert all(near(*each) for each in zip(ours, exact, standard, strict=True))
+
+
+def by_element(function: Callable[..., Any], x: torch.Tensor) -> torch.Tensor:
+    """A function of tile.py, applied to each number."""
+    y = torch.empty_like(x)
+    with np.errstate(all="ignore"):
+        apply_each[(1,)](x, y, function, SIZE=len(x))
+    return y
+
+
+@triton.jit
+def apply_each(X, Y, function: tl.constexpr, SIZE: tl.constexpr):
+    at = tl.arange(0, SIZE)
+    tl.store(Y + at, function(tl.load(X + at)))
+
+
+def test_tanh_has_its_digits_wherever_it_is_asked_for() -> None:
+    y = torch.cat([torch.logspace(-30, 4, 2048), -torch.logspace(-30, 4, 2047), torch.zeros(1)])
+    off = by_element(tanh, y).double() - y.double().tanh()
+    assert float((off.abs() / y.double().tanh().abs().clamp_min(1e-35)).max()) < 4e-7
+
+
+def test_a_row_is_divided_by_its_sum_though_that_falls_short_of_1() -> None:
+    """As it does with fused multiply-adds, where one key dominates: 1 / max(ℓ, 1) left it undivided."""
+    sums = torch.tensor([0.0, 1 - 2**-12, 1.0, 3.0, torch.nan, torch.inf, 2**-20, 8.0])
+    expected = torch.tensor([1.0, 1 / (1 - 2**-12), 1.0, 1 / 3, torch.nan, 0.0, 2**20, 0.125])
+    torch.testing.assert_close(by_element(one_over, sums), expected, equal_nan=True)
+
+
+@pytest.mark.parametrize("name", ["forward", "split", "paged", "block-sparse"])
+@pytest.mark.parametrize("window", [None, (4, 0)], ids=["full", "window"])
+def test_a_row_whose_scores_all_overflow_is_nan_and_not_one_that_sees_no_key(name: str, window: Any) -> None:
+    """−∞ as a score is not −∞ as a mask. Rows 0 and 1 see no key (with a window), row 3 has scores past float32."""
+    n, m = 6, 4
+    q, k, v = torch.zeros(1, 1, n, 16), torch.full((1, 1, m, 16), 1e20), torch.randn(1, 1, m, 16)
+    q[:, :, 3] = -1e20
+    table = torch.tensor([[1, 0]], dtype=torch.int32)
+    pools = [x.view(2, 2, 1, 16).flip(0) for x in (k[0, 0], v[0, 0])]
+    o, lse = {
+        "forward": lambda: forward(q, k, v, window=window, block_q=4, block_k=2),
+        "split": lambda: split_kv_decode(q, k, v, window=window, splits=2, block_q=4, block_k=2),
+        "paged": lambda: paged_decode(q, *pools, table, m, window=window, block_q=4),
+        "block-sparse": lambda: block_sparse(q, k, v, np.ones((2, 2), bool), window=window, block_q=4, block_k=2),
+    }[name]()
+    lost = [row == 3 for row in range(n)]
+    hidden = [window is not None and row < n - m for row in range(n)]
+    assert torch.isnan(lse[0, 0]).tolist() == lost
+    assert torch.isnan(o[0, 0]).all(-1).tolist() == lost
+    assert torch.isneginf(lse[0, 0]).tolist() == hidden
+    assert not o[0, 0, hidden].any()
 
 
 @pytest.mark.parametrize("shape", [(0, 3, 3), (1, 0, 3), (1, 3, 0)], ids=["no batch", "no query", "no key"])

@@ -175,7 +175,7 @@ def test_heads_that_share_keys_are_replayed(replayed):
 def test_what_was_stored_last_is_what_stands(replayed):
     """Blocks of O, ℓ and m are stored over the whole of them, and here the whole over its blocks, too."""
     trace = Problem("flash-forward", 4, 4, 2, 2, 2).record()
-    again = [replace(event, step=len(trace) + n) for n, event in enumerate(trace[:3])]
+    again = [event._replace(step=len(trace) + n) for n, event in enumerate(trace[:3])]
     longer = replace(trace, events=(*trace, *again), values=(*trace.values, *trace.values[:3]))
     steps = [len(trace) - 1, len(longer) - 1]
     for step, state in zip(steps, replayed(pack(longer), steps), strict=True):
@@ -777,7 +777,7 @@ def hostile() -> Trace:
 
     def event(one: Event) -> Event:
         tile = one.tile and one.tile._replace(tensor="constructor" if one.tile.tensor == "LSE" else one.tile.tensor)
-        return replace(one, slot={"S": "__proto__", "m_i": "toString"}.get(one.slot, one.slot), tile=tile)
+        return one._replace(slot={"S": "__proto__", "m_i": "toString"}.get(one.slot, one.slot), tile=tile)
 
     initial = {"constructor" if name == "LSE" else name: data for name, data in trace.initial.items()}
     return replace(trace, meta=meta, events=tuple(map(event, trace)), initial=initial)

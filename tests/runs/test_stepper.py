@@ -15,6 +15,7 @@ from flashsteps.machine.events import Tile
 from flashsteps.runs.live import Stepping
 from flashsteps.runs.stepper import Step, Stepper, first_of_tiles, lines
 from flashsteps.trace import replay
+from flashsteps.trace.sram import on_chip
 from flashsteps.trace.trace import State, Trace
 from tests.problems import ALL, Problem, problems
 
@@ -53,7 +54,7 @@ def test_any_order_of_steps_shows_what_a_replay_shows(problem, data):
 @pytest.mark.parametrize("algorithm", ALL)
 def test_what_is_on_chip_adds_up_to_the_peak_of_the_run(algorithm):
     trace = Problem(algorithm, 9, 7, 4, 4, 3).record()
-    taken = replay.on_chip(trace)
+    taken = on_chip(trace)
     assert tuple(map(max, zip(*taken, strict=True))) == trace.peak
     stepper = Stepper(trace)
     stepper.seek(len(trace) - 1)

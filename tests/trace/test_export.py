@@ -21,7 +21,7 @@ from flashsteps.cli import event_table, main
 from flashsteps.machine import devices
 from flashsteps.trace import document as trace_json
 from flashsteps.trace import exports, perfetto
-from flashsteps.trace.replay import on_chip
+from flashsteps.trace.sram import on_chip
 from tests.problems import ALL, Problem, problems
 
 KEPT = Path(__file__).parent / "kept"

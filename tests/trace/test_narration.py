@@ -6,13 +6,12 @@ import pytest
 import uharfbuzz as hb
 
 from flashsteps import algorithms
-from flashsteps.filmkit import films, text
+from flashsteps.filmkit import fonts
 from flashsteps.trace import narration
-from tests.filmkit.pictures import Shot, there
+from tests.problems import Problem
 
 ALGORITHMS = pytest.mark.parametrize("name", algorithms.names())
-FILMS = {films.spec(name).algorithm: name for name in films.names()}
-FILMED = pytest.mark.parametrize("name", FILMS)
+FILMED = pytest.mark.parametrize("name", ["standard-forward", "flash-forward", "flash2-forward"])
 LONGEST = 90  # characters that can be read while something moves
 
 ALIASES = '''
@@ -60,9 +59,7 @@ def test_lines_are_the_source_below_its_docstring(name):
 @ALGORITHMS
 def test_captions_are_short_sentences(name):
     captions = [line.caption for line in narration.read(algorithms.source(name)).values() if line.caption]
-    spec = films.spec(FILMS[name]) if name in FILMS else None
-    of_film = (*spec.repeats.values(), *spec.alone.values()) if spec else ()
-    for caption in (*captions, *of_film):
+    for caption in captions:
         assert len(caption) <= LONGEST
         assert caption[0].isupper() or caption[0] in "αℓ", caption
         assert caption[-1] == ".", caption
@@ -71,26 +68,23 @@ def test_captions_are_short_sentences(name):
 def _missing(words: str) -> set[str]:
     """The characters that none of the bundled fonts has."""
     found = set(words)
-    for files in text.FILES.values():
+    for files in fonts.FILES.values():
         for file in files.values():
             font = hb.Font(hb.Face((resources.files("flashsteps") / "fonts" / file).read_bytes()))
             found -= {c for c in found if font.get_nominal_glyph(ord(c))}
     return found
 
 
-@pytest.mark.parametrize("name", films.names())
+@FILMED
 def test_the_fonts_have_every_character_that_is_said(name):
-    spec = films.spec(name)
-    lines = narration.read(algorithms.source(spec.algorithm)).values()
-    said = [line.code + line.caption for line in lines]
-    said += [spec.title, spec.loops, *spec.repeats.values(), *spec.alone.values(), *spec.kernels]
-    assert not _missing("".join(said))
+    lines = narration.read(algorithms.source(name)).values()
+    assert not _missing("".join(line.code + line.caption for line in lines))
 
 
 @FILMED
 @pytest.mark.parametrize("mask", [None, "causal"])
 def test_each_step_is_on_a_line_that_names_what_it_does(name, mask):
-    trace = Shot(FILMS[name], 7, 9, mask=mask, block_q=2, block_k=3).film().trace
+    trace = Problem(name, 7, 9, 4, 2, 3, mask=mask).record()
     lines = narration.read(trace.meta["code"])
     slots = {event.slot for event in trace}
     for event in trace:
@@ -101,8 +95,9 @@ def test_each_step_is_on_a_line_that_names_what_it_does(name, mask):
         elif event.op == "skip":
             assert line.code.strip().startswith("for ")
         else:
+            assert event.tile
             call = "gather" if "gather" in line.code else event.op
-            assert f"sram.{call}({there(event.tile).tensor}" in line.code
+            assert f"sram.{call}({event.tile.tensor}" in line.code
 
 
 # What the papers' formulas have on their right-hand side. `bias` is made from indices: it comes from no slot.
@@ -125,7 +120,7 @@ READS = {
 @FILMED
 def test_a_step_reads_what_its_formula_has_on_the_right(name):
     lines = narration.read(algorithms.source(name))
-    trace = Shot(FILMS[name], 6, 6, block_q=2, block_k=2).film().trace
+    trace = Problem(name, 6, 6, 4, 2, 2).record()
     reads: dict[str, set[str]] = {}
     for event in trace:
         if event.op == "compute" and lines[event.line].reads:

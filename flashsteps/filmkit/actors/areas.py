@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 
 class Area(NamedTuple):
-    """A rectangle at (x, y), y downwards, in units of what is shown. `part` is how far it is filled, from below;
-    one that is `open` is a dashed outline; `name` stands in its middle, or at its right if `beside`."""
+    """A rectangle at (x, y), y downwards, in units of what is shown, in so much `strength` of its hue. `part` is how
+    far it is filled, from below; one that is `open` is a dashed outline; `name` stands in its middle, or at its right
+    if `beside`."""
 
     x: float
     y: float
@@ -31,6 +32,7 @@ class Area(NamedTuple):
     hatched: bool = False
     beside: bool = False
     edge: str = ""
+    strength: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,9 @@ class Areas(Actor):
             self._area(pen, area, here, box)
 
     def _area(self, pen: Pen, area: Area, here: Box, box: Box) -> None:
-        from ..pen import ink_on
+        from ..pen import ink_on, mix
 
+        color = mix(pen.theme.bg, pen.color(area.hue), area.strength)
         radius = 4 if min(here.w, here.h) > 12 else 0
         if area.open:
             pen.frame(here, area.hue, width=3, radius=6, dash=8)
@@ -70,25 +73,36 @@ class Areas(Actor):
             if area.part < 1:
                 pen.fill(here, "panel", radius=radius)
             tall = round(here.h * min(1.0, area.part))
-            pen.fill(Box(here.x, here.bottom - tall, here.w, tall), area.hue, radius=radius)
+            pen.fill(Box(here.x, here.bottom - tall, here.w, tall), color, radius=radius)
             if area.hatched:
                 pen.hatch(here, "bg")
         if area.edge:
             pen.frame(here, area.edge, width=3, radius=radius)
-        self._words(pen, area, here, box, "ink" if area.open or area.part < 1 else ink_on(pen.color(area.hue)))
+        self._words(pen, area, here, box, "ink" if area.open or area.part < 1 else ink_on(color))
 
     def _words(self, pen: Pen, area: Area, here: Box, box: Box, ink: str) -> None:
+        from ..pen import mix
+
         if area.beside:
             place = Box(here.right + pen.px(18), here.y, max(0, box.right - here.right - pen.px(18)), here.h)
             low = spread_in(place, line(pen, BODY) + line(pen, LABEL) * bool(area.under), box)
             write(pen, Box(low.x, low.y, low.w, line(pen, BODY)), area.name, BODY, weight=600)
             write(pen, Box(low.x, low.y + line(pen, BODY), low.w, line(pen, LABEL)), area.under, LABEL, "dim")
             return
-        size = next((s for s in (HEAD, BODY, LABEL) if width(pen, area.name, s, weight=600) <= here.w - 4), 0)
-        tall = line(pen, size or LABEL) + (line(pen, LABEL) if area.under else 0)
-        if not size or tall > here.h or width(pen, area.under, LABEL) > here.w - 4:
+        under = line(pen, LABEL) if area.under else 0
+        fits = [
+            s
+            for s in (HEAD, BODY, LABEL)
+            if line(pen, s) + under <= here.h and width(pen, area.name, s, weight=600) <= here.w - 4
+        ]
+        if not fits or width(pen, area.under, LABEL) > here.w - 4:
             return
+        size, tall = fits[0], line(pen, fits[0]) + under
         top = here.y + (here.h - tall) // 2
+        if area.hatched and area.name:  # on a plate: nothing is read through hatches
+            wide = ceil(max(width(pen, area.name, size, weight=600), width(pen, area.under, LABEL))) + 2 * pen.px(6)
+            plate = Box(here.x + (here.w - min(wide, here.w)) // 2, top, min(wide, here.w), tall)
+            pen.fill(plate, mix(pen.theme.bg, pen.color(area.hue), area.strength), radius=8)
         write(pen, Box(here.x, top, here.w, line(pen, size)), area.name, size, ink, weight=600, align="center")
         write(pen, Box(here.x, top + line(pen, size), here.w, line(pen, LABEL)), area.under, LABEL, ink, align="center")
 

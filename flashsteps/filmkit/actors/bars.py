@@ -59,7 +59,8 @@ def says_how(says: str, value: float) -> str:
 @dataclass(frozen=True)
 class Bars(Actor):
     """The axis goes from 0 to `most`, whatever the bars are. `says` is how numbers are written ("bytes", "time", or a
-    format); `ticks` are (value, words) below. Room for numbers is that of the one at `most`, and of `widest`."""
+    format), `size` how large; `ticks` are (value, words) below. Room for numbers is that of the one at `most`, and of
+    `widest`. `ground` is what they stand on."""
 
     bars: tuple[Bar, ...]
     most: float
@@ -68,6 +69,8 @@ class Bars(Actor):
     ticks: tuple[tuple[float, str], ...] = ()
     title: str = ""
     widest: str = ""
+    size: float = BODY
+    ground: str = "bg"
 
     def draw(self, pen: Pen, box: Box) -> None:
         if self.title:
@@ -78,28 +81,31 @@ class Bars(Actor):
         beside = names <= 0.3 * box.w
         left = box.x + (ceil(names) + pen.px(28) if beside and names else 0)
         room = max(1, box.right - left - self._room_for_numbers(pen))
-        above, below = self._margins(pen)
+        above, below = self._margins(pen, box.h)
         plot = Box(left, box.y + above, room, max(1, box.h - above - below))
-        if self.ticks and below:
+        if below:
             self._axis(pen, plot, box)
         pitch = plot.h / max(1, len(self.bars))
         head = 0 if beside or not names else min(line(pen, LABEL), round(pitch * 0.6))
         high = max(2, round(min(pen.px(96), (pitch - head) * 0.64)))
+        places = []
         for n, bar in enumerate(self.bars):
             top = round(plot.y + n * pitch)
             tall = round(plot.y + (n + 1) * pitch) - top
             here = Box(left, top + head + (tall - head - high) // 2, room, high)
-            if names:
-                place = (
-                    Box(box.x, top, left - box.x - pen.px(28), tall)
-                    if beside
-                    else Box(box.x, here.y - head, box.w, head)
-                )
-                self._name(pen, bar, place, beside)
-            self._bar(pen, bar, here, box.right)
+            self._bar(pen, bar, here)
+            beside_it, above_it = (
+                Box(box.x, top, left - box.x - pen.px(28), tall),
+                Box(box.x, here.y - head, box.w, head),
+            )
+            places.append((bar, here, beside_it if beside else above_it))
         for mark in self.marks:
             if mark.value is not None and 0 <= mark.value <= self.most:
                 self._mark(pen, mark, plot, box)
+        for bar, here, name in places:
+            if names:
+                self._name(pen, bar, name, beside)
+            self._figure(pen, bar, here, box)
 
     def length(self, value: float, room: float) -> int:
         """How long a value is on an axis of `room` px."""
@@ -113,15 +119,21 @@ class Bars(Actor):
             return 0
         words = [self.widest or says_how(self.says, self.most), *(["0,000 B"] if self.says == "bytes" else [])]
         notes = max((width(pen, bar.note, LABEL) + pen.px(14) for bar in self.bars if bar.note), default=0.0)
-        return ceil(max(width(pen, w, BODY, weight=600, mono=True) for w in words) + notes) + pen.px(18)
+        return ceil(max(width(pen, w, self.size, weight=600, mono=True) for w in words) + notes) + pen.px(18)
 
-    def _margins(self, pen: Pen) -> tuple[int, int]:
-        above = line(pen, LABEL) if any(mark.name for mark in self.marks) and pen.fits(LABEL) else 0
-        return above, line(pen, LABEL) + pen.px(16) if self.ticks and pen.fits(LABEL) else 0
+    def _margins(self, pen: Pen, high: float) -> tuple[int, int]:
+        """What names of marks need above and ticks below, in px, where there is height for them."""
+        if not pen.fits(LABEL):
+            return 0, 0
+        above = line(pen, LABEL) if any(mark.name for mark in self.marks) else 0
+        below = line(pen, LABEL) + pen.px(16) if self.ticks else 0
+        return (above, below) if above + below <= 0.4 * high else (0, 0)
 
     def _name(self, pen: Pen, bar: Bar, box: Box, beside: bool) -> None:
         high, under = line(pen, BODY), line(pen, LABEL)
-        if not beside:
+        if not beside:  # on a plate: no mark runs through it
+            wide = width(pen, bar.name, LABEL, weight=600) + width(pen, bar.under, LABEL) + pen.px(16)
+            pen.fill(box._replace(w=min(box.w, wide)), self.ground)
             left = write(pen, box, bar.name, LABEL, weight=600)
             gap = pen.px(16)
             write(pen, Box(box.x + left + gap, box.y, box.w - left - gap, box.h), bar.under, LABEL, "dim")
@@ -132,14 +144,16 @@ class Bars(Actor):
             write(pen, Box(box.x, top, box.w, high), bar.name, BODY, weight=600)
             write(pen, Box(box.x, top + high, box.w, under), bar.under, LABEL, "dim")
 
-    def _bar(self, pen: Pen, bar: Bar, room: Box, right: float) -> None:
+    def _bar(self, pen: Pen, bar: Bar, room: Box) -> None:
         from ..pen import ink_on
 
         at, end = 0.0, self.length(bar.value, room.w)
         for piece in bar.pieces or (Piece(bar.value, bar.hue),):
             start, stop = (self.length(min(bar.value, edge), room.w) for edge in (at, at + piece.amount))
             at += piece.amount
-            here = Box(room.x + start, room.y, stop - start, room.h)
+            gap = 1 if bar.pieces and stop - start > 8 and at < bar.value else 0  # like pieces are told apart
+            thin = bar.value > 0 and not bar.pieces  # and yet there
+            here = Box(room.x + start, room.y, max(stop - start - gap, int(thin)), room.h)
             if here.w > 0:
                 pen.fill(here, piece.hue, radius=0 if bar.pieces else 4)
                 if piece.written:
@@ -159,24 +173,22 @@ class Bars(Actor):
             pen.line([(x, middle) for x in ends], "ink", width=3)
             for x in ends:
                 pen.line([(x, middle - half), (x, middle + half)], "ink", width=3)
-            end = max(end, round(ends[1] - room.x))
-        x = room.x + end + pen.px(18)
-        place = Box(x, room.y + (room.h - line(pen, BODY)) // 2, right - x, line(pen, BODY))
-        used = 0.0
-        if bar.figure:
-            said = says_how(self.says, bar.value) + (f" ± {bar.error:g}" if bar.error else "")
-            pen.fill(
-                Box(
-                    x - pen.px(6),
-                    place.y,
-                    min(place.w, width(pen, said, BODY, weight=600, mono=True) + pen.px(12)),
-                    place.h,
-                ),
-                "bg",
-            )
-            used = write(pen, place, said, BODY, weight=600, mono=True) + pen.px(14)
-        if bar.note:
-            write(pen, Box(x + used, place.y, right - x - used, place.h), bar.note, LABEL, "dim")
+
+    def _figure(self, pen: Pen, bar: Bar, room: Box, box: Box) -> None:
+        """The number and what is said of it, right after the bar, on a plate: no mark runs through them."""
+        x = room.x + self.length(bar.value + bar.error, room.w) + pen.px(18)
+        high = line(pen, self.size)
+        y = min(max(room.y + (room.h - high) // 2, box.y), max(box.y, box.bottom - high))
+        place = Box(x, y, box.right - x, min(high, box.bottom - y))
+        said = says_how(self.says, bar.value) + (f" ± {bar.error:g}" if bar.error else "") if bar.figure else ""
+        wide = width(pen, said, self.size, weight=600, mono=True) + bool(bar.note) * (
+            width(pen, bar.note, LABEL) + pen.px(14)
+        )
+        if wide:
+            pen.fill(Box(x - pen.px(6), place.y, min(place.w, wide + pen.px(12)), place.h), self.ground)
+        used = write(pen, place, said, self.size, weight=600, mono=True)
+        used += pen.px(14) if used else 0
+        write(pen, Box(x + used, place.y, place.w - used, place.h), bar.note, LABEL, "dim")
 
     def _inside(self, pen: Pen, box: Box, words: str, color: str, plate: bool) -> None:
         """A piece's name in its middle, if there is room; on a plate where there are hatches."""
@@ -196,9 +208,10 @@ class Bars(Actor):
         write(pen, place, words, LABEL, ink_on(pen.color(color)), weight=600, align="center")
 
     def _mark(self, pen: Pen, mark: Mark, plot: Box, box: Box) -> None:
-        x = plot.x + self.length(mark.value or 0, plot.w) + 0.5
+        half = pen.stroke_width(3) / 2
+        x = min(max(plot.x + self.length(mark.value or 0, plot.w), box.x + half), box.right - half)
         pen.line([(x, plot.y), (x, plot.bottom)], mark.hue, width=3, dash=8)
-        if mark.name:
+        if mark.name and plot.y > box.y:
             half = width(pen, mark.name, LABEL, weight=600) / 2 + 1
             left = spread([x - half], 0, box.x, max(box.x, box.right - 2 * half))[0]
             write(
@@ -217,17 +230,10 @@ class Bars(Actor):
         for value, words in self.ticks:
             x = plot.x + self.length(value, plot.w)
             pen.fill(Box(min(x, plot.right - 2), y, max(1, pen.px(2)), tick), "line")
-            half = min(pen.px(80), x - box.x, box.right - x)
-            if width(pen, words, LABEL, mono=True) <= 2 * half:
-                write(
-                    pen,
-                    Box(x - half, y + tick, 2 * half, line(pen, LABEL)),
-                    words,
-                    LABEL,
-                    "dim",
-                    mono=True,
-                    align="center",
-                )
+            wide = width(pen, words, LABEL, mono=True) + 1
+            if 1 < wide <= box.w:
+                start = spread([x - wide / 2], 0, box.x, box.right - wide)[0]
+                write(pen, Box(start, y + tick, wide, line(pen, LABEL)), words, LABEL, "dim", mono=True, align="center")
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ...theme import BODY, HEAD, LABEL, SMALL
+from ...theme import BODY, HEAD, LABEL
 from ..boxes import Box
 from .actor import Actor
 from .writing import Words, line, lines, width, write
@@ -26,8 +26,8 @@ class Chips(Actor):
     def draw(self, pen: Pen, box: Box) -> None:
         gap, most = pen.px(18), pen.px(340)
         count = max(1, len(self.chips))
-        wide = round(min(most, (box.w - gap * (count - 1)) / count))
-        high = round(min(box.h, pen.px(68)))
+        wide = int(min(most, (box.w - gap * (count - 1)) / count))
+        high = min(box.h, pen.px(68))
         for n, (name, value) in enumerate(self.chips):
             here = Box(box.x + n * (wide + gap), box.y + (box.h - high) // 2, wide, high)
             lit = name == self.lit
@@ -63,7 +63,9 @@ class Panel(Actor):
         head = Box(box.x + pen.px(PAD), box.y + pen.px(14), box.w - 2 * pen.px(PAD), line(pen, HEAD))
         if head.bottom > box.bottom:
             return
-        left = write(pen, head, self.title, BODY, weight=600)
+        note = width(pen, self.note, LABEL) + pen.px(16) if self.note else 0
+        size = BODY if width(pen, self.title, BODY, weight=600) + note <= head.w else LABEL
+        left = write(pen, head, self.title, size, weight=600)
         gap = pen.px(16) if left else 0
         write(pen, Box(head.x + left + gap, head.y, head.w - left - gap, head.h), self.note, LABEL, "dim")
 
@@ -126,6 +128,3 @@ class Text(Actor):
         for n, words in enumerate(rows):
             here = Box(box.x, top + n * high, box.w, min(high, box.bottom - top - n * high))
             write(pen, here, words, self.size, self.color, weight=self.weight, mono=self.mono, align=self.align)
-
-
-__all__ = ["SMALL", "Card", "Chips", "Panel", "Text"]

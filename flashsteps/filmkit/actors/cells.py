@@ -38,7 +38,14 @@ class Grid(NamedTuple):
 
 
 def grid(
-    box: Box, rows: int, columns: int, *, most: float = 1e9, square: bool = False, finest: int = CELL, middle: bool = True
+    box: Box,
+    rows: int,
+    columns: int,
+    *,
+    most: float = 1e9,
+    square: bool = False,
+    finest: int = CELL,
+    middle: bool = True,
 ) -> Grid:
     """The largest grid of whole-px cells within a box, from the top down, in the middle across (or at the left). Cells
     are at most `most` px, at least `finest` wide; where they would be smaller, rows or columns are binned."""
@@ -107,7 +114,7 @@ def row_labels(
     pen: Pen, grid: Grid, words: Sequence[str], right: float, room: float, lit: frozenset[int] = frozenset(),
     align: Align = "right",
 ) -> None:  # fmt: skip
-    """Labels of rows, each ending (or with align="left" beginning) at x = `right`; every k-th where they would touch."""
+    """Labels of rows, which end at x = `right` (with align="left" they begin there); every k-th where they'd touch."""
     for row in range(0, len(words), every(pen, grid.cell[1] / grid.bins[0])):
         at, on = grid.rows(row, row + 1), row in lit
         y = at.y + at.h / 2 + pen.px(10)
@@ -115,7 +122,7 @@ def row_labels(
 
 
 def column_labels(
-    pen: Pen, left: float, pitch: float, words: Sequence[str], bottom: float, room: float, lit: frozenset[int] = frozenset()
+    pen: Pen, left: float, pitch: float, words: Sequence[str], bottom: float, room: float, lit: frozenset[int]
 ) -> None:
     """Labels of columns that read upwards from y = `bottom`; every k-th where they would touch."""
     from .. import text as texts

@@ -102,11 +102,14 @@ class Stack(Actor):
                 if piece.written:
                     pen.hatch(here, "bg")
             names.append((piece, here))
-        tall = high * (2 if self.shares else 1)
+        room = plot.h >= 2 * high * len(self.pieces)
+        tall = high * (2 if self.shares and room else 1)
+        if tall * len(self.pieces) > plot.h:
+            return
         wanted = [here.y + (here.h - tall) / 2 for _, here in names]
         left = plot.right + pen.px(18)
         for (piece, _), middle in zip(names, spread(wanted, tall, plot.y, plot.bottom - tall), strict=True):
-            write(pen, Box(left, round(middle), max(1, box.right - left), high), piece.name, LABEL)
-            if self.shares and whole:
-                under = Box(left, round(middle) + high, max(1, box.right - left), high)
+            write(pen, Box(left, round(middle), box.right - left, high), piece.name, LABEL)
+            if tall > high and whole:
+                under = Box(left, round(middle) + high, box.right - left, high)
                 write(pen, under, f"{piece.amount / whole:.0%}", LABEL, "dim", mono=True)

@@ -12,9 +12,9 @@ from .actor import Actor
 from .writing import line, spread, width, write
 
 if TYPE_CHECKING:
-    from ..pen import Pen
+    from ..pen import Align, Pen
 
-Side = Literal["right", "left", "above", "below"]
+Side = Literal["right", "left", "above", "below", "above left", "above right", "below left", "below right"]
 Point = tuple[float, float]
 
 
@@ -47,7 +47,8 @@ class Line(NamedTuple):
 
 
 class Dot(NamedTuple):
-    """A point with a name (and words in dim below it) at one of its sides; `ring` is hollow."""
+    """A point with a name (and words in dim below it) at one of its sides; `ring` is hollow, and a `bare` one is only
+    its name."""
 
     x: float
     y: float
@@ -56,6 +57,7 @@ class Dot(NamedTuple):
     side: Side = "right"
     ring: bool = False
     under: str = ""
+    bare: bool = False
 
 
 class Area(NamedTuple):
@@ -106,25 +108,37 @@ class Curve(Actor):
             return
         self._grid(pen, plot, box, high)
         for area in self.areas:
-            self._area(pen, plot, area, high)
+            self._area(pen, plot, area)
         for rule in self.rules:
             self._rule(pen, plot, box, rule, high)
-        ends = []
+        ends, drawn = [], []
         for one in self.lines:
-            path = self._path(one)
+            path = [self._at(plot, p) for p in self._path(one)]
             if path:
-                pen.line([self._at(plot, p) for p in path], one.hue, width=5, dash=one.dash)
-                ends.append((one, self._at(plot, path[-1])))
+                pen.line(path, one.hue, width=5, dash=one.dash)
+                ends.append((one, path[-1]))
+                drawn += [*zip(path, path[1:], strict=False)]
         for one, (x, y) in ends:
             if self.tips:
-                self._dot(pen, plot, x, y, one.hue, ring=False)
+                self._dot(pen, x, y, one.hue, ring=False)
         wanted = [y - high / 2 for _, (_, y) in ends]
         for (one, (x, _)), y in zip(ends, spread(wanted, high, box.y + top, plot.bottom - high / 2), strict=True):
             place = Box(x + pen.px(20), round(y), max(1, box.right - x - pen.px(20)), high)
             write(pen, place, one.name, LABEL, one.hue, weight=600)
-        for dot in self.dots:
-            if dot.x <= self.upto:
-                self._named(pen, plot, box, dot, high)
+        stand = [self._at(plot, (rule.at, self.y.low))[0] for rule in self.rules if rule.upright]
+        drawn += [((x, plot.y), (x, plot.bottom)) for x in stand]
+        drawn += [((plot.x, plot.bottom), (plot.right, plot.bottom))]
+        there = [dot for dot in self.dots if dot.x <= self.upto]
+        spots = [self._at(plot, (dot.x, dot.y)) for dot in there]
+        size = max(3, pen.px(12))
+        solid = [spot for dot, spot in zip(there, spots, strict=True) if not dot.bare]
+        taken = [Box(x - size, y - size, 2 * size, 2 * size) for x, y in solid]
+        for dot, spot in zip(there, spots, strict=True):
+            if not dot.bare:
+                self._dot(pen, *spot, dot.hue, dot.ring)
+            self._named(pen, box, dot, spot, taken, drawn)
+        for area in self.areas:
+            self._area_name(pen, plot, area, taken)
 
     def _at(self, plot: Box, p: Point) -> Point:
         return plot.x + plot.w * self.x.share(p[0]), plot.bottom - plot.h * self.y.share(p[1])
@@ -171,7 +185,7 @@ class Curve(Actor):
             ):
                 continue
             start = spread([x - half], 0, box.x, box.right - 2 * half)[0]
-            if half and start > last:
+            if 0 < 2 * half <= box.w and start > last:
                 write(
                     pen,
                     Box(start, plot.bottom + pen.px(8), 2 * half, high),
@@ -185,23 +199,29 @@ class Curve(Actor):
         if self.x.name:
             write(pen, Box(plot.x, box.bottom - high, plot.w, high), self.x.name, LABEL, "dim", align="center")
 
-    def _area(self, pen: Pen, plot: Box, area: Area, high: int) -> None:
+    def _area(self, pen: Pen, plot: Box, area: Area) -> None:
         points = [self._at(plot, p) for p in area.points]
-        ctx = pen.ctx
-        ctx.new_path()
+        pen.ctx.new_path()
         for x, y in (*points, (points[-1][0], plot.bottom), (points[0][0], plot.bottom)):
-            ctx.line_to(x, y)
+            pen.ctx.line_to(x, y)
         pen.source(area.hue)
-        ctx.fill()
-        wide = points[-1][0] - points[0][0]
-        if area.name and width(pen, area.name, LABEL) <= wide:
-            write(pen, Box(points[0][0], plot.bottom - high - pen.px(12), wide, high), area.name, LABEL, align="center")
+        pen.ctx.fill()
+
+    def _area_name(self, pen: Pen, plot: Box, area: Area, taken: list[Box]) -> None:
+        """At the area's foot, where nothing else stands."""
+        left, right = (self._at(plot, area.points[end])[0] for end in (0, -1))
+        high, wide = line(pen, LABEL), width(pen, area.name, LABEL)
+        place = Box((left + right - wide) / 2, plot.bottom - high - pen.px(12), wide + 1, high)
+        if 0 < wide <= right - left and not any(place.overlaps(other) for other in taken):
+            write(pen, place, area.name, LABEL)
 
     def _rule(self, pen: Pen, plot: Box, box: Box, rule: Rule, high: int) -> None:
         if rule.upright:
             x = round(self._at(plot, (rule.at, self.y.low))[0]) + 0.5
             pen.line([(x, plot.y), (x, plot.bottom)], rule.hue, width=3, dash=8)
             half = width(pen, rule.words, LABEL, weight=600, mono=True) / 2 + 1
+            if 2 * half > box.w:
+                return
             start = spread([x - half], 0, box.x, box.right - 2 * half)[0]
             write(
                 pen,
@@ -219,26 +239,63 @@ class Curve(Actor):
                 pen, Box(plot.x, round(y) - high, plot.w, high), rule.words, LABEL, rule.hue, weight=600, align="right"
             )
 
-    def _named(self, pen: Pen, plot: Box, box: Box, dot: Dot, high: int) -> None:
-        x, y = self._at(plot, (dot.x, dot.y))
-        self._dot(pen, plot, x, y, dot.hue, dot.ring)
+    def _named(
+        self, pen: Pen, box: Box, dot: Dot, spot: Point, taken: list[Box], drawn: list[tuple[Point, Point]]
+    ) -> None:
+        """The dot's name at its side, or at another where something else stands there; then it is taken."""
+        high, off = line(pen, LABEL), pen.px(18)
         rows = [words for words in (dot.name, dot.under) if words]
         wide = max((width(pen, words, LABEL, weight=600) for words in rows), default=0.0) + 1
-        tall, off = high * len(rows), pen.px(20)
-        left = {"right": x + off, "left": x - off - wide}.get(dot.side, x - wide / 2)
-        top = {"above": y - off - tall, "below": y + off}.get(dot.side, y - high / 2)
-        left = spread([left], 0, box.x, max(box.x, box.right - wide))[0]
-        top = spread([top], 0, box.y, max(box.y, box.bottom - tall))[0]
-        align: Literal["left", "right", "center"] = {"right": "left", "left": "right"}.get(dot.side, "center")  # type: ignore[assignment]
+        tall, (x, y) = high * len(rows), spot
+        if not rows or wide > box.w or tall > box.h:
+            return
+        across = {"left": x - off - wide, "right": x + off}
+        down = {"above": y - off / 2 - tall, "below": y + off / 2}
+        places = {
+            "right": Box(across["right"], y - high / 2, wide, tall),
+            "left": Box(across["left"], y - high / 2, wide, tall),
+            "above": Box(x - wide / 2, down["above"] - off / 2, wide, tall),
+            "below": Box(x - wide / 2, down["below"] + off / 2, wide, tall),
+            **{f"{v} {h}": Box(across[h], down[v], wide, tall) for v in down for h in across},
+        }
+        sides = [dot.side, *(side for side in places if side != dot.side)]
+        inside = {side: _kept(places[side], box) for side in sides}
+        free = [side for side in sides if not any(inside[side].overlaps(other) for other in taken)]
+        clear = [side for side in free if not any(_crosses(inside[side], *ends) for ends in drawn)]
+        if not free:
+            return
+        side = (clear or free)[0]
+        place = inside[side]
+        taken.append(place)
+        align: Align = "left" if "right" in side else "right" if "left" in side else "center"
         for n, words in enumerate(rows):
-            name = n == 0 and dot.name
-            place = Box(left, round(top) + n * high, min(wide, box.right - left), high)
-            write(pen, place, words, LABEL, dot.hue if name else "dim", weight=600 if name else 400, align=align)
+            name = bool(dot.name) and n == 0
+            here = Box(place.x, round(place.y) + n * high, wide, high)
+            write(pen, here, words, LABEL, dot.hue if name else "dim", weight=600 if name else 400, align=align)
 
-    def _dot(self, pen: Pen, plot: Box, x: float, y: float, color: str, ring: bool) -> None:
-        size, inner = max(3, pen.px(10)), max(1, pen.px(5))
+    def _dot(self, pen: Pen, x: float, y: float, color: str, ring: bool) -> None:
+        size, inner = max(3, pen.px(12)), max(1, pen.px(6))
         x, y = round(x), round(y)
         pen.fill(Box(x - size, y - size, 2 * size, 2 * size), "bg", radius=99)
         pen.fill(Box(x - size + 1, y - size + 1, 2 * size - 2, 2 * size - 2), color, radius=99)
         if ring:
             pen.fill(Box(x - inner, y - inner, 2 * inner, 2 * inner), "bg", radius=99)
+
+
+def _kept(place: Box, box: Box) -> Box:
+    """Moved so that it stays within the box."""
+    x = min(max(place.x, box.x), box.right - place.w)
+    return place._replace(x=x, y=min(max(place.y, box.y), box.bottom - place.h))
+
+
+def _crosses(box: Box, a: Point, b: Point) -> bool:
+    """Does the way from a to b go through the box? (Liang and Barsky's clipping.)"""
+    start, stop = 0.0, 1.0
+    for p, d, low, high in ((a[0], b[0] - a[0], box.x, box.right), (a[1], b[1] - a[1], box.y, box.bottom)):
+        if d == 0:
+            if not low <= p <= high:
+                return False
+            continue
+        enter, leave = sorted(((low - p) / d, (high - p) / d))
+        start, stop = max(start, enter), min(stop, leave)
+    return start < stop

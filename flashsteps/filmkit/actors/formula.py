@@ -112,7 +112,11 @@ class Formula(Actor):
             pen.line([(x, line), (x + whole.w, line)], ink, width=2.5)
         elif isinstance(node, Root):
             inside, head = self._size(pen, node.inside, size), base - whole.up + gap / 2
-            hook = [(x, base - 0.3 * em), (x + 0.14 * em, base - 0.36 * em), (x + 0.34 * em, base + inside.down * 0.5)]
+            hook = [
+                (x + gap / 2, base - 0.3 * em),
+                (x + 0.14 * em, base - 0.36 * em),
+                (x + 0.34 * em, base + inside.down * 0.5),
+            ]
             pen.line([*hook, (x + 0.56 * em, head), (x + whole.w - gap / 2, head)], ink, width=2.5)
             self._put(pen, node.inside, x + 0.62 * em, base, size, on)
         elif isinstance(node, Script):

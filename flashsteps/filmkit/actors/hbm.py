@@ -54,9 +54,9 @@ class Hbm(OfRun):
         for axis, column in labels.items():
             of = "K" if axis == "keys" else "Q"
             lit = {row for tensor, a, b in tiles if tensor == of for row in range(a, b)}
-            words = self.run.names[axis]
-            alone = frozenset(lit if len(lit) < len(words) else ())
-            cells.row_labels(pen, column, words, column.box.right, column.box.w, alone)
+            names = self.run.names[axis]
+            alone = frozenset(lit if len(lit) < len(names) else ())
+            cells.row_labels(pen, column, names, column.box.right, column.box.w, alone)
 
     def _notes(self, pen: Pen, box: Box, left: float, base: float, columns: dict[str, cells.Grid]) -> None:
         """Whose memory, how many columns share a cell, and what dark and bright mean; as much as there is room for."""
@@ -102,13 +102,13 @@ class Hbm(OfRun):
 
 
 def _missing(data: np.ndarray) -> np.ndarray:
-    return np.isnan(data.reshape(len(data), -1)).any(axis=1)
+    return np.array(np.isnan(data.reshape(len(data), -1)).any(axis=1))
 
 
 def blank_rows(data: np.ndarray) -> np.ndarray:
     """Rows that nothing was written to yet, or only what they start from: 0 or −∞."""
     flat = data.reshape(len(data), -1)
-    return _missing(data) | (flat == 0).all(axis=1) | np.isneginf(flat).all(axis=1)
+    return np.array(_missing(data) | (flat == 0).all(axis=1) | np.isneginf(flat).all(axis=1))
 
 
 def stretches(mask: np.ndarray) -> list[tuple[int, int]]:
@@ -118,13 +118,13 @@ def stretches(mask: np.ndarray) -> list[tuple[int, int]]:
 
 
 def places(pen: Pen, box: Box, run: Run) -> tuple[dict[str, cells.Grid], dict[str, cells.Grid]]:
-    """Tensors as columns of one row height, and where their row labels stand: of queries, and of keys if they differ."""
+    """Tensors as columns of one row height, and row labels: of queries, and of keys where they are others."""
     trace = run.trace
     names = sorted(trace.initial, key=lambda name: theme.ORDER.index(name) if name in theme.ORDER else 99)
     N, M = trace.meta["queries"], trace.meta["keys"]
-    head, pad, gap = (pen.px(126 if box.h >= pen.px(430) else 62)), pen.px(20), pen.px(16)
-    label = round(min(pen.px(140), 0.225 * box.w)) if trace.meta["tokens"] else pen.px(44)
-    vector = pen.px(56)
+    head, pad, gap = (pen.px(126 if box.h >= pen.px(430) else 62)), pen.px(20), pen.px(12)
+    label = round(min(pen.px(118), 0.22 * box.w)) if trace.meta["tokens"] else pen.px(44)
+    vector = pen.px(46)
     wide = [name for name in names if trace.initial[name].ndim == 2]
     weight = {name: 2.1 if name in "SP" and trace.initial[name].shape[1] == M else 1.0 for name in wide}
     second = label + gap if N != M and "K" in names else 0
@@ -141,9 +141,7 @@ def places(pen: Pen, box: Box, run: Run) -> tuple[dict[str, cells.Grid], dict[st
     def put(axis: str) -> None:
         nonlocal at
         count = trace.meta[axis]
-        labels[axis] = cells.Grid(
-            Box(round(at), top, label, high * ceil(count / bin_h)), (label, high), (bin_h, 1)
-        )
+        labels[axis] = cells.Grid(Box(round(at), top, label, high * ceil(count / bin_h)), (label, high), (bin_h, 1))
         at += label + gap
 
     for name in names:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from ...theme import HEAD
 from ..boxes import Box
+from ..values import smooth
 from .actor import Actor
 from .of_run import OfRun
 
@@ -13,11 +15,15 @@ if TYPE_CHECKING:
     from ..pen import Pen
 
 
+#: where a loop is: how often it has gone round, or, of programs side by side, from which to which
+Cursor = int | tuple[int, int]
+
+
 class Loop(NamedTuple):
-    """What is said of a loop, and how often it goes round."""
+    """What is said of a loop, and how many times it goes round."""
 
     words: str
-    count: int
+    times: int
 
 
 @dataclass(frozen=True)
@@ -27,11 +33,37 @@ class Loops(Actor):
     They stand in each other as brackets, unless `nested` is False: then one after the other."""
 
     loops: tuple[Loop, ...]
-    cursor: tuple[int, ...]
+    cursor: tuple[Cursor, ...]
     nested: bool = True
 
     def draw(self, pen: Pen, box: Box) -> None:
         draw(pen, box, self.loops, self.cursor, self.nested)
+
+
+@dataclass(frozen=True)
+class Turned(Actor):
+    """Two loops, large, that change places as `share` goes from 0 to 1: the inner one steps aside, goes up, and takes
+    in the other."""
+
+    outer: Loop
+    inner: Loop
+    share: float = 0.0
+
+    def draw(self, pen: Pen, box: Box) -> None:
+        pitch, step = min(pen.px(170), box.h / 2), pen.px(48)
+        aside, over, back = (min(1.0, max(0.0, 3 * self.share - n)) for n in range(3))
+        away = smooth(aside) - smooth(back)
+        first = step * smooth(over), pitch * smooth(over), pitch * (2 - smooth(aside))
+        second = away * box.w / 2 + step * (1 - smooth(over)), pitch * (1 - smooth(over)), pitch * (1 + smooth(back))
+        for loop, (x, y, high) in ((self.outer, first), (self.inner, second)):
+            at = Box(box.x + x, box.y + y, box.w / 2 - step, high)
+            pen.fill(Box(at.x, at.y, pen.px(8), at.h - pen.px(20)).whole(), "accent", radius=4)
+            left = at.x + pen.px(36)
+            if at.y + pen.px(56) <= box.bottom:
+                pen.text(left, at.y + pen.px(44), loop.words, HEAD, weight=600, room=at.right - left)
+            line = Box(left, at.y + pen.px(70), at.right - left, max(4, pen.px(30))).whole()
+            if line.bottom <= box.bottom:
+                _cursor(pen, line, loop.times, 0)
 
 
 @dataclass(frozen=True)
@@ -41,38 +73,43 @@ class RunLoops(OfRun):
     loops: tuple[Loop, ...]
     names: tuple[str, ...] = ()
 
-    def seen(self) -> tuple[int, ...]:
+    def seen(self) -> tuple[Cursor, ...]:
         number, u = self.run.split(self.now)
         if number >= len(self.run):
-            return tuple(loop.count for loop in self.loops)
+            return tuple(loop.times for loop in self.loops)
         event = self.run.near(self.now)[-1]
         if not self.names:  # kernels
             on = [event.loop.get("i", 0 if number or u else -1) if n == event.program else None for n in range(99)]
             pairs = enumerate(self.loops)
-            return tuple(loop.count if n < event.program else on[n] if on[n] is not None else -1 for n, loop in pairs)  # type: ignore[misc]
+            return tuple(loop.times if n < event.program else on[n] if on[n] is not None else -1 for n, loop in pairs)  # type: ignore[misc]
+        if self.run.lanes > 1:  # the outermost are programs, side by side
+            first = event.program // self.run.lanes * self.run.lanes
+            side_by_side = first, min(first + self.run.lanes, self.loops[0].times)
+            return side_by_side, *(event.loop.get(name, -1) for name in self.names[1:])
         return tuple(event.loop.get(name, -1) for name in self.names)
 
     def draw(self, pen: Pen, box: Box) -> None:
         draw(pen, box, self.loops, self.seen(), bool(self.names))
 
 
-def draw(pen: Pen, box: Box, loops: tuple[Loop, ...], cursor: tuple[int, ...], nested: bool) -> None:
+def draw(pen: Pen, box: Box, loops: tuple[Loop, ...], cursor: tuple[Cursor, ...], nested: bool) -> None:
     """Each loop's words over a cell for each time round."""
     pitch, step = min(pen.px(88), box.h / max(1, len(loops))), pen.px(26)
     for n, (loop, at) in enumerate(zip(loops, cursor, strict=True)):
         left, top = box.x + (n * step if nested else 0), box.y + n * pitch
         bottom = box.y + (len(loops) if nested else n + 1) * pitch
-        on = 0 <= at < loop.count
+        on = isinstance(at, tuple) or 0 <= at < loop.times
         pen.fill(Box(left, top + pen.px(4), pen.px(5), bottom - top - pen.px(14)).whole(), "accent" if on else "faint")
         x = left + pen.px(20)
         pen.label(x, top + pen.px(28), loop.words, "ink" if on else "dim", weight=600, room=box.right - x)
         line = Box(x, top + pen.px(42), box.right - x, max(3, pen.px(18)))
-        if line.bottom <= bottom:
-            _cursor(pen, line.whole(), loop.count, at)
+        if line.bottom <= top + pitch:
+            _cursor(pen, line.whole(), loop.times, at)
 
 
-def _cursor(pen: Pen, box: Box, count: int, at: int) -> None:
+def _cursor(pen: Pen, box: Box, count: int, at: Cursor) -> None:
     """A cell each time round: those that are over, the one that is on, those that are ahead."""
+    first, last = at if isinstance(at, tuple) else (at, at + 1)
     gap = pen.px(6)
     if box.w / count < 2 * gap + 2:
         gap = 0
@@ -80,4 +117,4 @@ def _cursor(pen: Pen, box: Box, count: int, at: int) -> None:
     edges = [box.x + round(n * (wide + gap) / count) for n in range(count + 1)]
     for n in range(count):
         cell = Box(edges[n], box.y, max(1, edges[n + 1] - edges[n] - gap), box.h)
-        pen.fill(cell, "accent" if n == at else "dim" if n < at else "line", radius=3 if gap else 0)
+        pen.fill(cell, "accent" if first <= n < last else "dim" if n < first else "line", radius=3 if gap else 0)

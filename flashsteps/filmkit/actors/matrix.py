@@ -57,9 +57,10 @@ class Place(NamedTuple):
 class Matrix(Actor):
     """`low` and `high` are the scale, from the panel's colour to the full hue. A cell of None is empty, of −∞ hatched.
 
-    `seen` is how many rows are there by now. `tile` (rows, columns) are set apart by `gap` units. `lit` regions are at
-    full strength, if there are any, and the others dim; `hatched` ones are skipped; `frames` are outlined. `square`
-    cells are as high as they are wide. Cells too small to tell apart are put together; the note says how many.
+    `seen` is how many rows are there by now; with `outlined` the others are outlines. `tile` (rows, columns) are set
+    apart by `gap` units. `lit` regions are at full strength, if there are any, and the others dim; `hatched` ones are
+    skipped; `frames` are outlined. `square` cells are as high as they are wide. Cells too small to tell apart are put
+    together; the note says how many.
     """
 
     values: Grid
@@ -81,14 +82,19 @@ class Matrix(Actor):
     base: str = "panel"
     square: bool = False
     numbers: bool = True
+    outlined: bool = False
 
     def draw(self, pen: Pen, box: Box) -> None:
         tall, wide = len(self.values), len(self.values[0])
         head = line(pen, LABEL) if (self.title or self.note or self.tensor) and pen.fits(LABEL) else 0
         body = Box(box.x, box.y + head, box.w, box.h - head)
         left = self._beside(pen, body)
-        above = self._above(pen, (body.w - left) / wide)
-        lean = self._lean(pen, (body.w - left) / wide)
+        pitch = (body.w - left) / wide
+        if self.square:  # then the height may decide how wide a cell is, and so whether labels lean
+            pitch = min(pitch, (body.h - self._above(pen, min(pitch, body.h / tall))) / tall)
+        above, lean = self._above(pen, pitch), self._lean(pen, pitch)
+        if above > 0.5 * body.h or lean > 0.4 * body.w:
+            above = lean = 0
         body = Box(body.x + left, body.y + above, body.w - left - lean, body.h - above)
         if body.w < 4 or body.h < 4:
             return
@@ -138,12 +144,11 @@ class Matrix(Actor):
         return ceil(max(beyond, width(pen, self.names[1], LABEL, weight=600) + pen.px(12) if self.names[1] else 0))
 
     def _place(self, pen: Pen, body: Box, tall: int, wide: int) -> Place:
-        apart = pen.px(self.gap)
-        many = (
-            ceil(tall / self.tile[0]) - 1 if self.tile[0] else 0,
-            ceil(wide / self.tile[1]) - 1 if self.tile[1] else 0,
+        many = [ceil(count / of) - 1 if of else 0 for count, of in zip((tall, wide), self.tile, strict=True)]
+        apart = min(
+            pen.px(self.gap), *(int(side * 0.3 / max(1, n)) for side, n in zip((body.h, body.w), many, strict=True))
         )
-        cells = [max(1.0, body.h - apart * many[0]), max(1.0, body.w - apart * many[1])]
+        cells = [max(1.0, side - apart * n) for side, n in zip((body.h, body.w), many, strict=True)]
         bins = ceil(tall / max(1, cells[0] // CELL)), ceil(wide / max(1, cells[1] // CELL))
         pitch = [cells[0] / ceil(tall / bins[0]), cells[1] / ceil(wide / bins[1])]
         if self.square and bins == (1, 1):
@@ -153,7 +158,7 @@ class Matrix(Actor):
         gap = 0 if min(pitch) < 12 else max(1, pen.px(4)) if min(pitch) >= pen.px(40) else 1
         edges = []
         for axis, (start, count) in enumerate(((body.y, tall), (body.x, wide))):
-            step = self.tile[axis] // bins[axis] if self.tile[axis] else 0
+            step = self.tile[axis] // bins[axis] if self.tile[axis] and self.tile[axis] % bins[axis] == 0 else 0
             bounds = range(ceil(count / bins[axis]) + 1)
             last = bounds[-1]
             parted = [(k - (k == last)) // step if step else 0 for k in bounds]
@@ -200,9 +205,10 @@ class Matrix(Actor):
         radius = 5 if inner >= pen.px(24) else 0
         for r, c in np.ndindex(shown.shape):
             here = self._cell(place, r, c)
-            if r + c / shown.shape[1] >= count:
+            there = r + c / shown.shape[1] < count
+            if not there and not self.outlined:
                 continue
-            if np.isnan(shown[r, c]):
+            if not there or np.isnan(shown[r, c]):
                 pen.frame(here, "line", width=1, radius=radius)
                 continue
             pen.fill(here, "#" + bytes(colors[r, c]).hex(), radius=radius)
@@ -292,8 +298,9 @@ class Matrix(Actor):
                 pen.text(0, 0, words, LABEL, "dim")
                 pen.ctx.restore()
             else:
-                half = pitch * every / 2
-                write(pen, Box(middle - half, box.y, 2 * half, box.h - pen.px(6)), words, LABEL, "dim", align="center")
+                wide = min(width(pen, words, LABEL) + 1, box.w)
+                left = min(max(middle - wide / 2, box.x), box.right - wide)
+                write(pen, Box(left, box.y, wide, box.h - pen.px(6)), words, LABEL, "dim", align="center")
 
 
 def _within(inner: Box, outer: Box) -> Box:

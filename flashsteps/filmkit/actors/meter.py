@@ -65,10 +65,8 @@ class Meter(OfRun):
             pen.label(box.right, y + base, model, align="right")
 
 
-def bar(
-    pen: Pen, x: float, y: float, h: float, scale: float, moved: Mapping[str, tuple[float, float]]
-) -> int:
-    """Bytes as a bar from x: each tensor in its hue, read solid, written hatched; `scale` is px a byte. Gives its end."""
+def bar(pen: Pen, x: float, y: float, h: float, scale: float, moved: Mapping[str, tuple[float, float]]) -> int:
+    """Bytes as a bar from x: each tensor in its hue, read solid, written hatched. Gives its end."""
     at = float(x)
     for name in sorted(moved, key=lambda name: theme.ORDER.index(name) if name in theme.ORDER else 99):
         for nbytes, hatched in zip(moved[name], (False, True), strict=True):

@@ -49,14 +49,13 @@ class Number(Actor):
             pen.fill(box, "panel", radius=18)
             pen.frame(box, self.hue if lit else "line", width=4 if lit else 2, radius=18)
             box = box.inset(pen.px(PAD), pen.px(PAD * 0.6))
-        above = line(pen, LABEL) if self.says else 0
-        below = line(pen, LABEL) if self.how else 0
-        if above + below + line(pen, BODY) > box.h:  # the number itself comes first
-            above = below = 0
-        if above:
-            write(pen, Box(box.x, box.y, box.w, above), self.says, LABEL, "dim")
-        if below:
-            write(pen, Box(box.x, box.bottom - below, box.w, below), self.how, LABEL, mono=True)
+        rows = min(
+            3, int(box.h / line(pen, LABEL))
+        )  # what it is called, the number, how it was made: each has its place
+        above, below = (line(pen, LABEL) if rows >= n and pen.fits(LABEL) else 0 for n in (2, 3))
+        above = above if self.says else 0
+        write(pen, Box(box.x, box.y, box.w, above), self.says, LABEL, "dim")
+        write(pen, Box(box.x, box.bottom - below, box.w, below), self.how, LABEL, mono=True)
         if self.value is None:
             return
         shown = self.value if isinstance(self.value, str) else number(self.value, self.places, 9)
@@ -64,6 +63,7 @@ class Number(Actor):
         tall = middle.h >= line(pen, TITLE) and width(pen, named + shown, TITLE, weight=600, mono=True) <= middle.w
         size = TITLE if tall else BODY
         left = write(pen, middle, named, size, "ink", weight=600, mono=True)
-        write(
-            pen, Box(middle.x + left, middle.y, middle.w - left, middle.h), shown, size, self.hue, weight=600, mono=True
-        )
+        after = Box(middle.x + left, middle.y, middle.w - left, middle.h)
+        left += write(pen, after, shown, size, self.hue, weight=600, mono=True)
+        if self.how and not below and width(pen, self.how, LABEL, mono=True) + pen.px(12) <= middle.w - left:
+            write(pen, middle, self.how, LABEL, "dim", mono=True, align="right")

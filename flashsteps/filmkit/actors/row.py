@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil, inf, isfinite
+from math import ceil, cos, inf, isfinite, sin
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...theme import BODY, LABEL, SMALL, hue
@@ -14,9 +14,12 @@ from .writing import line, spread, width, write
 if TYPE_CHECKING:
     from ..pen import Pen
 
+TURN = 1.05  # rad: by how much labels lean where they would touch
+LINE_HIGH = 220  # units: lower ones are no lines to go on in
+
 
 class Level(NamedTuple):
-    """A line across a row, such as the running max, from bar `start` to bar `stop`, with a name at the right."""
+    """A line across a row, such as the running max, from bar `start` to bar `stop`, with a name after it."""
 
     value: float | None
     name: str = ""
@@ -27,7 +30,8 @@ class Level(NamedTuple):
 
 
 class Scale(NamedTuple):
-    """Where bars `start` … `stop` of a row stand, in px: a bar takes `pitch`, a unit of its values `unit`."""
+    """Where bars `start` … `stop` of a row stand, in px: a bar takes `pitch`, a unit of its values `unit`, and what is
+    beyond the scale's ends is drawn at them."""
 
     x0: float
     zero: float
@@ -35,20 +39,23 @@ class Scale(NamedTuple):
     unit: float
     start: int
     stop: int
+    low: float
+    high: float
 
     def x(self, k: float) -> int:
         return round(self.x0 + (min(max(k, self.start), self.stop) - self.start) * self.pitch)
 
     def y(self, value: float) -> int:
-        return round(self.zero - value * self.unit)
+        return round(self.zero - min(max(value, self.low), self.high) * self.unit)
 
 
 @dataclass(frozen=True)
 class Row(Actor):
     """`low` and `high` are the scale, which stays. `seen` is how many numbers are there by now; what is to come is
     dashed. `now` are those that are dealt with, in a gold frame where `tile` (how many keys a tile holds) is set; the
-    others are paler. `was` is what the numbers were before, as dashed outlines. Where labels would touch, the row goes
-    on in another line."""
+    others are paler. `was` is what the numbers were before, as dashed outlines. Where labels would touch, they stand in
+    two lines, every other one lower; where that is not enough, the row goes on below, or they are turned. `margin`
+    units at the right are for names of levels that end there. `ground` is what it stands on."""
 
     values: tuple[float, ...]
     tensor: str
@@ -63,6 +70,8 @@ class Row(Actor):
     places: int = 1
     title: str = ""
     note: str = ""
+    margin: float = 0.0
+    ground: str = "bg"
 
     def draw(self, pen: Pen, box: Box) -> None:
         if self.title or self.note:
@@ -71,39 +80,44 @@ class Row(Actor):
             gap = pen.px(20) if left else 0
             write(pen, Box(box.x + left + gap, box.y, box.w - left - gap, strip), self.note, LABEL, "dim")
             box = Box(box.x, box.y + strip, box.w, box.h - strip)
-        names = [width(pen, level.name, BODY, weight=600, mono=True) for level in self.levels if level.name]
-        room = box.w - (ceil(max(names)) + pen.px(24) if names else 0)
-        count, per = len(self.values), self._per_line(pen, room)
+        room = box.w - pen.px(self.margin)
+        count, per = len(self.values), self._per_line(pen, room, box.h)
         many, gap = ceil(count / per), pen.px(24)
         high = (box.h - gap * (many - 1)) // many
         for n in range(many):
             here = Box(box.x, box.y + n * (high + gap), box.w, high)
             self._line(pen, here, room / per, n * per, min((n + 1) * per, count))
 
-    def _per_line(self, pen: Pen, room: float) -> int:
-        """How many bars a line takes so that no label touches the next; whole tiles, and lines alike, if it can be."""
-        count = len(self.values)
-        widest = max((width(pen, words, LABEL, weight=500) for words in self.labels), default=0.0) + pen.px(10)
-        if not any(self.labels) or widest * count <= room:
+    def _widest(self, pen: Pen) -> float:
+        return max((width(pen, words, LABEL, weight=500) for words in self.labels), default=0.0) + pen.px(10)
+
+    def _per_line(self, pen: Pen, room: float, high: float) -> int:
+        """How many bars a line takes: all, unless labels would touch, and there is height for further lines."""
+        count, widest = len(self.values), self._widest(pen)
+        if not any(self.labels) or widest * count <= 2 * room:
             return max(1, count)
-        fit = [per for per in range(self.tile or 1, count, self.tile or 1) if per * widest <= room and per * 3 >= count]
+        step = self.tile or 1
+        fit = [per for per in range(step, count, step) if per * widest <= 2 * room]
+        fit = [per for per in fit if high / ceil(count / per) >= pen.px(LINE_HIGH)]
         return max([per for per in fit if count % per == 0] or fit or [count])
 
     def _line(self, pen: Pen, box: Box, pitch: float, start: int, stop: int) -> None:
         shape = "−0." + "0" * self.places
         size = next((size for size in (LABEL, SMALL) if pen.figure_width(shape, size) <= pitch - 2), LABEL)
         over = line(pen, size) if pen.fits(size) and pen.figure_width(shape, size) <= pitch - 2 else 0
-        under = line(pen, LABEL) + pen.px(8) if any(self.labels) and pen.fits(LABEL) else 0
-        top, bottom = box.y + over + pen.px(8), box.bottom - under - (over if self.low < 0 else 0) - pen.px(8)
+        under = self._under(pen, pitch)
+        top, bottom = box.y + over + pen.px(12), box.bottom - under - (over if self.low < 0 else 0) - pen.px(8)
         if bottom - top < pen.px(16):
             return
-        unit = (bottom - top) / (self.high - self.low)
-        scale = Scale(box.x, bottom + min(self.low, 0) * unit, pitch, unit, start, stop)
+        unit = (bottom - top) / max(self.high - self.low, 1e-9)
+        scale = Scale(box.x, bottom + min(self.low, 0) * unit, pitch, unit, start, stop, min(self.low, 0), self.high)
         first, last = scale.x(self.now[0]), scale.x(self.now[1])
         lit = bool(self.tile) and last > first
         if lit:
-            pen.fill(Box(first, box.y, last - first, box.h), "sram", radius=14)
-            pen.frame(Box(first, box.y, last - first, box.h), "sram_line", width=3, radius=14)
+            low = bottom + over + pen.px(4) if under > 2 * line(pen, LABEL) + pen.px(8) else box.bottom  # turned labels
+            tile = Box(first, box.y, last - first, min(low, box.bottom) - box.y)
+            pen.fill(tile, "sram", radius=14)
+            pen.frame(tile, "sram_line", width=3, radius=14)
         pen.fill(Box(scale.x(start), scale.y(0), scale.x(stop) - scale.x(start), max(1, pen.px(2))), "line")
         for k in range(start, stop):
             self._bar(pen, scale, k, top, bottom)
@@ -111,12 +125,41 @@ class Row(Actor):
         for k in range(start, stop):
             here = self._here(k)
             if over and self.seen >= k + 1 and isfinite(self.values[k]):
-                self._number(pen, scale, k, over, size, "sram" if lit and here else "bg")
-            if under and k < len(self.labels):
-                place = Box(scale.x(k), box.bottom - under, scale.x(k + 1) - scale.x(k), under)
-                if width(pen, self.labels[k], LABEL, weight=500) <= place.w:
-                    ink, weight = ("ink", 500) if here else ("dim", 400)
-                    write(pen, place, self.labels[k], LABEL, ink, weight=weight, align="center")
+                self._number(pen, scale, k, over, size, "sram" if lit and here else self.ground)
+        if under:
+            self._labels(pen, scale, Box(box.x, box.bottom - under, box.w, under))
+
+    def _under(self, pen: Pen, pitch: float) -> int:
+        """What labels need below: one line, two, or as much as they do when turned."""
+        if not any(self.labels) or not pen.fits(LABEL):
+            return 0
+        widest, high = self._widest(pen), line(pen, LABEL)
+        if widest <= 2 * pitch or pitch < 0.8 * high:
+            return high * (2 if pitch < widest <= 2 * pitch else 1) + pen.px(8)
+        return ceil(widest * sin(TURN) + high)
+
+    def _labels(self, pen: Pen, scale: Scale, strip: Box) -> None:
+        """In the middle below each bar; where they would touch, in two lines, or turned, and at last not all."""
+        widest, high, pitch = self._widest(pen), line(pen, LABEL), scale.pitch
+        turned = widest > 2 * pitch and pitch >= 0.8 * high
+        every = 1 if turned or widest <= 2 * pitch else ceil(widest / pitch)
+        for k in range(scale.start, min(scale.stop, len(self.labels)), every):
+            here, middle = self._here(k), (scale.x(k) + scale.x(k + 1)) / 2
+            ink, weight = ("ink", 500) if here else ("dim", 400)
+            wide = width(pen, self.labels[k], LABEL, weight=500) + 1
+            if turned:
+                start = middle - 0.36 * LABEL * pen.unit
+                if start + (wide + high) * cos(TURN) <= strip.right and wide * sin(TURN) + high / 2 <= strip.h:
+                    pen.ctx.save()
+                    pen.ctx.translate(round(start), strip.y + pen.px(12))
+                    pen.ctx.rotate(TURN)
+                    pen.text(0, 0, self.labels[k], LABEL, ink, weight=weight)
+                    pen.ctx.restore()
+                continue
+            y = strip.y + pen.px(4) + (k - scale.start) % 2 * high * (pitch < widest <= 2 * pitch)
+            if wide <= strip.w:
+                x = min(max(middle - wide / 2, strip.x), strip.right - wide)
+                write(pen, Box(x, y, wide, high), self.labels[k], LABEL, ink, weight=weight, align="center")
 
     def _here(self, k: int) -> bool:
         return self.now[0] <= k < self.now[1] or self.now[0] == self.now[1]
@@ -135,7 +178,7 @@ class Row(Actor):
             pen.frame(_between(left, wide, scale.y(self.was[k]), zero), "dim", radius=3, dash=4)
         if isfinite(self.values[k]):
             color = pen.color(hue(self.tensor))
-            color = color if self._here(k) else mix(pen.theme.bg, color, 0.5)
+            color = color if self._here(k) else mix(pen.color(self.ground), color, 0.5)
             radius = 4 if wide > pen.px(16) else 2
             pen.fill(_between(left, wide, scale.y(self.values[k] * there), zero), color, radius=radius)
 
@@ -151,18 +194,19 @@ class Row(Actor):
         write(pen, place, words, size, "ink" if self._here(k) else "dim", weight=600, mono=True, align="center")
 
     def _levels(self, pen: Pen, scale: Scale, margin: Box) -> None:
-        """Lines, and names in the margin, which keep clear of each other."""
+        """Lines, and their names after them, which keep clear of each other."""
         there = [level for level in self.levels if level.value is not None and isfinite(level.value)]
         there = [level for level in there if scale.x(level.start) < scale.x(level.stop)]
         for level in there:
             y = scale.y(float(level.value or 0)) + 0.5
-            ends = (scale.x(level.start), y), (scale.x(level.stop), y)
-            pen.line([*ends], level.hue, width=3 if level.dash else 4, dash=level.dash)
+            path: list[tuple[float, float]] = [(scale.x(level.start), y), (scale.x(level.stop), y)]
+            pen.line(path, level.hue, width=3 if level.dash else 4, dash=level.dash)
         high = line(pen, BODY)
-        named = [level for level in there if level.name]
+        named = [one for one in there if one.name and scale.start < min(one.stop, len(self.values)) <= scale.stop]
         wanted = [scale.y(float(level.value or 0)) - high / 2 for level in named]
         for level, y in zip(named, spread(wanted, high, margin.y, margin.bottom - high), strict=True):
-            place = Box(margin.x + pen.px(16), round(y), margin.w - pen.px(16), high)
+            left = scale.x(level.stop) + pen.px(16)
+            place = Box(left, round(y), margin.right - left, high)
             write(pen, place, level.name, BODY, level.hue, weight=600, mono=True)
 
 

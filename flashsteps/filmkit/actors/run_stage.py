@@ -6,21 +6,25 @@ from typing import Literal, NamedTuple
 
 from ..board import Board
 from ..boxes import Box
-from ..run import Run
+from ..run import Run, Shrink
 from ..script import Part
-from ..values import Value, linear
+from ..values import linear
 from .bus import Bus
 from .code import Code
 from .hbm import Hbm
 from .kernel import Kernel
 from .loops import Loop, RunLoops
 from .meter import Meter
+from .of_run import OfRun
 from .program import HEADS, Program, ProgramHeads
 from .sram import Sram
 from .tile_map import TileMap
 
 #: what SRAM shows: one large score tile, programs side by side, or kernels one after another
 Kind = Literal["tile", "lanes", "kernels"]
+
+#: units between programs side by side
+LANE_GAP = 8
 
 #: programs that are drawn side by side on each canvas
 LANES = {"wide": 4, "square": 2, "tall": 4}
@@ -41,34 +45,41 @@ class Places(NamedTuple):
 def places(shape: str, main: Box, kind: Kind = "tile", code: bool = False) -> Places:
     """Of one canvas, within its main box: from left to right on a wide one, else from above to below."""
     if shape == "wide":
-        upper, lower = main.rows(600, 150, gap=50)
         if code:
-            left, pane = upper.columns(1228, 524)
-            below, aside = lower.columns(1228, 524)
-            return Places(*_across(left, {"tile": 480, "lanes": 480, "kernels": 700}[kind], 124), None, aside, below, pane)
-        left, aside = upper.columns(1412, 340)
-        loops, tiles = aside.rows(180, 410, gap=10) if kind != "kernels" else aside.rows(290, 300, gap=10)
-        return Places(*_across(left, {"tile": 560, "lanes": 470, "kernels": 800}[kind], 164), loops, tiles, lower)
+            upper, lower = main.rows(600, 150, gap=50)
+            left, pane = upper.columns(1252, 500)
+            below, aside = lower.columns(1252, 500)
+            return Places(
+                *_across(left, {"tile": 500, "lanes": 480, "kernels": 660}[kind], 130), None, aside, below, pane
+            )
+        left, aside = main.columns(1352, 400)
+        upper, lower = left.rows(*((600, 150) if kind != "lanes" else (636, 150)), gap=50 if kind != "lanes" else 14)
+        loops, tiles = aside.rows(190, 590, gap=20) if kind != "kernels" else aside.rows(290, 300, gap=10)
+        memory, way = {"tile": (580, 130), "lanes": (440, 140), "kernels": (720, 150)}[kind]
+        hbm, bus, sram = _across(upper, memory, way)
+        if kind == "lanes":  # a rail on a level with each program
+            bus = Box(bus.x, bus.y + HEADS, bus.w, bus.h - HEADS)
+        return Places(hbm, bus, sram, loops, tiles, lower)
     if shape == "square":
         hbm, bus, sram, meter = _down(main, 280, 64, 366, 14, 100)
         if code:
-            hbm, bus, sram, meter, pane = *_down(main, 220, 56, 290, 14, 90, 14, 140),
+            hbm, bus, sram, meter, pane = (*_down(main, 220, 56, 290, 14, 90, 14, 140),)
             sram, tiles = sram.columns(664, 312)
             return Places(hbm, bus, sram, None, tiles, meter, pane)
         if kind == "lanes":
             hbm, aside = hbm.columns(660, 316)
         else:
             sram, aside = sram.columns(664, 312)
-        loops, tiles = aside.rows(*((90, 180) if kind == "lanes" else (150, 206)), gap=10)
+        loops, tiles = aside.rows(*((124, 146) if kind == "lanes" else (150, 206)), gap=10)
         return Places(hbm, bus, sram, loops, tiles, meter)
     if code:
         hbm, bus, sram, aside, meter = _down(main, 460, 84, 430, 20, 330, 20, 150)
         pane, tiles = aside.columns(660, 316)
         return Places(hbm, bus, sram, None, tiles, meter, pane)
     if kind == "lanes":
-        hbm, bus, sram, aside, meter = _down(main, 410, 84, 580, 20, 240, 16, 150)
+        hbm, bus, sram, aside, meter = _down(main, 400, 80, 640, 16, 210, 14, 140)
     else:
-        hbm, bus, sram, aside, meter = _down(main, 460, 84, 430, 20, 330, 20, 150)
+        hbm, bus, sram, aside, meter = _down(main, 430, 76, 420, 18, 390, 16, 150)
     loops, tiles = aside.columns(480, 440, gap=80)
     return Places(hbm, bus, sram, loops, tiles, meter)
 
@@ -94,45 +105,51 @@ class RunStage:
 
     def __init__(
         self, board: Board, run: Run, *, kind: Kind = "tile", loops: tuple[Loop, ...] = (), names: tuple[str, ...] = (),
-        device: str = "", code: bool = False, without: tuple[str, ...] = (), lit: Value | None = None,
+        device: str = "", code: bool = False, without: tuple[str, ...] = (),
     ) -> None:  # fmt: skip
         self.board, self.run, self.now = board, run, board.value(0.0)
-        self.lit = lit or board.value(None)
+        self.lit, self.lits = board.value(None), [board.value(None) for _ in range(run.lanes)]
         self.places = places(board.shape, board.main, kind, code)
         self.parts: dict[str, Part] = {}
         at, now = self.places, self.now
-        actors = {
-            "hbm": (Hbm(run, now, **({"device": device} if device else {})), at.hbm),  # type: ignore[arg-type]
-            "bus": (Bus(run, now, run.lanes if board.shape == "wide" else 1), at.bus),  # type: ignore[arg-type]
+        actors: dict[str, tuple[OfRun, Box]] = {
+            "hbm": (Hbm(run, now, **({"device": device} if device else {})), at.hbm),
+            "bus": (Bus(run, now, run.lanes if board.shape == "wide" else 1), at.bus),
         }
         if kind == "lanes":
             actors |= self._programs()
         else:
-            one = Sram(run, now, self.lit) if kind == "tile" else Kernel(run, now)  # type: ignore[arg-type]
+            one = Sram(run, now, self.lit) if kind == "tile" else Kernel(run, now)
             actors["sram"] = one, at.sram
         if loops and at.loops:
-            actors["loops"] = RunLoops(run, now, loops, names), at.loops  # type: ignore[arg-type]
+            actors["loops"] = RunLoops(run, now, loops, names), at.loops
         if kind != "kernels":
-            actors["map"] = TileMap(run, now), at.map  # type: ignore[arg-type]
+            actors["map"] = TileMap(run, now), at.map
         own = run.trace.meta["algorithm"] == "standard-forward"
-        actors["meter"] = Meter(run, now, standard=not own), at.meter  # type: ignore[arg-type]
+        actors["meter"] = Meter(run, now, standard=not own), at.meter
         if at.code:
-            actors["code"] = Code(run, now), at.code  # type: ignore[arg-type]
-        self.actors = actors
+            actors["code"] = Code(run, now), at.code
+        self.actors, self.told = actors, set[int]()
         self.bring(*(name for name in actors if name not in without))
 
-    def _programs(self) -> dict[str, tuple[object, Box]]:
+    def _programs(self) -> dict[str, tuple[OfRun, Box]]:
         """A panel for each of those that run side by side, on a level with its rail."""
         run, now, box = self.run, self.now, self.places.sram
-        if self.board.shape == "wide":
-            boxes, heads = box.rows(run.lanes, gap=12), None
-        else:
-            heads = Box(box.x, box.y, box.w, HEADS)
-            boxes = Box(box.x, box.y + HEADS, box.w, box.h - HEADS).rows(run.lanes, gap=12)
-        found: dict[str, tuple[object, Box]] = {
-            f"program{n}": (Program(run, now, n), at) for n, at in enumerate(boxes)  # type: ignore[arg-type]
+        heads = Box(box.x, box.y, box.w, HEADS)
+        boxes = Box(box.x, box.y + HEADS, box.w, box.h - HEADS).rows(run.lanes, gap=LANE_GAP)
+        found: dict[str, tuple[OfRun, Box]] = {
+            f"program{n}": (Program(run, now, n, self.lits[n]), at) for n, at in enumerate(boxes)
         }
-        return found | ({"heads": (ProgramHeads(run, now), heads)} if heads else {})  # type: ignore[arg-type]
+        return found | {"heads": (ProgramHeads(run, now), heads)}
+
+    def light(self, moves: Shrink | None) -> None:
+        """Only the row of a max that moves stands out; None: all do."""
+        if self.run.lanes == 1:
+            self.board.set(self.lit.to(moves.row if moves else None))
+        else:
+            lane = moves.event.program % self.run.lanes if moves else None
+            rows = (moves.row if moves and n == lane else -1 if moves else None for n in range(self.run.lanes))
+            self.board.set(*(lit.to(row) for lit, row in zip(self.lits, rows, strict=True)))
 
     def bring(self, *names: str) -> None:
         """These parts come."""
@@ -143,10 +160,30 @@ class RunStage:
         """These parts go."""
         self.board.remove(*(self.parts.pop(name) for name in names if name in self.parts))
 
+    @property
+    def at(self) -> int:
+        """The moment that comes next."""
+        return int(self.now.at(self.board.now))
+
+    def tell(self, to: float, seconds: float) -> None:
+        """On to a moment, quickly; but the first tile that is skipped, and the first short block, are told of."""
+        run = self.run
+        start = self.at
+        for number, words in sorted(news(run).items()):
+            if start < number <= to and number not in self.told:
+                self.told.add(number)
+                part = (number - start) / max(1, to - start) * seconds
+                self.play(number - 1, part)
+                self.board.say(words)
+                self.play(number, max(1.0, part / max(1, number - start)))
+                self.board.read()
+                seconds, start = seconds - part, number
+        self.play(to, max(seconds, 0.3))
+
     def play(self, to: float, seconds: float | None = None) -> None:
         """On to a moment, each as long as it takes by nature, or all together in so many seconds. Each step of the run
         that is done can be asked for by name."""
-        board, start = self.board, int(self.now.at(self.board.now))
+        board, start = self.board, self.at
         numbers = range(start, min(int(to), len(self.run)))
         whole = sum(map(self.run.seconds, numbers))
         scale = 1.0 if seconds is None or not whole else seconds / whole
@@ -154,3 +191,22 @@ class RunStage:
             board.move(self.now.to(float(number + 1)), seconds=scale * self.run.seconds(number), ease=linear)
             for event in self.run.moments[number]:
                 board.steps[event.step] = board.now
+
+
+def news(run: Run) -> dict[int, str]:
+    """What is worth a word when a run comes to it first: the moment that is then over → words."""
+    found: dict[int, str] = {}
+    said: set[str] = set()
+    for number, moment in enumerate(run.moments):
+        for event in moment:
+            if event.op == "skip" and "skip" not in said:
+                said.add("skip")
+                found[number + 1] = "These queries may not see these keys: the tile is skipped, and nothing moves."
+            of = {"Q": "queries", "K": "keys"}.get(event.tile.tensor if event.tile else "")
+            if event.op == "load" and event.tile and event.loop and of and of not in said:
+                rows = event.tile.stop - event.tile.start
+                whole = run.trace.meta[{"queries": "block_q", "keys": "block_k"}[of]]
+                if rows < whole:
+                    said.add(of)
+                    found[number + 1] = f"The last block of {of} is short: {rows}, not {whole}. Nothing is padded."
+    return found

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ... import theme
 from ...theme import LABEL, SMALL
 from ...trace.trace import Trace
 from ..boxes import Box
@@ -15,6 +14,9 @@ from . import cells
 
 if TYPE_CHECKING:
     from ..pen import Pen
+
+#: the least contrast of a text with its ground
+READABLE = 4.5
 
 
 class Places(NamedTuple):
@@ -29,13 +31,13 @@ class Places(NamedTuple):
 def places(pen: Pen, box: Box, run: Run, *, alpha: bool, labels: bool = True, heads: bool = True) -> Places:
     """The largest tile that leaves room for what belongs to it; cells need not be square."""
     bq, bk = run.trace.meta["block_q"], run.trace.meta["block_k"]
-    left = min(pen.px(126), round(0.2 * box.w)) if labels else 0
-    stat, gap = pen.px(80), pen.px(16)
+    left = min(pen.px(126), round(0.19 * box.w)) if labels else 0
+    stat, gap = min(pen.px(110), max(pen.px(72), round(0.12 * box.w))), pen.px(14)
     names = [name for name in STATS if alpha or name != "α"]
     top = pen.px(44) if heads else 0
     room = box.w - left - gap - len(names) * (stat + pen.px(4))
     below = pen.px(60) if labels and room / bk >= pen.px(40) and box.h - top >= pen.px(200) else 0
-    w, h = min(pen.px(92), room / bk), min(pen.px(76), (box.h - top - below) / bq)
+    w, h = min(pen.px(130), room / bk), min(pen.px(76), (box.h - top - below) / bq)
     if min(w, h) >= cells.CELL:
         cell, bins = (int(w), int(h)), (1, 1)
     else:
@@ -80,7 +82,7 @@ def formulas(trace: Trace) -> dict[str, str]:
 
 def tile(pen: Pen, grid: cells.Grid, run: Run, shown: Shown, lit: int | None) -> None:
     """Cells with numbers if they are large enough, else a texture; of a new value the first ones in reading order."""
-    from ..pen import ink_on, mix, number
+    from ..pen import contrast, ink_on, mix, number
 
     value = run.value(shown.step)
     rows, columns = value.shape
@@ -104,8 +106,10 @@ def tile(pen: Pen, grid: cells.Grid, run: Run, shown: Shown, lit: int | None) ->
         if np.isneginf(x):
             pen.hatch(box, "faint", alpha=0.6)
         if size:
-            ink = ink_on(color) if not np.isneginf(x) else "ink"
-            pen.digits(box, number(x, 1 if shown.slot == "S" else 2, 4), size, ink if strong else "dim")
+            ink = "ink" if np.isneginf(x) else ink_on(color)
+            if not strong and contrast(pen.color("dim"), color) >= READABLE:
+                ink = "dim"
+            pen.digits(box, number(x, 1 if shown.slot == "S" else 2, 4), size, ink)
     if shown.slot == "P":  # it has the hue of S: the dots tell it
         used = Box(grid.box.x, grid.box.y, columns * w - gap, rows * h - gap)
         pen.frame(used.grown(max(2, pen.px(4))), "S", width=2, radius=6, dash=4)

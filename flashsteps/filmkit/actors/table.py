@@ -30,7 +30,7 @@ class Table(Actor):
         size = next(
             (s for s in (BODY, LABEL) if self._needs(pen, s) <= box.w and count * line(pen, s) * 1.15 <= box.h), LABEL
         )
-        high = round(min(line(pen, size) * 1.8, max(line(pen, size), box.h / max(1, count))))
+        high = int(min(line(pen, size) * 1.8, max(line(pen, size), box.h / max(1, count))))
         edges = self._edges(pen, box, size)
         y = box.y
         if self.head:

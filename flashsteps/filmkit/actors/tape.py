@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import ceil
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,6 +17,9 @@ from .writing import line, spread, width, write
 
 if TYPE_CHECKING:
     from ..pen import Pen
+
+
+HUES = ("Q", "K", "V", "S", "O", "stat")
 
 
 class Stretch(NamedTuple):
@@ -33,18 +36,82 @@ def transfers(pieces: Iterable[Piece]) -> tuple[Stretch, ...]:
     return tuple(Stretch(piece.amount, (piece,), piece.name) for piece in pieces)
 
 
+def averaged(rounds: Iterable[Iterable[Piece]]) -> tuple[Stretch, ...]:
+    """A stretch a round: how much of it is of which hue, read and written. Neighbours that look alike are one."""
+    found: list[tuple[float, dict[tuple[str, bool], float]]] = []
+    for pieces in rounds:
+        parts: dict[tuple[str, bool], float] = {}
+        for piece in pieces:
+            kind = piece.hue, piece.written
+            parts[kind] = parts.get(kind, 0.0) + piece.amount
+        amount = sum(parts.values())
+        shares = {kind: round(part / amount, 2) for kind, part in sorted(parts.items(), key=_place)}
+        if found and found[-1][1] == shares:
+            found[-1] = found[-1][0] + amount, shares
+        elif amount:
+            found.append((amount, shares))
+    return tuple(
+        Stretch(amount, tuple(Piece(of * amount, *kind) for kind, of in shares.items())) for amount, shares in found
+    )
+
+
+def _place(part: tuple[tuple[str, bool], float]) -> tuple[bool, int]:
+    """Read before written, in the order of tensors."""
+    (color, written), _ = part
+    return written, HUES.index(color) if color in HUES else len(HUES)
+
+
 @dataclass(frozen=True)
 class Lane(Actor):
-    """A tape with its name, and `under` it what it does; `status` is how far it has come."""
+    """A tape with its name, and `under` it what it does; `status` is how far it has come. `names` stand on the tape,
+    each from some amount to another."""
 
     name: str
     tape: tuple[Stretch, ...]
     under: str = ""
     status: str = ""
+    names: tuple[tuple[float, float, str], ...] = ()
 
     @cached_property
     def total(self) -> float:
         return sum(stretch.amount for stretch in self.tape)
+
+
+class Mark(NamedTuple):
+    """A piece of a tape in px, seen from the tape's top left."""
+
+    box: Box
+    hue: str
+    written: bool
+
+
+@lru_cache(maxsize=64)
+def marks(tape: tuple[Stretch, ...], most: float, w: int, h: int, apart: int) -> tuple[Mark, ...]:
+    """Where each piece stands on `w` × `h` px that hold `most`. Those wider than `apart` leave a px to the next."""
+    found, at = [], 0.0
+    for stretch in tape:
+        left, right = (round(w * min(1.0, x / most)) for x in (at, at + stretch.amount))
+        at += stretch.amount
+        right -= right - left > apart and len(stretch.pieces) == 1
+        whole, y = sum(piece.amount for piece in stretch.pieces) or 1.0, 0.0
+        for piece in stretch.pieces:
+            top, y = round(y), y + h * piece.amount / whole
+            if right > left and round(y) > top:
+                found.append(Mark(Box(left, top, right - left, round(y) - top), piece.hue, piece.written))
+    return tuple(found)
+
+
+def _path(pen: Pen, boxes: list[Box]) -> None:
+    pen.ctx.new_path()
+    for here in boxes:
+        pen.ctx.rectangle(*here)
+
+
+def _fill(pen: Pen, boxes: list[Box], color: str) -> None:
+    """All at once: a tape has hundreds."""
+    _path(pen, boxes)
+    pen.source(color)
+    pen.ctx.fill()
 
 
 @dataclass(frozen=True)
@@ -57,51 +124,25 @@ class Lanes(Actor):
     says: str = "{} each"
 
     def draw(self, pen: Pen, box: Box) -> None:
-        names = max(
-            (max(width(pen, lane.name, HEAD, weight=600), width(pen, lane.under, LABEL)) for lane in self.lanes),
-            default=0,
-        )
+        wide = [max(width(pen, one.name, HEAD, weight=600), width(pen, one.under, LABEL)) for one in self.lanes]
+        names = max(wide, default=0.0)
         beside = names <= 0.26 * box.w
         left = box.x + (ceil(names) + pen.px(36) if beside else 0)
         figure = ceil(width(pen, "0,000 B", BODY, weight=600, mono=True)) + pen.px(30)
         head, room = line(pen, LABEL) + pen.px(6), max(1, box.right - left - figure)
         pitch = (box.h - head) / max(1, len(self.lanes))
-        above = 0 if beside else line(pen, HEAD)
-        below = line(pen, LABEL) + pen.px(6)
-        high = round(min(pen.px(84), max(2, pitch - above - below - pen.px(20))))
-        x = left + self.length(self.moved, room)
-        tapes = []
+        above = 0 if beside or pitch < 2.5 * line(pen, HEAD) else line(pen, HEAD)
+        below = line(pen, LABEL) + pen.px(6) if pitch >= above + 2 * line(pen, HEAD) else pen.px(8)
+        high = round(max(2, min(0.4 * pitch, pitch - above - below - pen.px(20))))
         for n, lane in enumerate(self.lanes):
-            top = round(box.y + head + n * pitch)
-            tall = round(box.y + head + (n + 1) * pitch) - top
-            here = Box(left, top + above + max(0, (tall - above - below - high) // 2), room, high)
-            tapes.append(here)
-            self._name(
-                pen,
-                lane,
-                Box(box.x, here.y, left - box.x - pen.px(36), here.h)
-                if beside
-                else Box(box.x, here.y - above, box.w, above),
-                beside,
-            )
-            self._tape(pen, lane, here, box.right)
-            self._status(
-                pen,
-                lane,
-                Box(
-                    box.x if not beside else left,
-                    here.bottom + pen.px(6),
-                    box.right - (box.x if not beside else left),
-                    below - pen.px(6),
-                ),
-                x,
-            )
-        if tapes:
-            pen.fill(
-                Box(x - pen.px(2), box.y + head, max(1, pen.px(4)), tapes[-1].bottom + pen.px(6) - box.y - head),
-                "accent",
-            )
-        words = self.says.format(size_of(self.moved))
+            top, stop = (round(box.y + head + k * pitch) for k in (n, n + 1))
+            here = Box(left, top + above + max(0, (stop - top - above - below - high) // 2), room, high)
+            beside_it = Box(box.x, here.y, left - box.x - pen.px(36), high)
+            self._name(pen, lane, beside_it if beside else Box(box.x, here.y - above, box.w, above), beside)
+            self._tape(pen, lane, here, box)
+            under = Box(left, here.bottom + pen.px(6), box.right - left, below - pen.px(6))
+            self._status(pen, lane, under, left + self.length(min(self.moved, lane.total), room))
+        words, x = self.says.format(size_of(self.moved)), left + self.length(self.moved, room)
         half = width(pen, words, LABEL, weight=600) / 2 + 1
         at = spread([x - half], 0, box.x, max(box.x, box.right - 2 * half))[0]
         write(pen, Box(at, box.y, box.right - at, head - pen.px(4)), words, LABEL, "accent", weight=600)
@@ -119,28 +160,44 @@ class Lanes(Actor):
         write(pen, Box(box.x, top, box.w, line(pen, HEAD)), lane.name, HEAD, weight=600)
         write(pen, Box(box.x, top + line(pen, HEAD), box.w, line(pen, LABEL)), lane.under, LABEL, "dim")
 
-    def _tape(self, pen: Pen, lane: Lane, room: Box, right: float) -> None:
+    def _tape(self, pen: Pen, lane: Lane, room: Box, box: Box) -> None:
         from ..pen import mix
 
-        at, gone = 0.0, min(self.moved, lane.total)
-        for stretch in lane.tape:
-            edges = [self.length(a, room.w) for a in (at, at + stretch.amount)]
-            done = min(edges[1], self.length(gone, room.w))
-            at += stretch.amount
-            gap = 1 if edges[1] - edges[0] > pen.px(8) and len(stretch.pieces) == 1 else 0
-            whole = sum(piece.amount for piece in stretch.pieces)
-            y = float(room.y)
-            for piece in stretch.pieces:
-                top, y = round(y), y + room.h * piece.amount / whole
-                for a, b, live in ((edges[0], done, True), (max(edges[0], done), edges[1] - gap, False)):
-                    here = Box(room.x + a, top, min(b, edges[1] - gap) - a, round(y) - top)
-                    if here.w > 0 and here.h > 0:
-                        pen.fill(here, piece.hue if live else mix(pen.theme.bg, pen.color(piece.hue), 0.22))
-                        if piece.written and live:
-                            pen.hatch(here, "bg")
+        done = room.x + self.length(min(self.moved, lane.total), room.w)
+        full, pale, written = dict[str, list[Box]](), dict[str, list[Box]](), list[Box]()
+        for mark in marks(lane.tape, self.most, int(room.w), int(room.h), pen.px(8)):
+            here = mark.box._replace(x=room.x + mark.box.x, y=room.y + mark.box.y)
+            split = min(max(done, here.x), here.right)
+            if split > here.x:
+                full.setdefault(mark.hue, []).append(here._replace(w=split - here.x))
+                written += [here._replace(w=split - here.x)] * mark.written
+            if split < here.right:
+                pale.setdefault(mark.hue, []).append(here._replace(x=split, w=here.right - split))
+        for name, boxes in full.items():
+            _fill(pen, boxes, pen.color(name))
+        for name, boxes in pale.items():
+            _fill(pen, boxes, mix(pen.theme.bg, pen.color(name), 0.22))
+        if written:
+            pen.ctx.save()
+            _path(pen, written)
+            pen.ctx.clip()
+            pen.hatch(room._replace(w=done - room.x), "bg")
+            pen.ctx.restore()
+        for start, stop, words in lane.names:
+            left, wide = self.length(start, room.w), width(pen, words, LABEL, weight=500) + pen.px(20)
+            long = self.length(stop, room.w) - left
+            middle = left + (long - wide) / 2
+            if 0 < wide <= long and self.length(self.moved, room.w) <= middle:  # only on what is to come: it is pale
+                write(pen, Box(room.x + middle, room.y, wide, room.h), words, LABEL, weight=500, align="center")
+            if start > 0:
+                pen.fill(Box(room.x + left - 1, room.y, max(2, pen.px(4)), room.h), "bg")
+        if self.moved <= lane.total:  # of those that are done, the line goes on without them
+            over, thick = pen.px(8), max(1, pen.px(4))
+            x = max(box.x, room.x + self.length(self.moved, room.w) - thick // 2)
+            pen.fill(Box(x, room.y - over, thick, min(room.h + 2 * over, box.bottom - room.y + over)), "accent")
         end = room.x + self.length(lane.total, room.w)
         pen.fill(Box(end + pen.px(3), room.y - pen.px(6), max(2, pen.px(5)), room.h + 2 * pen.px(6)), "ink", radius=2)
-        place = Box(end + pen.px(22), room.y, right - end - pen.px(22), room.h)
+        place = Box(end + pen.px(22), room.y, box.right - end - pen.px(22), room.h)
         write(
             pen, place, size_of(lane.total), BODY, "ink" if self.moved >= lane.total else "dim", weight=600, mono=True
         )

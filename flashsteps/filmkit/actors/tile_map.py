@@ -28,10 +28,10 @@ class TileMap(OfRun):
     def draw(self, pen: Pen, box: Box) -> None:
         run, meta = self.run, self.run.trace.meta
         count, on = run.done(self.now)
-        rounds = run.rounds[: count + on]
-        done = sum(len(r.tiles) for r in rounds if not r.skipped)
-        total = sum(len(r.tiles) for r in run.rounds if not r.skipped)
-        hidden = sum(len(r.tiles) for r in rounds if r.skipped)
+        rounds = run.rounds[:count]
+        done = sum(len(r.tiles) for r in rounds)
+        total = sum(len(r.tiles) for r in run.rounds)
+        hidden = sum(len(r.hidden) for r in rounds)
         base = box.y + pen.px(30)
         said = f"{done} of {total}" + (f", {hidden} skipped" if hidden else "")
         width = pen.label(box.x, base, self.words)
@@ -43,39 +43,43 @@ class TileMap(OfRun):
         rows, columns = -(-meta["queries"] // meta["block_q"]), -(-meta["keys"] // meta["block_k"])
         gap = max(1, pen.px(4)) if min(side) * meta["block_q"] >= 12 else 0
         pen.frame(grid.box.grown(max(2, pen.px(4))), "line", radius=4)
-        now = rounds[-1].tiles if on and rounds else ()
-        for r in rounds:
-            for i, j in r.tiles:
+        now = (*on.tiles, *on.hidden) if on else ()
+        for r in dict.fromkeys((*rounds, *([on] if on else []))):
+            for i, j in (*r.tiles, *r.hidden):
                 if i >= rows or j >= columns:
                     continue
                 tile = tile_box(grid, meta, i, j)
                 inside = Box(tile.x, tile.y, tile.w - gap, tile.h - gap)
-                is_on = bool(on) and r is rounds[-1]
-                if r.skipped:
-                    pen.hatch(inside, "dim" if is_on else "faint", alpha=1.0, step=9)
-                else:
-                    pen.fill(inside, "S", radius=4 if gap else 0, alpha=1.0 if is_on else 0.35)
-                if is_on:
+                if (i, j) in r.hidden and r.number < count:
+                    pen.hatch(inside, "dim" if r == on else "faint", alpha=1.0, step=9)
+                elif r.number < count:
+                    pen.fill(inside, "S", radius=4 if gap else 0, alpha=1.0 if r == on else 0.35)
+                if r == on:
                     pen.frame(inside, "ink", width=3, radius=4 if gap else 0)
         lit = [
             frozenset(x for tile in now for x in range(tile[axis] * meta[b], tile[axis] * meta[b] + meta[b]))
             for axis, b in ((0, "block_q"), (1, "block_k"))
         ]
-        lit = [one if len(one) < meta[axis] else frozenset() for one, axis in zip(lit, ("queries", "keys"), strict=True)]
-        left, top = grid.box.x - box.x - pen.px(10), grid.box.y - box.y - pen.px(56)
+        lit = [
+            one if len(one) < meta[axis] else frozenset() for one, axis in zip(lit, ("queries", "keys"), strict=True)
+        ]
+        left, top = grid.box.x - box.x - pen.px(10), grid.box.y - box.y - pen.px(58)
         cells.row_labels(pen, grid, run.names["queries"], grid.box.x - pen.px(10), left, lit[0])
         names = run.names["keys"]
+        if top < pen.px(40):
+            return
         cells.column_labels(pen, grid.box.x, grid.box.w / len(names), names, grid.box.y - pen.px(10), top, lit[1])
-        if pen.fits(LABEL) and left > pen.px(60):
-            pen.label(grid.box.x - pen.px(10), grid.box.y - pen.px(12), "keys →", align="right", room=left)
 
 
 def place(pen: Pen, box: Box, run: Run) -> cells.Grid:
     """Where the scores stand: a cell each, as large as fits beside the labels."""
     meta = run.trace.meta
-    tokens = bool(meta["tokens"])
-    label = min(pen.px(116 if tokens else 56), round(0.34 * box.w))
-    head = pen.px(48) + (min(pen.px(126 if tokens else 56), round(0.3 * box.h)) if box.h >= pen.px(260) else 0)
+    beside, above = (
+        round(max((pen.width(name, LABEL, weight=600) for name in run.names[side]), default=0.0))
+        for side in ("queries", "keys")
+    )
+    label = min(beside + pen.px(22), round(0.34 * box.w)) if pen.fits(LABEL) else 0
+    head = pen.px(50) + (above + pen.px(30) if box.h >= pen.px(300) else 0)
     room = Box(box.x + label, box.y + head, box.w - label - pen.px(8), box.h - head - pen.px(8)).whole()
     made = cells.grid(room, meta["queries"], meta["keys"], square=True, finest=1, middle=False)
     return made

@@ -26,7 +26,7 @@ class Arrow(Actor):
     part: float = 1.0
 
     def draw(self, pen: Pen, box: Box) -> None:
-        side, edge = pen.px(12), pen.px(3)
+        side, edge = pen.px(12), max(2, pen.px(6))
         if self.direction in ("right", "left"):
             y, start, stop = box.y + box.h // 2, box.x + edge, box.right - edge
             if self.direction == "left":

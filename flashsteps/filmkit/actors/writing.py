@@ -76,16 +76,6 @@ def lines(pen: Pen, words: str, size: float, room: float, *, weight: int = 400, 
     return texts.wrap(words, pen.style(size, weight, mono), room) if pen.fits(size) else []
 
 
-def largest(
-    pen: Pen, words: Words, sizes: tuple[float, ...], room: Box, *, weight: int = 400, mono: bool = False
-) -> float:
-    """The largest of these sizes at which the words fit into the box, else the last."""
-    for size in sizes:
-        if room.h >= size * ROOM * pen.unit and width(pen, words, size, weight=weight, mono=mono) <= room.w:
-            return size
-    return sizes[-1]
-
-
 def spread(wanted: list[float], gap: float, low: float, high: float) -> list[float]:
     """Places as near as can be to those wanted, `gap` apart, between `low` and `high`: so names keep clear."""
     order = sorted(range(len(wanted)), key=lambda n: wanted[n])

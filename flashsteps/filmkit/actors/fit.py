@@ -1,0 +1,45 @@
+"""Does it fit? Bytes that blocks of several sizes take on chip, over what the chip holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..boxes import Box
+from .actor import Actor
+
+if TYPE_CHECKING:
+    from ..pen import Pen
+
+
+@dataclass(frozen=True)
+class Fit(Actor):
+    """`sizes` are (name, bytes), `room` the bytes that the chip holds: what takes more is hatched."""
+
+    sizes: tuple[tuple[str, int], ...]
+    room: int
+    words: str = "SRAM"
+
+    def draw(self, pen: Pen, box: Box) -> None:
+        pitch = min(pen.px(52), box.h // (len(self.sizes) + 1))
+        high = min(pen.px(34), round(pitch * 0.68))
+        base = round(high / 2 + pen.px(10))
+        left = box.x + pen.px(270 if box.w >= pen.px(1200) else 150)
+        figure = round(pen.figure_width("00,000 B")) + pen.px(20)
+        scale = max(1, box.right - left - figure) / max(self.room, *(size for _, size in self.sizes))
+        edge = left + round(self.room * scale)
+        for n, (name, size) in enumerate(self.sizes):
+            y = box.y + n * pitch
+            pen.label(box.x, y + base, name, "ink", room=left - box.x - pen.px(12))
+            bar = Box(left, y, round(size * scale), high)
+            pen.fill(bar, "stat" if size <= self.room else "dim", radius=3)
+            if size > self.room:
+                pen.hatch(bar, "bg")
+            at = bar.right + pen.px(16)
+            if size <= self.room:  # clear of the edge
+                at = max(at, edge + pen.px(16))
+            pen.figure(at, y + base, f"{size:,} B")
+        bottom = box.y + len(self.sizes) * pitch
+        pen.line([(edge, box.y), (edge, bottom + pen.px(8))], "ink", width=3, dash=8)
+        words = f"{self.words}: {self.room:,} B"
+        pen.label(min(edge + pen.px(12), box.right - pen.width(words, 28)), bottom + base, words, "ink", weight=600)

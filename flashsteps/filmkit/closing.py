@@ -1,0 +1,218 @@
+"""The coda of a film about traffic: from this toy to a real size, one thing at a time, beside standard attention.
+
+N grows, then the tile, then d, in steps that were all counted: no number or bar is between two of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from ..runs.record import count
+from ..theme import TITLE
+from ..trace.trace import Trace
+from ..traffic import formulas
+from ..units import short, size_of
+from .actors.areas import Area, Areas
+from .actors.bars import Bar, Bars, Mark
+from .actors.cards import Chips, Text
+from .actors.writing import Run
+from .board import Board
+from .values import Made, linear
+
+#: a real head's size, and a real tile's
+N, D, TILE = 1 << 13, 64, 128
+LEVEL_AT_MOST = 512  # where tiles are looked for that are level with standard attention
+
+
+class Kind(NamedTuple):
+    """An algorithm as the coda tells it: its name, whose block decides, and what taller blocks spare."""
+
+    name: str
+    tensor: str
+    rows: str
+    level: Callable[[int, int, int], float]
+    formula: Callable[[int], str]
+    spares: str
+
+
+KINDS = {
+    "flash-forward": Kind(
+        "FlashAttention", "K", "keys", formulas.flash_level, lambda b: f"¾d + {b}", "O comes and goes less often"
+    ),
+    "flash2-forward": Kind(
+        "FlashAttention-2", "Q", "queries", lambda d, *_: formulas.flash2_level(d), lambda _: "d/2",
+        "K and V come in less often",
+    ),
+}  # fmt: skip
+
+
+class Size(NamedTuple):
+    """A size on the way: queries and keys, their width, and the tile."""
+
+    n: int
+    n_keys: int
+    d: int
+    block_q: int
+    block_k: int
+
+
+class Moved(NamedTuple):
+    """Bytes to and from HBM, this algorithm's and the standard one's; and the tile at which both are level."""
+
+    own: int
+    standard: int
+    level: float
+
+    @property
+    def ratio(self) -> float:
+        return self.own / self.standard
+
+
+def way(toy: Size) -> list[list[Size]]:
+    """Sizes from the toy's to a real one: those with more tokens, those with taller tiles, those with a wider head."""
+    tokens = [1 << k for k in range(max(toy.n, toy.n_keys).bit_length(), N.bit_length())]
+    grown = [toy._replace(n=n, n_keys=n) for n in tokens]
+    q, k, tall = toy.block_q, toy.block_k, list[Size]()
+    while (q, k) != (TILE, TILE):
+        q, k = (min(TILE, 1 << size.bit_length()) for size in (q, k))
+        tall.append(grown[-1]._replace(block_q=q, block_k=k))
+    wide = [tall[-1]._replace(d=d) for d in [*range(toy.d + 8 - toy.d % 8, D, 8), D] if d > toy.d]
+    return [grown, tall, wide]
+
+
+def rule(mask: str | None) -> str | None:
+    """The mask, if it is a rule for any number of tokens; None where it is for this very input."""
+    fixed = ("document", "file", "matrix")
+    return None if mask is None or any(part.startswith(fixed) for part in mask.split("+")) else mask
+
+
+def coda(board: Board, trace: Trace) -> None:
+    """One chapter: this toy's verdict, held; then N, the tile and d grow, and the bar beside standard's, which stays.
+
+    For flash-forward and flash2-forward. What stood on the board goes.
+    """
+    meta = trace.meta
+    kind, mask, dtype = KINDS[meta["algorithm"]], rule(meta["mask"]), meta["dtype"]
+    toy = Size(meta["queries"], meta["keys"], meta["d"], meta["block_q"], meta["block_k"])
+    grown, tall, wide = way(toy)
+    path = [toy, *grown, *tall, *wide]
+
+    def level(size: Size) -> float:
+        """The smallest block with which it moves no more than standard attention."""
+        if mask is None:
+            bytes_of = trace.initial["Q"].dtype.itemsize
+            return kind.level(size.d, bytes_of, max(4, bytes_of))
+        low, high = 1, LEVEL_AT_MOST
+        while low < high:
+            block = (low + high) // 2
+            more = total(meta["algorithm"], size._replace(block_q=block, block_k=block)) > standard(size)
+            low, high = (block + 1, high) if more else (low, block)
+        return low
+
+    def total(algorithm: str, size: Size) -> int:
+        return count(algorithm, **size._asdict(), mask=mask, dtype=dtype).total
+
+    def standard(size: Size) -> int:
+        return total("standard-forward", size)
+
+    moved = [
+        Moved(total(meta["algorithm"], size), standard(size), level(grown[-1]._replace(d=size.d))) for size in path
+    ]
+    moved[0] = moved[0]._replace(own=trace.io().total)  # with its own mask
+    at, lit, was, of_toy = board.value(0), board.value(""), board.value(None), board.value(None)
+
+    def now(what: Callable[[Size, Moved], Any]) -> Any:
+        """Something that is as the size has it that the film has come to."""
+        return Made(lambda k: what(path[int(k)], moved[int(k)]), at)
+
+    chips, body, note = board.main.rows(76, 664, board.pick(wide=44, square=80), gap=16)
+    block, bars = board.pick(wide=body.columns(5, 8, gap=64), square=body.columns(9, 11, gap=40), tall=body.rows(5, 6))
+    block_head, block = block.rows(44, block.h - 60, gap=16)
+    bars, figures = bars.rows(bars.h - 64, 48, gap=16)
+
+    with board.chapter("A real size"):
+        board.clear()
+        shown = (("tokens N", _tokens), ("head width d", lambda s, _: str(s.d)), ("tile", _tile))
+        board.put(Chips(tuple((name, now(of)) for name, of in shown), lit), chips, fade=0)
+        board.put(Text(now(lambda s, _: _block(kind, s))), block_head, fade=0)
+        board.put(_to_scale(kind, path, now, kind.rows if mask else kind.formula(_constant(trace))), block, fade=0)
+        most = max(2.0, max(run.ratio for run in moved) * 1.08)
+        own = Bar(kind.name, now(lambda _, run: run.ratio), whole=was)
+        ticks = tuple((x, f"{x}×") for x in range(int(most) + 1) if most < 10 or x in (0, 1) or x % 5 == 0)
+        marks = Mark(1.0, hue="ink"), Mark(of_toy, "this toy")
+        title = "HBM traffic, standard’s being 1"
+        axis = Bars((own, Bar("standard", 1.0, "dim")), most, "{:.2f}×", marks, ticks, title, size=TITLE)
+        board.put(axis, bars, fade=0)
+        board.put(Text(now(_figures), align="left"), figures, fade=0)
+        of = " and ".join(filter(None, ("forward", mask)))
+        board.put(Text(f"one head, {dtype}, {of}; counted, not measured; two levels, no L2, no overlap"), note, fade=0)
+
+        first = moved[0].ratio
+        why = "its tiles are too flat" if first > 1 else "its tiles are tall enough"
+        board.say(f"This toy moves {first:.2f} times what standard attention does: {why}.")
+        board.wait(3.0)
+        stops = [len(grown), len(grown) + len(tall), len(path) - 1]
+
+        def go(stop: int, chip: str, seconds: float) -> float:
+            start = int(at.at(board.now))
+            board.set(lit.to(chip), was.to(moved[start].ratio), of_toy.to(moved[0].ratio))
+            board.move(at.to(stop), seconds=seconds, ease=linear)
+            return moved[stop].ratio
+
+        ratio = moved[stops[0]].ratio
+        masked = meta["mask"] != mask
+        worse = "make it worse" if ratio > first * 1.02 else "help" if ratio < first * 0.98 else "change little"
+        board.say(f"More tokens alone {worse}{', without that mask' if masked else ''}: {ratio:.2f} times.")
+        go(stops[0], "tokens N", 1.4)
+        board.say(f"Taller tiles: {kind.spares}: {moved[stops[1]].ratio:.2f} times.")
+        go(stops[1], "tile", 1.4)
+        last, size = moved[-1], path[-1]
+        if mask is None:
+            above = f"above {kind.formula(_constant(trace))} {kind.rows} it moves less than standard"
+        else:
+            above = f"from {last.level:.0f} {kind.rows} on it moves less than standard"
+        board.say(f"Tall tiles decide: {above}; with {size.block_k}, {last.ratio:.2f} times.", given=last.ratio < 1)
+        if wide:
+            go(stops[2], "head width d", 1.0)
+        board.wait(1.0)
+
+
+def _constant(trace: Trace) -> int:
+    """The number in ¾d + …: what ℓ and m weigh beside a number of O (FA1)."""
+    bytes_of = trace.initial["Q"].dtype.itemsize
+    return 4 * max(4, bytes_of) // (4 * bytes_of)
+
+
+def _tokens(size: Size, _: Moved) -> str:
+    return short(size.n) if size.n == size.n_keys else f"{size.n}, {size.n_keys} keys"
+
+
+def _tile(size: Size, _: Moved) -> str:
+    return f"{size.block_q}×{size.block_k}"
+
+
+def _block(kind: Kind, size: Size) -> tuple[Run, ...]:
+    rows = size.block_k if kind.tensor == "K" else size.block_q
+    return Run(f"{kind.tensor} ", kind.tensor, 700), Run(f"block: {rows} {kind.rows}, {size.d} wide")
+
+
+def _figures(_: Size, run: Moved) -> tuple[Run, ...]:
+    return (
+        Run(size_of(run.own), "accent", 600, True),
+        Run("  against  ", "dim"),
+        Run(size_of(run.standard), "ink", 600, True),
+    )
+
+
+def _to_scale(kind: Kind, path: list[Size], now: Callable[..., Any], how: str) -> Areas:
+    """A block of keys, or of queries, rows downwards and d across; dashed, the one at which both are level."""
+
+    def rows(size: Size) -> int:
+        return size.block_k if kind.tensor == "K" else size.block_q
+
+    def areas(size: Size, run: Moved) -> tuple[Area, ...]:
+        level = Area(0, 0, size.d, run.level, "ink", f"level at {run.level:.0f}", how, open=True, beside=True)
+        return Area(0, 0, size.d, rows(size), kind.tensor), *((level,) if run.level >= 2 else ())
+
+    return Areas(now(areas), max(size.d for size in path), max(rows(size) for size in path), margin=200)

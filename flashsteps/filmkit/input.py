@@ -1,0 +1,143 @@
+"""What a film is of: the q, k and v that were asked for, and their runs, each recorded once however often shown."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..runs.arguments import small_block
+
+if TYPE_CHECKING:
+    from ..inputs.qkv import QKV
+    from ..trace.trace import Trace
+
+#: how many queries and keys, and how wide, a picture has room for
+MOST_ROWS, MOST_COLUMNS = 64, 64
+
+#: what of a run a user may choose, and what says of which input it is
+OF_A_RUN, OF_AN_INPUT = ("block_q", "block_k", "mask", "dtype", "sram"), ("input", "head")
+
+
+class Input:
+    """The input of one film, and its runs. `option(name, default)` is how to ask for what a user chose."""
+
+    def __init__(self) -> None:
+        self._made: dict[Any, Any] = {}
+
+    def qkv(self, option: Callable[..., Any]) -> QKV:
+        """q, k and v, as `input` and `head` say. Raises ValueError where they can't be read."""
+        from ..inputs import qkv
+
+        source, head = option("input", "sample"), option("head")
+        if isinstance(source, qkv.QKV):
+            if head is not None:
+                raise ValueError(f"head={head!r}: the input that is given is one head already: leave it out")
+            return source
+        key, load = str(source), partial(qkv.load_qkv, source, head)
+        if isinstance(source, tuple | list) and len(source) == 3:
+            key, load = str(id(source)), partial(qkv.check_qkv, source[0], source[1], source[2], head=head)
+        found: QKV = self._once((key, repr(head)), load)
+        return found
+
+    def record(self, algorithm: str, option: Callable[..., Any], how: dict[str, Any]) -> Trace:
+        """An algorithm's run; what `how` leaves open is the user's choice, and blocks are else max(2, ⌈N/4⌉).
+
+        A saved run (`trace`, a path or a Trace) stands for it where one was given, and with `kernel` that of its Triton
+        kernel. Raises ValueError where something makes no sense, or is too large to draw.
+        """
+        saved = option("trace")
+        if saved is not None:
+            chosen = {name: option(name) for name in (*OF_AN_INPUT, *OF_A_RUN)}
+            run: Trace = self._saved(saved, algorithm, chosen, how)
+        else:
+            qkv = self.qkv(option)
+            (N, d), M = qkv.q.shape, len(qkv.k)
+            check_room(N, M, d)
+            chosen = {name: option(name) for name in OF_A_RUN if name not in how}
+            how = {name: value for name, value in chosen.items() if value is not None} | how
+            how = {"block_q": small_block(N), "block_k": small_block(M), **how}
+            run = self._once((id(qkv), algorithm, _key(how)), partial(_record, algorithm, qkv, how))
+        if not option("kernel", False):
+            return run
+        twin: Trace = self._once((id(run), "kernel"), partial(_twin, run))
+        return twin
+
+    def words(self) -> str:
+        """All tokens and names of files that were read or recorded until now: what may be in any script."""
+        metas = [made.meta for made in self._made.values() if hasattr(made, "meta")]
+        tokens = [made.tokens for made in self._made.values() if hasattr(made, "tokens")]
+        told = [str((meta["input"], meta["mask"])) for meta in metas]
+        return "".join([*told, *(word for of in (*tokens, *(meta["tokens"] for meta in metas)) for word in of or ())])
+
+    def _saved(self, saved: Any, algorithm: str, chosen: dict[str, Any], how: dict[str, Any]) -> Trace:
+        """A run that is there already, if it is one that a film of this algorithm can show."""
+        from ..trace import npz
+        from ..trace.trace import NO_VALUES
+
+        for name, value in chosen.items():
+            if value is not None:
+                raise ValueError(f"{name}={value!r} is for a new run, and this film is of a saved one: leave it out")
+        path = isinstance(saved, str | os.PathLike)
+        load = partial(npz.load, saved) if path else lambda: saved
+        run: Trace = self._once(("saved", str(saved) if path else id(saved)), load)
+        meta = run.meta
+        if meta["algorithm"] != algorithm:
+            raise ValueError(f"this film shows {algorithm}, and this is a trace of {meta['algorithm']}")
+        for name, value in how.items():
+            if meta.get(name, value) != value:
+                raise ValueError(
+                    f"this film shows a run with {name} {value}, and this trace is of one with {meta[name]}"
+                )
+        if meta.get("heads", 1) > 1:
+            raise ValueError(f"this trace is of {meta['heads']} heads, and a film shows one: record one head")
+        if len(run.values) != len(run):
+            raise ValueError(NO_VALUES)
+        check_room(meta["queries"], meta["keys"], meta["d"])
+        return run
+
+    def _once(self, key: Any, make: Callable[[], Any]) -> Any:
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
+
+def check_room(N: int, M: int, d: int) -> None:
+    """Raises ValueError where a picture has no room for so much."""
+    for what, given, most in (("queries", N, MOST_ROWS), ("keys", M, MOST_ROWS), ("columns (d)", d, MOST_COLUMNS)):
+        if given > most:
+            raise ValueError(
+                f"{given} {what} are too many to draw, {most} is the most: cut the input, or use `flashsteps record`"
+            )
+
+
+def _record(algorithm: str, qkv: QKV, how: dict[str, Any]) -> Trace:
+    from ..runs.record import record
+
+    return record(algorithm, *qkv, tokens=qkv.tokens, source=qkv.source, **how)
+
+
+def _twin(run: Trace) -> Trace:
+    """Raises ValueError, one line, where torch or triton is missing, and where there is no such kernel."""
+    for package in ("torch", "triton"):
+        try:
+            os.environ["TRITON_INTERPRET"] = "1"  # read when triton is imported
+            importlib.import_module(package)
+        except ImportError:
+            raise ValueError(f"{package} is missing: pip install 'flashsteps[kernels]'") from None
+    with warnings.catch_warnings():  # that the interpreter is slow: it was asked for
+        warnings.simplefilter("ignore")
+        found: Trace = importlib.import_module("flashsteps.kernels.validation.twins").twin(run)
+    return found
+
+
+def _key(value: Any) -> Any:
+    """Something to tell values apart by; arrays by what is in them."""
+    if isinstance(value, dict):
+        return tuple((name, _key(value[name])) for name in sorted(value))
+    return (value.shape, value.tobytes()) if isinstance(value, np.ndarray) else repr(value)

@@ -1,0 +1,46 @@
+"""Places that films share: a stage, its two sides, and a line below it that says where figures are from."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from .actors.cards import Text
+from .board import Board
+from .boxes import Box
+from .script import Part
+
+APART = 72.0  # units between two sides
+
+
+class Stage(NamedTuple):
+    """All of it; its two sides, beside each other in a wide picture, else one above the other; the line below."""
+
+    whole: Box
+    sides: tuple[Box, Box]
+    below: Box
+
+
+def stage(board: Board, left: float = 1, right: float = 1) -> Stage:
+    """The stage of this board, whose sides are as large as the weights say."""
+    whole, below = board.main.rows(*board.pick(wide=(18, 1), square=(9, 1), tall=(16, 1)))
+    first, second = whole.columns(left, right, gap=APART) if board.shape == "wide" else whole.rows(left, right)
+    return Stage(whole, (first, second), below)
+
+
+def turn(board: Board, words: str, *pictures: tuple[Any, Box], given: bool = True) -> list[Part]:
+    """To another picture: all goes, these actors come to their boxes, and the words to them; in a short cut the words
+    come first, which saves time."""
+    first = board.short and board.now > 0
+    if first:
+        board.say(words, given)
+    if board.now > 0:
+        board.clear()
+    parts = [board.put(actor, box) for actor, box in pictures]
+    if not first:
+        board.say(words, given)
+    return parts
+
+
+def note(board: Board, place: Stage, words: str) -> Part:
+    """Words below the stage: a source, a scale, what is not counted."""
+    return board.put(Text(words), place.below)

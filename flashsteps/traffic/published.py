@@ -1,0 +1,52 @@
+"""Figures that others measured and published, each with its source and its hardware: what a film prints beside them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ..errors import unknown
+
+
+class Figure(NamedTuple):
+    """A published number: `value` in `unit`, where it stands, and on what it was measured.
+
+    FA1 is arXiv:2205.14135. Nothing here is ours, and nothing of ours is mixed into a chart of these without words.
+    """
+
+    value: float
+    unit: str
+    source: str
+    hardware: str
+
+
+#: FA1, Figure 1, left: a GPU's memories and the CPU's; SRAM's size is 192 KB in each of 108 SMs (section 2.1)
+_HIERARCHY = ("FA1, Figure 1", "A100 40 GB")
+
+#: FA1, Figure 2, left: attention of GPT-2 medium, N = 1024, d = 64, 16 heads, batch 64, forward and backward
+_GPT2_MEDIUM = ("FA1, Figure 2", "A100")
+
+FIGURES = {
+    "sram-bandwidth": Figure(19.0, "TB/s", *_HIERARCHY),
+    "sram-size": Figure(20.0, "MB", *_HIERARCHY),
+    "sram-size-of-an-sm": Figure(192.0, "KB", "FA1, section 2.1", "A100 40 GB"),
+    "hbm-bandwidth": Figure(1.5, "TB/s", *_HIERARCHY),
+    "hbm-size": Figure(40.0, "GB", *_HIERARCHY),
+    "dram-bandwidth": Figure(12.8, "GB/s", *_HIERARCHY),
+    "dram-size": Figure(1.0, "TB", *_HIERARCHY),  # more than that
+    "gpt2-medium-standard-time": Figure(41.7, "ms", *_GPT2_MEDIUM),
+    "gpt2-medium-standard-traffic": Figure(40.3, "GB", *_GPT2_MEDIUM),
+}
+
+#: FA1, Figure 2, right: block-sparse attention at N = 4K, forward and backward, by the share of blocks kept; the last is
+#: dense. Read off the plot, to the nearest 0.1 ms that it allows; no number of it is printed.
+BLOCK_SPARSE_TIMES = tuple(
+    (share / 10, Figure(time, "ms", "FA1, Figure 2", "A100"))
+    for share, time in enumerate((27.2, 43.4, 60.3, 81.2, 99.4, 117.0, 135.6, 155.6, 175.6, 188.4), 1)
+)
+
+
+def figure(name: str) -> Figure:
+    """The published figure of that name. Raises ValueError for one that isn't known."""
+    if name not in FIGURES:
+        raise ValueError(unknown("published figure", name, FIGURES))
+    return FIGURES[name]

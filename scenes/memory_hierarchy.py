@@ -1,0 +1,198 @@
+"""SRAM, HBM, DRAM to scale: how much they hold, and how long one tile takes to come from each."""
+
+from math import sqrt
+
+from flashsteps.filmkit import Board, Box, Film, Made, Value, linear, shapes
+from flashsteps.filmkit.actors.areas import Area, Areas, Crowd
+from flashsteps.filmkit.actors.bars import Bar, Bars
+from flashsteps.filmkit.actors.cards import Panel, Text
+from flashsteps.filmkit.actors.ladder import Ladder, Level
+from flashsteps.filmkit.actors.wires import Arrow
+from flashsteps.filmkit.places import Stage, note, stage, turn
+from flashsteps.filmkit.script import Part
+from flashsteps.machine.devices import DEVICES, Device, device
+from flashsteps.story.labels import a
+from flashsteps.theme import BODY, HEAD
+from flashsteps.traffic.published import figure
+from flashsteps.units import size_of, time_of
+
+ROWS, D, USES = 128, 64, 4
+TILE = ROWS * D * 2  # bytes
+PAPER = "a100-40gb"  # the GPU of the paper's figure
+SECONDS = 6.0  # that the ladder's time is slowed down to
+SPEED = {"SRAM": figure("sram-bandwidth").value * 1e12, "HBM": figure("hbm-bandwidth").value * 1e12,
+         "DRAM": figure("dram-bandwidth").value * 1e9}  # fmt: skip
+
+
+class MemoryHierarchy(Film):
+    title = "The memory hierarchy"
+
+    def storyboard(self, board: Board) -> None:
+        place, paper, other = stage(board), device(PAPER), device(board.option("device", "h100"))
+        if not board.short:
+            with board.chapter("One SM"):
+                one = multiprocessor(board, place, paper)
+            with board.chapter("The chip"):
+                chip(board, place, paper, *one)
+        with board.chapter("How much they hold"):
+            sizes(board, place)
+        with board.chapter("How fast tiles come"):
+            ladder(board, place, paper)
+        if not board.short:
+            with board.chapter("One tile"):
+                one_tile(board, place)
+            with board.chapter("Other chips"):
+                others(board, place, other)
+        with board.chapter("Use it often"):
+            reuse(board, place)
+
+
+def multiprocessor(board: Board, place: Stage, gpu: Device) -> tuple[Part, Part, Part, Value]:
+    """What one SM has on chip, to scale."""
+    full, name = board.value(0.0), board.value(f"one SM of {a(gpu.model)}")
+    box = board.pick(
+        wide=place.whole.inset(300, 60), square=place.whole.inset(60, 120), tall=place.whole.inset(60, 440)
+    )
+    shared, registers = gpu.shared_per_sm, gpu.registers_per_sm
+    inside = Made(shapes.multiprocessor, shared, registers, full)
+    panel = board.put(Panel(name, sram=True), box)
+    areas = board.put(Areas(inside, shared + registers, (shared + registers) * 0.45), Panel.inside(box))
+    board.say(f"One SM has {shared} KiB of shared memory and {registers} KiB of registers.")
+    said = note(
+        board, place, "SM: streaming multiprocessor. Loads go to shared memory, results to registers. Areas to scale"
+    )
+    board.move(full.to(1.0), seconds=1.6)
+    return panel, areas, said, name
+
+
+def chip(board: Board, place: Stage, gpu: Device, sm: Part, inside: Part, said: Part, name: Value) -> None:
+    """All SMs: the one that was seen takes its place among them."""
+    count, many, columns = board.value(1.0), gpu.multiprocessors, board.pick(wide=18, square=12, tall=9)
+    each, whole = figure("sram-size-of-an-sm"), figure("sram-size")
+    head, body = place.whole.rows(1, 9)
+    board.say(
+        f"{many} SMs make the chip. The paper counts {each.value:g} KB of SRAM in each: {whole.value:g} MB in all."
+    )
+    board.remove(inside, said)
+    board.set(name.to(""))
+    side = 0.94 * min(body.w / columns, body.h * columns / many, 140)
+    board.move(sm.to(Box(body.x, body.y, side, side)), seconds=0.8)
+    board.put(Text(Made(lambda n: f"{n:.0f} SM{'s' * (n > 1)}", count), HEAD, "ink", 600), head)
+    board.put(Crowd(count, many, "sram_line", columns, most=140), body)
+    note(board, place, f"SRAM: shared memory with the L1 cache, {each.source}; {whole.source}, {whole.hardware}")
+    board.remove(sm)
+    board.move(count.to(float(many)), seconds=2.0, ease=linear)
+
+
+def sizes(board: Board, place: Stage) -> None:
+    """SRAM's area beside HBM's."""
+    small, large, far, grown = figure("sram-size"), figure("hbm-size"), figure("dram-size"), board.value(0.0)
+    times, more = large.value * 1e3 / small.value, far.value * 1e3 / large.value
+    words = (f"{small.value:g} MB", f"{large.value:g} GB", f"> {far.value:g} TB: over {more:.0f} of these")
+    wide = board.shape == "wide"
+    areas = Made(shapes.memories, grown, 1 / sqrt(times), wide, words)
+    all_of_it = "SRAM" if board.short else "all SRAM together"
+    picture = Areas(areas, 2.0 if wide else 1.5, 1.02 if wide else 1.3, middle=True), place.whole
+    turn(board, f"HBM holds {times:,.0f} times as much as {all_of_it}.", picture)
+    note(board, place, f"areas to scale; {large.source}, {large.hardware}; DRAM is the CPU’s memory")
+    board.move(grown.to(1.0), seconds=1.4)
+
+
+def ladder(board: Board, place: Stage, gpu: Device) -> None:
+    """Tiles that come from each in the same time."""
+    passed, takes = board.value(0.0), TILE / SPEED["DRAM"]
+    come = {name: speed * takes / TILE for name, speed in SPEED.items()}
+    levels = tuple(
+        Level(name, says, what, Made(lambda u, most=come[name]: most * u, passed), come[name])
+        for name, says, what in (
+            (
+                "SRAM",
+                f"{figure('sram-size').value:g} MB, {figure('sram-bandwidth').value:g} TB/s",
+                f"on chip, {gpu.multiprocessors} SMs",
+            ),
+            ("HBM", f"{figure('hbm-size').value:g} GB, {figure('hbm-bandwidth').value:g} TB/s", "GPU memory"),
+            ("DRAM", f"> {figure('dram-size').value:g} TB, {figure('dram-bandwidth').value:g} GB/s", "CPU memory"),
+        )
+    )
+    clock = Made(lambda u: f"{1e6 * takes * u:.2f} of {1e6 * takes:.2f} µs", passed)
+    counts = [f"{int(come[name]):,}" for name in ("HBM", "SRAM")]
+    words = "While one tile comes from CPU memory, {} come from HBM and {} from SRAM.".format(*counts)
+    if board.short:
+        words = "DRAM: 1 tile. HBM: {}. SRAM: {}.".format(*counts)
+    turn(board, words, (Ladder(levels, title="tiles that have come", clock=clock), place.whole))
+    source, slow = figure("hbm-bandwidth"), SECONDS / takes
+    tile = f"a tile: {ROWS} × {D} numbers, {size_of(TILE)}"
+    note(
+        board,
+        place,
+        f"{tile}; slowed down {slow / 1e6:.1f} million times; {source.source}, {source.hardware}, whole chip",
+    )
+    board.move(passed.to(1.0), seconds=2.4 if board.short else SECONDS, ease=linear)
+
+
+def one_tile(board: Board, place: Stage) -> None:
+    """How long one tile takes, as lengths."""
+    passed, takes = board.value(0.0), {name: TILE / speed for name, speed in SPEED.items()}
+    bars = tuple(Bar(name, Made(min, passed, time), "K", figure=Made(bool, passed)) for name, time in takes.items())
+    times = {name: time_of(time) for name, time in takes.items()}
+    words = f"One tile: {times['DRAM']} from DRAM, {times['HBM']} from HBM, {times['SRAM']} from SRAM."
+    turn(board, words, (Bars(bars, takes["DRAM"], "time", title="until one tile has come"), place.whole))
+    source = figure("hbm-bandwidth")
+    note(board, place, f"{size_of(TILE)} at the bandwidths of {source.source}, {source.hardware}: without latency")
+    board.move(passed.to(takes["DRAM"]), seconds=3.0, ease=linear)
+
+
+def others(board: Board, place: Stage, chosen: Device) -> None:
+    """The bandwidth of other GPUs' memory."""
+    grown = board.value(0.0)
+    ordered = sorted(DEVICES.values(), key=lambda gpu: gpu.bandwidth)
+    bars = tuple(
+        Bar(gpu.model, Made(lambda u, of=gpu: u * of.bandwidth, grown), "accent" if gpu == chosen else "dim",
+            note=f"{gpu.memory} GB {gpu.memory_kind}")
+        for gpu in ordered
+    )  # fmt: skip
+    chart = Bars(bars, ordered[-1].bandwidth, "{:.3f} TB/s", title="bandwidth of GPU memory")
+    words = f"Other chips, the same ladder: {a(chosen.model)}’s {chosen.memory_kind} moves {chosen.bandwidth:g} TB/s."
+    turn(board, words, (chart, place.whole))
+    note(board, place, "from datasheets")
+    board.move(grown.to(1.0), seconds=1.6)
+
+
+def reuse(board: Board, place: Stage) -> None:
+    """One tile comes once, stays, and is used again and again."""
+    upper, lower = place.whole.rows(*board.pick(wide=(7, 5), square=(7, 5), tall=(2, 3)), gap=48)
+    hbm, _, sram = upper.columns(4, 2, 9, gap=0)
+    slow, uses, once, each = TILE / SPEED["HBM"], board.value(0), board.value(0.0), board.value(0.0)
+    side = board.pick(wide=150, square=100)
+    kept, results = Panel.inside(sram).columns(1, 2)
+    tile = Areas((Area(0, 0, 1, 1, "K", "K"),), 1, 1)
+    start, stop = (centred(Panel.inside(hbm), side), centred(kept, side))
+    bars = Bar("fetched once", once, "accent"), Bar("fetched for each use", each, "dim")
+    words = "So: bring a tile in once, use it as often as you can. That is FlashAttention’s idea."
+    if board.short:
+        words = "So: bring a tile in once, use it often."
+    results = Box(results.x, stop.y, results.w, side)
+    count = Box(results.x, stop.y - 64, results.w, 48)
+    *_, there = turn(
+        board, words, (Panel("HBM"), hbm), (Panel("SRAM", sram=True), sram), (Arrow(), upper_gap(hbm, sram, side)),
+        (Text(Made(lambda n: f"used {n} time{'s' * (n != 1)}", uses), BODY, "ink", 600), count),
+        (Crowd(uses, USES, "S", USES, most=side), results),
+        (Bars(bars, USES * slow, "time", title="time to fetch it from HBM"), lower), (tile, start), (tile, start),
+    )  # fmt: skip
+    note(board, place, f"each use makes another tile of scores, here {USES} times; {time_of(slow)} a fetch, as before")
+    board.move(there.to(stop), once.to(slow), seconds=0.8)
+    for n in range(USES):
+        board.move(there.fade(0.3), seconds=0.12)
+        board.set(uses.to(n + 1))
+        board.move(there.fade(1.0), each.to((n + 1) * slow), seconds=0.25 if board.short else 0.4)
+        board.wait(0.0 if board.short else 0.2)
+
+
+def centred(box: Box, side: float) -> Box:
+    return Box(box.x + (box.w - side) / 2, box.y + (box.h - side) / 2, side, side)
+
+
+def upper_gap(left: Box, right: Box, side: float) -> Box:
+    """The bus between two panels, as high as a tile."""
+    inside = centred(Panel.inside(left), side)
+    return Box(left.right + 16, inside.y, right.x - left.right - 32, side)

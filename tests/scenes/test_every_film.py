@@ -1,0 +1,140 @@
+"""What must hold of every film, in every shape, both themes, small and large: who adds one need write no test."""
+
+from functools import cache
+from itertools import combinations, pairwise
+
+import numpy as np
+import pytest
+
+import flashsteps as fs
+from flashsteps.filmkit import films
+from flashsteps.filmkit.board import HOLD, LONGEST_CAPTION, reading_time
+from flashsteps.filmkit.painter import Painter
+from flashsteps.filmkit.reel import Reel
+from flashsteps.theme import SMALLEST
+from tests.scenes.looking import Looker, alone, moments
+
+CUTS = ("full", "short")
+SIZES = {"wide": ((800, 450), (1920, 1080)), "square": ((600, 600), (1080, 1080)), "tall": ((608, 1080), (1080, 1920))}
+READABLE = 4.5  # contrast, of text: WCAG 2, AA
+
+FILMS = pytest.mark.parametrize("name", films.names())
+SHAPES = pytest.mark.parametrize("shape", SIZES)
+
+
+@cache
+def reel(name: str) -> Reel:
+    return fs.film(name)
+
+
+@cache
+def cut(name: str, which: str) -> Reel | None:
+    """A cut of a film, or None where there is no such cut of it."""
+    try:
+        return reel(name) if which == "full" else fs.film(name, cut=which)
+    except ValueError as error:
+        if "doesn't take cut='short'" in str(error):
+            return None
+        raise
+
+
+# ---- as it is told
+
+
+@FILMS
+@pytest.mark.parametrize("which", CUTS)
+@SHAPES
+def test_it_is_told_so_that_it_can_be_followed(name, which, shape):
+    film = cut(name, which)
+    if film is None:
+        return
+    script = film.script(shape)
+    assert script.duration <= (120 if which == "full" else 14)
+    assert script.chapters[0].start == 0
+    assert script.chapters[-1].stop == script.duration
+    assert all(one.stop == following.start for one, following in pairwise(script.chapters))
+    assert all(chapter.stop == round(chapter.stop) for chapter in script.chapters)  # so it fits any frame rate
+    assert len({chapter.name for chapter in script.chapters}) == len(script.chapters)
+    assert script.captions
+    for words, start, stop in script.captions:
+        assert 0 < len(words) <= LONGEST_CAPTION
+        assert stop - start >= reading_time(words) - 1e-9, words
+        assert not any(sign in words for sign in "\n\t\u0000"), words
+    assert script.at(script.duration - HOLD) == script.at(script.duration)  # the last state holds
+
+
+@FILMS
+def test_its_first_words_come_at_once_and_all_its_chapters_speak(name):
+    script = reel(name).script()
+    assert script.captions[0].start <= 1.0
+    for chapter in script.chapters:
+        assert any(c.start < chapter.stop and chapter.start <= c.start for c in script.captions), chapter.name
+
+
+@FILMS
+@SHAPES
+def test_it_is_told_the_same_twice(name, shape):
+    script, again = reel(name).script(shape), fs.film(name).script(shape)
+    assert (script.duration, script.chapters, script.captions) == (again.duration, again.chapters, again.captions)
+    assert [script.looks(n) for n in range(len(script.chapters))] == [
+        again.looks(n) for n in range(len(again.chapters))
+    ]
+
+
+# ---- as it is drawn
+
+
+@FILMS
+@SHAPES
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_a_frame_alone_is_the_frame_in_sequence(name, shape, theme):
+    """Drawn one after another only what changed is drawn; and that must not show."""
+    script = reel(name).script(shape)
+    for size, count in zip(SIZES[shape], (8, 2), strict=True):
+        painter = Painter(script, *size, theme)
+        for t in moments(script, count, seed=1):
+            for before in (2, 1):  # two frames on the way there
+                painter.paint(max(0.0, t - before / 12))
+            painter.paint(t)
+            assert np.array_equal(painter.pixels[..., :3], alone(script, size, theme, t)), f"{size} at {t:.3f} s"
+
+
+@FILMS
+@SHAPES
+def test_nothing_leaves_its_box(name, shape):
+    script, found = reel(name).script(shape), {}
+    for size, count in zip(SIZES[shape], (8, 3), strict=True):
+        looker, before = Looker(script, size, "dark"), {}
+        for t in moments(script, count, seed=2):
+            for shown in script.at(t):
+                if before.get(shown.part) != shown and (pixels := looker.leaves(shown)):
+                    found[type(shown.actor).__name__, size] = f"{pixels} px at {t:.2f} s"
+                before[shown.part] = shown
+                box, (width, height) = looker.px(shown.box), size
+                assert box.x >= 0, shown
+                assert box.y >= 0, shown
+                assert box.right <= width, shown
+                assert box.bottom <= height, shown
+    assert not found
+
+
+@FILMS
+@SHAPES
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_all_that_is_written_can_be_read(name, shape, theme):
+    """No text lies on another, none is cut off, and each stands out from its ground."""
+    script, faults = reel(name).script(shape), set()
+    for size, count in zip(SIZES[shape], (8, 3), strict=True):
+        looker = Looker(script, size, theme)
+        for t in moments(script, count, seed=3):
+            looker.look(t)
+            for one in looker.written:
+                if one.size < SMALLEST:
+                    faults.add(f"{size} {one.who}: {one.words!r} is only {one.size:.1f} px")
+                if one.contrast < READABLE:
+                    faults.add(f"{size} {one.who}: {one.words!r} has a contrast of {one.contrast:.1f} at {t:.2f} s")
+            for one, other in combinations(looker.written, 2):
+                if one.lies_on(other):
+                    faults.add(f"{size} {one.who}: {one.words!r} lies on {other.who}'s {other.words!r} at {t:.2f} s")
+        faults |= {f"{size} elided: {words!r} to {short!r}" for words, short in looker.elided}
+    assert not faults, "\n".join(sorted(faults))

@@ -1,0 +1,78 @@
+"""The film "roofline" says what closed forms and the presets say."""
+
+from __future__ import annotations
+
+import pytest
+
+import flashsteps as fs
+from flashsteps.filmkit.actors.bars import Bars
+from flashsteps.filmkit.actors.columns import Stack
+from flashsteps.filmkit.actors.curve import Curve
+from flashsteps.machine.devices import DEVICES
+from flashsteps.traffic import intensity
+from tests.scenes.seen import actor, actors, said
+
+N, D = 8192, 64
+
+
+@pytest.fixture(scope="module")
+def script():
+    return fs.film("roofline").script()
+
+
+def test_intensities_of_the_three_steps_are_those_of_closed_forms(script):
+    """Products are 2N²d; the scale is one FLOP a score; softmax takes five: max, subtract, exp, sum, divide."""
+    qk, softmax, pv = intensity.programs("standard-forward", n=N, d=D, block_q=128, block_k=128)
+    assert qk.intensity == pytest.approx((2 * N * N * D + N * N) / (2 * (2 * N * D + N * N)), rel=1e-3)
+    assert softmax.intensity == pytest.approx(5 * N * N / (2 * 2 * N * N), rel=1e-3)
+    assert pv.intensity == pytest.approx(2 * N * N * D / (2 * (2 * N * D + N * N)), rel=1e-3)
+    dots = {dot.name: dot.x for dot in actor(script, "Standard attention", Curve).dots}
+    assert dots[f"P = softmax(S): {softmax.intensity:.2f}"] == pytest.approx(softmax.intensity)
+    assert dots[f"QK^{{T}} and PV: {qk.intensity:.0f} and {pv.intensity:.0f}"] == pytest.approx(qk.intensity)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_dots_lie_on_the_roof(device):
+    gpu, script = DEVICES[device], fs.film("roofline", device=device).script()
+    for name in ("Standard attention", "Fused"):
+        curve = actor(script, name, Curve)
+        assert curve.title == gpu.model
+        assert [rule.at for rule in curve.rules] == pytest.approx([gpu.tflops / gpu.bandwidth])
+        for dot in curve.dots:
+            if not dot.bare:
+                assert dot.y == pytest.approx(min(gpu.tflops, gpu.bandwidth * dot.x)), dot
+    assert f"Below {gpu.tflops / gpu.bandwidth:.0f} FLOPs a byte" in said(script)
+
+
+def test_fused_moves_what_the_closed_forms_say(script):
+    """FA1 2Nd + Tc(3Nd + 4N) + Nd + 2N, FA2 2Nd + 2·Tr·Nd + N, in fp16 and fp32."""
+    standard = 2 * (4 * N * D + 4 * N * N)
+    fa1 = 2 * (3 * N * D + N // 128 * 3 * N * D) + 4 * (N // 128 * 4 * N + 2 * N)
+    fa2 = [2 * (2 * N * D + 2 * (N // tile) * N * D) + 4 * N for tile in (128, 256)]
+    bars = actor(script, "Fused", Bars).bars
+    assert [bar.value for bar in bars] == [standard, fa1, *fa2]
+    for bar in bars:
+        assert sum(piece.amount for piece in bar.pieces) == bar.value
+    products, slack = 4 * N * N * D, 1.05  # exponentials and the rest are a few per cent
+    dots = {dot.name: dot.x for dot in actor(script, "Fused", Curve).dots if dot.hue == "accent"}
+    assert len(dots) == 3
+    for x, moved in zip(dots.values(), [fa1, *fa2], strict=True):
+        assert products / moved <= x <= slack * products / moved
+
+
+def test_softmax_does_little_and_moves_much(script):
+    arithmetic, moved = actors(script, "Standard attention", Stack)
+    for stack in (arithmetic, moved):
+        assert sum(piece.amount for piece in stack.pieces) == stack.most
+    share = arithmetic.pieces[1].amount / arithmetic.most, moved.pieces[1].amount / moved.most
+    assert share[1] == pytest.approx(2 * N * N / (4 * N * N + 4 * N * D))
+    assert f"Softmax does {share[0]:.0%} of the arithmetic and moves {share[1]:.0%}" in said(script)
+
+
+def test_the_other_chip(script):
+    h100 = DEVICES["h100"]
+    curve = actor(script, "Another chip", Curve)
+    assert curve.title == h100.model
+    assert [rule.words for rule in curve.rules] == [f"{h100.tflops / h100.bandwidth:.0f}"]
+    assert "a faster chip" in said(script)
+    assert "the faster the chip" in said(fs.film("roofline", device="h100").script())
