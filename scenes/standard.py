@@ -5,6 +5,7 @@ from typing import Any
 
 from flashsteps.filmkit import Board, Film, telling
 from flashsteps.filmkit.actors.bars import Bar, Bars, Piece
+from flashsteps.filmkit.actors.cards import Card
 from flashsteps.filmkit.actors.loops import Loop
 from flashsteps.filmkit.actors.run_stage import RunStage
 from flashsteps.filmkit.run import Run
@@ -48,6 +49,9 @@ class Standard(Film):
         with board.chapter("Softmax"):
             board.say("Softmax fetches all of S and writes P, just as large.")
             stage.play(starts[2], seconds=6.0)
+            both = 2 * trace.initial["S"].nbytes
+            extra = ("in this run", f"{both:,} B"), (f"at {tokens(SIZES[-1])} tokens", size_of(4 * SIZES[-1] ** 2))
+            board.put(Card("S and P", "memory for them, a head", extra, "S"), stage.places.map._replace(h=190))
 
         with board.chapter("The output"):
             board.say("Last kernel: P comes back in, with V, and O goes out.")

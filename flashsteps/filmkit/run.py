@@ -101,6 +101,7 @@ class Run:
         self.ranges = ranges(trace)
         self.rounds = tuple(_rounds(self))
         self._looks: dict[object, object] = {}
+        self._shapes: dict[tuple[int | None, ...], dict[str, tuple[int, ...]]] = {}
 
     def __len__(self) -> int:
         return len(self.moments)
@@ -196,10 +197,31 @@ class Run:
         """Bytes that the chip holds: what was asked for, or the smallest power of two that is enough."""
         return room(self.trace).nbytes
 
+    @property
+    def is_toy(self) -> bool:
+        """Is it a toy's chip, and none of a device?"""
+        return room(self.trace).of == "toy"
+
     @cached_property
     def shrink(self) -> Shrink | None:
         """The max that moves most, if any does after its first tile."""
         return max_that_moves(self.trace)
+
+    @cached_property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The largest shape of each slot, in the order in which they come."""
+        return self.shapes_of(*range(self.trace[-1].program + 1))
+
+    def shapes_of(self, *programs: int | None) -> dict[str, tuple[int, ...]]:
+        """The same of some programs alone."""
+        if programs not in self._shapes:
+            held: dict[str, tuple[int, ...]] = {}
+            for event in self.trace:
+                if event.program in programs and event.op in ("load", "compute"):
+                    was = held.get(event.slot, event.shape)
+                    held[event.slot] = tuple(map(max, was, (event.row + event.shape[0], *event.shape[1:])))
+            self._shapes[programs] = held
+        return self._shapes[programs]
 
     # ---- one moment
 
