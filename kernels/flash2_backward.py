@@ -14,8 +14,9 @@ import triton
 import triton.language as tl
 
 from . import checks
-from .compiling import configs
 from .launch import Tiles, arguments, fetched, grid, launch, strides, tiles
+from .problem import Problem
+from .targets import configs
 from .tile import (
     LOG2_E,
     load_statistic,
@@ -231,7 +232,7 @@ def backward(
 class _Given(NamedTuple):
     """What all three kernels go by: the problem, the tensors of the forward pass, dO, LSE and D."""
 
-    problem: checks.Problem
+    problem: Problem
     q: torch.Tensor
     k: torch.Tensor
     v: torch.Tensor

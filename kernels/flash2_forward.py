@@ -15,9 +15,10 @@ import triton
 import triton.language as tl
 
 from . import checks, hopper_forward, trace_log
-from .compiling import configs
-from .compiling.target import target
 from .launch import Tiles, arguments, fetched, grid, launch, strides, tiles
+from .problem import Problem
+from .targets import configs
+from .targets.target import target
 from .tile import (
     add_tile,
     load_tile,
@@ -177,10 +178,10 @@ def empty_log(
     return trace_log.empty(programs, key_tiles, q.device)
 
 
-def _plain(config: configs.Config, problem: checks.Problem) -> configs.Config:
+def _plain(config: configs.Config, problem: Problem) -> configs.Config:
     """A tile for the kernel of this file."""
     return configs.shipped("forward", problem, plain=True) if config.hopper else config
 
 
-def _log_shape(problem: checks.Problem, tile: Tiles) -> tuple[int, int, int]:
+def _log_shape(problem: Problem, tile: Tiles) -> tuple[int, int, int]:
     return problem.parts * -(-problem.n // tile.block_q), -(-problem.m // tile.block_n), 3

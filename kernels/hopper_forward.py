@@ -29,8 +29,9 @@ from triton.experimental.gluon.language.nvidia.hopper import (
 from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 
 from . import checks
-from .compiling.configs import Config
 from .launch import Tiles, arguments, describable, grid, launch
+from .problem import Problem
+from .targets.configs import Config
 from .tile import LN_2, LOG2_E, one_over, or_nan, part, sees_any, visited
 
 #: rows of a program, half of them for each warpgroup; a product of Hopper has 64
@@ -242,7 +243,7 @@ def hopper_forward_kernel(Q, K, V, O, LSE, heads_kv, N, M, scale, left, right, G
     # fmt: on
 
 
-def takes(problem: checks.Problem, *tensors: torch.Tensor) -> bool:
+def takes(problem: Problem, *tensors: torch.Tensor) -> bool:
     """Whether this kernel can do a problem on these tensors, q, k and v: all others are the plain kernel's."""
     return (
         not problem.nothing
@@ -256,7 +257,7 @@ def takes(problem: checks.Problem, *tensors: torch.Tensor) -> bool:
 
 
 def forward(
-    problem: checks.Problem, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, config: Config
+    problem: Problem, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, config: Config
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """o and lse, as `flash2_forward.forward` gives them, of a problem that this kernel `takes`.
 
@@ -283,7 +284,7 @@ def forward(
     return o, lse
 
 
-def _packed(x: torch.Tensor, problem: checks.Problem, tile: Tiles) -> TensorDescriptor:
+def _packed(x: torch.Tensor, problem: Problem, tile: Tiles) -> TensorDescriptor:
     """A descriptor of x (B, H, N, d) as (B, key-value heads, N, heads of the group, d): half a program's rows."""
     packed = x.unflatten(1, (problem.kv_heads, problem.group)).transpose(2, 3)
     return _descriptor(packed, [1, 1, tile.block_q // 2, problem.group, tile.d])

@@ -12,9 +12,9 @@ import triton
 import triton.language as tl
 
 from . import checks
-from .compiling import configs
 from .flash2_forward import attend_keys
 from .launch import arguments, fetched, grid, launch, strides, tiles
+from .targets import configs
 from .tile import (
     load_statistic,
     load_tile,

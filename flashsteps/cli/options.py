@@ -14,7 +14,6 @@ from .. import algorithms, theme
 from ..errors import unknown
 from ..filmkit import films
 from ..machine import devices
-from ..trace import rules
 from .outputs import Ending, Output
 
 #: an option's help, or what gives it when it is shown: facts may be owned by modules that take long to import
@@ -68,6 +67,12 @@ def run_blocks() -> str:
     from ..runs.arguments import BLOCK
 
     return f"{BLOCK}, cut to their number"
+
+
+def _rule_help() -> str:
+    from ..trace.rules import DEFAULT
+
+    return f"Which bytes count: all, or as a published figure does  [default: {DEFAULT}]"
 
 
 def plot_theme_help() -> str:
@@ -154,6 +159,12 @@ def _dtypes() -> Iterable[str]:
     return STORAGE
 
 
+def _rules() -> Iterable[str]:
+    from ..trace.rules import RULES
+
+    return RULES
+
+
 def _presets() -> Iterable[str]:
     from ..filmkit.presets import PRESETS
 
@@ -177,7 +188,7 @@ MASK, DTYPE, PRESET = _Mask("mask", _masks), Name("dtype", _dtypes), Name("prese
 FORMAT = Name("format", _formats)
 CUT = Name("cut", _cuts)
 DEVICE, THEME = Name("device", lambda: devices.DEVICES), Name("theme", lambda: theme.THEMES)
-RULE = Name("counting rule", lambda: rules.RULES)
+RULE = Name("counting rule", _rules)
 
 
 # ---- readers: a text becomes a value, or a ValueError
@@ -309,8 +320,7 @@ def heads_options(command: Any) -> Any:
 
 def rule_option(command: Any) -> Any:
     """--rule: which bytes count."""
-    help = f"Which bytes count: all, or as a published figure does  [default: {rules.DEFAULT}]"
-    return option("--rule", type=RULE, help=help)(command)
+    return option("--rule", type=RULE, help=_rule_help)(command)
 
 
 def change_options(command: Any) -> Any:

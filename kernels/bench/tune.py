@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ..compiling import configs
-from ..compiling.configs import Config
-from ..compiling.target import target
 from ..flash2_backward import backward
 from ..flash2_forward import forward
+from ..targets import configs
+from ..targets.configs import Config
+from ..targets.target import target
 from . import exact, trial
 from .machine import Machine, plain
 from .schedule import Deadline

@@ -11,9 +11,9 @@ from ..flash2_block_sparse import block_sparse
 from ..flash2_forward import forward
 from ..paged import paged_decode
 from ..split_kv import split_kv_decode
-from . import configs
+from ..targets import configs
+from ..targets.target import Launch, Target, pretend
 from .offline import TYPES, Resources, compile_for, resources
-from .target import Launch, Target, pretend
 
 #: what `hopper_forward` is for
 SM_90 = Target("cuda", 90)

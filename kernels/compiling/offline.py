@@ -16,7 +16,7 @@ from triton.experimental.gluon import nvidia
 from triton.experimental.gluon._runtime import GluonASTSource
 from triton.tools.tensor_descriptor import TensorDescriptor
 
-from .target import Launch, Target
+from ..targets.target import Launch, Target
 
 #: torch's types by Triton's names
 TYPES = {

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 import triton.language as tl
 
-from flashsteps.kernels.compiling.target import Launch
+from flashsteps.kernels.targets.target import Launch
 
 
 class Fault(Exception):
@@ -213,7 +213,7 @@ class Emulator:
             zeros=lambda shape, *rest: in_registers(np.zeros(shape, np.float32)),
             max=lambda x, axis: x.max(axis),
             sum=lambda x, axis: x.sum(axis),
-            where=lambda x, a, b: in_registers(np.where(x, a, b).astype(np.float32)),
+            where=lambda x, a, b: in_registers(np.asarray(np.where(x, a, b), np.float32)),
             convert_layout=lambda x, layout: x,
             static_range=range,
             allocate_shared_memory=self._allocate,

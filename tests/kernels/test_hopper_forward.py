@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 import flashsteps as fs
 from flashsteps.kernels import block_sparse, checks, empty_log, forward, hopper_forward
-from flashsteps.kernels.compiling import configs, tuned
-from flashsteps.kernels.compiling.configs import Config
-from flashsteps.kernels.compiling.target import Target, pretend
+from flashsteps.kernels.problem import Problem as CallProblem
+from flashsteps.kernels.targets import configs, tuned
+from flashsteps.kernels.targets.configs import Config
+from flashsteps.kernels.targets.target import Target, pretend
 from tests.kernels.gluon_emulator import Fault, emulate
 from tests.kernels.kernel_problems import Problem, attention, far
 
@@ -203,11 +204,11 @@ def test_what_it_does_not_take_is_the_plain_kernels(options: dict[str, Any]) -> 
 def test_where_tuning_found_it_faster_it_is_chosen_for_forward_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tuned, "name", lambda device: "NVIDIA H100")
     monkeypatch.setattr(tuned, "best", lambda *key: HOPPER._asdict())
-    problem = checks.Problem(1, 4, 1, 256, 256, 64, -1, -1, 0.1, 0.0, torch.bfloat16, torch.device("cuda"))
+    sizes = CallProblem(1, 4, 1, 256, 256, 64, -1, -1, 0.1, 0.0, torch.bfloat16, torch.device("cuda"))
     with pretend(SM_90):
-        assert configs.shipped("forward", problem) == HOPPER
-        assert not configs.shipped("forward", problem, plain=True).hopper
-        assert not configs.shipped("block_sparse", problem).hopper
+        assert configs.shipped("forward", sizes) == HOPPER
+        assert not configs.shipped("forward", sizes, plain=True).hopper
+        assert not configs.shipped("block_sparse", sizes).hopper
     q = torch.empty(1, 1, 64, 64, dtype=torch.bfloat16)
     with pretend(SM_90) as launches:
         block_sparse(q, q, q, np.ones((1, 1), bool), block_q=64, block_k=64)

@@ -24,6 +24,7 @@ class OfRun(Actor):
         kept: tuple[object, Self] | None = self.__dict__.get("_kept")
         if kept is None or kept[0] != given:  # most of the time nothing moves
             plain = replace(self, **dict(zip(self.changing, given, strict=True)))
+            plain = replace(plain, now=round(plain.now, 3))  # what is as good as over is over, for all that look
             object.__setattr__(plain, "look", plain.seen())
             kept = given, plain
             object.__setattr__(self, "_kept", kept)

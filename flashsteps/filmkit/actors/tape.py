@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import ceil
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -77,6 +77,43 @@ class Lane(Actor):
         return sum(stretch.amount for stretch in self.tape)
 
 
+class Mark(NamedTuple):
+    """A piece of a tape in px, seen from the tape's top left."""
+
+    box: Box
+    hue: str
+    written: bool
+
+
+@lru_cache(maxsize=64)
+def marks(tape: tuple[Stretch, ...], most: float, w: int, h: int, apart: int) -> tuple[Mark, ...]:
+    """Where each piece stands on `w` × `h` px that hold `most`. Those wider than `apart` leave a px to the next."""
+    found, at = [], 0.0
+    for stretch in tape:
+        left, right = (round(w * min(1.0, x / most)) for x in (at, at + stretch.amount))
+        at += stretch.amount
+        right -= right - left > apart and len(stretch.pieces) == 1
+        whole, y = sum(piece.amount for piece in stretch.pieces) or 1.0, 0.0
+        for piece in stretch.pieces:
+            top, y = round(y), y + h * piece.amount / whole
+            if right > left and round(y) > top:
+                found.append(Mark(Box(left, top, right - left, round(y) - top), piece.hue, piece.written))
+    return tuple(found)
+
+
+def _path(pen: Pen, boxes: list[Box]) -> None:
+    pen.ctx.new_path()
+    for here in boxes:
+        pen.ctx.rectangle(*here)
+
+
+def _fill(pen: Pen, boxes: list[Box], color: str) -> None:
+    """All at once: a tape has hundreds."""
+    _path(pen, boxes)
+    pen.source(color)
+    pen.ctx.fill()
+
+
 @dataclass(frozen=True)
 class Lanes(Actor):
     """Tapes on one axis from 0 to `most`; all have moved `moved` bytes, or are finished. What is to come is pale."""
@@ -126,22 +163,26 @@ class Lanes(Actor):
     def _tape(self, pen: Pen, lane: Lane, room: Box, box: Box) -> None:
         from ..pen import mix
 
-        at, gone = 0.0, min(self.moved, lane.total)
-        for stretch in lane.tape:
-            edges = [self.length(a, room.w) for a in (at, at + stretch.amount)]
-            done = min(edges[1], self.length(gone, room.w))
-            at += stretch.amount
-            gap = 1 if edges[1] - edges[0] > pen.px(8) and len(stretch.pieces) == 1 else 0
-            whole = sum(piece.amount for piece in stretch.pieces) or 1.0
-            y = float(room.y)
-            for piece in stretch.pieces:
-                top, y = round(y), y + room.h * piece.amount / whole
-                for a, b, live in ((edges[0], done, True), (max(edges[0], done), edges[1] - gap, False)):
-                    here = Box(room.x + a, top, min(b, edges[1] - gap) - a, round(y) - top)
-                    if here.w > 0 and here.h > 0:
-                        pen.fill(here, piece.hue if live else mix(pen.theme.bg, pen.color(piece.hue), 0.22))
-                        if piece.written and live:
-                            pen.hatch(here, "bg")
+        done = room.x + self.length(min(self.moved, lane.total), room.w)
+        full, pale, written = dict[str, list[Box]](), dict[str, list[Box]](), list[Box]()
+        for mark in marks(lane.tape, self.most, int(room.w), int(room.h), pen.px(8)):
+            here = mark.box._replace(x=room.x + mark.box.x, y=room.y + mark.box.y)
+            split = min(max(done, here.x), here.right)
+            if split > here.x:
+                full.setdefault(mark.hue, []).append(here._replace(w=split - here.x))
+                written += [here._replace(w=split - here.x)] * mark.written
+            if split < here.right:
+                pale.setdefault(mark.hue, []).append(here._replace(x=split, w=here.right - split))
+        for name, boxes in full.items():
+            _fill(pen, boxes, pen.color(name))
+        for name, boxes in pale.items():
+            _fill(pen, boxes, mix(pen.theme.bg, pen.color(name), 0.22))
+        if written:
+            pen.ctx.save()
+            _path(pen, written)
+            pen.ctx.clip()
+            pen.hatch(room._replace(w=done - room.x), "bg")
+            pen.ctx.restore()
         for start, stop, words in lane.names:
             left, wide = self.length(start, room.w), width(pen, words, LABEL, weight=500) + pen.px(20)
             long = self.length(stop, room.w) - left

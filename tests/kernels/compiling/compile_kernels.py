@@ -17,8 +17,9 @@ from typing import Any
 import torch
 
 from flashsteps.kernels import flash2_forward
-from flashsteps.kernels.compiling import builds, configs, offline
-from flashsteps.kernels.compiling.target import Target, pretend
+from flashsteps.kernels.compiling import builds, offline
+from flashsteps.kernels.targets import configs
+from flashsteps.kernels.targets.target import Target, pretend
 
 #: what only the log of the forward kernel needs
 SWITCH = {"TRACE", "CLOCK", "log"}

@@ -10,16 +10,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 
+from ..problem import Problem
 from . import tuned
 from .target import Target, target
-
-if TYPE_CHECKING:
-    from ..checks import Problem
-
 
 #: what each candidate takes on chip, as compiled: a row a build
 COMPILED = Path(__file__).with_name("compiled.json")
