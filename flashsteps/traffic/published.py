@@ -37,8 +37,8 @@ FIGURES = {
     "gpt2-medium-standard-traffic": Figure(40.3, "GB", *_GPT2_MEDIUM),
 }
 
-#: FA1, Figure 2, right: block-sparse attention at N = 4K, forward and backward, by the share of blocks kept; the last is
-#: dense. Read off the plot, to the nearest 0.1 ms that it allows; no number of it is printed.
+#: FA1, Figure 2, right: block-sparse attention at N = 4K, forward and backward, by the share of blocks kept; the last
+#: is dense. Read off the plot, to the nearest 0.1 ms that it allows; no number of it is printed.
 BLOCK_SPARSE_TIMES = tuple(
     (share / 10, Figure(time, "ms", "FA1, Figure 2", "A100"))
     for share, time in enumerate((27.2, 43.4, 60.3, 81.2, 99.4, 117.0, 135.6, 155.6, 175.6, 188.4), 1)
