@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass
 from math import ceil
-from math import ceil
 from typing import TYPE_CHECKING, NamedTuple
 
 from ... import theme
