@@ -11,10 +11,9 @@ import click
 from click.shell_completion import CompletionItem
 
 from .. import algorithms, theme
-from ..errors import unknown
+from ..errors import shorten, unknown
 from ..filmkit import films
 from ..machine import devices
-from ..trace import rules
 from .outputs import Ending, Output
 
 #: an option's help, or what gives it when it is shown: facts may be owned by modules that take long to import
@@ -70,6 +69,12 @@ def run_blocks() -> str:
     return f"{BLOCK}, cut to their number"
 
 
+def _rule_help() -> str:
+    from ..trace.rules import DEFAULT
+
+    return f"Which bytes count: all, or as a published figure does  [default: {DEFAULT}]"
+
+
 def plot_theme_help() -> str:
     from ..plots.chart import THEME
 
@@ -113,10 +118,13 @@ class Text(click.ParamType[Any]):
         return self.name
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: Any) -> Any:
+        name = param.opts[-1] if param else self.name
         try:
             return self.read(value)
+        except _TooLarge as error:
+            raise ValueError(f"{name} {shorten(value, 40)!r} is too large: give at most {error.most:,}") from None
         except ValueError:
-            raise ValueError(f"{param.opts[-1] if param else self.name} {value!r}: {self.advice}") from None
+            raise ValueError(f"{name} {shorten(value, 40)!r}: {self.advice}") from None
 
 
 class Source(click.ParamType[str]):
@@ -154,6 +162,12 @@ def _dtypes() -> Iterable[str]:
     return STORAGE
 
 
+def _rules() -> Iterable[str]:
+    from ..trace.rules import RULES
+
+    return RULES
+
+
 def _presets() -> Iterable[str]:
     from ..filmkit.presets import PRESETS
 
@@ -177,26 +191,48 @@ MASK, DTYPE, PRESET = _Mask("mask", _masks), Name("dtype", _dtypes), Name("prese
 FORMAT = Name("format", _formats)
 CUT = Name("cut", _cuts)
 DEVICE, THEME = Name("device", lambda: devices.DEVICES), Name("theme", lambda: theme.THEMES)
-RULE = Name("counting rule", lambda: rules.RULES)
+RULE = Name("counting rule", _rules)
 
 
 # ---- readers: a text becomes a value, or a ValueError
 
+#: how much there may be of anything that is counted: as `flashsteps.io` has it
+MOST = 1 << 40
+
+
+class _TooLarge(ValueError):
+    """A number past what is read."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most = most
+
+
+def _integer(text: str, most: int = (1 << 63) - 1) -> int:
+    """A whole number in plain digits. int() would take 1_0, the digits of all alphabets, and millions of them."""
+    if not re.fullmatch(r"[+-]?[0-9]+", text.strip()):
+        raise ValueError
+    if len(text) > 40 or abs(number := int(text)) > most:
+        raise _TooLarge(most)
+    return number
+
 
 def _positive(text: str) -> int:
-    if (number := int(text)) < 1:
+    if (number := _integer(text, MOST)) < 1:
         raise ValueError
     return number
 
 
 def _finite(text: str) -> float:
-    if not math.isfinite(number := float(text)):
+    """A number in plain digits: not nan, not inf."""
+    plain = re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", text.strip().lower())
+    if not plain or not math.isfinite(number := float(text)):
         raise ValueError
     return number
 
 
 def _indices(text: str) -> tuple[int, ...]:
-    return tuple(map(int, text.split(",")))
+    return tuple(map(_integer, text.split(",")))
 
 
 def _slopes(text: str) -> float | tuple[float, ...]:
@@ -215,6 +251,8 @@ _UNITS = {"": 1, "b": 1} | {f"{k}{i}b": (1024 if i else 1000) ** n for n, k in e
 def _nbytes(text: str) -> int:
     number, unit = _split(text, "[a-z]*")
     nbytes = float(number) * _UNITS.get(unit, 0)
+    if nbytes > MOST:
+        raise _TooLarge(MOST)
     if nbytes < 1 or nbytes % 1:
         raise ValueError
     return int(nbytes)
@@ -222,7 +260,9 @@ def _nbytes(text: str) -> int:
 
 def _tokens(text: str) -> int:
     number, unit = _split(text, "[km]?")
-    return _positive(number) * {"": 1, "k": 1 << 10, "m": 1 << 20}[unit]
+    if (count := _positive(number) * {"": 1, "k": 1 << 10, "m": 1 << 20}[unit]) > MOST:
+        raise _TooLarge(MOST)
+    return count
 
 
 def _split(text: str, unit: str) -> tuple[str, str]:
@@ -240,7 +280,7 @@ def _moment(text: str) -> float:
 def _steps(text: str) -> slice:
     if text == "all":
         return slice(None)
-    start, stop = (int(part) if part else None for part in text.split(":"))
+    start, stop = (_integer(part) if part else None for part in text.split(":"))
     if (start or 0) < 0 or (stop or 0) < 0:
         raise ValueError
     return slice(start, stop)
@@ -248,7 +288,7 @@ def _steps(text: str) -> slice:
 
 NUMBER = Text("N", _positive, "give a whole number, 1 or more")
 LOOPS = Text("N", _positive, "give how many times, 1 or more")
-INTEGER = Text("N", int, "give a whole number")
+INTEGER = Text("N", _integer, "give a whole number")
 REAL = Text("X", _finite, "give a number, such as 0.125")
 SECONDS = Text("SECONDS", _finite, "give seconds, such as 24 or 12.5")
 MOMENT = Text("SECONDS|last", _moment, "give seconds, such as 9.5, or last")
@@ -309,8 +349,7 @@ def heads_options(command: Any) -> Any:
 
 def rule_option(command: Any) -> Any:
     """--rule: which bytes count."""
-    help = f"Which bytes count: all, or as a published figure does  [default: {rules.DEFAULT}]"
-    return option("--rule", type=RULE, help=help)(command)
+    return option("--rule", type=RULE, help=_rule_help)(command)
 
 
 def change_options(command: Any) -> Any:

@@ -83,8 +83,10 @@ class _Tiny(Storyboard):
 
 def _make(path: Path) -> None:
     """A film of a few frames, or a picture of it."""
+    from .formats import is_still
+
     reel = Reel("tiny", _Tiny())
-    if path.suffix == ".png":
+    if is_still(path):
         reel.still(path, 0.0, width=800, height=450)
     else:
         reel.render(path, preset="readme", fps=1)

@@ -132,7 +132,7 @@ def _twin(run: Trace) -> Trace:
             raise ValueError(f"{package} is missing: pip install 'flashsteps[kernels]'") from None
     with warnings.catch_warnings():  # that the interpreter is slow: it was asked for
         warnings.simplefilter("ignore")
-        found: Trace = importlib.import_module("flashsteps.kernels.twins").twin(run)
+        found: Trace = importlib.import_module("flashsteps.kernels.validation.twins").twin(run)
     return found
 
 

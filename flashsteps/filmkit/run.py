@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from itertools import groupby
-from math import prod
+from math import ceil, prod
 from typing import NamedTuple
 
 import numpy as np
@@ -251,14 +251,14 @@ class Run:
         """Steps of this moment whose tiles have arrived."""
         return frozenset(event.step for event, u in self.transfers(now) if u >= 1)
 
-    def moved(self, now: float) -> dict[str, tuple[float, float]]:
+    def moved(self, now: float) -> dict[str, tuple[int, int]]:
         """Bytes read and written so far, by tensor; of what is on its way, the share that it has come."""
         number, _ = self.split(now)
-        so_far = {name: (float(read), float(written)) for name, (read, written) in self.pictures[number].moved.items()}
+        so_far: dict[str, tuple[int, int]] = dict(self.pictures[number].moved)
         for event, u in self.transfers(now):
             assert event.tile is not None
-            read, written = so_far.get(event.tile.tensor, (0.0, 0.0))
-            nbytes = event.nbytes * smooth(u)
+            read, written = so_far.get(event.tile.tensor, (0, 0))
+            nbytes = round(event.nbytes * smooth(u))
             pair = (read + nbytes, written) if event.op == "load" else (read, written + nbytes)
             so_far[event.tile.tensor] = pair
         return so_far
@@ -299,7 +299,8 @@ class Run:
         for n, event in reversed(list(enumerate(computes))):
             later = any(other.slot in slots for other in computes[n + 1 :])
             if event.slot in slots and not later and u * len(computes) > n:
-                return Shown(event.slot, event.step, min(1.0, u * len(computes) - n), True)
+                cells = prod(event.shape)  # they come one by one
+                return Shown(event.slot, event.step, ceil(min(1.0, u * len(computes) - n) * cells) / cells, True)
         arrived = self.landed(now)
         for event in reversed(mine):
             if event.op == "load" and event.slot in slots and event.step in arrived:

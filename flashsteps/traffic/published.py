@@ -35,7 +35,17 @@ FIGURES = {
     "dram-size": Figure(1.0, "TB", *_HIERARCHY),  # more than that
     "gpt2-medium-standard-time": Figure(41.7, "ms", *_GPT2_MEDIUM),
     "gpt2-medium-standard-traffic": Figure(40.3, "GB", *_GPT2_MEDIUM),
+    "gpt2-medium-flash-time": Figure(7.3, "ms", *_GPT2_MEDIUM),
+    "fa2-speed": Figure(230.0, "TFLOP/s", "FA2 (arXiv 2307.08691)", "A100"),
+    "fa3-speed": Figure(740.0, "TFLOP/s", "FA3 (arXiv 2407.08608)", "H100"),
 }
+
+#: FA1, Figure 2, right: block-sparse attention at N = 4K, forward and backward, by the share of blocks kept; the last is
+#: dense. Read off the plot, to the nearest 0.1 ms that it allows; no number of it is printed.
+BLOCK_SPARSE_TIMES = tuple(
+    (share / 10, Figure(time, "ms", "FA1, Figure 2", "A100"))
+    for share, time in enumerate((27.2, 43.4, 60.3, 81.2, 99.4, 117.0, 135.6, 155.6, 175.6, 188.4), 1)
+)
 
 
 def figure(name: str) -> Figure:

@@ -8,7 +8,10 @@ import pytest
 from click.testing import CliRunner
 
 from flashsteps.cli import main
-from flashsteps.filmkit import film, layout, render, timeline
+from flashsteps.filmkit import encode, rendering, vector
+from flashsteps.filmkit.boxes import LARGEST_SCALE
+from flashsteps.filmkit.input import MOST_COLUMNS, MOST_ROWS
+from flashsteps.filmkit.script import LONGEST
 from flashsteps.runs import record as run
 from tests.inputs.input_files import describe, npy_with
 
@@ -44,13 +47,13 @@ WRONG = [
     (f"{RENDER} --block-q 0", "--block-q '0'", "1 or more"),
     (f"{RENDER} --duration long", "--duration 'long'", "such as 24"),
     (f"{RENDER} --duration nan", "--duration 'nan'", "such as 24"),
-    (f"{RENDER} --duration 3", "3 s", f"from {timeline.SHORTEST:g} to {timeline.LONGEST:g}"),
-    (f"{RENDER} --duration 9999", "9999 s", f"from {timeline.SHORTEST:g} to {timeline.LONGEST:g}"),
+    (f"{RENDER} --duration 3", "--duration 3", f"to {LONGEST:g} seconds"),
+    (f"{RENDER} --duration 9999", "--duration 9999", f"to {LONGEST:g} seconds"),
     (f"{RENDER} --size huge", "--size 'huge'", "1080x1080"),
     (f"{RENDER} --size 0x0", "--size '0x0'", "1080x1080"),
     (f"{RENDER} --size 40x30", "size 40x30", "choose one"),
     (f"{RENDER} --size 99999x99999", "size 99999x99999", "65535"),
-    (f"{RENDER} --size 60000x60000", "size 60000x60000", f"{1080 * layout.LARGEST_SCALE:.0f}"),
+    (f"{RENDER} --size 60000x60000", "size 60000x60000", f"{1080 * LARGEST_SCALE:.0f}"),
     ("render standard -o a.mp4 --size 801x451", "size 801x451", "use 802x452"),
     (f"{RENDER} --sram 2.3", "--sram '2.3'", "2KiB"),
     (f"{RENDER} --sram 2GHz", "--sram '2GHz'", "2KiB"),
@@ -60,9 +63,9 @@ WRONG = [
     ("step run.npz --theme light", "--theme light is for a screen", "leave it out"),
     ("step run.npz --size 10x5 -o a.svg", "--size 10x5 is too small", "80x24 or more"),
     ("record flash-forward -o a.npz --input random:100000,64", "has 39,090,633 steps", "flashsteps count"),
-    (f"{RENDER} --trace run.npz --mask causal", "'run.npz' is a saved run", "--mask is for a new one: leave it out"),
-    (f"{RENDER} --trace run.npz --head 1", "'run.npz' is a saved run", "--head is for a new one: leave it out"),
-    (f"{RENDER} --trace run.npz --kernel", "'run.npz' is a saved run", "--kernel is for a new one: leave it out"),
+    (f"{RENDER} --trace run.npz --mask causal", "--mask causal is for a new run", "leave it out"),
+    (f"{RENDER} --trace run.npz --head 1", "--head 1 is for a new run", "leave it out"),
+    (f"{RENDER} --trace run.npz --kernel", "no kernel of flash-forward", "flash2-forward"),
     ("render standard -o a.png --kernel", "no kernel of standard-forward", "paged-decode"),
     (f"{RENDER} --trace none.npz", "none.npz", "give a trace's .npz"),
     ("record standard-forward -o a.npz --kernel", "no kernel of standard-forward", "paged-decode"),
@@ -78,20 +81,26 @@ WRONG = [
     ("count flash-forward --n 4 --d 2 --heads 6 --kv-heads 4", "6 is no multiple", "equally many"),
     ("io --n 1K --heads 6 --kv-heads 4", "6 is no multiple", "equally many"),
     ("count flash-forward --n 1G --d 64", "--n '1G'", "1M"),
+    (f"{RENDER} --fps 2147483648", "2147483648 frames a second", "use 1 to 240"),
     # the output
-    ("render flash-forward -o a.avi", "'a.avi'", ".gif, .mp4, .webm, .webp or .png"),
-    ("render flash-forward -o a", "'a'", ".gif, .mp4, .webm, .webp or .png"),
+    ("render flash-forward -o a.avi", "'a.avi'", ".gif, .mp4, .webm, .webp, .png, .svg or .pdf"),
+    ("render flash-forward -o a", "'a'", ".gif, .mp4, .webm, .webp, .png, .svg or .pdf"),
     ("render flash-forward -o nowhere/a.gif", "'nowhere'", "mkdir -p nowhere"),
     ("render flash-forward -o words.txt/a.gif", "'words.txt'", "choose another place"),
     ("render flash-forward -o folder.gif", "'folder.gif'", "name a file in it"),
-    ("render flash-forward -o folder.mp4 --captions", "'folder.vtt'", "it is a folder"),
+    ("render flash-forward -o folder.mp4 --captions", "'folder.vtt' is a folder", "name a file in it"),
     ("record flash-forward -o a.txt", "'a.txt'", ".npz"),
     ("record flash-forward -o nowhere/a.npz", "'nowhere/a.npz'", "mkdir -p"),
+    ("render standard -o a%04d.png", "'a%04d.png'", "such as a.webm"),
     # options that don't go together
+    ("render standard -o a.mp4 --loop 1", "a .mp4 is played", "use .gif or .webp"),
+    ("render standard -o a.svg --jobs 2", "'a.svg' is a picture", "--jobs is for films: leave it out"),
+    ("render standard -o a.gif --transparent", "'a.gif' cannot be transparent", ".webm"),
+    ("render standard -o a.mp4 --format gif", "'a.mp4' is no gif", "leave --format out"),
     (f"{RENDER} --at 3", "'a.gif'", "--at is for pictures"),
     ("render standard -o a.png --captions", "'a.png'", "--captions is for films"),
     ("render standard -o a.png --fps 12", "'a.png'", "--fps is for films"),
-    ("render standard -o a.png --at 24.5", "--at 24.5", f"0 to {film.DEFAULT_DURATION:g} seconds"),
+    ("render standard -o a.png --at 1024.5", "--at 1024.5", "give 0 to ", "seconds, or last"),
     ("render standard -o a.png --at -1", "--at -1", "or last"),
     ("render standard -o a.png --at end", "--at 'end'", "or last"),
     (f"{RECORD} --device h100 --sram 2KiB", "--device h100", "--sram 2048", "give one of them"),
@@ -118,8 +127,8 @@ WRONG = [
     (f"{RENDER} --input heads.npz --head 2,0", "--head 2,0", "to --head 1,2"),
     (f"{RENDER} --head 1", "--head 1", "leave head out"),
     # what is too large
-    (f"{RENDER} --input random:{film.MOST_ROWS + 1},4", "queries", f"{film.MOST_ROWS} is the most"),
-    (f"{RENDER} --input random:4,{film.MOST_COLUMNS + 1}", "columns", f"{film.MOST_COLUMNS} is the most"),
+    (f"{RENDER} --input random:{MOST_ROWS + 1},4", "queries", f"{MOST_ROWS} is the most"),
+    (f"{RENDER} --input random:4,{MOST_COLUMNS + 1}", "columns", f"{MOST_COLUMNS} is the most"),
     (f"{RENDER} --sram 200", "200 bytes", "choose smaller blocks"),
     (f"{RECORD} --input random:256,1024 --device t4 --block-q 128", "65,536 bytes", "choose smaller blocks"),
     ("count flash2-forward --n 1M --d 1024 --device t4", "65,536 bytes", "choose smaller blocks"),
@@ -177,8 +186,8 @@ def nothing_drawn(monkeypatch) -> None:
     def never(*args, **options):
         raise AssertionError("something was drawn")
 
-    for name in ("frames", "picture", "render", "still"):
-        monkeypatch.setattr(render, name, never)
+    for module, name in ((rendering, "frames"), (rendering, "picture"), (vector, "write"), (encode, "write")):
+        monkeypatch.setattr(module, name, never)
 
 
 def refused(args: list[str]) -> str:
@@ -246,3 +255,47 @@ def test_a_disk_that_is_full_leaves_nothing_behind(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(os, "replace", full)
     assert "'a.npz' cannot be written: No space left on device" in refused(RECORD.split())
+
+
+@pytest.mark.parametrize("number", ["4_0", "４", "٣", "", "0x10", "4.", "1e2", "--4", "four"])
+@pytest.mark.parametrize("option", ["--block-q", "--seed", "--splits", "--table", "--head"])
+def test_a_whole_number_is_of_plain_digits(files, monkeypatch, option, number):
+    monkeypatch.chdir(files)
+    line = refused(["record", "paged-decode", "-o", "a.npz", f"{option}={number}"])
+    assert f"{option} {number!r}: give " in line
+
+
+@pytest.mark.parametrize("number", ["1_0", "４.5", "nan", "inf", "-inf", "", "1e999", "0x1p3", "1e"])
+@pytest.mark.parametrize("option", ["--scale", "--softcap", "--dropout", "--alibi"])
+def test_a_number_is_of_plain_digits(files, monkeypatch, option, number):
+    monkeypatch.chdir(files)
+    line = refused(["record", "flash2-forward", "-o", "a.npz", f"{option}={number}"])
+    assert f"{option} {number!r}: give " in line
+
+
+@pytest.mark.parametrize("digits", [20, 400, 5000])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "count flash2-forward --d 64 --n", "count flash2-forward --n 64 --d", "count flash2-forward --n 8 --d 8 --heads",
+        "io --n 64 --d", "io --heads", "io --n", "blocks --d", "blocks --d 64 --n", "step run.npz --at",
+        "record split-kv-decode -o a.npz --splits", "record flash2-forward -o a.npz --dropout 0.1 --seed",
+        "record flash2-forward -o a.npz --sram", f"{RENDER} --fps", f"{RENDER} --sram", f"{RENDER} --jobs",
+        "show run.npz --step",
+    ],
+)  # fmt: skip
+def test_a_number_that_is_too_large_is_refused_with_its_option_before_any_work(files, monkeypatch, command, digits):
+    monkeypatch.chdir(files)
+    *_, option = command.split()
+    line = refused([*command.split(), "9" * digits])
+    assert f"{option} '9999" in line
+    assert "is too large: give at most " in line
+    assert len(line) < 200
+
+
+@pytest.mark.parametrize("name", ["b head=3 mask=x.npz", 'it\'s "head=3".npz', "mask='x' .npz"])
+def test_a_name_is_quoted_as_it_was_given(files, monkeypatch, name):
+    monkeypatch.chdir(files)
+    for command in ("view", "step", "show", "record flash2-forward -o a.npz --input"):
+        more = ["-o", "a.html"] if command == "view" else []
+        assert repr(name) in refused([*command.split(), name, *more])

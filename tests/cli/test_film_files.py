@@ -1,12 +1,15 @@
 """What a film can be written as: to standard output, once or for ever, on no ground, in outlines."""
 
+import os
 import re
+import signal
+import time
 from pathlib import Path
 
 import pytest
 
 import flashsteps as fs
-from tests.cli.commands import done, refused, run, there
+from tests.cli.commands import done, program, refused, run, there
 
 FILM = ("render", "flash-forward", "--input", "random:8,4", "--size", "800x450", "--cut", "short", "--theme", "light")
 
@@ -78,3 +81,29 @@ def test_characters_that_no_font_has_are_named_in_one_line_unless_nothing_is_to_
     assert err.decode().startswith("flashsteps: no font here has \u4f60 (U+4F60): ")
     assert err.decode().strip().endswith("apt install fonts-noto-cjk")
     assert done(*command, "-q") == (0, b"", b"")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("ending", [".gif", ".mp4"])
+def test_whatever_ends_it_while_it_draws_nothing_is_left(ending, number):
+    """No file, no part of one, no process of those that share the work."""
+    Path("temporary").mkdir()
+    large = ("--size", "3840x2160", "--fps", "50", "--captions", "--jobs", "2")
+    heed = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler), "start_new_session": True}
+    with program("render", "flash-forward", "-o", f"a{ending}", *large, env={"TMPDIR": "temporary"}, **heed) as process:
+        time.sleep(2)
+        assert process.poll() is None
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (128 + number, b"", b"stopped: nothing was written\n")
+    assert there() == ["temporary"]
+    assert not list(Path("temporary").iterdir())
+    with pytest.raises(ProcessLookupError):  # a group that has nobody in it
+        os.killpg(process.pid, 0)
+
+
+def test_rendering_needs_no_manim_and_reads_nothing_of_its():
+    Path("manim.cfg").write_text("[CLI]\npixel_width = abc\nno ini file")
+    with program(*FILM, "--fps", "1", "-o", "a.gif", "-q", code="sys.modules['manim'] = None") as process:
+        assert process.communicate() == (b"", b"")
+    assert process.returncode == 0

@@ -8,7 +8,7 @@ the run in as many beats as a film of it.
 
 Nothing here is slow on purpose, and nothing is clever: manim's own defaults for encoder, cache and renderer (cairo).
 
-    python tests/ordinary.py WIDTH HEIGHT FPS FOLDER [SECONDS]     prints: frames seconds
+    python tests/filmkit/ordinary.py WIDTH HEIGHT FPS FOLDER [SECONDS]     prints: frames seconds
 """
 
 from __future__ import annotations

@@ -309,7 +309,7 @@ def clear_pixels(path: Path) -> list[np.ndarray]:
     codec = av.CodecContext.create("libvpx-vp9", "r")  # FFmpeg's own decoder leaves alpha out
     with av.open(str(path)) as film:
         assert film.streams.video[0].metadata["alpha_mode"] == "1"
-        frames = [frame for packet in film.demux(video=0) if packet.size for frame in codec.decode(packet)]  # type: ignore[attr-defined]
+        frames = [frame for packet in film.demux(video=0) if packet.size for frame in codec.decode(packet)]
     return [
         np.dstack([rgb_of(frame), np.frombuffer(memoryview(frame.planes[3]), np.uint8).reshape(HEIGHT, -1)[:, :WIDTH]])
         for frame in frames

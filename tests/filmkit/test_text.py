@@ -70,7 +70,7 @@ def test_every_font_is_used_and_ships_with_its_own_copyright_and_licence() -> No
 
 @pytest.mark.parametrize("family", ["sans", "mono"])
 @pytest.mark.parametrize("character", "ℓα·√∞−→←…≤²“”")
-def test_characters_the_films_use_are_in_both_families(family: txt.Family, character: str) -> None:
+def test_characters_the_films_use_are_in_both_families(family: fonts.Family, character: str) -> None:
     for weight in fonts.FILES[family]:
         style = Style(family, weight, 28)
         assert ink(character, style).any()
@@ -241,7 +241,7 @@ def test_a_capital_is_as_tall_as_it_says_and_stands_on_its_baseline(style: Style
 
 
 @pytest.mark.parametrize("family", ["sans", "mono"])
-def test_heavier_is_heavier_and_the_nearest_weight_is_used(family: txt.Family) -> None:
+def test_heavier_is_heavier_and_the_nearest_weight_is_used(family: fonts.Family) -> None:
     weights = sorted(fonts.FILES[family])
     drawn = {w: ink("HBM", Style(family, w, 28)) for w in (100, 420, *weights, 900)}
     coverage = [int(drawn[w].sum()) for w in weights]
@@ -252,7 +252,7 @@ def test_heavier_is_heavier_and_the_nearest_weight_is_used(family: txt.Family) -
 
 
 @pytest.mark.parametrize("family", ["sans", "mono"])
-def test_a_mark_stands_over_its_letter(family: txt.Family) -> None:
+def test_a_mark_stands_over_its_letter(family: fonts.Family) -> None:
     style = Style(family, 500, 50)
     letter, both = ink("H", style), ink("H\u0304", style)
     left, top, right, bottom = box(letter)

@@ -164,10 +164,3 @@ def tokens(pen: Pen, at: Places, run: Run, shown: Shown, lit: int | None) -> Non
 def row_of(run: Run, i: int) -> int:
     """The first query of block i."""
     return int(min(i * run.trace.meta["block_q"], run.trace.meta["queries"] - 1))
-
-
-def cells_of(run: Run, shown: Shown | None) -> object:
-    """What a place shows, as a key: as many cells as are drawn, not how far time has come."""
-    if shown is None:
-        return None
-    return shown._replace(part=float(np.ceil(shown.part * run.value(shown.step).size)))

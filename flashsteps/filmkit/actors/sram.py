@@ -28,7 +28,7 @@ class Sram(OfRun):
     def seen(self) -> Hashable:
         program = self.run.program(self.now)
         places = [*((slot,) for slot in tiles_of(self.run)), SCORES, *STATS.values()]
-        shown = [scores.cells_of(self.run, self.run.shown(self.now, program, slots)) for slots in places]
+        shown = [self.run.shown(self.now, program, slots) for slots in places]
         return program, tuple(shown), self.run.on_chip(self.now, program)
 
     def draw(self, pen: Pen, box: Box) -> None:
