@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 from numbers import Real
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import triton
 
 from flashsteps.machine import heads
 
-from .compiling.target import interpreted, pretended
+from .problem import Problem
+from .targets.target import interpreted, pretended
 
 #: the largest head dimension: beyond it, no tile of Q, K and V fits on chip
 LARGEST = 256
@@ -19,38 +20,6 @@ LARGEST = 256
 DTYPES = {torch.float16: "float16", torch.bfloat16: "bfloat16", torch.float32: "float32"}
 
 Window = tuple[int, int]
-
-
-class Problem(NamedTuple):
-    """Sizes and options of one call. `left` and `right` are keys beside the diagonal that a query sees, −1 for all."""
-
-    batch: int
-    heads: int
-    kv_heads: int
-    n: int
-    m: int
-    d: int
-    left: int
-    right: int
-    scale: float
-    softcap: float
-    dtype: torch.dtype
-    device: torch.device
-
-    @property
-    def group(self) -> int:
-        """Heads that share keys and values."""
-        return self.heads // self.kv_heads
-
-    @property
-    def parts(self) -> int:
-        """What can be computed apart: batch entries times key-value heads."""
-        return self.batch * self.kv_heads
-
-    @property
-    def nothing(self) -> bool:
-        """Whether there is nothing to compute: no query, or no key."""
-        return not (self.batch and self.heads and self.n and self.m)
 
 
 def problem(
@@ -89,7 +58,7 @@ def options_of(
         raise ValueError(f"q has head dimension {d}: give 1 to {LARGEST}")
     if not k_shape[1] or not q_shape[1] or q_shape[1] % k_shape[1]:
         raise ValueError(f"k has {k_shape[1]} heads, q {q_shape[1]}: those of q must be a multiple of those of k")
-    heads.check(q_shape[1], k_shape[1])
+    heads.group_of(q_shape[1], k_shape[1])
     left, right = bounds(q_shape[2], k_shape[2], causal, window)
     scale = d**-0.5 if scale is None else _number("scale", scale, "None for 1/√d")
     return left, right, scale, 0.0 if softcap is None else _number("softcap", softcap, "None for none")

@@ -14,8 +14,9 @@ import triton
 import triton.language as tl
 
 from . import checks
-from .compiling import configs
 from .launch import Tiles, arguments, fetched, grid, launch, strides, tiles
+from .problem import Problem
+from .targets import configs
 from .tile import (
     LOG2_E,
     load_statistic,
@@ -231,7 +232,7 @@ def backward(
 class _Given(NamedTuple):
     """What all three kernels go by: the problem, the tensors of the forward pass, dO, LSE and D."""
 
-    problem: checks.Problem
+    problem: Problem
     q: torch.Tensor
     k: torch.Tensor
     v: torch.Tensor
@@ -261,7 +262,7 @@ def _launch_delta(
         delta_kernel,
         grid(given.problem, -(-given.problem.n // tile.block_q)),
         given.problem,
-        config,
+        config.options,
         O=o,
         dO=given.do,
         dLSE=dlse,
@@ -280,7 +281,7 @@ def _launch_dkdv(given: _Given, config: configs.Config, tile: Tiles, dk: torch.T
         dkdv_kernel,
         grid(problem, -(-problem.m // tile.block_n)),
         problem,
-        config,
+        config.options,
         **by_queries,
         K=k,
         V=v,
@@ -302,7 +303,7 @@ def _launch_dq(given: _Given, config: configs.Config, tile: Tiles, dq: torch.Ten
         dq_kernel,
         grid(problem, -(-problem.n // tile.block_q)),
         problem,
-        config,
+        config.options,
         **by_keys,
         Q=q,
         dO=do,

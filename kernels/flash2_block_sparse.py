@@ -16,8 +16,8 @@ import triton.language as tl
 from flashsteps.machine import block_masks, masks
 
 from . import checks
-from .compiling import configs
 from .launch import arguments, fetched, grid, launch, strides, tiles
+from .targets import configs
 from .tile import add_tile, load_tile, natural_lse, one_over, or_nan, part, sees_any, store_statistic, store_tile
 
 
@@ -102,7 +102,7 @@ def block_sparse(
         block_sparse_kernel,
         grid(problem, shape[0]),
         problem,
-        config,
+        config.options,
         **by_queries,
         **by_keys,
         starts=starts,

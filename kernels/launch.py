@@ -13,8 +13,9 @@ from triton.runtime.errors import OutOfResources
 from triton.tools.tensor_descriptor import TensorDescriptor
 
 from . import checks
-from .compiling.configs import Config
-from .compiling.target import Launch, interpreted, pretended, target
+from .problem import Problem
+from .targets.configs import Config
+from .targets.target import Launch, interpreted, pretended, target
 
 #: an axis of a grid other than the first has at most so many programs
 MOST = 65_535
@@ -34,7 +35,7 @@ class Tiles(NamedTuple):
         return self.block_m == self.block_q
 
 
-def tiles(problem: checks.Problem, config: Config, block_q: int | None = None, block_k: int | None = None) -> Tiles:
+def tiles(problem: Problem, config: Config, block_q: int | None = None, block_k: int | None = None) -> Tiles:
     """The tile that a program works on: as asked for, or of the config; no larger than there are queries and keys.
 
     Raises ValueError for sizes that a kernel can't have.
@@ -46,7 +47,7 @@ def tiles(problem: checks.Problem, config: Config, block_q: int | None = None, b
     return Tiles(tokens, rows, min(block_n, checks.up(problem.m)), checks.on_chip_d(problem.d))
 
 
-def arguments(kernel: Any, problem: checks.Problem, tiles: Tiles) -> dict[str, Any]:
+def arguments(kernel: Any, problem: Problem, tiles: Tiles) -> dict[str, Any]:
     """What a kernel is told of the problem and the tile, as far as it asks: by its names."""
     on = target(problem.device).backend
     known = {
@@ -76,7 +77,7 @@ def arguments(kernel: Any, problem: checks.Problem, tiles: Tiles) -> dict[str, A
     return {name: value for name, value in known.items() if name in kernel.arg_names}
 
 
-def grid(problem: checks.Problem, blocks: int) -> tuple[int, ...]:
+def grid(problem: Problem, blocks: int) -> tuple[int, ...]:
     """(blocks, parts), or (blocks, key-value heads, batch) where one axis can't have so many parts."""
     if problem.parts <= MOST:
         return blocks, problem.parts
@@ -119,9 +120,8 @@ def strides(**tensors: torch.Tensor) -> dict[str, tuple[int, ...]]:
     return {f"{name}_strides": x.stride()[:3] for name, x in tensors.items()}
 
 
-def launch(kernel: Any, programs: tuple[int, ...], problem: checks.Problem, config: Config, **arguments: Any) -> None:
-    """Run a kernel on the problem's device."""
-    options = {"num_warps": config.num_warps, "num_stages": config.num_stages}
+def launch(kernel: Any, programs: tuple[int, ...], problem: Problem, options: dict[str, int], **arguments: Any) -> None:
+    """Run a kernel on the problem's device, compiled with these options."""
     if (launches := pretended()) is not None:
         launches.append(Launch(kernel, programs, arguments, options))
         return

@@ -13,8 +13,9 @@ import triton
 import triton.language as tl
 
 from . import checks
-from .compiling import configs
 from .launch import arguments, grid, launch, strides, tiles
+from .problem import Problem
+from .targets import configs
 from .tile import (
     add_tile,
     load_tile,
@@ -106,7 +107,7 @@ def paged_decode(
     (pages, page, kv_heads, d), (batch, heads, n, _) = k_pool.shape, q.shape
     most, lengths = _table(table, n_keys, batch, pages, page, q.device)
     options = checks.options_of(tuple(q.shape), (batch, kv_heads, most, d), causal, window, scale, softcap)
-    problem = checks.Problem(batch, heads, kv_heads, n, most, d, *options, q.dtype, q.device)
+    problem = Problem(batch, heads, kv_heads, n, most, d, *options, q.dtype, q.device)
     config = config or configs.shipped("paged", problem)
     tile = tiles(problem, config, block_q, checks.up(page))._replace(block_n=checks.up(page))
     o = torch.empty_like(q)
@@ -117,7 +118,7 @@ def paged_decode(
         paged_kernel,
         grid(problem, -(-n // tile.block_q)),
         problem,
-        config,
+        config.options,
         Q=q,
         K=k_pool,
         V=v_pool,

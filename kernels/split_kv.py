@@ -12,9 +12,9 @@ import triton
 import triton.language as tl
 
 from . import checks
-from .compiling import configs
 from .flash2_forward import attend_keys
 from .launch import arguments, fetched, grid, launch, strides, tiles
+from .targets import configs
 from .tile import (
     load_statistic,
     load_tile,
@@ -146,7 +146,7 @@ def split_kv_decode(
         split_kernel,
         grid(problem, blocks * pieces),
         problem,
-        config,
+        config.options,
         Q=q,
         **by_keys,
         O_s=o_s,
@@ -161,7 +161,7 @@ def split_kv_decode(
         merge_kernel,
         grid(problem, blocks),
         problem,
-        configs.shipped("merge", problem),
+        configs.shipped("merge", problem).options,
         O_s=o_s,
         LSE_s=lse_s,
         O=o,

@@ -2,7 +2,7 @@
 
 from math import sqrt
 
-from flashsteps.filmkit import Board, Box, Film, Made, Value, linear
+from flashsteps.filmkit import Board, Box, Film, Made, Value, linear, shapes
 from flashsteps.filmkit.actors.areas import Area, Areas, Crowd
 from flashsteps.filmkit.actors.bars import Bar, Bars
 from flashsteps.filmkit.actors.cards import Panel, Text
@@ -54,7 +54,7 @@ def multiprocessor(board: Board, place: Stage, gpu: Device) -> tuple[Part, Part,
         wide=place.whole.inset(300, 60), square=place.whole.inset(60, 120), tall=place.whole.inset(60, 440)
     )
     shared, registers = gpu.shared_per_sm, gpu.registers_per_sm
-    inside = Made(lambda u: fill(shared, registers, u), full)
+    inside = Made(shapes.multiprocessor, shared, registers, full)
     panel = board.put(Panel(name, sram=True), box)
     areas = board.put(Areas(inside, shared + registers, (shared + registers) * 0.45), Panel.inside(box))
     board.say(f"One SM has {shared} KiB of shared memory and {registers} KiB of registers.")
@@ -63,17 +63,6 @@ def multiprocessor(board: Board, place: Stage, gpu: Device) -> tuple[Part, Part,
     )
     board.move(full.to(1.0), seconds=1.6)
     return panel, areas, said, name
-
-
-def fill(shared: float, registers: float, u: float) -> tuple[Area, ...]:
-    both, gap = shared + registers, 6.0
-    return tuple(
-        Area(x, 0, w - gap / 2, both * 0.45, "sram_line", f"{u * size:.0f} KiB", name, part=u, edge="sram_line")
-        for x, w, size, name in (
-            (0, shared, shared, "shared memory"),
-            (shared + gap / 2, registers, registers, "registers"),
-        )
-    )
 
 
 def chip(board: Board, place: Stage, gpu: Device, sm: Part, inside: Part, said: Part, name: Value) -> None:
@@ -99,26 +88,14 @@ def sizes(board: Board, place: Stage) -> None:
     """SRAM's area beside HBM's."""
     small, large, far, grown = figure("sram-size"), figure("hbm-size"), figure("dram-size"), board.value(0.0)
     times, more = large.value * 1e3 / small.value, far.value * 1e3 / large.value
-    words = (f"{small.value:g} MB", f"{large.value:g} GB", f"> {far.value:g} TB: {more:.0f} of these")
+    words = (f"{small.value:g} MB", f"{large.value:g} GB", f"> {far.value:g} TB: over {more:.0f} of these")
     wide = board.shape == "wide"
-    areas = Made(lambda u: squares(u, 1 / sqrt(times), wide, *words), grown)
+    areas = Made(shapes.memories, grown, 1 / sqrt(times), wide, words)
     all_of_it = "SRAM" if board.short else "all SRAM together"
     picture = Areas(areas, 2.0 if wide else 1.5, 1.02 if wide else 1.3, middle=True), place.whole
     turn(board, f"HBM holds {times:,.0f} times as much as {all_of_it}.", picture)
     note(board, place, f"areas to scale; {large.source}, {large.hardware}; DRAM is the CPU’s memory")
     board.move(grown.to(1.0), seconds=1.4)
-
-
-def squares(u: float, side: float, wide: bool, small: str, large: str, others: str) -> tuple[Area, ...]:
-    """SRAM's square, and HBM's, which opens from behind it; what doesn't fit into the picture is said."""
-    now, foot = side + (1 - side) * u, 1.02
-    areas = [
-        Area(0.5, foot - now, now, now, "dim", "HBM" if u == 1 else "", large if u == 1 else "", strength=0.5),
-        Area(0.5 - side - 0.02, foot - side, side, side, "sram_line"),
-        Area(0, foot - 0.16, 0.46 - side, 0.16, "bg", "SRAM", small),
-    ]
-    below = Area(1.52, foot - 0.16, 0.48, 0.16, "bg") if wide else Area(0.5, foot + 0.04, 1.0, 0.22, "bg")
-    return (*areas, *([below._replace(name="DRAM", under=others)] if u == 1 else []))
 
 
 def ladder(board: Board, place: Stage, gpu: Device) -> None:
@@ -156,7 +133,7 @@ def ladder(board: Board, place: Stage, gpu: Device) -> None:
 def one_tile(board: Board, place: Stage) -> None:
     """How long one tile takes, as lengths."""
     passed, takes = board.value(0.0), {name: TILE / speed for name, speed in SPEED.items()}
-    bars = tuple(Bar(name, Made(min, passed, time), "K") for name, time in takes.items())
+    bars = tuple(Bar(name, Made(min, passed, time), "K", figure=Made(bool, passed)) for name, time in takes.items())
     times = {name: time_of(time) for name, time in takes.items()}
     words = f"One tile: {times['DRAM']} from DRAM, {times['HBM']} from HBM, {times['SRAM']} from SRAM."
     turn(board, words, (Bars(bars, takes["DRAM"], "time", title="until one tile has come"), place.whole))

@@ -1,16 +1,16 @@
 """S is N×N: memory and traffic grow with N²; and the time of a step is the time of its bytes, not of its products."""
 
 from functools import cache
-from math import ceil
 
 import numpy as np
 
 import flashsteps as fs
-from flashsteps.filmkit import Board, Film, Made, Value
-from flashsteps.filmkit.actors.areas import Area, Areas
+from flashsteps.filmkit import Board, Film, Made, Value, shapes
+from flashsteps.filmkit.actors.areas import Areas
 from flashsteps.filmkit.actors.bars import Bar, Bars, Mark, Piece
 from flashsteps.filmkit.actors.cards import Text
 from flashsteps.filmkit.actors.matrix import Matrix, Region, grid
+from flashsteps.filmkit.board import LONGEST_CAPTION
 from flashsteps.filmkit.places import Stage, note, stage, turn
 from flashsteps.filmkit.run import Run
 from flashsteps.filmkit.script import Part
@@ -18,12 +18,11 @@ from flashsteps.machine.devices import Device, device
 from flashsteps.story.labels import a
 from flashsteps.story.telling import strongest
 from flashsteps.traffic import formulas, published
-from flashsteps.units import short, size_of
+from flashsteps.units import number, short, size_of
 
 D, HEADS, BATCH, SIZE = 64, 16, 64, 1024  # of GPT-2 medium, whose times were published
 DOUBLED, FOURFOLD = (64, 128, 256, 512, 1024), (1 << 10, 1 << 12, 1 << 14, 1 << 16)
-MOST = FOURFOLD[-1]
-BESIDE = 1.3 * D  # where S begins, in numbers: at its left and above it there are Q and K
+MOST, HEAVIEST = FOURFOLD[-1], 16
 
 
 class Problem(Film):
@@ -52,7 +51,7 @@ def scores(board: Board, place: Stage, run: Run) -> tuple[Part, Value, Part]:
     """The scores of the run, row by row."""
     S, names, seen, lit = in_hbm(run, "S"), run.names, board.value(0.0), board.value(())
     rows, columns = S.shape
-    many, tall = Made(lambda n: f"{round(n * columns)} scores", seen), board.shape == "tall"
+    many, tall = Made(lambda n: some(round(n * columns), "score"), seen), board.shape == "tall"
     matrix = Matrix(
         grid(S), "S", float(S.min()), float(S.max()), "S", many, names["queries"], names["keys"],
         seen=seen, lit=lit, outlined=True, square=tall,
@@ -60,8 +59,9 @@ def scores(board: Board, place: Stage, run: Run) -> tuple[Part, Value, Part]:
     part = board.put(matrix, place.whole.rows(3, 2)[0] if tall else place.whole)
     alike = rows == columns
     who = "Each token is scored against each" if alike else "Each query is scored against each key"
-    size = f"{rows} tokens" if alike else f"{rows} by {columns}"
-    board.say(f"{size}: {S.size} scores." if board.short else f"{who}: {size}, {S.size} scores.")
+    size = some(rows, "token") if alike else f"{rows} by {columns}"
+    words = f"{size}: {some(S.size, 'score')}" if board.short else f"{who}: {size}, {some(S.size, 'score')}"
+    board.say(words + ".")
     said = note(board, place, "S = QK^{T} / √d: a row for each query, a column for each key")
     board.move(seen.to(1.0), seconds=0.5 if board.short else 0.8)
     board.move(seen.to(float(rows)), seconds=1.2 if board.short else 1.6)
@@ -72,8 +72,9 @@ def weights(board: Board, place: Stage, run: Run, matrix: Part, lit: Value, said
     """One row, and what softmax makes of it."""
     S, P, keys = in_hbm(run, "S"), in_hbm(run, "P"), run.names["keys"]
     row, key = strongest(P)
-    asks, answers = run.quoted("queries", row), run.quoted("keys", key)
-    board.say(f"Softmax makes weights of a row: {asks} gives {P[row, key]:.2f} of its weight to {answers}.")
+    asks, answers, weight = run.quoted("queries", row), run.quoted("keys", key), f"{P[row, key]:.2f}"
+    words = f"Softmax makes weights of a row: {asks} gives {weight} of its weight to {answers}."
+    board.say(words if len(words) <= LONGEST_CAPTION else f"Softmax makes weights of a row: {weight} is for one key.")
     board.set(lit.to((Region(row, row + 1, 0, len(keys)),)))
     board.swap(said, Text("P = softmax(S): the weights of a row add up to 1"))
     if board.shape == "square":
@@ -81,20 +82,24 @@ def weights(board: Board, place: Stage, run: Run, matrix: Part, lit: Value, said
     else:
         board.move(matrix.to(place.sides[0] if board.shape == "wide" else place.whole.rows(2)[0]), seconds=0.8)
     right = board.pick(wide=place.sides[1], square=place.whole, tall=place.whole.rows(2)[1])
-    grown, title = board.value(0.0), f"weights of {asks}: e^{{score}} over their sum"
+    shown = sorted(np.argsort(-P[row], kind="stable")[:HEAVIEST].tolist())
+    grown, title = board.value(0.0), f"weights of {cut(asks)}: e^{{score}} over their sum"
+    if len(shown) < len(keys):
+        title = f"the {HEAVIEST} heaviest {title}"
     bars = tuple(
-        Bar(name, Made(lambda u, p=p: p * u, grown), "accent" if n == key else "S", note=f"score {s:.1f}")
-        for n, (name, p, s) in enumerate(zip(keys, P[row].tolist(), S[row], strict=True))
-    )
+        Bar(cut(keys[n]), Made(lambda u, p=float(P[row, n]): p * u, grown), "accent" if n == key else "S",
+            note=f"score {number(float(S[row, n]), 1)}")
+        for n in shown
+    )  # fmt: skip
     board.put(Bars(bars, 1.0, "{:.2f}", title=title), right)
     board.move(grown.to(1.0), seconds=1.2)
 
 
 def doubling(board: Board, place: Stage) -> None:
     """N doubles, four times, all at one scale."""
-    (left, right), middle = place.sides, board.shape != "wide"
+    (left, right), middle, room = place.sides, board.shape != "wide", DOUBLED[-1] + shapes.BESIDE * D
     n, before = board.value(float(DOUBLED[0])), board.value(0.0)
-    areas = Areas(Made(doubled, n, before), *[DOUBLED[-1] + BESIDE] * 2, middle)
+    areas = Areas(Made(shapes.scores, n, D, before), room, room, middle)
     each = {"Q": "×2 each time", "K": "×2 each time", "V": "×2 each time", "S": "×4 each time"}
     bars = tuple(Bar(name, Made(lambda n, of=name: held(n, of), n), name, under=each[name]) for name in each)
     title = Made(lambda n: f"one head, d = {D}: N = {short(round(n))} tokens", n)
@@ -111,9 +116,10 @@ def memory(board: Board, place: Stage, gpu: Device) -> None:
     """Four times as many tokens, again and again, beside what a GPU has."""
     (left, right), middle, room = place.sides, board.shape != "wide", gpu.memory * 1e9
     n, amounts = board.value(float(FOURFOLD[0])), [board.value(0.0) for _ in FOURFOLD]
-    areas = Areas(Made(nested, n), *[FOURFOLD[2] + BESIDE] * 2, middle)
+    side = FOURFOLD[2] + shapes.BESIDE * D
+    areas = Areas(Made(shapes.nested, n, D, FOURFOLD), side, side, middle)
     bars = tuple(Bar(short(N), amount, "S", whole=room) for N, amount in zip(FOURFOLD, amounts, strict=True))
-    title = f"S and P of one head, and what {a(gpu.model)} holds"
+    title = f"S and P of one head; dashed: all that {a(gpu.model)} holds"
     chart = Bars(bars, max(room, held(MOST, "SP")), title=title)
     words = "Four times the tokens: sixteen times the scores. Q, K and V only grow fourfold."
     if board.short:
@@ -131,7 +137,7 @@ def heads(board: Board, place: Stage, gpu: Device) -> None:
     """All heads of a layer, beside what the GPU has."""
     (left, right), middle, room = place.sides, board.shape != "wide", gpu.memory * 1e9
     there, one = board.value(0.0), held(MOST, "SP")
-    areas = Areas(Made(lambda n: packed(n, room / one, gpu.model), there), 4, 4.45, middle)
+    areas = Areas(Made(shapes.packed, there, room / one, gpu.model), 4, 4.45, middle)
     bars = Bar("S and P", Made(lambda n: n * one, there), "S"), Bar(gpu.model, room, "dim")
     title = Made(lambda n: f"{n:.0f} of {HEADS} heads", there)
     chart = Bars(bars, HEADS * one, marks=(Mark(room),), title=title)
@@ -145,8 +151,8 @@ def heads(board: Board, place: Stage, gpu: Device) -> None:
 def time(board: Board, place: Stage) -> None:
     """The published time of a step, and what its bytes and its products would take at the A100's full speed."""
     took, moved = (published.figure(f"gpt2-medium-standard-{what}") for what in ("time", "traffic"))
-    gpu, sizes = device("a100-40gb"), {"n": SIZE, "d": D, "block_q": D, "block_k": D}
-    passes = [fs.count(f"standard-{way}", **sizes).work.matmul for way in ("forward", "backward")]
+    gpu, ways = device("a100-40gb"), ("forward", "backward")
+    passes = [fs.count(f"standard-{way}", n=SIZE, d=D, block_q=D, block_k=D).work.matmul for way in ways]
     products = sum(passes) * HEADS * BATCH
     ms = took.value, moved.value / gpu.bandwidth, products / gpu.tflops / 1e9
     matrices = ms[1] * formulas.FIGURE_2_LEFT_PASSES * SIZE * SIZE / formulas.figure_2_left_standard(SIZE, D).total
@@ -171,6 +177,16 @@ def time(board: Board, place: Stage) -> None:
         board.wait(0.0 if board.short else 0.3)
 
 
+def some(count: int, what: str) -> str:
+    """`1 token`, `4,096 scores`."""
+    return f"{count:,} {what}{'s' * (count != 1)}"
+
+
+def cut(name: str) -> str:
+    """A token as a label has room for it."""
+    return name if len(name) <= 14 else f"{name[:13]}…"
+
+
 def in_hbm(run: Run, name: str) -> np.ndarray:
     return run.hbm(len(run))[name]
 
@@ -180,36 +196,3 @@ def held(n: float, tensors: str) -> int:
     """Bytes of these tensors, one head, fp16: each is written or read once, and S and P both."""
     moved = fs.count("standard-forward", n=round(n), d=D, block_q=D, block_k=D).by_tensor
     return sum(max(moved[name]) for name in tensors)
-
-
-def doubled(n: float, was: float) -> tuple[Area, ...]:
-    """S with Q at its left and K above, to scale; what it was before is dashed."""
-    at, half, name = BESIDE, n / 2, f"{short(round(n))} × {short(round(n))}"
-    square = Area(at, at, n, n, "S"), Area(at + half, at + half, half, half, "S", name)
-    strips = Area(0, at, D, n, "Q", "Q"), Area(at, 0, n, D, "K", "K")
-    return (*square, *strips, *([Area(at, at, was, was, "bg", open=True)] if was else []))
-
-
-def nested(n: float) -> tuple[Area, ...]:
-    """The same, with the sizes before inside."""
-    at, sizes = BESIDE, dict.fromkeys([n, *(m for m in reversed(FOURFOLD) if m < n)])
-    names = [f"S: {short(round(n))} × {short(round(n))}", *(short(m) for m in (*sizes,)[1:])]
-    squares = (
-        Area(at, at, m, m, "S", name, edge="bg", strength=0.6 + 0.2 * k)
-        for k, (m, name) in enumerate(zip(sizes, names, strict=True))
-    )
-    return (*squares, Area(0, at, D, n, "Q"), Area(at, 0, n, D, "K"))
-
-
-def packed(count: float, fit: float, name: str) -> tuple[Area, ...]:
-    """So many heads, one square each, and the memory that has room for `fit` of them, four in a line."""
-    head, gap, areas = 0.45, 0.06, [Area(0, 0, 4, 0.4, "bg", f"{name}: room for {fit:.1f}")]
-    for line in range(4):
-        wide = min(4.0, max(0.0, fit - 4 * line))
-        areas += [Area(0, head + line, wide, 1 - gap / 2, "panel", edge="ink")] if wide else []
-    for n in range(ceil(count)):
-        x, y, inside, side = n % 4 + gap, head + n // 4 + gap, min(1.0, max(0.0, fit - n)), 1 - 2.5 * gap
-        if inside < 1:
-            areas.append(Area(x, y, side, side, "S", "" if inside else str(n + 1), open=True))
-        areas += [Area(x, y, side * inside, side, "S", str(n + 1), part=min(1.0, count - n))] if inside else []
-    return tuple(areas)

@@ -10,6 +10,7 @@ from .blocks import blocks
 from .completion import completion
 from .count import count
 from .doctor import doctor
+from .explore import embed, explore
 from .export import export, schema
 from .io import io
 from .list import list_
@@ -30,6 +31,7 @@ Examples:
   flashsteps step run.npz
   flashsteps export run.npz --to perfetto -o run.json
   flashsteps view flash-forward -o run.html
+  flashsteps explore -o explorer.html
   flashsteps count flash2-forward --n 1M --d 128
   flashsteps io --n 1K,1M --device h100
   flashsteps validate
@@ -47,6 +49,7 @@ def main(ctx: click.Context) -> None:
 
 
 for _command in (
-    render, list_, record, show, view, step, export, schema, count, io, blocks, validate, bench, doctor, completion,
+    render, list_, record, show, view, explore, embed, step, export, schema, count, io, blocks, validate, bench, doctor,
+    completion,
 ):  # fmt: skip
     main.add_command(_command)

@@ -14,7 +14,7 @@ from .program import Command, say, table
 
 if TYPE_CHECKING:
     from ..machine.devices import Device
-    from ..traffic.blocks import Blocks
+    from ..traffic.blocks import Fit
 
 EXAMPLES = """\b
 Examples:
@@ -67,7 +67,7 @@ def _fit(fits: int, tried: int) -> str:
     return f"{fits} of {tried} tiles fit" if fits else f"none of {tried} tiles fits: choose a smaller d or dtype"
 
 
-def _table(found: list[Blocks], gpu: Device) -> Iterator[str]:
+def _table(found: list[Fit], gpu: Device) -> Iterator[str]:
     from ..traffic.report import ratio_of
 
     shared, registers = gpu.shared_per_block * 1024, gpu.registers_per_sm * 1024

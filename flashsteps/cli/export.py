@@ -44,7 +44,7 @@ def export(run: str, to: str, output: Path, no_values: bool, device: str | None,
 
     modelled = device if to == "perfetto" else None
     try:
-        exports.check(output, to, None, not no_values)
+        exports.check_export(output, to, None, not no_values)
     except ValueError as error:
         raise ValueError(str(error).replace("values=False", "--no-values")) from None
     saved = to == "perfetto" and Path(run).is_file()  # then the device is not one to run on, only the model's

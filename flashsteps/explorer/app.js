@@ -1,6 +1,6 @@
 // The page: one state, shown in three ways; every change is a new state, drawn at once and written into the address.
 
-import { Player, Run, Tip, el, formula, labelParts, palette, plainLabel, ratioOf, say, sizeOf, stepsFor, tellingRow, toggle, unpack, whole } from "../player/player.js";
+import { Player, Run, Tip, el, formula, palette, ratioOf, say, sizer, stepsFor, tellingRow, toggle, unpack, whole } from "../player/player.js";
 import { engine } from "./engine.js"; // arrays.js … as_run.js, joined
 import { Bar } from "./bar.js";
 import { ChartPart } from "./chart.js";
@@ -37,6 +37,7 @@ class Explorer {
     this.layout();
     this.names = { algorithms: this.algorithms, devices: Object.keys(this.devices), inputs: Object.keys(this.inputs) };
     this.state = fromHash(location.hash, this.first, this.names);
+    if (this.embed) this.state.tab = this.embed === "story" ? "story" : "explore";
     this.listen();
     this.paint();
     this.show();
@@ -58,7 +59,7 @@ class Explorer {
     this.panels = { explore: el("section", { role: "tabpanel", id: "panel-explore", "aria-labelledby": "tab-explore" }, this.verdict, this.grid),
       story: el("section", { role: "tabpanel", id: "panel-story", "aria-labelledby": "tab-story" }),
       step: el("section", { role: "tabpanel", id: "panel-step", "aria-labelledby": "tab-step" }, this.stepHost) };
-    this.footer = el("p", { class: "dim foot", text: "Two levels of memory, no L2, no overlap: bytes are counted, not timed." });
+    this.footer = el("footer", { class: "dim foot", text: "Two levels of memory, no L2, no overlap: bytes are counted, not timed." });
     this.root.append(header, this.bar.element, el("main", {}, ...Object.values(this.panels)), this.footer);
     if (this.embed) this.root.classList.add("embed", `embed-${/^(map|sram|story|chart)$/.test(this.embed) ? this.embed : "map"}`);
   }
@@ -110,16 +111,17 @@ class Explorer {
       this.showSteps();
     }
     this.remember();
-    this.tellHeight();
   }
 
   /** What this comes to, in a sentence. */
   headline() {
-    const { state } = this, { total } = counted(state.a, state), plain = standardOf(state.a), { title } = this.words[state.a];
+    const { state } = this, { total } = counted(state.a, state), plain = standardOf(state.a), { title: name, direction } = this.words[state.a];
+    const title = `${name}${direction === "backward" ? ", backward," : ""}`;
     const tile = `${Math.min(state.bq, state.n)}×${Math.min(state.bk, state.n)}`, fit = fitting(state, this.devices);
-    if (state.a === plain) return `${title} moves ${sizeOf(total)} over the bus for ${whole(state.n)} tokens, whatever its blocks.`;
+    const size = sizer(Math.max(total, counted(plain, state).total));
+    if (state.a === plain) return `${title} moves ${size(total)} over the bus for ${whole(state.n)} tokens, whatever its blocks.`;
     const level = counted(plain, state).total, answer = total < level ? "less than" : total > level ? "more than" : "exactly";
-    return `${title} with tiles of ${tile} moves ${sizeOf(total)}, ${answer} the ${sizeOf(level)} of standard attention: ${ratioOf(total / level)}.${fit.fits ? "" : " It does not fit on chip."}`;
+    return `${title} with tiles of ${tile} moves ${size(total)}, ${answer} the ${size(level)} of standard attention: ${ratioOf(total / level)}.${fit.fits ? "" : " It does not fit on chip."}`;
   }
 
   // ---- inputs
@@ -164,6 +166,17 @@ class Explorer {
     const run = new Run({ ...header, ending: this.endingOf(state) }, array);
     this.ran = { key, run };
     return run;
+  }
+
+  /** The weights of attention, row by row, as standard attention makes them in float32; null of more tokens than are performed. */
+  weightsOf(state) {
+    if (state.n > NUMBERS) return null;
+    const plain = { ...settings(state), dtype: "float32" }, key = JSON.stringify([plain.n, plain.d, plain.mask, state.in]);
+    if (this.weighed?.key !== key) {
+      const { tensors } = engine.record("standard-forward", { ...plain, block_q: state.n, block_k: state.n, ...this.arrays(state) });
+      this.weighed = { key, weights: tensors.find(({ name }) => name === "P").data };
+    }
+    return this.weighed.weights;
   }
 
   endingOf(state) {
@@ -300,6 +313,7 @@ class Explorer {
       this.shownCard = this.state.tab === "story" ? null : this.shownCard;
       this.show();
     });
+    new ResizeObserver(() => this.tellHeight()).observe(this.root);
     this.dark = matchMedia("(prefers-color-scheme: dark)");
     this.dark.addEventListener("change", () => { this.paint(); this.show(); });
     document.addEventListener("keydown", (event) => {

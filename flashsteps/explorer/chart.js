@@ -21,11 +21,12 @@ export class ChartPart extends Part {
     this.host = el("div", { class: "plot" });
     this.note = el("p", { class: "dim" });
     this.element.append(this.host, this.note);
-    new ResizeObserver(() => page.state && this.show(page.state)).observe(this.host);
+    this.size = [0, 0];
+    new ResizeObserver(([{ contentRect: { width, height } }]) => { this.size = [width, height]; if (page.state) this.show(page.state); }).observe(this.host);
   }
 
   show(state) {
-    const width = this.host.clientWidth, height = this.host.clientHeight;
+    const [width, height] = this.size;
     if (!width || !height) return;
     const plain = standardOf(state.a), over = this.kind === "tokens" ? overTokens : overTiles;
     const series = [["standard", over(plain, state), "plain"], ...(state.pin ? [["A", over(state.pin.a, { ...state, ...state.pin }), "kept"]] : []),
@@ -39,7 +40,9 @@ export class ChartPart extends Part {
     const y = (value) => height - bottom - (Math.log2(value) - y0) / Math.max(1, y1 - y0) * (height - top - bottom);
     const parts = [];
     const text = (value, at, attributes) => { const one = svg("text", { x: at[0], y: at[1], ...attributes }); one.textContent = value; parts.push(one); };
-    for (let power = 10; power < 1e15; power *= 10) {
+    const few = y1 - y0 < 2 * Math.log2(10), ticks = [];
+    for (let power = 10; power < 1e15; power *= 10) ticks.push(power, ...(few ? [2 * power, 5 * power] : []));
+    for (const power of ticks) {
       if (Math.log2(power) < y0 || Math.log2(power) > y1) continue;
       parts.push(svg("line", { class: "grid", x1: left, x2: width - right, y1: y(power), y2: y(power) }));
       text(sizeOf(power).replace(".0", ""), [left - 8, y(power) + 4], { "text-anchor": "end" });

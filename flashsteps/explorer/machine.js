@@ -99,7 +99,10 @@ export class DoesNotFit extends Error {
 
 /** On-chip memory, one program at a time: named slots, and the loops that a program runs. */
 export class SRAM {
-  /** `tape` is told of each step; `capacity` is {shared, registers, total}, in bytes, null where there is no limit. */
+  /**
+   * `tape` is told of each step; `capacity` is {shared, registers, total}, in bytes, null where there is no limit.
+   * `byRuns`: equal blocks as one, multiplied; "inside": but each program for itself.
+   */
   constructor(hbm, tape, capacity = {}, byRuns = hbm.counting) {
     Object.assign(this, { hbm, tape, byRuns, meter: new WorkMeter(), slots: new Map(), program: 0, launched: false, times: 1 });
     this.limits = [["shared memory", capacity.shared ?? null], ["the register file", capacity.registers ?? null],
@@ -124,15 +127,15 @@ export class SRAM {
   }
 
   * programs(line, name, blocks) {
-    for (const block of this.loop(line, name, blocks)) {
+    for (const block of this.loop(line, name, blocks, null, this.byRuns === true)) {
       this.launch();
       yield block;
     }
   }
 
-  * loop(line, name, blocks, seen = null) {
+  * loop(line, name, blocks, seen = null, byRuns = Boolean(this.byRuns)) {
     const { times } = this;
-    for (const block of this.byRuns && blocks instanceof Blocks ? runsToCount(blocks, seen) : blocks.each()) {
+    for (const block of byRuns && blocks instanceof Blocks ? runsToCount(blocks, seen) : blocks.each()) {
       this.loops.set(name, block.index);
       if (!seen) {
         this.times = times * block.times;

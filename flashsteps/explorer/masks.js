@@ -65,6 +65,20 @@ export class Mask {
     return { full, cut: touched - full, hidden: i.times * j.times - touched };
   }
 
+  /** All tiles at once, row by row: 2 where one is full, 1 where it is cut, 0 where it is hidden. */
+  grid(block_q, block_k) {
+    const [rows, columns] = [Math.ceil(this.n_queries / block_q), Math.ceil(this.n_keys / block_k)], found = new Uint8Array(rows * columns);
+    for (let i = 0; i < rows; i++) {
+      const start = i * block_q, last = Math.min(start + block_q, this.n_queries) - 1;
+      const [from, fullFrom, fullTo, to] = [this.first.at(start), this.first.at(last), this.stop.at(start), this.stop.at(last)];
+      for (let j = 0; j < columns; j++) {
+        const keys = j * block_k, end = Math.min(keys + block_k, this.n_keys);
+        found[i * columns + j] = Number(keys < to && end > from) + Number(keys >= fullFrom && end <= fullTo);
+      }
+    }
+    return found;
+  }
+
   get by_rule() { return true; }
 }
 
@@ -165,11 +179,8 @@ function ends(rule, N, M) {
 export class BlockMask {
   constructor(visited, mask, block_q, block_k) {
     this.mask = mask;
-    this.grid = visited.map((row, i) => row.map((there, j) => {
-      const block = (n, size, most) => ({ start: n * size, stop: Math.min((n + 1) * size, most), times: 1 });
-      const { full, cut } = mask.kinds(block(i, block_q, mask.n_queries), block(j, block_k, mask.n_keys));
-      return there ? 2 * full + cut : 0;
-    }));
+    const kinds = mask.grid(block_q, block_k);
+    this.grid = visited.map((row, i) => row.map((there, j) => there ? kinds[i * row.length + j] : 0));
     const counts = this.grid.map((row) => row.filter(Boolean).length);
     this.starts = counts.reduce((sums, n) => [...sums, sums.at(-1) + n], [0]);
   }

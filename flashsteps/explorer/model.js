@@ -3,9 +3,6 @@
 import { engine } from "./engine.js"; // arrays.js … as_run.js, joined
 import { TILES, TOKENS, DRAWN, maskFor } from "./state.js";
 
-/** At most so many tiles are gone through one by one, for the strip of programs. */
-const WALKED = 4096;
-
 /** At most so many tiles a side are drawn; of more, each cell stands for a square of them. */
 const CELLS = 64;
 
@@ -34,17 +31,8 @@ export function tileMap(state) {
     const { n, block_q: q, block_k: k, mask } = settings(state), parsed = engine.parseMask(mask, n, n);
     const across = [Math.ceil(n / q), Math.ceil(n / k)], each = across.map((count) => Math.ceil(count / CELLS));
     const [high, wide] = [q * each[0], k * each[1]], [rows, columns] = [Math.ceil(n / high), Math.ceil(n / wide)];
-    const kinds = new Uint8Array(rows * columns);
-    const block = (index, size) => ({ start: index * size, stop: Math.min(n, (index + 1) * size), times: 1 });
-    for (let i = 0; i < rows; i++) {
-      for (let j = 0; j < columns; j++) {
-        const { full, cut } = parsed.kinds(block(i, high), block(j, wide));
-        kinds[i * columns + j] = 2 * full + cut;
-      }
-    }
-    const all = parsed.kinds({ start: 0, stop: n, times: 1 }, { start: 0, stop: n, times: 1 });
     const visited = tilesVisited(parsed, n, q, k);
-    return { rows, columns, kinds, across, each, visited, hides: Boolean(all.cut) };
+    return { rows, columns, kinds: parsed.grid(high, wide), across, each, visited, hides: parsed.hides };
   });
 }
 
@@ -61,8 +49,8 @@ function tilesVisited(mask, n, q, k) {
 
 /** What each program moves; null where that is too many to go through. */
 export function programsOf(state) {
-  const { n, bq, bk, a } = state;
-  if (n > DRAWN || Math.ceil(n / bq) * Math.ceil(n / bk) > WALKED) return null;
+  const { n, a } = state;
+  if (n > DRAWN) return null;
   return once(`programs ${a}`, settings(state), () => engine.programs(a, settings(state)));
 }
 

@@ -1,4 +1,4 @@
-"""The explorer as one HTML file: the engine, the player, what Python knows of the algorithms, and one run it recorded."""
+"""The explorer as one HTML file: engine, player, what Python knows of the algorithms, and a run that it recorded."""
 
 from __future__ import annotations
 
@@ -27,7 +27,14 @@ from .words import words
 APP = ("state.js", "model.js", "parts.js", "chart.js", "bar.js", "story.js", "app.js")
 
 #: what can be chosen, in this order: those that need no more than Q, K and V (and dO)
-ALGORITHMS = ("standard-forward", "flash-forward", "flash2-forward", "standard-backward", "flash-backward", "flash2-backward")
+ALGORITHMS = (
+    "standard-forward",
+    "flash-forward",
+    "flash2-forward",
+    "standard-backward",
+    "flash-backward",
+    "flash2-backward",
+)
 
 #: the state that the page opens with; `same` is the run that it holds itself against
 FIRST: dict[str, Any] = {
@@ -39,11 +46,17 @@ FIRST: dict[str, Any] = {
 MOST_TOKENS, MOST_WIDTH = 64, 256
 
 START = """
-const held = JSON.parse(document.querySelector("#data").textContent);
-const bytes = (text) => { const signs = atob(text), found = new Uint8Array(signs.length); for (let n = 0; n < signs.length; n++) found[n] = signs.charCodeAt(n); return found; };
-for (const input of Object.values(held.inputs)) for (const name of ["Q", "K", "V"]) input[name] = new Float32Array(bytes(input[name]).buffer);
+function bytes(text) {
+  const signs = atob(text), found = new Uint8Array(signs.length);
+  for (let n = 0; n < signs.length; n++) found[n] = signs.charCodeAt(n);
+  return found;
+}
+const held = JSON.parse(document.querySelector("#data").textContent), { header, data, values, state } = held.check;
+for (const input of Object.values(held.inputs)) {
+  for (const name of ["Q", "K", "V"]) input[name] = new Float32Array(bytes(input[name]).buffer);
+}
 window.flashsteps = new Explorer(document.querySelector("#explorer"), held);
-window.flashsteps.agrees = await window.flashsteps.same({ header: held.check.header, data: bytes(held.check.data), values: bytes(held.check.values) }, held.check.state);
+window.flashsteps.agrees = await window.flashsteps.same({ header, data: bytes(data), values: bytes(values) }, state);
 """
 
 
@@ -73,7 +86,9 @@ def page(qkv: QKV | None = None, first: dict[str, Any] | None = None) -> str:
                   "state": state | {"type": "float16"}},
     }  # fmt: skip
     style = player.fonts() + player.colours("html") + player.style() + (FOLDER / "explorer.css").read_text("utf-8")
-    return pages.shell("FlashAttention, explored", style, _script(), _data(data), '<div id="explorer" class="page-root"></div>')
+    return pages.shell(
+        "FlashAttention, explored", style, _script(), _data(data), '<div id="explorer" class="page-root"></div>'
+    )
 
 
 def write(path: str | os.PathLike[str], qkv: QKV | None = None, first: dict[str, Any] | None = None) -> None:
@@ -91,9 +106,17 @@ def of_trace(trace: Trace) -> str:
     if algorithm not in ALGORITHMS or "kernel" in meta or meta.get("heads", 1) > 1 or meta["queries"] != meta["keys"]:
         raise ValueError(f"the explorer performs one head of {', '.join(ALGORITHMS)}, with as many queries as keys")
     if mask not in (None, "causal") or meta.get("softcap") or meta.get("dropout") or meta.get("alibi"):
-        raise ValueError("the explorer performs runs without a mask or with the causal one, and nothing else that changes scores")
+        raise ValueError(
+            "the explorer performs runs without a mask or with the causal one, and nothing else that changes scores"
+        )
     q, k, v = (trace.initial[name].astype(np.float32) for name in "QKV")
-    first = {"a": algorithm, "bq": meta["block_q"], "bk": meta["block_k"], "mask": mask or "none", "type": meta["dtype"]}
+    first = {
+        "a": algorithm,
+        "bq": meta["block_q"],
+        "bk": meta["block_k"],
+        "mask": mask or "none",
+        "type": meta["dtype"],
+    }
     if meta["device"] or meta["sram"]:
         first["on"] = meta["device"] or str(meta["sram"])
     qkv = QKV(q, k, v, tokens=None if meta["tokens"] is None else tuple(meta["tokens"]), source=meta["input"])

@@ -32,7 +32,8 @@ export class MapPart extends Part {
     this.canvas.addEventListener("pointermove", (event) => this.point(event));
     this.canvas.addEventListener("pointerleave", () => page.tip.hide(this));
     this.canvas.addEventListener("click", (event) => this.open(...this.at(event)));
-    new ResizeObserver(() => page.state && this.show(page.state)).observe(this.canvas);
+    this.wide = 0; // in px, as it was last laid out: to ask while drawing would have it laid out again
+    new ResizeObserver(([entry]) => { this.wide = entry.contentRect.width; if (page.state) this.show(page.state); }).observe(this.canvas);
   }
 
   at(event) {
@@ -59,28 +60,52 @@ export class MapPart extends Part {
     const map = tileMap(state), { rows, columns, kinds, across, each, visited } = map, { colours } = this.page;
     this.map = map;
     this.sizes = [Math.min(state.bq, state.n) * each[0], Math.min(state.bk, state.n) * each[1]];
-    const ratio = window.devicePixelRatio || 1, side = Math.round(this.canvas.clientWidth * ratio);
+    const ratio = window.devicePixelRatio || 1, side = Math.round(this.wide * ratio);
     if (side && (this.canvas.width !== side || this.canvas.height !== side)) this.canvas.width = this.canvas.height = side;
     const context = this.canvas.getContext("2d"), { width } = this.canvas, w = width / columns, h = width / rows;
     const gap = Math.min(w, h) > 12 * ratio ? 3 * ratio : Math.min(w, h) > 5 * ratio ? ratio : 0;
     const [full, cut, none, line] = [css(mix(colours.bg, colours.S, 0.75)), css(mix(colours.bg, colours.S, 0.42)), css(mix(colours.bg, colours.faint, 0.22)), css(colours.faint)];
+    const weights = this.weights(state);
     context.clearRect(0, 0, width, width);
+    context.imageSmoothingEnabled = false;
+    if (weights && !gap) context.drawImage(weights, 0, 0, width, width); // tiles too small to stand apart
     for (let i = 0; i < rows; i++) {
       for (let j = 0; j < columns; j++) {
         const kind = kinds[i * columns + j], [x, y] = [j * w, i * h], [wide, high] = [Math.max(1, w - gap), Math.max(1, h - gap)];
         context.fillStyle = kind === 2 ? full : kind ? cut : none;
-        context.fillRect(x, y, wide, high);
-        if (kind < 2 && gap) this.hatch(context, x, y, wide, high, kind ? css(mix(colours.bg, colours.S, 0.75)) : line, kind ? 4 * ratio : 7 * ratio, !kind);
+        if (kind && weights && !gap) continue;
+        if (kind && weights) {
+          const [q, k] = this.sizes, from = [j * k, i * q], size = [Math.min(k, state.n - from[0]), Math.min(q, state.n - from[1])];
+          context.drawImage(weights, ...from, ...size, x, y, wide, high);
+        } else {
+          context.fillRect(x, y, wide, high);
+        }
+        if (kind < 2 && gap && !(kind && weights)) this.hatch(context, x, y, wide, high, kind ? css(mix(colours.bg, colours.S, 0.75)) : line, kind ? 4 * ratio : 7 * ratio, !kind);
       }
     }
     const skipped = visited[1] - visited[0];
     say(this.said, `${whole(visited[0])} of ${whole(visited[1])} visited${skipped ? `, ${whole(skipped)} skipped` : ""}`);
     say(this.note, [each[0] * each[1] > 1 ? `Each cell stands for ${whole(each[0])} × ${whole(each[1])} tiles.` : "",
-      map.hides ? "Lighter: cut by the mask. Hatched: skipped." : "", standardOf(state.a) === state.a
+      weights ? "Brighter: a larger weight." : "", map.hides ? `${weights ? "" : "Lighter: cut by the mask. "}Hatched: skipped.` : "", standardOf(state.a) === state.a
         ? "Standard attention makes all of S at once, and stores it." : "One tile is on chip at a time; none is ever stored."].filter(Boolean).join(" "));
     this.canvas.setAttribute("aria-label", `${whole(across[0])} blocks of queries by ${whole(across[1])} blocks of keys: ${this.said.textContent}`);
     this.tick(this.rows, rows, this.sizes[0], state, "top");
     this.tick(this.columns, columns, this.sizes[1], state, "left");
+  }
+
+  /** The weights of attention as a picture, a pixel each; null where there are too many tokens to perform. */
+  weights(state) {
+    const { page } = this, { colours } = page, p = page.weightsOf(state);
+    if (!p) return null;
+    const key = [state.n, state.d, state.in, state.mask, colours.S].join();
+    if (this.painted === key) return this.picture;
+    this.painted = key;
+    this.picture ??= document.createElement("canvas");
+    this.picture.width = this.picture.height = state.n;
+    const context = this.picture.getContext("2d"), image = context.createImageData(state.n, state.n);
+    p.forEach((weight, n) => image.data.set([...mix(mix(colours.bg, colours.S, 0.22), colours.S, Math.sqrt(weight)), 255], n * 4));
+    context.putImageData(image, 0, 0);
+    return this.picture;
   }
 
   hatch(context, x, y, w, h, colour, every, down) {
@@ -138,8 +163,8 @@ export class SramPart extends Part {
       return part;
     }), ...(need > room ? [limitMark(room / most)] : []));
     toggle(this.element, "full", !fits);
-    say(this.verdict, fits ? `${size(need)} of ${size(room)} ${place === "SRAM" ? "" : `of ${place} `}in use where it is fullest`
-      : `Does not fit: ${size(need)} of ${size(room)} of ${place}. Choose smaller blocks.`);
+    say(this.verdict, fits ? `${size(need)} of ${size(room)} in use where it is fullest`
+      : `Does not fit: ${size(need)} of ${size(room)} of ${place}.`);
     this.list.replaceChildren(...fullest.map(([name, bytes, loaded]) => {
       const dot = el("i", { class: loaded ? "dot" : "dot made" });
       dot.style.setProperty("--hue", hueOf(page, state.a, name));
@@ -170,12 +195,13 @@ export class HbmPart extends Part {
     const itemsize = (name) => (/^(m|l|LSE|D|LSE_s|O_s)$/.test(name) ? Math.max(4, page.itemsize[state.type]) : page.itemsize[state.type]);
     const square = (name) => /^d?[SP]$/.test(name), vector = (name) => /^(m|l|LSE|D)$/.test(name);
     const sizes = names.map((name) => (square(name) ? state.n * state.n : vector(name) ? state.n : state.n * state.d) * itemsize(name));
-    const size = sizer(Math.max(...names.map((name) => Math.max(...moved[name])), 1));
+    const most = Math.max(...names.map((name) => Math.max(...moved[name])), 1), together = sizer(most);
+    const size = (bytes) => bytes * 1000 < most ? sizeOf(bytes) : together(bytes); // what would be 0.0 GB has its own unit
     say(this.said, `${sizeOf(total)} over the bus`);
     this.body.replaceChildren(...names.map((name, n) => {
       const [read, written] = moved[name], often = read / sizes[n], label = labelled(labelParts(labelOf(page, state.a, name)));
       label.style.color = hueOf(page, state.a, name);
-      return el("tr", {}, el("th", { scope: "row" }, label), el("td", { text: sizeOf(sizes[n]) }), el("td", { text: size(read) }), el("td", { text: size(written) }),
+      return el("tr", {}, el("th", { scope: "row" }, label), el("td", { text: sizeOf(sizes[n]) }), el("td", { text: read ? size(read) : "–" }), el("td", { text: written ? size(written) : "–" }),
         el("td", { text: read ? `${often < 10 ? Number(often.toFixed(2)) : whole(often)}×` : "never" }));
     }));
   }
@@ -186,7 +212,7 @@ export class HbmPart extends Part {
 export class MeterPart extends Part {
   constructor(page) {
     super(page, "meters", "Bytes over the bus");
-    this.rows = el("div", { class: "bars" });
+    this.rows = el("div", { class: "rows" });
     this.words = el("p", { class: "ratio" });
     this.element.append(this.rows, el("p", { class: "dim", text: "solid: read · hatched: written" }), this.words);
   }
@@ -203,7 +229,7 @@ export class MeterPart extends Part {
           if (!bytes) return;
           const part = el("i", { class: side ? "written" : "" });
           part.style.width = `${bytes / most * 100}%`;
-          part.style.setProperty("--hue", hueOf(page, a, tensor));
+          part.style.setProperty("--hue", name === "standard" ? "var(--dim)" : hueOf(page, a, tensor));
           bar.append(part);
         });
       }
@@ -229,7 +255,7 @@ export class StripPart extends Part {
   show(state) {
     const { page } = this, found = programsOf(state), most = 24;
     if (!found) {
-      say(this.said, `too many tiles to go through one by one: up to ${DRAWN} tokens`);
+      say(this.said, `one by one up to ${DRAWN} tokens`);
       this.rows.replaceChildren();
       return;
     }

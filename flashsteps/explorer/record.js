@@ -82,14 +82,14 @@ export function count(algorithm, given) {
 
 /** What each program moves, without any data, one after another: [{loop, moved: {K: [read, written], …}}, …]. */
 export function programs(algorithm, given) {
-  const taken = { ...options(given), by_runs: false }, hbm = new HBM(given.dtype ?? "float16", true), found = [];
-  const tape = { step({ op, program, loops, tile, nbytes }) {
+  const taken = { ...options(given), by_runs: true }, hbm = new HBM(given.dtype ?? "float16", true), found = [];
+  const tape = { step({ op, program, loops, tile, nbytes }, value, times) {
     found[program] ??= { loop: [...loops], moved: {} };
     const side = OPS.indexOf(op);
-    if (side <= 1) (found[program].moved[tile.tensor] ??= [0, 0])[side] += nbytes;
+    if (side <= 1) (found[program].moved[tile.tensor] ??= [0, 0])[side] += nbytes * times;
   } };
   initial(algorithm, hbm, given, taken);
-  run(algorithm, hbm, new SRAM(hbm, tape, {}, false), taken);
+  run(algorithm, hbm, new SRAM(hbm, tape, {}, "inside"), taken);
   return found;
 }
 

@@ -49,7 +49,7 @@ class Changing:
         raise NotImplementedError
 
 
-class Value(Changing, Anything):
+class Value(Changing, Anything):  # type: ignore[misc]
     """A number, a word, or a tuple of them, that changes. Finite numbers glide, all else (words, −∞, None) jumps."""
 
     def __init__(self, start: Any) -> None:
@@ -81,7 +81,7 @@ class Value(Changing, Anything):
         return f"Value({[(*leg[:4], leg.ease.__name__) for leg in self.legs]})"
 
 
-class Made(Changing, Anything):
+class Made(Changing, Anything):  # type: ignore[misc]
     """What is made of other values, such as a count at a tile size: `Made(bytes_at, tile)`."""
 
     def __init__(self, make: Callable[..., Any], *of: Any) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 
-def check(heads: int, kv_heads: int) -> int:
+def group_of(heads: int, kv_heads: int) -> int:
     """How many heads share one key-value head. Raises ValueError where they can't be shared out."""
     if heads % kv_heads:
         raise ValueError(f"heads={heads} is no multiple of kv_heads={kv_heads}: each group has equally many heads")

@@ -15,9 +15,16 @@ export async function mount(element, packed, options = {}) {
   return player;
 }
 
+/** How long a step has stood, in ms, before the still is drawn anew. */
+const STANDS = 400;
+
 /** What anywidget asks for: the player of a model with `header`, `data`, `kept` and `step`. */
 export async function render({ model, el: host }) {
-  const root = document.createElement("div");
+  const root = document.createElement("div"), key = model.get("key");
+  root.setAttribute("data-lm-suppress-shortcuts", "true"); // JupyterLab's single letters are not ours: x would cut the cell
+  const hidden = document.createElement("style"); // the still beside it is for where no player runs
+  hidden.textContent = /^[0-9a-f]+$/.test(key) ? `.flashsteps-still[data-player="${key}"] { display: none; }` : "";
+  document.head.append(hidden);
   host.append(root);
   const jupyter = document.body.dataset.jpThemeLight;
   if (jupyter) root.dataset.theme = jupyter === "true" ? "light" : "dark";
@@ -26,17 +33,25 @@ export async function render({ model, el: host }) {
     return new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
   };
   const packed = { header: model.get("header"), data: bytes("data"), values: bytes("kept") };
+  let standing;
+  const told = (name, step) => {
+    if (model.get(name) === step) return;
+    model.set(name, step);
+    model.save_changes();
+  };
   const player = await mount(root, [packed], {
     step: model.get("step"),
     moved: (step) => {
-      if (model.get("step") === step) return;
-      model.set("step", step);
-      model.save_changes();
+      clearTimeout(standing);
+      standing = setTimeout(() => told("shown", step), STANDS);
+      told("step", step);
     },
   });
   const follow = () => { if (model.get("step") !== player.step) player.go(player.find(0, model.get("step"))); };
   model.on("change:step", follow);
   return () => {
+    hidden.remove();
+    clearTimeout(standing);
     player.pause();
     model.off("change:step", follow);
   };

@@ -63,7 +63,7 @@ export class Player {
     this.linkButton = link;
     this.keysButton = el("button", { type: "button", class: "plain", text: "keys", title: "All keys (?)", "aria-haspopup": "dialog", onclick: () => this.keys() });
     const title = pair ? el("div", { class: "title" }, el("h1", { text: "Two runs, side by side" })) : view.title;
-    return el("header", {}, title, el("nav", { "aria-label": "page" }, link, this.themeButton, this.keysButton), intro());
+    return el("header", {}, title, el("nav", { "aria-label": this.options.hash ? "page" : "player" }, link, this.themeButton, this.keysButton), intro());
   }
 
   main() {
@@ -71,7 +71,7 @@ export class Player {
       const [view] = this.views;
       view.stage.append(view.source.element);
       this.sums = el("div", { class: "sums" });
-      return el("main", {}, view.stage, this.sums, view.aside);
+      return el(this.options.hash ? "main" : "div", { class: "body" }, view.stage, this.sums, view.aside);
     }
     return el("main", { class: "runs" }, ...this.views.map((view) => el("article", { class: "run", "aria-label": view.run.title },
       view.title, view.caption, view.status, view.stage, el("div", { class: "sums" }, view.meter.element, view.map.element),

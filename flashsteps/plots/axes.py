@@ -1,4 +1,4 @@
-"""Panels of measured lines: powers of two along, numbers up, in the type and the colours of the films."""
+"""Panels of lines: powers of two along, numbers up, in the type and the colours of the films."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Ink(NamedTuple):
     width: float = 4
 
 
-class Box(NamedTuple):
+class Place(NamedTuple):
     """Where a panel lies, in px from the top left."""
 
     left: float
@@ -41,7 +41,7 @@ class Box(NamedTuple):
 def panel(
     figure: Figure,
     colours: Theme,
-    box: Box,
+    place: Place,
     title: str,
     lines: Mapping[str, Points],
     inks: Mapping[str, Ink],
@@ -57,25 +57,41 @@ def panel(
     `up`: from where to where it goes up, else as the lines ask; `log`: in powers of ten. `numbers` writes those of the
     axis at the left; None: none. `sizes`: what is along is N, in powers of two. `rings`: each point is marked.
     """
-    words(figure, box.left, box.top - 26, title, colours.ink, LABEL, kind="strong")
-    place = box.left / WIDTH, 1 - (box.top + box.height) / HEIGHT, box.width / WIDTH, box.height / HEIGHT
-    axes = figure.add_axes(place, facecolor="none")
-    axes.spines[:].set_visible(False)
+    axes = frame(figure, colours, place, title)
     low, high = up or span([y for line in lines.values() for _, y in line], log)
     if log:
         axes.set_yscale("log")
     axes.set_ylim(low, high)
-    axes.minorticks_off()
     _along(axes, sorted({x for line in lines.values() for x, _ in line}), sizes)
-    ticks = _decades(low, high) if log else steps(high)
-    labels = [numbers(y) if numbers else "" for y in ticks]
-    axes.set_yticks(ticks, labels, fontproperties=font("words", SMALL), va="center")
-    axes.tick_params(length=0, pad=points(12), labelcolor=colours.dim)
-    axes.grid(axis="y", color=colours.line, linewidth=points(1.5))
+    up_ticks(axes, decades(low, high) if log else steps(high), numbers)
     for order, (name, line) in enumerate(reversed(list(lines.items()))):
         if line:
             _line(axes, line, inks[name], colours, rings, order)
     return axes
+
+
+def frame(figure: Figure, colours: Theme, place: Place, title: str) -> Axes:
+    """A panel with nothing in it yet: a title, numbers in small type, and lines across at those up its left."""
+    words(figure, place.left, place.top - 26, title, colours.ink, LABEL, kind="strong")
+    box = place.left / WIDTH, 1 - (place.top + place.height) / HEIGHT, place.width / WIDTH, place.height / HEIGHT
+    axes = figure.add_axes(box, facecolor="none")
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0, pad=points(12), labelcolor=colours.dim)
+    axes.grid(axis="y", color=colours.line, linewidth=points(1.5))
+    return axes
+
+
+def up_ticks(axes: Axes, at: Sequence[float], numbers: Callable[[float], str] | None) -> None:
+    """Numbers up the left of a panel, or only the lines."""
+    axes.minorticks_off()
+    axes.set_yticks(at, [numbers(y) if numbers else "" for y in at], fontproperties=font("words", SMALL), va="center")
+
+
+def along_ticks(axes: Axes, at: Sequence[int]) -> None:
+    """Sizes below a panel, in powers of two, at most `MOST` of them."""
+    axes.minorticks_off()
+    few = list(at)[:: -ceil(len(at) / MOST)] if at else []
+    axes.set_xticks(few, [short(x) for x in few], fontproperties=font("words", SMALL))
 
 
 def _along(axes: Axes, xs: Sequence[float], sizes: bool) -> None:
@@ -83,15 +99,11 @@ def _along(axes: Axes, xs: Sequence[float], sizes: bool) -> None:
     first, last = (xs[0], xs[-1]) if xs else (1, 2)
     if sizes:
         axes.set_xscale("log", base=2)
-        axes.minorticks_off()
         axes.set_xlim(first / 1.15, last * 1.15)
-        ticks = list(xs)[:: -ceil(len(xs) / MOST)] if xs else []
-        labels = [short(int(x)) for x in ticks]
+        along_ticks(axes, [int(x) for x in xs])
     else:
         axes.set_xlim(first, max(last, first + 1))
-        ticks = steps(last)
-        labels = [f"{x:g}" for x in ticks]
-    axes.set_xticks(ticks, labels, fontproperties=font("words", SMALL))
+        axes.set_xticks(steps(last), [f"{x:g}" for x in steps(last)], fontproperties=font("words", SMALL))
 
 
 def _line(axes: Axes, line: Points, ink: Ink, colours: Theme, rings: bool, order: int) -> None:
@@ -102,8 +114,10 @@ def _line(axes: Axes, line: Points, ink: Ink, colours: Theme, rings: bool, order
     axes.plot(*zip(*line, strict=True), **look, zorder=3 + order / 100, solid_capstyle="round", clip_on=not rings)
 
 
-def legend(figure: Figure, colours: Theme, y: float, labels: Mapping[str, str], inks: Mapping[str, Ink]) -> None:
-    """What each line is, below the panels, in four columns from y px on."""
+def legend(
+    figure: Figure, colours: Theme, y: float, labels: Mapping[str, str], inks: Mapping[str, Ink], columns: int = 4
+) -> None:
+    """What each line is, below the panels, in so many columns from y px on."""
     from matplotlib.lines import Line2D
 
     handles = [
@@ -111,9 +125,9 @@ def legend(figure: Figure, colours: Theme, y: float, labels: Mapping[str, str], 
                label=label) for name, label in labels.items()
     ]  # fmt: skip
     figure.legend(
-        handles=handles, loc="upper left", bbox_to_anchor=(MARGIN / WIDTH, 1 - y / HEIGHT), ncols=4, frameon=False,
-        prop=font("words", SMALL), labelcolor=colours.ink, borderpad=0, borderaxespad=0, handlelength=2.2,
-        columnspacing=1.6, labelspacing=0.5,
+        handles=handles, loc="upper left", bbox_to_anchor=(MARGIN / WIDTH, 1 - y / HEIGHT), ncols=columns,
+        frameon=False, prop=font("words", SMALL), labelcolor=colours.ink, borderpad=0, borderaxespad=0,
+        handlelength=2.2, columnspacing=1.6, labelspacing=0.5,
     )  # fmt: skip
 
 
@@ -135,9 +149,10 @@ def steps(high: float, most: int = 6) -> list[float]:
     return [step * n for n in range(int(high / step + 1e-9) + 1)]
 
 
-def _decades(low: float, high: float) -> list[float]:
-    found = [10.0**power for power in range(round(log10(low)), round(log10(high)) + 1)]
-    return found[:: ceil(len(found) / 7)]
+def decades(low: float, high: float) -> list[float]:
+    """The powers of ten from `low` to `high`, at most seven of them."""
+    found = [10.0**power for power in range(ceil(log10(low) - 1e-9), floor(log10(high) + 1e-9) + 1)]
+    return found[:: ceil(len(found) / 7) or 1]
 
 
 def nbytes(y: float) -> str:

@@ -7,11 +7,11 @@ from os import PathLike
 from typing import Any
 
 from .. import theme
+from ..results import Results, packages, where
 from ..theme import LABEL, SMALL, Theme
 from ..units import short
-from .axes import Box, Ink, Points, legend, nbytes, number, panel, span
+from .axes import Ink, Place, Points, legend, nbytes, number, panel, span
 from .chart import MARGIN, THEME, WIDTH, header, page, words
-from .results import Results, packages, where
 
 PASSES = ("forward", "backward")
 
@@ -66,7 +66,7 @@ def _drawn(figure: Any, colours: Theme, results: Results, title: str, value: Any
         up = span([value(row) for row in here], log)
         for across, (d, causal) in enumerate(columns):
             lines = {name: _line(here, name, d, causal, value) for name in names}
-            box = Box(LEFT + across * (wide + GAP), TOP + down * (tall + BETWEEN), wide, tall)
+            box = Place(LEFT + across * (wide + GAP), TOP + down * (tall + BETWEEN), wide, tall)
             told = f"{which}, d = {d}, {'causal' if causal else 'full'}"
             panel(figure, colours, box, told, lines, inks, up=up, log=log, numbers=numbers if across == 0 else None)
     legend(figure, colours, 866, {name: TITLES[name] + _short_of(results.rows, name) for name in names}, inks)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import cycle
-from math import ceil, floor, log10
+from math import ceil
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from .. import algorithms, theme
 from ..machine import dtypes
@@ -17,7 +17,8 @@ from ..trace import rules
 from ..traffic import formulas, report
 from ..units import short, size_of
 from . import curves
-from .chart import HEIGHT, MARGIN, THEME, WIDTH, check_ending, font, header, page, points, words
+from .axes import Ink, Place, along_ticks, decades, frame, legend, nbytes, span, up_ticks
+from .chart import MARGIN, THEME, WIDTH, check_ending, font, header, page, points, words
 from .curves import Curve
 
 if TYPE_CHECKING:
@@ -30,14 +31,6 @@ SMALLEST = 16
 # in px, as everything here; type has the sizes of theme.py
 TOP, TALL, WIDE = 216, 540, 690
 LEFT = (216, WIDTH - MARGIN - WIDE - 24)  # half of the last number on the axis stands out
-
-
-class Ink(NamedTuple):
-    """How the line of an algorithm is drawn."""
-
-    colour: str
-    dashes: Literal["-"] | tuple[float, Sequence[float]]
-    width: float
 
 
 def plot(
@@ -94,7 +87,7 @@ def plot(
         _lines(by_n, left, inks, colours)
         _lines(by_tile, right, inks, colours)
         _levels(by_tile, right, colours, {} if group > 1 else _known_levels(d, dtype, masked, rule))
-        _legend(figure, colours, left, inks)
+        legend(figure, colours, 822, _labels(left), inks, columns=3)
         words(figure, MARGIN, 950, _says(right, what, masked, block_mask), colours.ink, BODY)
         words(figure, MARGIN, 1006, _small_print(left, right, gpu.title), colours.dim, LABEL)
 
@@ -135,14 +128,6 @@ def _small_print(left: Sequence[Curve], right: Sequence[Curve], gpu: str) -> str
     return f"Two levels, no L2. Lines are counted{rings}{faint}."
 
 
-def _bytes(n: float) -> str:
-    """A power of ten of bytes: 100 MB."""
-    for power, unit in ((15, "PB"), (12, "TB"), (9, "GB"), (6, "MB"), (3, "KB")):
-        if n >= 10**power:
-            return f"{n / 10**power:,.0f} {unit}"
-    return f"{n:,.0f} B"
-
-
 # ---- how it is drawn
 
 
@@ -159,27 +144,18 @@ def _inks(names: Sequence[str], colours: Theme) -> list[Ink]:
 
 def _panel(figure: Figure, colours: Theme, left: int, title: str, found: Sequence[Curve]) -> Axes:
     """An empty panel with the axes that these curves need."""
-    words(figure, left, TOP - 34, title, colours.ink, LABEL, kind="strong")
-    axes = figure.add_axes((left / WIDTH, 1 - (TOP + TALL) / HEIGHT, WIDE / WIDTH, TALL / HEIGHT), facecolor="none")
+    axes = frame(figure, colours, Place(left, TOP, WIDE, TALL), title)
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     xs = [x for x, _ in found[0].points]
-    values = [nbytes for curve in found for _, nbytes in curve.points]
-    axes.set_xlim(xs[0], xs[-1])
+    values = [moved for curve in found for _, moved in curve.points]
     low, high = min(values) / 1.4, max(values) * 1.4
-    if not any(low <= 10**power <= high for power in range(60)):  # nothing to label: out to the next powers of ten
-        low, high = 10 ** floor(log10(low)), 10 ** ceil(log10(high))
+    if not decades(low, high):  # nothing to label: out to the next powers of ten
+        low, high = span(values, log=True)
+    axes.set_xlim(xs[0], xs[-1])
     axes.set_ylim(low, high)
-    axes.spines[:].set_visible(False)
-    axes.minorticks_off()
-    axes.tick_params(length=0, pad=points(14), labelcolor=colours.dim)
-    decades = [10**power for power in range(60) if low <= 10**power <= high]
-    decades = decades[:: ceil(len(decades) / 7)]
-    axes.set_yticks(decades, [_bytes(n) for n in decades], fontproperties=font("words", SMALL), va="center")
-    doublings = [1 << power for power in range(60) if xs[0] <= 1 << power <= xs[-1]] or [xs[0]]
-    doublings = doublings[:: -ceil(len(doublings) / 7)]
-    axes.set_xticks(doublings, [short(x) for x in doublings], fontproperties=font("words", SMALL))
-    axes.grid(axis="y", color=colours.line, linewidth=points(1.5))
+    up_ticks(axes, decades(low, high), nbytes)
+    along_ticks(axes, [1 << power for power in range(60) if xs[0] <= 1 << power <= xs[-1]] or xs[:1])
     return axes
 
 
@@ -220,19 +196,9 @@ def _levels(axes: Axes, found: Sequence[Curve], colours: Theme, known: dict[str,
         )  # fmt: skip
 
 
-def _legend(figure: Figure, colours: Theme, left: Sequence[Curve], inks: dict[str, Ink]) -> None:
+def _labels(left: Sequence[Curve]) -> dict[str, str]:
     """Each algorithm with what it moves at the largest N: standard attention in bytes, the others beside it."""
-    from matplotlib.lines import Line2D
-
-    most = left[0].points[-1]
-    handles = []
-    for curve in left:
-        ink, nbytes = inks[curve.algorithm], curve.points[-1][1]
-        amount = size_of(nbytes) if curve is left[0] else report.ratio_of(nbytes / most[1])
-        label = f"{algorithms.algorithm(curve.algorithm).title}, {amount} at {short(most[0])}"
-        handles.append(Line2D([], [], color=ink.colour, linestyle=ink.dashes, linewidth=points(ink.width), label=label))
-    figure.legend(
-        handles=handles, loc="upper left", bbox_to_anchor=(MARGIN / WIDTH, 1 - 822 / HEIGHT), ncols=3, frameon=False,
-        prop=font("words", SMALL), labelcolor=colours.ink, borderpad=0, borderaxespad=0, handlelength=2.6,
-        columnspacing=2.2, labelspacing=0.6,
-    )  # fmt: skip
+    (n, level), moved = left[0].points[-1], {curve.algorithm: curve.points[-1][1] for curve in left}
+    amounts = {name: report.ratio_of(nbytes / level) for name, nbytes in moved.items()}
+    amounts[left[0].algorithm] = size_of(level)
+    return {name: f"{algorithms.algorithm(name).title}, {amount} at {short(n)}" for name, amount in amounts.items()}

@@ -7,11 +7,11 @@ from os import PathLike
 from typing import Any
 
 from .. import theme
+from ..results import Results, packages, where
 from ..theme import LABEL, SMALL, Theme
 from ..units import short
-from .axes import Box, Ink, Points, legend, milliseconds, nbytes, number, panel
+from .axes import Ink, Place, Points, legend, milliseconds, nbytes, number, panel
 from .chart import MARGIN, THEME, header, page, words
-from .results import Results, packages, where
 
 #: in the order in which they lie on each other, the topmost first
 TITLES = {
@@ -50,7 +50,7 @@ def training(path: str | PathLike[str], results: Results, theme_name: str = THEM
             if row["n"] == shown
         }
         panel(
-            figure, colours, Box(LEFT[0], TOP, WIDE, TALL), f"loss by step, N = {short(shown)}", losses, inks,
+            figure, colours, Place(LEFT[0], TOP, WIDE, TALL), f"loss by step, N = {short(shown)}", losses, inks,
             numbers=number, sizes=False, rings=False,
         )  # fmt: skip
         measured: tuple[tuple[str, Callable[[Mapping[str, Any]], float | None], Callable[[float], str], bool], ...] = (
@@ -59,7 +59,7 @@ def training(path: str | PathLike[str], results: Results, theme_name: str = THEM
         )
         for left, (told, value, numbers, log) in zip(LEFT[1:], measured, strict=True):
             lines = {name: _line(rows, name, value) for name in names}
-            panel(figure, colours, Box(left, TOP, WIDE, TALL), told, lines, inks, numbers=numbers, log=log)
+            panel(figure, colours, Place(left, TOP, WIDE, TALL), told, lines, inks, numbers=numbers, log=log)
         legend(figure, colours, 832, {name: TITLES[name] + _short_of(results.rows, name) for name in names}, inks)
         _notes(figure, colours, results, losses)
 

@@ -35,7 +35,9 @@ def takes(algorithm: str, option: str) -> bool:
     return any(name in declared for name in FOR.get(option, (option,)))
 
 
-def check(algorithm: str, N: int, M: int, d: int, heads: int, group: int, given: Mapping[str, Any]) -> dict[str, Any]:
+def called_with(
+    algorithm: str, N: int, M: int, d: int, heads: int, group: int, given: Mapping[str, Any]
+) -> dict[str, Any]:
     """What an algorithm is called with, for N queries and M keys of size d.
 
     `given` are options of `record`, None where left out. Blocks are cut to the number of rows. With a `group` of heads

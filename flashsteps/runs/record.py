@@ -104,7 +104,7 @@ def record(
     picked = _heads(algorithm, q, k, head)
     qkv = [check_qkv(q, k, v, tokens=tokens, head=one) for one in picked.each]
     (N, d), M = qkv[0].q.shape, qkv[0].k.shape[0]
-    options = arguments.check(algorithm, N, M, d, picked.heads, picked.group, given)
+    options = arguments.called_with(algorithm, N, M, d, picked.heads, picked.group, given)
     tiles = -(-N * picked.group // options["block_q"]) * -(-M // options["block_k"]) * picked.kv_heads
     if tiles > MOST_STEPS >> 6:  # a tile has fewer steps than 64
         _check_steps(algorithm, N, M, d, picked, given)
@@ -202,9 +202,9 @@ def walk(
     """
     N, M, d = positive("n", n), positive("n_keys", n if n_keys is None else n_keys), positive("d", d)
     H, parts = positive("heads", heads), positive("kv_heads", heads if kv_heads is None else kv_heads)
-    group = head_groups.check(H, parts)
+    group = head_groups.group_of(H, parts)
     given = {"block_q": block_q, "block_k": block_k, "mask": mask, **extra}
-    options = arguments.check(algorithm, N, M, d, H, group, given)
+    options = arguments.called_with(algorithm, N, M, d, H, group, given)
     by_runs, tiles = bool(options["mask"].by_rule), options.get("block_mask")
     if tiles is not None:
         by_runs = by_runs and tiles.by_rule((N * group // options["block_q"], M // options["block_k"]))

@@ -14,7 +14,7 @@ from ..errors import unknown
 from ..machine.events import IO, Event, Peak, Tile
 from ..story import captions
 from ..trace import narration, rules
-from ..trace.replay import Replay, check
+from ..trace.replay import Replay, check_step
 from ..trace.rules import Tally
 from ..trace.sram import on_chip
 from ..trace.trace import State, Trace
@@ -167,7 +167,7 @@ class Stepper:
 
     def seek(self, step: int) -> Event | None:
         """To a step; −1 is before the first. Raises ValueError outside the run."""
-        check(self.trace, step)
+        check_step(self.trace, step)
         return self._go(int(step))
 
     def until(

@@ -28,7 +28,7 @@ def export(
     "json" (all of it, which `flashsteps.load` reads back; without `values`, no value of a step) or "csv" (a row for
     each event). Raises ValueError for what isn't known, what isn't for this kind, and a path that cannot be written.
     """
-    check(path, to, device, values)
+    check_export(path, to, device, values)
     kinds = {
         "perfetto": lambda: perfetto.lines(trace, device),
         "json": lambda: trace_json.lines(trace, values),
@@ -38,7 +38,7 @@ def export(
         file.writelines(f"{line}\n" for line in kinds[to]())
 
 
-def check(path: str | os.PathLike[str], to: str, device: str | None = None, values: bool = True) -> Path:
+def check_export(path: str | os.PathLike[str], to: str, device: str | None = None, values: bool = True) -> Path:
     """The path, if a trace can be exported there like that. Raises ValueError as `export` does."""
     if to not in KINDS:
         raise ValueError(unknown("kind of export", to, KINDS))

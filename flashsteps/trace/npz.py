@@ -37,7 +37,7 @@ from ..machine.arrays import Work
 from ..machine.dtypes import from_plain, storage, to_plain
 from ..machine.events import Event, Peak, Tile
 from . import document as trace_json
-from .strangers import MOST_NAME, check, check_meta, check_tensors, checked
+from .strangers import MOST_NAME, check_meta, check_tensors, check_trace, checked
 from .trace import Trace
 
 FORMAT = 1
@@ -78,7 +78,7 @@ def save(trace: Trace, path: str | os.PathLike[str]) -> None:
     """
     check_path(path)
     with readers.one_line("this trace cannot be saved"):
-        check(trace)
+        check_trace(trace)
         arrays = _arrays(trace)
     with whole(path) as aside, zipfile.ZipFile(aside, "w") as archive:
         for name, array in arrays.items():

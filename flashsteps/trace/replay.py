@@ -28,7 +28,7 @@ class Replay:
 
         Raises ValueError outside the run, and where the run was too large to keep its values.
         """
-        check(self.trace, step)
+        check_step(self.trace, step)
         near = self.kept[min((step + 1) // self.every, len(self.kept) - 1)]
         if near.step < self.last.step <= step:
             near = self.last
@@ -56,7 +56,7 @@ class Replay:
         return _state(step, hbm, sram)
 
 
-def check(trace: Trace, step: int) -> None:
+def check_step(trace: Trace, step: int) -> None:
     """Raises ValueError, one line, for a step that a trace does not have."""
     if isinstance(step, bool) or not isinstance(step, int | np.integer) or not -1 <= step < len(trace):
         raise ValueError(f"step {step} is outside this run: give one from 0 to {len(trace) - 1}, or -1 for its start")

@@ -28,7 +28,7 @@ MOST_NAME = 64
 MOST_DEEP, MOST_RULES = 16, 64
 
 
-def check(trace: Trace) -> None:
+def check_trace(trace: Trace) -> None:
     """Raises ValueError, one line, if something in the trace is missing, of the wrong kind, or fails in a replay."""
     check_meta(trace.meta)
     check_tensors(trace.meta, trace.initial, trace.outputs, trace.peak)

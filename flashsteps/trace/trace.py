@@ -13,6 +13,7 @@ from ..machine.events import IO, Event, Peak
 from . import rules
 
 if TYPE_CHECKING:
+    from ..explorer.notebook import Explorer
     from ..player.notebook import Player
 
 #: what is said of a trace whose values are asked for in vain
@@ -107,6 +108,15 @@ class Trace:
         from ..player.notebook import Player
 
         return Player(self, step)
+
+    def explore(self) -> Explorer:
+        """A page in a notebook in which this run's settings can be changed: it performs the runs itself.
+
+        Raises ValueError, one line, for a run that the page cannot perform (`flashsteps.explorer.page`).
+        """
+        from ..explorer.notebook import Explorer
+
+        return Explorer(self)
 
     def io(self, rule: str = rules.DEFAULT) -> IO:
         """Bytes read and written, by tensor, with the work and the peak use of SRAM.

@@ -22,7 +22,7 @@ SIDES = (16, 32, 64, 128, 256, 512)
 
 
 @dataclass(frozen=True)
-class Blocks:
+class Fit:
     """A tile of block_q × block_k: bytes on chip at most, bytes moved for one head, as such and over standard's."""
 
     block_q: int
@@ -43,7 +43,7 @@ def fitting(
     kv_heads: int | None = None,
     mask: str | None = None,
     dtype: str = dtypes.DEFAULT,
-) -> list[Blocks]:
+) -> list[Fit]:
     """The tiles that fit on the device, those first that move least; among equals, those that take least on chip.
 
     Heads that share keys and values are packed as rows, so that a tile of so many queries is as many times as high.
@@ -60,7 +60,7 @@ def fitting(
     for block_q, block_k in product(_sides(rows["n"]), _sides(n)):
         io = run.count(algorithm, **shape, block_q=block_q, block_k=block_k)
         if report.fits(algorithm, io, gpu):
-            found.append(Blocks(block_q, block_k, io.peak.shared, io.peak.registers, io.total, io.total / level))
+            found.append(Fit(block_q, block_k, io.peak.shared, io.peak.registers, io.total, io.total / level))
     return sorted(found, key=lambda blocks: (blocks.total, blocks.shared + blocks.registers))
 
 

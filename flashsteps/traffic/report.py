@@ -129,7 +129,7 @@ def rows(
     for name, size in (*(("n", n) for n in sizes), *given.items()):
         if positive(name, size) > MOST:
             raise ValueError(f"{name} is {size}: give at most {MOST}")
-    head_groups.check(heads, kv_heads)
+    head_groups.group_of(heads, kv_heads)
     mask = None if mask == "none" else mask
     options: dict[str, Any] = {"d": d, "block_q": block_q, "block_k": block_k, "mask": mask, "dtype": dtype}
     options |= {"block_mask": block_mask, "heads": batch * heads, "kv_heads": batch * kv_heads}

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import torch
 
+from flashsteps import results
 from flashsteps.errors import unknown
-from flashsteps.plots import results
-from flashsteps.plots.results import Results
+from flashsteps.results import Results
 
 from . import backends, corpus, speed, train
 from .machine import Machine, this, versions
@@ -147,7 +147,7 @@ def tune_results(
     machine = machine or this()
     if machine.kind != "cuda":
         raise ValueError("--tune times tiles on a GPU, and torch sees none here: leave it out, or run it on one")
-    from ..compiling import tuned
+    from ..targets import tuned
     from . import tune  # which needs triton
 
     if dtype is not None and dtype not in DTYPES:

@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ..compiling import configs
-from ..compiling.configs import Config
-from ..compiling.target import target
 from ..flash2_backward import backward
 from ..flash2_forward import forward
+from ..targets import configs
+from ..targets.configs import Config
+from ..targets.target import target
 from . import exact, trial
 from .machine import Machine, plain
 from .schedule import Deadline
@@ -161,7 +161,9 @@ def _marked(
 def using(name: str, config: Config) -> Iterator[None]:
     """Let one kernel have this tile, and all others their own."""
     shipped = configs.shipped
-    configs.shipped = lambda kernel, problem: config if kernel == name else shipped(kernel, problem)
+    configs.shipped = lambda kernel, problem, **options: (
+        config if kernel == name else shipped(kernel, problem, **options)
+    )
     try:
         yield
     finally:
@@ -206,8 +208,9 @@ def compile_all(
         for done in as_completed(waiting, timeout=limit):
             if done.exception() is None and (why := done.result()):
                 harmful[waiting[done]] = why
-    except TimeoutError:
-        pass
+    except TimeoutError:  # a wrong barrier would hang here, too: what has not ended once is not begun again
+        late = (one for future, one in waiting.items() if one.config.hopper and not future.done())
+        harmful |= dict.fromkeys(late, "it did not end in time")
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
         for process in multiprocessing.active_children():

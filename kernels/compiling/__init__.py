@@ -1,1 +1,1 @@
-"""What the kernels are compiled for, with which tiles, and what the compiler makes of them."""
+"""What the compiler makes of the kernels, for GPUs that need not be there."""

@@ -14,8 +14,9 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 
-from . import builds, configs
-from .target import Target, interpreted
+from ..targets import configs
+from ..targets.target import Target, interpreted
+from . import builds
 
 
 def main() -> None:

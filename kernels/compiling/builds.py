@@ -11,9 +11,12 @@ from ..flash2_block_sparse import block_sparse
 from ..flash2_forward import forward
 from ..paged import paged_decode
 from ..split_kv import split_kv_decode
-from . import configs
+from ..targets import configs
+from ..targets.target import Launch, Target, pretend
 from .offline import TYPES, Resources, compile_for, resources
-from .target import Launch, Target, pretend
+
+#: what `hopper_forward` is for
+SM_90 = Target("cuda", 90)
 
 
 class Build(NamedTuple):
@@ -49,6 +52,14 @@ def shipped() -> list[Build]:
     return plain + wide + grouped + window + softcap + single + rest
 
 
+def hopper() -> list[Build]:
+    """`hopper_forward`, which is shipped on no GPU but one where tuning found it faster, in what makes a difference."""
+    first = {d: next(one for one in configs.tried("forward", d, SM_90) if one.hopper) for d in configs.HEAD_DIMS}
+    plain = [Build("forward", d, causal=causal, config=first[d]) for d in configs.HEAD_DIMS for causal in (False, True)]
+    grouped = Build("forward", 128, torch.float16, causal=True, group=4, config=first[128])
+    return [*plain, grouped, Build("forward", 128, window=(256, 64), config=first[128])]
+
+
 def tried(on: Target) -> list[Build]:
     """All candidates."""
     return [
@@ -79,7 +90,8 @@ def launch_of(build: Build, on: Target) -> Launch:
                 paged_decode(q[:, :, :1], pool, pool, table, 100, **options)
             case _:
                 backward(q, q, k, k, q, torch.empty(q.shape[:3]), **options)
-    name = "split_kernel" if build.kernel == "split_kv" else f"{build.kernel}_kernel"
+    hopper = build.config is not None and build.config.hopper
+    name = "split_kernel" if build.kernel == "split_kv" else f"{'hopper_' * hopper}{build.kernel}_kernel"
     return next(launch for launch in launches if launch.kernel.__name__ == name)
 
 

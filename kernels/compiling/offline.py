@@ -12,9 +12,11 @@ import torch
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
+from triton.experimental.gluon import nvidia
+from triton.experimental.gluon._runtime import GluonASTSource
 from triton.tools.tensor_descriptor import TensorDescriptor
 
-from .target import Launch, Target
+from ..targets.target import Launch, Target
 
 #: torch's types by Triton's names
 TYPES = {
@@ -56,10 +58,13 @@ def source(launch: Launch) -> ASTSource:
                 isinstance(given, int) and given % 16 == 0 and not parameter.do_not_specialize
             ):
                 attributes[(index,)] = DIVISIBLE
-    return ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs=attributes)
+    language = GluonASTSource if kernel.is_gluon() else ASTSource
+    return language(fn=kernel, signature=signature, constexprs=constants, attrs=attributes)
 
 
 def _type(given: Any) -> str:
+    if isinstance(given, nvidia.hopper.TensorDescriptor):
+        return f"tensordesc<{TYPES[given.base.dtype]}[{', '.join(map(str, given.block_shape))}],{given.layout!r}>"
     if isinstance(given, TensorDescriptor):
         return f"tensordesc<{TYPES[given.base.dtype]}[{', '.join(map(str, given.block_shape))}]>"
     if isinstance(given, torch.Tensor):
@@ -79,21 +84,37 @@ def resources(kernel: Any, on: Target) -> Resources:
         said = kernel.asm["amdgcn"]
         found = [re.search(rf"\.{name}:\s+(\d+)", said) for name in ("vgpr_count", "vgpr_spill_count")]
     else:
-        said = _ptxas(kernel.asm["ptx"], int(on.arch))
+        said, _ = _assembled(kernel.asm["ptx"], int(on.arch))
         found = [re.search(pattern, said) for pattern in (r"Used (\d+) registers", r"(\d+) bytes spill stores")]
     registers, spilled = (int(match[1]) if match else -1 for match in found)
     return Resources(registers, spilled, kernel.metadata.shared)
 
 
-def _ptxas(ptx: str, arch: int) -> str:
+#: products, the waits that leave so many of them in flight, and exponentials
+_ORDERED = re.compile(r"\b(HGMMA|MUFU\.EX2|WARPGROUP\.DEPBAR\.LE gsb0, 0x[0-9a-f]+)")
+
+
+def order(kernel: Any, on: Target) -> list[str]:
+    """Products, waits for products and exponentials, as they stand in an NVIDIA GPU's own code (SASS).
+
+    "HGMMA", "MUFU.EX2", and "wait 1" for the wait that leaves one product, asked for last, in flight.
+    """
+    _, sass = _assembled(kernel.asm["ptx"], int(on.arch))
+    return [f"wait {int(one[-1], 16)}" if "DEPBAR" in one else one for one in _ORDERED.findall(sass)]
+
+
+def _assembled(ptx: str, arch: int) -> tuple[str, str]:
+    """What ptxas says of a kernel, and the code that it makes."""
     from triton.backends.nvidia.compiler import get_ptxas  # noqa: PLC0415
 
-    suffix = "a" if arch >= 90 else ""
+    suffix, ptxas = "a" if arch >= 90 else "", get_ptxas(arch).path
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "kernel.ptx")
+        path, cubin = Path(folder, "kernel.ptx"), Path(folder, "kernel.cubin")
         path.write_text(ptx)
-        command = [get_ptxas(arch).path, "-v", f"--gpu-name=sm_{arch}{suffix}", str(path), "-o", f"{path}.cubin"]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stderr
+        command = [ptxas, "-v", f"--gpu-name=sm_{arch}{suffix}", str(path), "-o", str(cubin)]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+        command = [str(Path(ptxas).with_name("nvdisasm")), "-c", str(cubin)]
+        return said, subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 #: what an operation of Triton's IR does to a tile

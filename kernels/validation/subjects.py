@@ -19,7 +19,6 @@ from flashsteps.machine.masks import parse as parse_mask
 from flashsteps.trace.trace import Trace
 
 from .. import flash2_forward
-from ..compiling import configs
 from ..flash2_backward import backward
 from ..flash2_block_sparse import block_sparse
 from ..flash2_forward import forward
@@ -29,6 +28,7 @@ from ..recorder.tape import Program
 from ..recorder.tensors import Argument, Vector
 from ..recorder.trace_of import trace_of
 from ..split_kv import split_kv_decode
+from ..targets import configs
 from . import standard
 from .cases import Case, Shape
 

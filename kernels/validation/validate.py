@@ -22,8 +22,9 @@ from flashsteps.machine.events import Moved
 from flashsteps.trace.trace import Trace
 
 from .. import checks, launch, trace_log
-from ..compiling import configs, target
+from ..problem import Problem
 from ..recorder.tape import Refused
+from ..targets import configs, target
 from . import compare, standard, subjects
 from .cases import Case
 
@@ -97,8 +98,8 @@ def forward_tiles(case: Case, q: torch.Tensor) -> launch.Tiles:
     """The tiles that the forward kernel takes for a case on the device of q."""
     shape = case.shape
     bounds = checks.bounds(shape.n, shape.m, case.causal, case.window)
-    problem = checks.Problem(*shape, *bounds, case.scale or shape.d**-0.5, case.softcap or 0.0, q.dtype, q.device)
-    return launch.tiles(problem, configs.shipped("forward", problem), case.block_q, case.block_k)
+    problem = Problem(*shape, *bounds, case.scale or shape.d**-0.5, case.softcap or 0.0, q.dtype, q.device)
+    return launch.tiles(problem, configs.shipped("forward", problem, plain=True), case.block_q, case.block_k)
 
 
 def visited(case: Case, given: standard.Tensors) -> np.ndarray:

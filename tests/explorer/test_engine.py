@@ -154,8 +154,8 @@ def test_it_makes_the_same_events(both):
 
 def test_it_says_and_names_the_same(both):
     """What the player is given is what pack.py gives it: names, hues, captions, ranges, rounds, code."""
-    keys = ("title", "queries", "keys", "d", "blockQ", "blockK", "computing", "slots", "tensors", "loops", "code", "room",
-            "direction", "dtype", "subtitle")  # fmt: skip
+    keys = ("title", "queries", "keys", "d", "blockQ", "blockK", "computing", "slots", "tensors", "loops", "code",
+            "room", "direction", "dtype", "subtitle")  # fmt: skip
     for (problem, extra), trace, mine in list(zip(both["problems"], both["traces"], both["runs"], strict=True))[::5]:
         if isinstance(trace, str):
             continue

@@ -3,12 +3,12 @@
 It shows flash-forward on the bundled sample (16 × 32 matrices, 4 × 4 blocks): Q, K, V and O in HBM, 2,048 squares;
 slots in SRAM; the score tile; a counter of bytes; a caption. Each of 72 steps is one `play`: a tile of Q, K, V or O is
 loaded (a copy of it moves into its slot), a tile is computed (the scores fade in, o turns into the new one), O's tile
-is stored (it moves back). ℓ and m only count bytes; numbers, map, opening and coda are left out. It lasts as long as
-flashsteps' own film of this run, which tells it in about as many beats.
+is stored (it moves back). ℓ and m only count bytes; numbers, map, opening and coda are left out. It tells
+the run in as many beats as a film of it.
 
 Nothing here is slow on purpose, and nothing is clever: manim's own defaults for encoder, cache and renderer (cairo).
 
-    python tests/ordinary.py WIDTH HEIGHT FPS FOLDER [SECONDS]     prints: frames seconds
+    python tests/filmkit/ordinary.py WIDTH HEIGHT FPS FOLDER [SECONDS]     prints: frames seconds
 """
 
 from __future__ import annotations
@@ -43,12 +43,11 @@ from manim import (
 
 import flashsteps as fs
 from flashsteps import theme
-from flashsteps.filmkit.film import DEFAULT_DURATION
 from flashsteps.machine.events import Event
 from flashsteps.runs.arguments import small_block
 from flashsteps.trace.trace import Trace
 
-HOLD = 2.0  # seconds that the last picture stays
+LASTS, HOLD = 24.0, 2.0  # seconds: the whole, and its last picture
 CELL = 0.085  # in manim's units: a picture is 8 high
 COLORS = theme.theme(theme.DEFAULT)
 TENSORS = {"Q": (-4.9, 1.5, 0), "K": (-1.9, 1.5, 0), "V": (-4.9, -0.9, 0), "O": (-1.9, -0.9, 0)}
@@ -68,7 +67,7 @@ class Ordinary(Scene):
         N, d = qkv.q.shape
         trace = fs.record("flash-forward", *qkv, block_q=small_block(N), block_k=small_block(N))
         set_up, *steps = steps_of(trace)  # first O, ℓ and m are set to 0, 0 and −∞
-        run_time = (DEFAULT_DURATION - HOLD) / len(steps)
+        run_time = (LASTS - HOLD) / len(steps)
 
         hbm = Rectangle(width=6.6, height=6.0, color=COLORS.line).move_to((-3.4, 0.3, 0))
         sram = Rectangle(width=4.4, height=6.0, color=COLORS.sram_line).move_to((4.0, 0.3, 0))

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from hypothesis import strategies as st
 
-from flashsteps.kernels.compiling.configs import Config
+from flashsteps.kernels.targets.configs import Config
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 

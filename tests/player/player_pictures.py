@@ -1,6 +1,6 @@
 """The pictures of the player that the README shows: what `flashsteps view` makes, in a browser, dark and light.
 
-python tests/player_pictures.py DARK.png LIGHT.png
+python tests/player/player_pictures.py DARK.png LIGHT.png
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import secrets
@@ -96,7 +97,7 @@ def test_the_player_in_jupyterlab(tmp_path):
         first.click()
         page.keyboard.press("Shift+Enter")
         status = page.locator(".flashsteps .status")
-        expect(status).to_contain_text("step 12 of 159")  # as it was asked for
+        expect(status).to_contain_text("step 12 of 159", timeout=120_000)  # as it was asked for, once the kernel is up
         page.keyboard.press("Shift+Enter")
         expect(status).to_contain_text("step 40 of 159")  # as Python set it
         page.get_by_role("button", name="step", exact=True).click()
@@ -107,10 +108,41 @@ def test_the_player_in_jupyterlab(tmp_path):
         page.keyboard.press("Shift+Enter")
         expect(page.locator(".jp-OutputArea-output").last).to_contain_text("seen [40, 41, 42] now 42")
         assert page.locator(".flashsteps").get_attribute("data-theme") == "light"  # as JupyterLab's own is
+        expect(page.locator(".flashsteps-still")).to_have_count(1)
+        expect(page.locator(".flashsteps-still")).not_to_be_visible()  # while the player runs
+        cells = page.locator(".jp-CodeCell").count()
+        page.locator(".flashsteps .caption").click()
+        page.keyboard.press("x")  # JupyterLab would cut the cell
+        page.keyboard.press("d")
+        page.keyboard.press("d")
+        expect(page.locator(".jp-CodeCell")).to_have_count(cells)
+        page.locator(".flashsteps-still").filter(has_text="step 42 of 159").wait_for(state="attached")
         folder = os.environ.get("SCREENSHOTS")
         if folder:
             page.screenshot(path=f"{folder}/jupyterlab.png")
         assert wrong == []
+        page.keyboard.press("Control+s")
+        page.wait_for_function("() => !document.querySelector('.jp-mod-dirty')")
+        saved = nbformat.read(tmp_path / "run.ipynb", as_version=4)
+        told = words(HTMLExporter().from_notebook_node(saved)[0])
+        assert "step 42 of 159" in told  # what was shown last, not what was asked for first
+        without(address)
+        page.reload()  # with another kernel, or none: the model is gone
+        expect(page.locator(".flashsteps-still")).to_contain_text("step 42 of 159")
+        expect(page.get_by_text("model not found")).not_to_be_visible()
+
+
+def without(address: str) -> None:
+    """No kernel runs any more."""
+    base, token = address.partition("/lab/")[0], address.partition("token=")[2]
+
+    def asked(path: str, method: str = "GET") -> bytes:
+        request = urllib.request.Request(f"{base}/api/{path}?token={token}", method=method)
+        with urllib.request.urlopen(request) as answer:
+            return bytes(answer.read())
+
+    for session in json.loads(asked("sessions")):
+        asked(f"sessions/{session['id']}", "DELETE")
 
 
 def test_a_step_outside_the_run_is_refused(trace):

@@ -7,6 +7,7 @@ import math
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, NamedTuple
 
 import cairo
@@ -80,18 +81,16 @@ class Looker(Painter):
     def leaves(self, shown: Shown) -> int:
         """How many px an actor draws outside of its box, if nothing cuts it off."""
         self.pen.fill(self.whole, "bg")
-        ground, box = self.pixels[0, 0].copy(), self.px(shown.box)
+        all_of_it = self.pixels.view("<u4")[..., 0]
+        ground, box = all_of_it[0, 0], self.px(shown.box)
         shown.actor.draw(self.pen, box)
-        drawn = (self.pixels[..., :3] != ground[:3]).any(axis=2)
         x, y, right, bottom = (int(max(0, edge)) for edge in (box.x, box.y, box.right, box.bottom))
-        drawn[y:bottom, x:right] = False
-        return int(drawn.sum())
+        all_of_it[y:bottom, x:right] = ground
+        return int(np.count_nonzero(all_of_it != ground))
 
     def note(self, ctx: Any, x: float, y: float, words: str, style: texts.Style, color: Any, alpha: float) -> None:
         """A text is about to be drawn with its baseline at (x, y): on which ground?"""
-        ink = cairo.RecordingSurface(cairo.CONTENT_ALPHA, None)
-        texts.draw_plainly(cairo.Context(ink), 0, 0, words, style, (0, 0, 0))
-        left, top, width, height = ink.ink_extents()
+        left, top, width, height = _ink(words, style)
         around = ((left, top), (left + width, top), (left + width, top + height), (left, top + height), (left, top))
         corners = tuple(ctx.user_to_device(x + dx, y + dy) for dx, dy in around)
         xs, ys = zip(*corners, strict=True)
@@ -101,11 +100,23 @@ class Looker(Painter):
         least = 21.0
         if self.opaque and ground.size:
             blue, green, red = color
-            colors, counts = np.unique(ground.reshape(-1, 3), axis=0, return_counts=True)
-            for one in colors[counts > 0.1 * counts.sum()]:
+            packed, counts = np.unique(ground.reshape(-1, 3).astype(np.int64) @ (65536, 256, 1), return_counts=True)
+            for often in packed[counts > 0.1 * counts.sum()]:
+                one = often >> 16, often >> 8 & 255, often & 255
                 seen = [255 * c * alpha + g * (1 - alpha) for c, g in zip((red, green, blue), one, strict=True)]
                 least = min(least, contrast(_hex(seen), _hex(one)))
         self.written.append(Written(words, box, style.size, least, self.who, corners))
+
+
+@cache
+def _ink(words: str, style: texts.Style) -> tuple[float, float, float, float]:
+    """What the letters cover, seen from the start of their baseline."""
+    ink = cairo.RecordingSurface(cairo.CONTENT_ALPHA, None)
+    _DRAW(cairo.Context(ink), 0, 0, words, style, (0, 0, 0))
+    return ink.ink_extents()
+
+
+_DRAW = texts.draw
 
 
 def _hex(color: Any) -> str:
@@ -115,7 +126,7 @@ def _hex(color: Any) -> str:
 @contextmanager
 def noting(looker: Looker) -> Iterator[None]:
     """While this lasts, the looker notes what is written and elided."""
-    draw, elide = texts.draw, texts.elide
+    draw, elide = _DRAW, texts.elide
 
     def noted(
         ctx: Any, x: float, y: float, words: str, style: Any, color: Any, *, align="left", alpha=1.0, **how: Any
@@ -130,7 +141,7 @@ def noting(looker: Looker) -> Iterator[None]:
             looker.elided.add((words, short))
         return short
 
-    texts.draw, texts.elide, texts.draw_plainly = noted, cut, draw  # type: ignore[attr-defined]
+    texts.draw, texts.elide = noted, cut  # type: ignore[assignment]
     try:
         yield
     finally:

@@ -165,6 +165,56 @@ def test_nothing_is_cut_off_where_it_ought_to_fit(size):
         assert word in app.last, word
 
 
+def test_a_resize_is_laid_out_at_once():
+    async def work(app, pilot):
+        for size in ((120, 36), (80, 24)):
+            await pilot.resize_terminal(*size)
+            await pilot.pause()
+            app.draw()
+            wanted = shown(app)  # once more, with nothing else having changed
+            await pilot.resize_terminal(70, 20)
+            await pilot.pause()
+            await pilot.resize_terminal(*size)
+            await pilot.pause()
+            assert shown(app) == wanted
+
+    held(work, at=60)
+
+
+def test_too_small_a_window_says_so():
+    async def work(app, pilot):
+        await pilot.resize_terminal(44, 12)
+        await pilot.pause()
+        assert "This window has 44×12: it takes 60×16 to step." in " ".join(shown(app).split())
+        assert "HBM" not in shown(app)
+        await pilot.resize_terminal(80, 24)
+        await pilot.pause()
+        assert "HBM" in shown(app)
+
+    held(work, at=60)
+
+
+def test_80_columns_keep_the_names_of_rows():
+    for algorithm in ("flash2-forward", "flash-forward"):
+        trace = fs.record(algorithm, *QKV, block_q=4, block_k=4, tokens=QKV.tokens)
+        step = next(event.step for event in trace if event.slot == "P" and event.loop == {"i": 1, "j": 1})
+
+        async def work(app, pilot):
+            await pilot.pause()
+            app.last = shown(app)
+
+        app = held(work, trace, at=step, size=(80, 24))
+        for token in QKV.tokens[4:8]:
+            assert len(re.findall(rf"(?<!\w){re.escape(token[:4])}", app.last)) >= 2, (algorithm, token)
+
+
+def test_a_dumb_terminal_gets_lines(monkeypatch):
+    for stream in (sys.stdout, sys.stdin):
+        monkeypatch.setattr(stream, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "dumb")
+    assert flashsteps("step", "flash-forward", "--at", "0")[0].startswith("0  store  O[0:16]")
+
+
 def test_it_plays_pauses_and_changes_its_speed():
     async def work(app, pilot):
         await pilot.press("plus", "plus", "plus", "plus", "plus", "plus")

@@ -81,6 +81,8 @@ class Areas(Actor):
         self._words(pen, area, here, box, "ink" if area.open or area.part < 1 else ink_on(color))
 
     def _words(self, pen: Pen, area: Area, here: Box, box: Box, ink: str) -> None:
+        from ..pen import mix
+
         if area.beside:
             place = Box(here.right + pen.px(18), here.y, max(0, box.right - here.right - pen.px(18)), here.h)
             low = spread_in(place, line(pen, BODY) + line(pen, LABEL) * bool(area.under), box)
@@ -97,6 +99,10 @@ class Areas(Actor):
             return
         size, tall = fits[0], line(pen, fits[0]) + under
         top = here.y + (here.h - tall) // 2
+        if area.hatched and area.name:  # on a plate: nothing is read through hatches
+            wide = ceil(max(width(pen, area.name, size, weight=600), width(pen, area.under, LABEL))) + 2 * pen.px(6)
+            plate = Box(here.x + (here.w - min(wide, here.w)) // 2, top, min(wide, here.w), tall)
+            pen.fill(plate, mix(pen.theme.bg, pen.color(area.hue), area.strength), radius=8)
         write(pen, Box(here.x, top, here.w, line(pen, size)), area.name, size, ink, weight=600, align="center")
         write(pen, Box(here.x, top + line(pen, size), here.w, line(pen, LABEL)), area.under, LABEL, ink, align="center")
 

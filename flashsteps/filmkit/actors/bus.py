@@ -31,21 +31,25 @@ class Bus(OfRun):
     ways: int = 1
 
     def seen(self) -> Hashable:
-        crossing = [(event.step, round(u, 4)) for event, u in self.run.transfers(self.now)]
-        return tuple(pair for pair in crossing if 0 < pair[1] < 1)
+        crossing = self._crossing()
+        return tuple((event.step, u) for event, u in crossing), bool(crossing) and self._alone(crossing[0][0])
+
+    def _crossing(self) -> list[tuple[Event, float]]:
+        """What is on its way, and how far: rounded, so that it is seen and drawn at the same times."""
+        rounded = [(event, round(u, 4)) for event, u in self.run.transfers(self.now)]
+        return [(event, u) for event, u in rounded if 0 < u < 1]
 
     def draw(self, pen: Pen, box: Box) -> None:
         sideways = box.h > box.w
         rails = [Box(box.x, y, box.w, h) for _, y, _, h in _shares(box, self.ways)] if sideways else [box]
+        crossing = self._crossing()
         for n, rail in enumerate(rails):
-            under_way = [(e, u) for e, u in self.run.transfers(self.now) if not sideways or e.program % self.ways == n]
-            _rail(pen, rail, sideways, any(0 < u < 1 for _, u in under_way))
+            under_way = [(e, u) for e, u in crossing if not sideways or e.program % self.ways == n]
+            _rail(pen, rail, sideways, bool(under_way))
             for event, u in under_way:
-                if 0 < u < 1:
-                    self._tile(pen, rail, sideways, event, smooth(u))
-            begun = [event for event, u in under_way if 0 < u < 1]
-            if begun and self._alone(begun[0]):
-                _said(pen, rail, sideways, begun[0], self.ways)
+                self._tile(pen, rail, sideways, event, smooth(u))
+            if under_way and self._alone(under_way[0][0]):
+                _said(pen, rail, sideways, under_way[0][0], self.ways)
 
     def _alone(self, event: Event) -> bool:
         """Is it told one by one? What goes by in a crowd is not named."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ...theme import BODY, HEAD, LABEL, SMALL
+from ...theme import BODY, HEAD, LABEL
 from ..boxes import Box
 from .actor import Actor
 from .writing import Words, line, lines, width, write
@@ -128,6 +128,3 @@ class Text(Actor):
         for n, words in enumerate(rows):
             here = Box(box.x, top + n * high, box.w, min(high, box.bottom - top - n * high))
             write(pen, here, words, self.size, self.color, weight=self.weight, mono=self.mono, align=self.align)
-
-
-__all__ = ["SMALL", "Card", "Chips", "Panel", "Text"]

@@ -130,7 +130,7 @@ class Curve(Actor):
         drawn += [((plot.x, plot.bottom), (plot.right, plot.bottom))]
         there = [dot for dot in self.dots if dot.x <= self.upto]
         spots = [self._at(plot, (dot.x, dot.y)) for dot in there]
-        size = max(3, pen.px(10))
+        size = max(3, pen.px(12))
         solid = [spot for dot, spot in zip(there, spots, strict=True) if not dot.bare]
         taken = [Box(x - size, y - size, 2 * size, 2 * size) for x, y in solid]
         for dot, spot in zip(there, spots, strict=True):
@@ -274,7 +274,7 @@ class Curve(Actor):
             write(pen, here, words, LABEL, dot.hue if name else "dim", weight=600 if name else 400, align=align)
 
     def _dot(self, pen: Pen, x: float, y: float, color: str, ring: bool) -> None:
-        size, inner = max(3, pen.px(10)), max(1, pen.px(5))
+        size, inner = max(3, pen.px(12)), max(1, pen.px(6))
         x, y = round(x), round(y)
         pen.fill(Box(x - size, y - size, 2 * size, 2 * size), "bg", radius=99)
         pen.fill(Box(x - size + 1, y - size + 1, 2 * size - 2, 2 * size - 2), color, radius=99)

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from ... import theme
 from ...units import rows_of
 from ..boxes import Box
-from ..run import Run
-from . import cells, scores
+from . import cells
 from .of_run import OfRun
 from .sram import draw_value, head
 
@@ -24,8 +23,8 @@ class Kernel(OfRun):
 
     def seen(self) -> Hashable:
         program = self.run.program(self.now)
-        slots = slots_of(self.run, program)
-        shown = [scores.cells_of(self.run, self.run.shown(self.now, program, (slot,))) for slot in slots]
+        slots = self.run.shapes_of(program)
+        shown = [self.run.shown(self.now, program, (slot,)) for slot in slots]
         return program, tuple(shown), self._rows(), self.run.on_chip(self.now, program)
 
     def draw(self, pen: Pen, box: Box) -> None:
@@ -33,7 +32,7 @@ class Kernel(OfRun):
         side, program = pen.px(22), self.run.program(self.now)
         top = Box(box.x + side, box.y, box.w - 2 * side, pen.px(76 if box.h >= pen.px(430) else 60))
         head(pen, top, self.run, self.run.on_chip(self.now, program))
-        slots = slots_of(self.run, program)
+        slots = self.run.shapes_of(program)
         wide = [slot for slot, shape in slots.items() if len(shape) == 2]
         narrow = [slot for slot in slots if slot not in wide]
         inside = Box(top.x, top.bottom, top.w, box.bottom - top.bottom - pen.px(16))
@@ -44,7 +43,7 @@ class Kernel(OfRun):
 
     def _slot(self, pen: Pen, place: Box, slot: str, vector: str | None, program: int | None) -> None:
         """A matrix under its name, and one number a row beside it."""
-        shape = slots_of(self.run, program)[slot]
+        shape = self.run.shapes_of(program)[slot]
         aside = pen.px(64) if vector else 0
         room = Box(place.x, place.y + pen.px(40), place.w - aside, place.h - pen.px(44))
         grid = cells.grid(room, *shape, finest=3, most=pen.px(60), middle=False)
@@ -80,13 +79,3 @@ class Kernel(OfRun):
         size, queries = self.run.trace.meta["block_q"], self.run.trace.meta["queries"]
         start = event.loop["i"] * size
         return rows_of(start, min(start + size, queries))
-
-
-def slots_of(run: Run, program: int | None) -> dict[str, tuple[int, ...]]:
-    """The largest shape of each slot of a program."""
-    held: dict[str, tuple[int, ...]] = {}
-    for event in run.trace:
-        if event.program == program and event.op in ("load", "compute"):
-            rows = max(held.get(event.slot, (0,))[0], event.row + event.shape[0])
-            held[event.slot] = (rows, *event.shape[1:])
-    return held

@@ -1,4 +1,4 @@
-"""A ladder of memories: each with its size and its speed, and the tiles that have come from it by now, one square each."""
+"""A ladder of memories: each with its size and its speed, and one square for each tile that has come from it by now."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 class Level(NamedTuple):
-    """A memory: what it holds and how fast it is (`says`), where it is (`what`), how many tiles have come (`count`), and
-    how many there will be (`most`)."""
+    """A memory: what it holds and how fast it is (`says`), where it is (`what`), how many tiles have `come`, and how
+    many there will be at `most`."""
 
     name: str
     says: str
     what: str
-    count: float
+    come: float
     most: float
 
 
@@ -71,13 +71,13 @@ class Ladder(Actor):
     def _words(self, pen: Pen, level: Level, box: Box) -> None:
         head, high = line(pen, HEAD), line(pen, LABEL)
         write(pen, Box(box.x, box.y, box.w, head), level.name, HEAD, weight=600)
-        count = f"{int(level.count + 1e-9):,}"
+        count = f"{int(level.come + 1e-9):,}"
         write(pen, Box(box.x, box.y, box.w, head), count, HEAD, self.hue, weight=600, mono=True, align="right")
         write(pen, Box(box.x, box.y + head, box.w, high), level.says, LABEL, mono=True)
         write(pen, Box(box.x, box.y + head + high, box.w, high), level.what, LABEL, "dim")
 
     def _squares(self, pen: Pen, level: Level, box: Box, pitch: int, columns: int) -> None:
         side = pitch - max(1, min(pen.px(6), round(pitch * 0.2)))
-        for n in range(int(level.count + 1e-9)):
+        for n in range(int(level.come + 1e-9)):
             row, column = divmod(n, columns)
             pen.fill(Box(box.x + column * pitch, box.y + row * pitch, side, side), self.hue)

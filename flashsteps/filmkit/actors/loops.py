@@ -59,9 +59,11 @@ class Turned(Actor):
             at = Box(box.x + x, box.y + y, box.w / 2 - step, high)
             pen.fill(Box(at.x, at.y, pen.px(8), at.h - pen.px(20)).whole(), "accent", radius=4)
             left = at.x + pen.px(36)
-            pen.text(left, at.y + pen.px(44), loop.words, HEAD, weight=600, room=at.right - left)
-            line = Box(left, at.y + pen.px(70), at.right - left, max(4, pen.px(30)))
-            _cursor(pen, line.whole(), loop.times, 0)
+            if at.y + pen.px(56) <= box.bottom:
+                pen.text(left, at.y + pen.px(44), loop.words, HEAD, weight=600, room=at.right - left)
+            line = Box(left, at.y + pen.px(70), at.right - left, max(4, pen.px(30))).whole()
+            if line.bottom <= box.bottom:
+                _cursor(pen, line, loop.times, 0)
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,10 @@ class Matrix(Actor):
         head = line(pen, LABEL) if (self.title or self.note or self.tensor) and pen.fits(LABEL) else 0
         body = Box(box.x, box.y + head, box.w, box.h - head)
         left = self._beside(pen, body)
-        above, lean = self._above(pen, (body.w - left) / wide), self._lean(pen, (body.w - left) / wide)
+        pitch = (body.w - left) / wide
+        if self.square:  # then the height may decide how wide a cell is, and so whether labels lean
+            pitch = min(pitch, (body.h - self._above(pen, min(pitch, body.h / tall))) / tall)
+        above, lean = self._above(pen, pitch), self._lean(pen, pitch)
         if above > 0.5 * body.h or lean > 0.4 * body.w:
             above = lean = 0
         body = Box(body.x + left, body.y + above, body.w - left - lean, body.h - above)

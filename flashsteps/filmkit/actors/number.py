@@ -65,5 +65,5 @@ class Number(Actor):
         left = write(pen, middle, named, size, "ink", weight=600, mono=True)
         after = Box(middle.x + left, middle.y, middle.w - left, middle.h)
         left += write(pen, after, shown, size, self.hue, weight=600, mono=True)
-        if self.how and not below and width(pen, self.how, LABEL, mono=True) + pen.px(24) <= middle.w - left:
+        if self.how and not below and width(pen, self.how, LABEL, mono=True) + pen.px(12) <= middle.w - left:
             write(pen, middle, self.how, LABEL, "dim", mono=True, align="right")

@@ -10,7 +10,7 @@ from ..boxes import Box
 from ..run import SCORES, STATS, Run
 from . import cells, scores
 from .of_run import OfRun
-from .sram import draw_slot, draw_value, largest, tiles_of
+from .sram import draw_slot, draw_value, fill_of, tiles_of
 
 if TYPE_CHECKING:
     from ..pen import Pen
@@ -29,7 +29,7 @@ class Program(OfRun):
     def seen(self) -> Hashable:
         program = self.run.program(self.now, self.lane)
         places = [*((slot,) for slot in tiles_of(self.run)), SCORES, *STATS.values()]
-        shown = [scores.cells_of(self.run, self.run.shown(self.now, program, slots)) for slots in places]
+        shown = [self.run.shown(self.now, program, slots) for slots in places]
         skips = any(event.op == "skip" and event.program == program for event in self.run.events(self.now))
         return program, skips, tuple(shown), first_row(self.run, self.now, program)
 
@@ -69,20 +69,25 @@ class Program(OfRun):
 class ProgramHeads(OfRun):
     """What stands in which column of the programs below."""
 
-    def seen(self) -> Hashable:
-        shown = self.run.shown(self.now, self.run.program(self.now, 0), SCORES)
-        return shown.slot if shown else "S"
+    def seen(self) -> tuple[str, tuple[tuple[str, int], ...]]:
+        program = self.run.program(self.now, 0)
+        shown = self.run.shown(self.now, program, SCORES)
+        return shown.slot if shown else "S", self.run.on_chip(self.now, program)
 
     def draw(self, pen: Pen, box: Box) -> None:
         at = places(pen, Box(box.x, box.y, box.w, pen.px(146)), self.run)
         y = box.bottom - pen.px(12)
         middle = at.scores.box.x + at.scores.box.w / 2
-        pen.label(middle, y, str(self.seen()), "S", weight=700, align="center")
+        name, held = self.seen()
+        pen.label(middle, y, name, "S", weight=700, align="center")
         for name, grid in at.stats.items():
             pen.label(grid.box.x + grid.box.w / 2, y, name, "stat", weight=700, align="center")
         if at.acc:
             pen.label(at.acc.box.x + at.acc.box.w / 2, y, "acc", "O", weight=700, align="center")
-        pen.label(box.x, y, "SRAM of each", room=at.scores.box.x - at.labels - box.x)
+        words, fill = "SRAM", fill_of(sum(size for _, size in held), self.run.sram)
+        left = box.x + pen.label(box.x, y, words, "ink", weight=600) + pen.px(16)
+        if left + pen.figure_width(fill) < middle - pen.px(16):
+            pen.figure(left, y, fill)
 
 
 class Places(NamedTuple):
@@ -99,10 +104,10 @@ class Places(NamedTuple):
 def places(pen: Pen, box: Box, run: Run) -> Places:
     """From left to right: what was loaded, under the program's name; tokens, scores, max and sum; the output so far."""
     inside, gap = box.inset(pen.px(16), pen.px(7)).whole(), pen.px(22)
-    loaded = [slot for slot in tiles_of(run) if slot in ("q", "k", "v")]
+    loaded = [slot for slot in ("q", "k", "v") if slot in tiles_of(run)]
     bq, bk = run.trace.meta["block_q"], run.trace.meta["block_k"]
     name = Box(inside.x, inside.y, pen.px(152), inside.h // (len(loaded) + 1))
-    tiles = {
+    tiles: dict[str, Box] = {
         slot: Box(inside.x - pen.px(14), inside.y + (n + 1) * name.h, name.w + pen.px(14), name.h)
         for n, slot in enumerate(loaded)
     }
@@ -117,7 +122,7 @@ def places(pen: Pen, box: Box, run: Run) -> Places:
     acc = None
     if "acc" in tiles_of(run) and inside.right - x - gap > pen.px(40):
         made = cells.grid(
-            Box(x + gap, inside.y, inside.right - x - gap, 1), 1, largest(run, "acc")[1], finest=3, middle=False
+            Box(x + gap, inside.y, inside.right - x - gap, 1), 1, run.shapes["acc"][1], finest=3, middle=False
         )
         acc = cells.Grid(
             Box(made.box.x, inside.y, made.box.w, tile.box.h),

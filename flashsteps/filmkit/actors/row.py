@@ -109,7 +109,7 @@ class Row(Actor):
         top, bottom = box.y + over + pen.px(12), box.bottom - under - (over if self.low < 0 else 0) - pen.px(8)
         if bottom - top < pen.px(16):
             return
-        unit = (bottom - top) / (self.high - self.low)
+        unit = (bottom - top) / max(self.high - self.low, 1e-9)
         scale = Scale(box.x, bottom + min(self.low, 0) * unit, pitch, unit, start, stop, min(self.low, 0), self.high)
         first, last = scale.x(self.now[0]), scale.x(self.now[1])
         lit = bool(self.tile) and last > first
@@ -199,13 +199,10 @@ class Row(Actor):
         there = [level for level in there if scale.x(level.start) < scale.x(level.stop)]
         for level in there:
             y = scale.y(float(level.value or 0)) + 0.5
-            ends = (scale.x(level.start), y), (scale.x(level.stop), y)
-            pen.line([*ends], level.hue, width=3 if level.dash else 4, dash=level.dash)
+            path: list[tuple[float, float]] = [(scale.x(level.start), y), (scale.x(level.stop), y)]
+            pen.line(path, level.hue, width=3 if level.dash else 4, dash=level.dash)
         high = line(pen, BODY)
-        ends = [min(level.stop, len(self.values)) for level in there]
-        named = [
-            level for level, end in zip(there, ends, strict=True) if level.name and scale.start < end <= scale.stop
-        ]
+        named = [one for one in there if one.name and scale.start < min(one.stop, len(self.values)) <= scale.stop]
         wanted = [scale.y(float(level.value or 0)) - high / 2 for level in named]
         for level, y in zip(named, spread(wanted, high, margin.y, margin.bottom - high), strict=True):
             left = scale.x(level.stop) + pen.px(16)

@@ -28,7 +28,7 @@ class Sram(OfRun):
     def seen(self) -> Hashable:
         program = self.run.program(self.now)
         places = [*((slot,) for slot in tiles_of(self.run)), SCORES, *STATS.values()]
-        shown = [scores.cells_of(self.run, self.run.shown(self.now, program, slots)) for slots in places]
+        shown = [self.run.shown(self.now, program, slots) for slots in places]
         return program, tuple(shown), self.run.on_chip(self.now, program)
 
     def draw(self, pen: Pen, box: Box) -> None:
@@ -66,25 +66,23 @@ def areas_of(pen: Pen, box: Box, count: int) -> Areas:
 
 def tiles_of(run: Run) -> tuple[str, ...]:
     """The matrices on chip besides scores: keys and values first, then queries, then what is made."""
-    wide = (event.slot for event in run.trace if len(event.shape) == 2 and event.op in ("load", "compute"))
     order = {"k": 0, "v": 1, "q": 2}
-    slots = [slot for slot in dict.fromkeys(wide) if slot not in SCORES]
+    slots = [slot for slot, shape in run.shapes.items() if len(shape) == 2 and slot not in SCORES]
     return tuple(sorted(slots, key=lambda slot: order.get(slot, 9)))
 
 
 def head(pen: Pen, box: Box, run: Run, held: tuple[tuple[str, int], ...]) -> None:
     """The name, and how full it is: a bar, and figures."""
     base = box.y + pen.px(50 if box.h >= pen.px(70) else 44)
-    width = pen.text(box.x, base, "SRAM", HEAD, weight=700)
-    words = f"{fill_of(sum(size for _, size in held), run.sram)}"
+    left = box.x + pen.text(box.x, base, "SRAM", HEAD, weight=700) + pen.px(20)
+    words = fill_of(sum(size for _, size in held), run.sram)
     right = box.right - pen.figure(box.right, base, words, align="right") - pen.px(16)
-    wide = min(pen.px(190), right - box.x - width - pen.px(24))
-    bar = Box(right - wide, base - pen.px(24), wide, pen.px(26)).whole()
-    note = "a toy’s"
-    if box.x + width + pen.px(20) + pen.width(note, LABEL) <= bar.x - pen.px(16):
-        pen.label(box.x + width + pen.px(20), base, note)
+    note = "a toy’s" if run.is_toy else ""
+    if note and left + pen.width(note, LABEL) + pen.px(16 + 90) <= right:
+        left += pen.label(left, base, note) + pen.px(16)
+    wide = min(pen.px(190), right - left)
     if wide >= pen.px(60):
-        gauge(pen, bar, held, run.sram)
+        gauge(pen, Box(right - wide, base - pen.px(24), wide, pen.px(26)).whole(), held, run.sram)
 
 
 def fill_of(held: int, room: int) -> str:
@@ -111,7 +109,7 @@ def draw_slot(pen: Pen, place: Box, run: Run, slot: str, shown: Shown | None, mo
     name = slot if len(slot) > 1 else slot.upper()
     letter = pen.px(66 if len(name) > 1 else 44)
     room = Box(place.x + letter, place.y, place.w - letter - pen.px(20), place.h)
-    made = cells.grid(room, *largest(run, slot), most=pen.px(most), finest=3, middle=False)
+    made = cells.grid(room, *run.shapes[slot][:2], most=pen.px(most), finest=3, middle=False)
     grid = made._replace(box=made.box._replace(y=int(place.y + (place.h - made.box.h) // 2)))
     y = grid.box.y + grid.box.h / 2 + pen.px(10)
     pen.label(place.x + letter - pen.px(14), y, name, theme.hue(slot), weight=700, align="right")
@@ -132,15 +130,5 @@ def draw_value(pen: Pen, grid: cells.Grid, run: Run, shown: Shown) -> None:
         return
     span = run.ranges.get(shown.slot, (0.0, 1.0))
     cells.texture(pen, grid, value, span, shown.slot, part=shown.part, alpha=1.0 if shown.live else 0.35)
-    if shown.part < 1:
+    if ceil(shown.part * value.size) < value.size:
         pen.frame(rows.grown(max(2, pen.px(4))), "accent", width=3, radius=5)
-
-
-def largest(run: Run, slot: str) -> tuple[int, int]:
-    """The largest shape that a slot has in a run."""
-    shapes = [
-        (event.row + event.shape[0], event.shape[1])
-        for event in run.trace
-        if event.slot == slot and event.op != "store" and len(event.shape) == 2
-    ]
-    return max(rows for rows, _ in shapes), max(columns for _, columns in shapes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import ceil
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,6 +16,9 @@ from .bars import Piece
 from .writing import line, spread, width, write
 
 if TYPE_CHECKING:
+    import cairo
+
+    from ...theme import Theme
     from ..pen import Pen
 
 
@@ -77,6 +80,67 @@ class Lane(Actor):
         return sum(stretch.amount for stretch in self.tape)
 
 
+class Mark(NamedTuple):
+    """A piece of a tape in px, seen from the tape's top left."""
+
+    box: Box
+    hue: str
+    written: bool
+
+
+@lru_cache(maxsize=64)
+def marks(tape: tuple[Stretch, ...], most: float, w: int, h: int, apart: int) -> tuple[Mark, ...]:
+    """Where each piece stands on `w` × `h` px that hold `most`. Those wider than `apart` leave a px to the next."""
+    found, at = [], 0.0
+    for stretch in tape:
+        left, right = (round(w * min(1.0, x / most)) for x in (at, at + stretch.amount))
+        at += stretch.amount
+        right -= right - left > apart and len(stretch.pieces) == 1
+        whole, y = sum(piece.amount for piece in stretch.pieces) or 1.0, 0.0
+        for piece in stretch.pieces:
+            top, y = round(y), y + h * piece.amount / whole
+            if right > left and round(y) > top:
+                found.append(Mark(Box(left, top, right - left, round(y) - top), piece.hue, piece.written))
+    return tuple(found)
+
+
+def _draw(pen: Pen, tape: tuple[Stretch, ...], most: float, room: Box, live: bool) -> None:
+    """A tape as it looks when all has moved or, if not `live`, nothing yet: a hue at a time, for marks are many."""
+    from ..pen import mix
+
+    found = marks(tape, most, int(room.w), int(room.h), pen.px(8))
+
+    def path(some: Iterable[Mark]) -> None:
+        pen.ctx.new_path()
+        for mark in some:
+            pen.ctx.rectangle(room.x + mark.box.x, room.y + mark.box.y, mark.box.w, mark.box.h)
+
+    for name in dict.fromkeys(mark.hue for mark in found):
+        path(mark for mark in found if mark.hue == name)
+        pen.source(name if live else mix(pen.theme.bg, pen.color(name), 0.22))
+        pen.ctx.fill()
+    if live and any(mark.written for mark in found):
+        pen.ctx.save()
+        path(mark for mark in found if mark.written)
+        pen.ctx.clip()
+        pen.hatch(room, "bg")
+        pen.ctx.restore()
+
+
+@lru_cache(maxsize=32)
+def _picture(
+    tape: tuple[Stretch, ...], most: float, w: int, h: int, theme: Theme, unit: float, live: bool
+) -> cairo.ImageSurface:
+    """The same once: of a tape that fills up, each frame shows a part of one picture and the rest of the other."""
+    import cairo
+
+    from ..pen import Pen
+
+    surface = cairo.ImageSurface(cairo.FORMAT_ARGB32, w, h)
+    _draw(Pen(cairo.Context(surface), theme, unit), tape, most, Box(0, 0, w, h), live)
+    return surface
+
+
 @dataclass(frozen=True)
 class Lanes(Actor):
     """Tapes on one axis from 0 to `most`; all have moved `moved` bytes, or are finished. What is to come is pale."""
@@ -87,10 +151,8 @@ class Lanes(Actor):
     says: str = "{} each"
 
     def draw(self, pen: Pen, box: Box) -> None:
-        names = max(
-            (max(width(pen, lane.name, HEAD, weight=600), width(pen, lane.under, LABEL)) for lane in self.lanes),
-            default=0,
-        )
+        wide = [max(width(pen, one.name, HEAD, weight=600), width(pen, one.under, LABEL)) for one in self.lanes]
+        names = max(wide, default=0.0)
         beside = names <= 0.26 * box.w
         left = box.x + (ceil(names) + pen.px(36) if beside else 0)
         figure = ceil(width(pen, "0,000 B", BODY, weight=600, mono=True)) + pen.px(30)
@@ -99,40 +161,15 @@ class Lanes(Actor):
         above = 0 if beside or pitch < 2.5 * line(pen, HEAD) else line(pen, HEAD)
         below = line(pen, LABEL) + pen.px(6) if pitch >= above + 2 * line(pen, HEAD) else pen.px(8)
         high = round(max(2, min(0.4 * pitch, pitch - above - below - pen.px(20))))
-        x = left + self.length(self.moved, room)
-        tapes = []
         for n, lane in enumerate(self.lanes):
-            top = round(box.y + head + n * pitch)
-            tall = round(box.y + head + (n + 1) * pitch) - top
-            here = Box(left, top + above + max(0, (tall - above - below - high) // 2), room, high)
-            tapes.append(here)
-            self._name(
-                pen,
-                lane,
-                Box(box.x, here.y, left - box.x - pen.px(36), here.h)
-                if beside
-                else Box(box.x, here.y - above, box.w, above),
-                beside,
-            )
-            self._tape(pen, lane, here, box.right)
-            self._status(
-                pen,
-                lane,
-                Box(
-                    box.x if not beside else left,
-                    here.bottom + pen.px(6),
-                    box.right - (box.x if not beside else left),
-                    below - pen.px(6),
-                ),
-                min(x, here.x + self.length(lane.total, room)),
-            )
-        thick, over = max(1, pen.px(4)), pen.px(8)
-        line_x = max(box.x, x - thick // 2)
-        for lane, here in zip(self.lanes, tapes, strict=True):
-            if self.moved <= lane.total:  # those that are done are done
-                high = min(here.h + 2 * over, box.bottom - here.y + over)
-                pen.fill(Box(line_x, here.y - over, thick, high), "accent")
-        words = self.says.format(size_of(self.moved))
+            top, stop = (round(box.y + head + k * pitch) for k in (n, n + 1))
+            here = Box(left, top + above + max(0, (stop - top - above - below - high) // 2), room, high)
+            beside_it = Box(box.x, here.y, left - box.x - pen.px(36), high)
+            self._name(pen, lane, beside_it if beside else Box(box.x, here.y - above, box.w, above), beside)
+            self._tape(pen, lane, here, box)
+            under = Box(left, here.bottom + pen.px(6), box.right - left, below - pen.px(6))
+            self._status(pen, lane, under, left + self.length(min(self.moved, lane.total), room))
+        words, x = self.says.format(size_of(self.moved)), left + self.length(self.moved, room)
         half = width(pen, words, LABEL, weight=600) / 2 + 1
         at = spread([x - half], 0, box.x, max(box.x, box.right - 2 * half))[0]
         write(pen, Box(at, box.y, box.right - at, head - pen.px(4)), words, LABEL, "accent", weight=600)
@@ -150,36 +187,37 @@ class Lanes(Actor):
         write(pen, Box(box.x, top, box.w, line(pen, HEAD)), lane.name, HEAD, weight=600)
         write(pen, Box(box.x, top + line(pen, HEAD), box.w, line(pen, LABEL)), lane.under, LABEL, "dim")
 
-    def _tape(self, pen: Pen, lane: Lane, room: Box, right: float) -> None:
-        from ..pen import mix
+    def _tape(self, pen: Pen, lane: Lane, room: Box, box: Box) -> None:
+        import cairo
 
-        at, gone = 0.0, min(self.moved, lane.total)
-        for stretch in lane.tape:
-            edges = [self.length(a, room.w) for a in (at, at + stretch.amount)]
-            done = min(edges[1], self.length(gone, room.w))
-            at += stretch.amount
-            gap = 1 if edges[1] - edges[0] > pen.px(8) and len(stretch.pieces) == 1 else 0
-            whole = sum(piece.amount for piece in stretch.pieces) or 1.0
-            y = float(room.y)
-            for piece in stretch.pieces:
-                top, y = round(y), y + room.h * piece.amount / whole
-                for a, b, live in ((edges[0], done, True), (max(edges[0], done), edges[1] - gap, False)):
-                    here = Box(room.x + a, top, min(b, edges[1] - gap) - a, round(y) - top)
-                    if here.w > 0 and here.h > 0:
-                        pen.fill(here, piece.hue if live else mix(pen.theme.bg, pen.color(piece.hue), 0.22))
-                        if piece.written and live:
-                            pen.hatch(here, "bg")
+        done = self.length(min(self.moved, lane.total), room.w)
+        key = lane.tape, self.most, int(room.w), int(room.h), pen.theme, pen.unit
+        for live, start, stop in ((True, 0.0, float(done)), (False, float(done), room.w)):
+            if stop > start:
+                pen.ctx.save()
+                pen.ctx.rectangle(room.x + start, room.y, stop - start, room.h)
+                pen.ctx.clip()
+                if isinstance(pen.ctx.get_group_target(), cairo.ImageSurface):
+                    pen.ctx.set_source_surface(_picture(*key, live), room.x, room.y)
+                    pen.ctx.paint()
+                else:  # a file of shapes takes shapes
+                    _draw(pen, lane.tape, self.most, room, live)
+                pen.ctx.restore()
         for start, stop, words in lane.names:
             left, wide = self.length(start, room.w), width(pen, words, LABEL, weight=500) + pen.px(20)
-            here = self.length(stop, room.w) - left
-            at = left + (here - wide) / 2
-            if 0 < wide <= here and self.length(self.moved, room.w) <= at:  # only on what is to come: it is pale
-                write(pen, Box(room.x + at, room.y, wide, room.h), words, LABEL, weight=500, align="center")
+            long = self.length(stop, room.w) - left
+            middle = left + (long - wide) / 2
+            if 0 < wide <= long and self.length(self.moved, room.w) <= middle:  # only on what is to come: it is pale
+                write(pen, Box(room.x + middle, room.y, wide, room.h), words, LABEL, weight=500, align="center")
             if start > 0:
                 pen.fill(Box(room.x + left - 1, room.y, max(2, pen.px(4)), room.h), "bg")
+        if self.moved <= lane.total:  # of those that are done, the line goes on without them
+            over, thick = pen.px(8), max(1, pen.px(4))
+            x = max(box.x, room.x + self.length(self.moved, room.w) - thick // 2)
+            pen.fill(Box(x, room.y - over, thick, min(room.h + 2 * over, box.bottom - room.y + over)), "accent")
         end = room.x + self.length(lane.total, room.w)
         pen.fill(Box(end + pen.px(3), room.y - pen.px(6), max(2, pen.px(5)), room.h + 2 * pen.px(6)), "ink", radius=2)
-        place = Box(end + pen.px(22), room.y, right - end - pen.px(22), room.h)
+        place = Box(end + pen.px(22), room.y, box.right - end - pen.px(22), room.h)
         write(
             pen, place, size_of(lane.total), BODY, "ink" if self.moved >= lane.total else "dim", weight=600, mono=True
         )

@@ -6,6 +6,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ...theme import LABEL
 from ..boxes import Box
 from . import cells
 from .of_run import OfRun
@@ -73,9 +74,12 @@ class TileMap(OfRun):
 def place(pen: Pen, box: Box, run: Run) -> cells.Grid:
     """Where the scores stand: a cell each, as large as fits beside the labels."""
     meta = run.trace.meta
-    tokens = bool(meta["tokens"])
-    label = min(pen.px(108 if tokens else 56), round(0.34 * box.w))
-    head = pen.px(50) + (pen.px(112 if tokens else 60) if box.h >= pen.px(300) else 0)
+    beside, above = (
+        round(max((pen.width(name, LABEL, weight=600) for name in run.names[side]), default=0.0))
+        for side in ("queries", "keys")
+    )
+    label = min(beside + pen.px(22), round(0.34 * box.w)) if pen.fits(LABEL) else 0
+    head = pen.px(50) + (above + pen.px(30) if box.h >= pen.px(300) else 0)
     room = Box(box.x + label, box.y + head, box.w - label - pen.px(8), box.h - head - pen.px(8)).whole()
     made = cells.grid(room, meta["queries"], meta["keys"], square=True, finest=1, middle=False)
     return made

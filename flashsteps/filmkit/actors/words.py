@@ -46,7 +46,7 @@ class Title(Actor):
         room = box.w - width - pen.px(40)
         name = self.chapters[self.chapter]
         if pen.width(name, LABEL) <= room:
-            pen.label(box.right, base, name, align="right")
+            pen.label(box.right - max(1, pen.px(2)), base, name, align="right")  # a last letter may lean out
         gap, count = pen.px(8), len(self.chapters)
         edges = [box.x + round(n * (box.w + gap) / count) for n in range(count + 1)]
         for n, (left, right) in enumerate(zip(edges, edges[1:], strict=False)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..boxes import Box
@@ -75,25 +74,6 @@ def lines(pen: Pen, words: str, size: float, room: float, *, weight: int = 400, 
     from .. import text as texts
 
     return texts.wrap(words, pen.style(size, weight, mono), room) if pen.fits(size) else []
-
-
-def largest(
-    pen: Pen, words: Words, sizes: tuple[float, ...], room: Box, *, weight: int = 400, mono: bool = False
-) -> float:
-    """The largest of these sizes at which the words fit into the box, else the last."""
-    for size in sizes:
-        if room.h >= size * ROOM * pen.unit and width(pen, words, size, weight=weight, mono=mono) <= room.w:
-            return size
-    return sizes[-1]
-
-
-def numbered(tokens: Sequence[str] | None) -> tuple[str, ...]:
-    """Tokens as labels. Those that come more than once are told apart: the_{1}, the_{2}."""
-    from .. import text as texts
-
-    words = list(tokens or ())
-    seen = [words[:n].count(word) + 1 if words.count(word) > 1 else 0 for n, word in enumerate(words)]
-    return tuple(texts.literal(word) + (f"_{{{n}}}" if n else "") for word, n in zip(words, seen, strict=True))
 
 
 def spread(wanted: list[float], gap: float, low: float, high: float) -> list[float]:

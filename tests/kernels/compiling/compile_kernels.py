@@ -1,7 +1,8 @@
 """Compile the kernels for a GPU that is not there, and say as JSON what came of it; a process of its own.
 
-python tests/compile_kernels.py 90            what is shipped: registers, spills, shared memory, moves
-python tests/compile_kernels.py untraced      the forward kernel with its TRACE switch off, and with no such switch
+python tests/kernels/compiling/compile_kernels.py 90  what is shipped: registers, spills, shared memory, moves
+python tests/kernels/compiling/compile_kernels.py hopper  hopper_forward: the same, and the order of its code
+python tests/kernels/compiling/compile_kernels.py untraced the forward kernel with its TRACE switch off, and with no such switch
 """
 
 import ast
@@ -16,8 +17,9 @@ from typing import Any
 import torch
 
 from flashsteps.kernels import flash2_forward
-from flashsteps.kernels.compiling import builds, configs, offline
-from flashsteps.kernels.compiling.target import Target, pretend
+from flashsteps.kernels.compiling import builds, offline
+from flashsteps.kernels.targets import configs
+from flashsteps.kernels.targets.target import Target, pretend
 
 #: what only the log of the forward kernel needs
 SWITCH = {"TRACE", "CLOCK", "log"}
@@ -33,6 +35,16 @@ def shipped(gpu: str) -> list[dict[str, Any]]:
             rows.append(
                 {"build": str(build), "kernel": build.kernel, **taken, "moves": offline.moves(kernel.asm["ttir"])}
             )
+    return rows
+
+
+def hopper() -> list[dict[str, Any]]:
+    rows = []
+    for build in builds.hopper():
+        kernel = offline.compile_for(builds.launch_of(build, builds.SM_90), builds.SM_90)
+        taken = offline.resources(kernel, builds.SM_90)._asdict()
+        keys = build.config.block_n if build.config else 0
+        rows.append({"build": str(build), "keys": keys, **taken, "order": offline.order(kernel, builds.SM_90)})
     return rows
 
 
@@ -91,4 +103,5 @@ def _code(ptx: str) -> str:
 
 
 if __name__ == "__main__":
-    json.dump(untraced() if sys.argv[1] == "untraced" else shipped(sys.argv[1]), sys.stdout)
+    others = {"untraced": untraced, "hopper": hopper}
+    json.dump(others[sys.argv[1]]() if sys.argv[1] in others else shipped(sys.argv[1]), sys.stdout)

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -122,3 +123,19 @@ def test_without_its_switch_the_code_is_the_same() -> None:
     assert "%globaltimer" in code["on"]
     assert "%smid" in code["on"]
     assert "%globaltimer" not in code["off"]
+
+
+def test_hoppers_exponentials_are_taken_while_the_last_output_is_still_being_made() -> None:
+    """hopper_forward spills nothing, and ptxas has left its order as it is meant, in each of its loops."""
+    for row in compiled("hopper"):
+        assert (row["registers"], row["spilled"]) == (168, 0), row["build"]
+        assert row["shared"] <= DEVICES["h200"].shared_per_block * 1024, row["build"]
+        runs = [(one, len(list(equal))) for one, equal in groupby(row["order"])]
+        begun = [at for at, (one, _) in enumerate(runs) if one == "wait 1"]
+        assert len(begun) >= 2, row["build"]  # at least one loop, in each of two warpgroups
+        for at in begun:
+            exponentials = row["keys"] // 2 + 2  # a thread's: 64 rows of 128 threads, and α of its two rows
+            assert runs[at - 1][0] == "HGMMA", row["build"]
+            assert runs[at + 1] == ("MUFU.EX2", exponentials), row["build"]
+            assert runs[at + 2][0] == "wait 0", row["build"]
+            assert runs[at + 3][0] == "HGMMA", row["build"]

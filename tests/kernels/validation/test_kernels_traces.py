@@ -97,7 +97,7 @@ def test_a_run_has_its_twin(name):
     reference = fs.record(name, q, k, v, **options)
     kernel = twin(reference)
     assert compare.first_move(kernel, reference) == ""
-    trace_check.check(kernel)
+    trace_check.check_trace(kernel)
     for output, values in reference.outputs.items():
         assert np.allclose(kernel.outputs[output], values, atol=4e-3), output
         assert kernel.outputs[output].dtype == values.dtype

@@ -10,29 +10,35 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 
+from ..problem import Problem
 from . import tuned
 from .target import Target, target
-
-if TYPE_CHECKING:
-    from ..checks import Problem
-
 
 #: what each candidate takes on chip, as compiled: a row a build
 COMPILED = Path(__file__).with_name("compiled.json")
 
 
 class Config(NamedTuple):
-    """A tile of block_m rows by block_n keys, and how it is compiled; `descriptors`: fetched by TMA where possible."""
+    """A tile of block_m rows by block_n keys, and how it is compiled; `descriptors`: fetched by TMA where possible.
+
+    With `hopper` it is for `hopper_forward`, which has warps of its own for what it does.
+    """
 
     block_m: int
     block_n: int
     num_warps: int = 4
     num_stages: int = 2
     descriptors: bool = False
+    hopper: bool = False
+
+    @property
+    def options(self) -> dict[str, int]:
+        """What the compiler is told."""
+        return {"num_warps": self.num_warps, "num_stages": self.num_stages}
 
 
 #: the kernels that have candidates: all others are bound by memory, and one tile does for them
@@ -82,9 +88,19 @@ _TRIED: dict[tuple[str, int], tuple[tuple[int, int, int, int], ...]] = {
 }  # fmt: skip
 
 
+#: the same for `hopper_forward`, by head dimension: a producer, and two warpgroups of 64 rows
+_HOPPER: dict[int, tuple[tuple[int, int, int, int], ...]] = {
+    64: ((128, 128, 12, 2), (128, 128, 12, 3), (128, 64, 12, 4)),
+    128: ((128, 128, 12, 2), (128, 64, 12, 3), (128, 64, 12, 4)),
+    256: ((128, 64, 12, 2), (128, 32, 12, 3)),
+}
+
+
 def tried(kernel: str, d: int, on: Target) -> list[Config]:
     """All tiles that were ever thought of, for one of `TUNED` and a head dimension."""
-    return [Config(*one, descriptors=on.descriptors) for one in _TRIED[kernel, head_dim(d)]]
+    plain = [Config(*one, descriptors=on.descriptors) for one in _TRIED[kernel, head_dim(d)]]
+    hopper = _HOPPER[head_dim(d)] if kernel == "forward" and on == Target("cuda", 90) else ()
+    return plain + [Config(*one, descriptors=True, hopper=True) for one in hopper]
 
 
 def candidates(kernel: str, d: int, on: Target, *, causal: bool) -> list[Config]:
@@ -172,9 +188,13 @@ STREAMING: dict[str, Config] = {
 }
 
 
-def shipped(kernel: str, problem: Problem) -> Config:
-    """The tile that a kernel uses for a problem, on the GPU where its tensors are."""
+def shipped(kernel: str, problem: Problem, *, plain: bool = False) -> Config:
+    """The tile that a kernel uses for a problem, on the GPU where its tensors are.
+
+    A `hopper` tile is given only for "forward", where tuning on such a GPU found it the fastest; with `plain` never.
+    """
     on = target(problem.device)
+    plain = plain or kernel != "forward"
     if on.backend == "interpreter":
         return INTERPRETER
     if kernel in STREAMING:
@@ -189,7 +209,8 @@ def shipped(kernel: str, problem: Problem) -> Config:
         return smaller._replace(descriptors=on.descriptors)
     if problem.device.type == "cuda":  # not one that is only pretended
         gpu, bits = tuned.name(problem.device), 8 * problem.dtype.itemsize
-        if fastest := tuned.best(gpu, kernel, d, problem.right >= 0, bits):
+        fastest = tuned.best(gpu, kernel, d, problem.right >= 0, bits)
+        if fastest and not (plain and fastest.get("hopper")):
             return Config(**fastest)
     return config._replace(descriptors=on.descriptors)
 

@@ -1,0 +1,178 @@
+"""Block-sparse (FA1, Algorithm 5): where the mask of blocks is 0 nothing comes but K and V; traffic falls with it."""
+
+from functools import cache
+from math import ceil
+from typing import Any
+
+import numpy as np
+
+from flashsteps.filmkit import Board, Film, Made, telling
+from flashsteps.filmkit.actors.cards import Card, Text
+from flashsteps.filmkit.actors.curve import Axis, Curve, Dot, Line
+from flashsteps.filmkit.actors.kinds import Kind, Kinds
+from flashsteps.filmkit.actors.loops import Loop
+from flashsteps.filmkit.actors.matrix import Matrix, Region, grid
+from flashsteps.filmkit.actors.run_stage import RunStage
+from flashsteps.filmkit.places import Stage, note, stage, turn
+from flashsteps.filmkit.run import Run
+from flashsteps.machine import block_masks, masks
+from flashsteps.machine.events import IO
+from flashsteps.runs.record import count
+from flashsteps.theme import HEAD
+from flashsteps.traffic.published import BLOCK_SPARSE_TIMES
+from flashsteps.units import short, size_of
+
+BLOCKS, PATTERN = 8, "butterfly"  # so many blocks a side, and which of them are kept
+N, D, TILE = 4096, 64, (64, 256)  # of the paper's plot, and its kernel's tiles
+MODEL = "two levels, no L2, no overlap"
+
+
+class BlockSparse(Film):
+    title = "Block-sparse"
+
+    def storyboard(self, board: Board) -> None:
+        rows, keys = len(board.input.q), len(board.input.k)
+        block_q = board.option("block_q") or ceil(rows / BLOCKS)
+        block_k = board.option("block_k") or ceil(keys / BLOCKS)
+        how: dict[str, Any] = {"mask": None, "block_q": block_q, "block_k": block_k}
+        run = Run(board.record("block-sparse-forward", block_mask=PATTERN, **how))
+        free = Run(board.record("standard-forward", mask=None, dtype="float32", sram=None, block_q=None, block_k=None))
+        kept = block_masks.parse(PATTERN, masks.parse(None, rows, keys), block_q, block_k).visited
+        place, scores = stage(board, *board.pick(wide=(10, 9), square=(11, 6), tall=(11, 8))), free.hbm(len(free))["S"]
+        columns = tuple(r for j in range(kept.shape[1]) for r in run.rounds if (*r.tiles, *r.hidden)[0] == (0, j))
+
+        with board.chapter("A mask of blocks"):
+            masked(board, place, run, scores, kept)
+        with board.chapter("Column by column"):
+            board.clear()
+            loops = Loop("for j: K, V", kept.shape[1]), Loop("for i if M: Q, O, ℓ, m", kept.shape[0])
+            shown = RunStage(board, run, loops=loops, names=("j", "i"), device=board.option("device", ""))
+            middle = len(columns) // 2 - 1
+            if not board.short:
+                board.say("K and V come in for every column, as in FlashAttention.")
+                shown.play(columns[middle].start, seconds=4.0)
+            words = "Where the mask is 0 nothing comes but K and V: no Q, no O, no scores."
+            board.say("Where it is 0, only K and V come." if board.short else words)
+            shown.play(columns[middle + 1].start, seconds=1.6 if board.short else 6.0)
+            if not board.short:
+                shown.play(len(run), seconds=3.0)
+        with board.chapter("What it saves"):
+            board.clear()
+            saved(board, run, kept)
+        if not board.short:
+            with board.chapter("By the share kept"):
+                shares(board, place)
+            with board.chapter("Another function"):
+                lost(board, place, run, scores, kept)
+
+
+def left_out(run: Run, kept: np.ndarray) -> tuple[Region, ...]:
+    """The tiles that the mask of blocks leaves out, as regions of S."""
+    bq, bk, meta = run.trace.meta["block_q"], run.trace.meta["block_k"], run.trace.meta
+    edges = (
+        (i * bq, min((i + 1) * bq, meta["queries"]), j * bk, min((j + 1) * bk, meta["keys"]))
+        for i, j in np.argwhere(~kept)
+    )
+    return tuple(Region(*edge) for edge in edges)
+
+
+def tiled(run: Run, scores: np.ndarray, **how: Any) -> Matrix:
+    """All scores in tiles, with their tokens."""
+    tile = run.trace.meta["block_q"], run.trace.meta["block_k"]
+    how = {"rows": run.names["queries"], "columns": run.names["keys"], "names": ("query", "key"), "tile": tile, **how}
+    low, high = float(scores.min()), float(scores.max())
+    return Matrix(grid(scores), "S", low, high, gap=6.0, square=True, numbers=False, **how)
+
+
+def masked(board: Board, place: Stage, run: Run, scores: np.ndarray, kept: np.ndarray) -> None:
+    """All tiles, then those that are kept."""
+    hatched = board.value(())
+    there, out = board.value(1.0), kept.size - int(kept.sum())
+    kinds = (
+        Kind("full", f"{kept.sum()} tiles kept", "as in FlashAttention"),
+        Kind("skipped", f"{out} tiles left out", "mask 0: no scores, no weights"),
+    )
+    board.put(tiled(run, scores, hatched=hatched), place.sides[0])
+    board.put(Kinds(kinds, there), place.sides[1].rows(4, 5)[0])
+    which = f"A mask of blocks says which tiles count: here {kept.sum()} of {kept.size}."
+    board.say(f"A mask keeps {kept.sum()} of {kept.size} tiles." if board.short else which)
+    note(board, place, f"a {PATTERN} of blocks over the scores of this head; hatched: left out")
+    board.wait(0.3)
+    board.set(hatched.to(left_out(run, kept)), there.to(2.0))
+
+
+def saved(board: Board, run: Run, kept: np.ndarray) -> None:
+    """Bytes of this run, with all tiles and with those kept."""
+    meta = run.trace.meta
+    sizes = {"n": meta["queries"], "n_keys": meta["keys"], "d": meta["d"], "dtype": meta["dtype"]}
+    dense = count("flash-forward", block_q=meta["block_q"], block_k=meta["block_k"], **sizes)
+    some, all_ = run.total.total, dense.total
+    telling.put_totals(board, {f"all {kept.size} tiles": dense, f"{kept.sum()} tiles": run.total})
+    words = f"{size_of(some)} instead of {size_of(all_)}"
+    half = kept.mean() == 0.5
+    before = f"{'Half' if half else f'{kept.mean():.0%} of'} the tiles, {some / all_:.0%} of the bytes"
+    board.say(f"{before}{'' if board.short else f': {words}'}.", given=some < all_)
+
+
+@cache
+def counted() -> tuple[tuple[float, IO], ...]:
+    """What moves at the paper's size, for masks at random: the share of tiles kept, and the count."""
+    whole = masks.parse(None, N, N)
+    found = []
+    for percent in range(10, 101, 10):
+        name = f"random:{percent / 100},0"
+        visited = block_masks.parse(name, whole, *TILE).visited
+        io = count("block-sparse-forward", n=N, d=D, block_q=TILE[0], block_k=TILE[1], block_mask=name)
+        found.append((float(visited.mean()), io))
+    return tuple(found)
+
+
+def shares(board: Board, place: Stage) -> None:
+    """Bytes that were counted, and times that were published, each in a chart of its own."""
+    upto, dots = board.value(0.0), counted()
+    times, charts = tuple((share, figure.value) for share, figure in BLOCK_SPARSE_TIMES), []
+    percent, source = ((0.5, "50%"), (1.0, "100%")), BLOCK_SPARSE_TIMES[0][1]
+    megabytes = tuple((share, io.total / 1e6) for share, io in dots)
+    ways = (
+        (
+            "HBM traffic, counted",
+            f"forward, one head, d = {D}, tiles {TILE[0]}×{TILE[1]}",
+            "accent",
+            megabytes,
+            30,
+            "MB",
+        ),
+        ("time, published", f"forward + backward, {source.hardware} ({source.source})", "ink", times, 200, source.unit),
+    )
+    for box, (title, under, hue, points, most, unit) in zip(place.sides, ways, strict=True):
+        head, below, body = box.rows(*board.pick(wide=(1.1, 1, 10), square=(2, 1.5, 11), tall=(1.2, 1, 10)), gap=6)
+        ticks = tuple((most * k / 2, f"{most * k // 2} {unit}") for k in (0, 1, 2))
+        rings = Made(lambda x, of=points, h=hue: tuple(Dot(a, b, hue=h, ring=True) for a, b in of if a <= x), upto)
+        line = (Line("", points, hue),) if unit == "MB" else ()
+        chart = Curve(Axis(0, 1, percent, "tiles kept"), Axis(0, most, ticks), lines=line, dots=rings, upto=upto)
+        charts += [(Text(title, HEAD, "ink", 600), head), (Text(under), below), (chart, body)]
+    turn(board, "Traffic falls with the share of tiles kept; the paper’s measured times fall with it.", *charts)
+    note(board, place, f"N = {short(N)}; left: random masks, {MODEL}; right: read off the paper’s plot")
+    board.move(upto.to(1.0), seconds=3.0)
+
+
+def lost(board: Board, place: Stage, run: Run, scores: np.ndarray, kept: np.ndarray) -> None:
+    """The strongest score that the mask leaves out."""
+    regions, outside = left_out(run, kept), np.full(scores.shape, -np.inf)
+    for r in regions:
+        part = np.s_[int(r.top) : int(r.bottom), int(r.left) : int(r.right)]
+        outside[part] = scores[part]
+    row, key = np.unravel_index(int(outside.argmax()), scores.shape)
+    frames, cell = board.value(()), Region(int(row), int(row) + 1, int(key), int(key) + 1, "accent")
+    words = "It is no longer the same function: what the mask leaves out is never seen."
+    turn(board, words, (tiled(run, scores, hatched=regions, frames=frames), place.sides[0]))
+    asks, of = run.quoted("queries", int(row)), run.quoted("keys", int(key))
+    figures = ("its score", f"{scores[row, key]:.1f}"), ("its weight, by the mask", "0")
+    words = "The highest score that the mask leaves out: framed at the left."
+    board.put(Card(f"{asks} for {of}", words, figures), place.sides[1].rows(4, 5)[0])
+    for _ in range(3):
+        board.set(frames.to((cell,)))
+        board.wait(0.6)
+        board.set(frames.to(()))
+        board.wait(0.3)
+    board.set(frames.to((cell,)))

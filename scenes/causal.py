@@ -1,0 +1,231 @@
+"""Causal: tiles that are skipped, tiles that the diagonal cuts, what both save; and where the diagonal ends."""
+
+from typing import Any
+
+import numpy as np
+
+from flashsteps.filmkit import Board, Film, Made, linear
+from flashsteps.filmkit.actors.bars import Bar, Bars, Piece
+from flashsteps.filmkit.actors.cards import Card, Text
+from flashsteps.filmkit.actors.kinds import Kind, Kinds
+from flashsteps.filmkit.actors.matrix import Matrix, Region, grid
+from flashsteps.filmkit.actors.table import Table
+from flashsteps.filmkit.actors.tile_map import TileMap
+from flashsteps.filmkit.places import Stage, note, stage, turn
+from flashsteps.filmkit.run import Run
+from flashsteps.machine import masks
+from flashsteps.runs.record import count, record
+from flashsteps.theme import HEAD
+from flashsteps.units import number, short, size_of
+
+N, D, TILE = 8192, 64, 128  # a real head, and the tiles of a real kernel
+REAL = {"n": N, "n_keys": N, "d": D, "block_q": TILE, "block_k": TILE}
+FEW, MANY = 2, 5  # queries and keys of a step of decoding
+MODEL = "two levels, no L2, no overlap"
+
+
+class Causal(Film):
+    title = "Causal"
+
+    def storyboard(self, board: Board) -> None:
+        trace = board.record("flash2-forward", mask="causal")
+        run = Run(trace, lanes=-(-trace.meta["queries"] // trace.meta["block_q"]))
+        free = Run(board.record("standard-forward", mask=None, dtype="float32", sram=None))
+        scores = free.hbm(len(free))["S"]
+        place = stage(board, *board.pick(wide=(10, 9), square=(11, 9), tall=(11, 9)))
+        if not board.short:
+            with board.chapter("No looking ahead"):
+                ahead(board, place, run, scores)
+        with board.chapter("Three kinds of tiles"):
+            kinds(board, place, run, scores)
+        if not board.short:
+            with board.chapter("Program by program"):
+                programs(board, place, run)
+            with board.chapter("What standard saves"):
+                saved(board, place)
+        if not board.short and min(scores.shape) >= MANY:
+            with board.chapter("Where it ends"):
+                ends(board, place, run, scores)
+            with board.chapter("More queries than keys"):
+                nothing(board, place, run)
+
+
+def seen_of(shape: tuple[int, ...]) -> np.ndarray:
+    """True where a query may see a key."""
+    return masks.parse("causal", *shape).keep(*(slice(0, n) for n in shape))
+
+
+def whole(run: Run, values: np.ndarray, scores: np.ndarray, **how: Any) -> Matrix:
+    """All scores, or what is left of them, with their tokens."""
+    how = {"rows": run.names["queries"], "columns": run.names["keys"], "names": ("query", "key"), **how}
+    return Matrix(grid(values), "S", float(scores.min()), float(scores.max()), square=True, numbers=False, **how)
+
+
+def ahead(board: Board, place: Stage, run: Run, scores: np.ndarray) -> None:
+    """All scores are there; then those above the diagonal are not."""
+    seen, row, (left, right) = seen_of(scores.shape), len(scores) * 3 // 8, place.sides
+    before, lit = int(seen[row].sum()), board.value(())
+    free = board.put(whole(run, scores, scores, lit=lit), left)
+    board.say("A model that writes must not look ahead.")
+    board.wait(0.8)
+    board.set(lit.to((Region(row, row + 1, 0, scores.shape[1]),)))
+    figures = ("keys up to itself", str(before)), ("keys that come after it", str(scores.shape[1] - before))
+    words = "Without a mask its row has a score for each key, those of the future too."
+    board.put(Card(run.quoted("queries", row), words, figures), right.rows(5, 7)[0])
+    board.read()
+    board.set(lit.to(()))
+    board.swap(free, whole(run, np.where(seen, scores, -np.inf), scores))
+    board.say("Above the diagonal scores count as −∞: their weights are 0.")
+
+
+def kinds(board: Board, place: Stage, run: Run, scores: np.ndarray) -> None:
+    """Tiles part: full ones, cut ones, skipped ones; and what comes in of K and V."""
+    meta, (left, right) = run.trace.meta, place.sides
+    bq, bk = meta["block_q"], meta["block_k"]
+    tiles = masks.parse("causal", *scores.shape).grid(bq, bk)
+    cut, skipped = (tuple(region(i, j, bq, bk, scores.shape) for i, j in np.argwhere(tiles == kind)) for kind in (1, 0))
+    frames, gap, there, grown = board.value(()), board.value(0.0), board.value(0.0), board.value(0.0)
+    visible = np.where(seen_of(scores.shape), scores, np.nan)
+    matrix = whole(run, visible, scores, tile=(bq, bk), gap=gap, hatched=skipped, frames=frames)
+    told = (
+        Kind("full", tiles_of(int((tiles == 2).sum()), "full"), "no mask needed"),
+        Kind("cut", tiles_of(len(cut), "cut by the diagonal"), "masked on chip: no bytes for it"),
+        Kind("skipped", tiles_of(len(skipped), "skipped"), "nothing loaded, nothing computed"),
+    )
+    legend, bars = right.rows(5, 4)
+    toy = {"n": meta["queries"], "n_keys": meta["keys"], "d": meta["d"], "block_q": bq, "block_k": bk}
+    names = "this toy", f"N = {short(N)}, tiles {TILE}×{TILE}"
+    lengths = tuple(bar(name, sizes, grown, meta["dtype"]) for name, sizes in zip(names, (toy, REAL), strict=True))
+    chart = Bars(lengths, 1.0, "", title="K and V read, of what comes in without the mask")
+    words = f"Tiles above the diagonal are skipped: no loads, no work. At N = {short(N)} that is nearly half."
+    if board.short:
+        words = f"{len(skipped)} of {tiles.size} tiles are skipped: no loads."
+    turn(board, words, (matrix, left), (Kinds(told, there), legend), (chart, bars), given=bool(skipped))
+    note(board, place, f"FlashAttention-2; {MODEL}")
+    board.move(gap.to(10.0), seconds=0.5 if board.short else 0.8)
+    for n, moves in enumerate(([], [frames.to(tuple(r._replace(hue="accent") for r in cut))], [])):
+        board.set(there.to(n + 1.0), *moves)
+        board.wait(0.2 if board.short else 0.7)
+    if board.short:
+        board.say(f"{len(cut)} are cut: masked on chip.")
+        board.move(grown.to(1.0), seconds=1.0)
+        board.say(f"At N = {short(N)} nearly half is saved.", given=0.5 < share(REAL, meta["dtype"]) < 0.55)
+    else:
+        board.move(grown.to(1.0), seconds=1.2)
+
+
+def region(i: int, j: int, bq: int, bk: int, shape: tuple[int, ...]) -> Region:
+    return Region(i * bq, min((i + 1) * bq, shape[0]), j * bk, min((j + 1) * bk, shape[1]))
+
+
+def tiles_of(many: int, kind: str) -> str:
+    return f"{many} {'tile' if many == 1 else 'tiles'} {kind}"
+
+
+def keys_read(sizes: dict[str, Any], mask: str | None, dtype: str) -> int:
+    """Bytes of K and V that FlashAttention-2 reads."""
+    moved = count("flash2-forward", **sizes, mask=mask, dtype=dtype).by_tensor
+    return moved["K"].read + moved["V"].read
+
+
+def share(sizes: dict[str, Any], dtype: str) -> float:
+    return keys_read(sizes, "causal", dtype) / keys_read(sizes, None, dtype)
+
+
+def bar(name: str, sizes: dict[str, Any], grown: Any, dtype: str) -> Bar:
+    """What comes in of K and V, as a share of what would without the mask."""
+    part = share(sizes, dtype)
+    said = f"{size_of(keys_read(sizes, 'causal', dtype))} of {size_of(keys_read(sizes, None, dtype))}"
+    halves = Piece(part / 2, "K", name="K"), Piece(part / 2, "V", name="V")
+    return Bar(name, Made(lambda u: part * u, grown), pieces=halves, note=said, whole=1.0, figure=False)
+
+
+def programs(board: Board, place: Stage, run: Run) -> None:
+    """Side by side, so that the first ones have nothing left to do while the last one still works."""
+    (left, right), now = place.sides, board.value(0.0)
+    tiles = [[r for r in run.rounds if any(i == row for i, _ in r.tiles)] for row in range(run.lanes)]
+
+    def bar_of(row: int) -> Bar:
+        done = Made(lambda at: float(sum(r.stop <= at for r in tiles[row])), now)
+        return Bar(f"program {row}", done, "S", whole=float(len(tiles[row])))
+
+    bars = tuple(map(bar_of, range(run.lanes)))
+    chart = Bars(bars, float(max(map(len, tiles))), "{:.0f}", title="tiles done, of those that its queries may see")
+    words = f"The first program sees {blocks(len(tiles[0]))} of keys, the last one {blocks(len(tiles[-1]))}."
+    turn(board, words, (TileMap(run, now, "tiles of S"), left), (chart, right))
+    note(board, place, "side by side is a model of the schedule; who is done leaves its SM to others")
+    board.move(now.to(float(len(run))), seconds=4.0, ease=linear)
+
+
+def blocks(many: int) -> str:
+    return "one block" if many == 1 else f"all {many}" if many < 10 else f"{many} blocks"
+
+
+def saved(board: Board, place: Stage) -> None:
+    """Bytes at a real size, with the mask and without."""
+    grown, bars = board.value(0.0), []
+
+    def moved(name: str, mask: str | None) -> int:
+        return count(name, n=N, d=D, block_q=TILE, block_k=TILE, mask=mask).total
+
+    for title, name, hue in (
+        ("standard", "standard-forward", "dim"),
+        ("FlashAttention-2", "flash2-forward", "accent"),
+    ):
+        with_it, without = moved(name, "causal"), moved(name, None)
+        said = "as without the mask" if with_it == without else f"of {size_of(without)} without the mask"
+        length = Made(lambda u, of=with_it: of * u, grown)
+        bars.append(Bar(title, length, hue, whole=float(without), note=said))
+    most = moved("standard-forward", None)
+    title = f"HBM traffic of one head, causal, N = {short(N)}, d = {D}"
+    chart = Bars(tuple(bars), float(most), title=title)
+    words = f"Standard attention saves no byte by it: {size_of(most)} at N = {short(N)}, as without."
+    turn(board, words, (chart, place.whole), given=most == moved("standard-forward", "causal"))
+    note(board, place, f"it writes all of S, then sets half to −∞; tiles {TILE}×{TILE}, fp16; {MODEL}")
+    board.move(grown.to(1.0), seconds=1.5)
+
+
+def ends(board: Board, place: Stage, run: Run, scores: np.ndarray) -> None:
+    """Two queries and five keys: the diagonal at the bottom right, and at the top left."""
+    first = min(6, scores.shape[1] - MANY) if scores.shape[0] == scores.shape[1] else scores.shape[1] - MANY
+    last = first + MANY if scores.shape[0] == scores.shape[1] else scores.shape[0]
+    part = scores[last - FEW : last, first : first + MANY]
+    asked, keys = run.names["queries"][last - FEW : last], run.names["keys"][first : first + MANY]
+    low, high, shape, pictures = float(part.min()), float(part.max()), (FEW, MANY), list[Any]()
+    ways = (
+        ("bottom right", "flash-attn ≥ 2.1, and here", seen_of(shape)),
+        ("top left", "PyTorch: is_causal=True", np.tri(*shape, dtype=bool)),
+    )
+    for box, (title, who, seen) in zip(stage(board).sides, ways, strict=True):
+        head, body, below = box.rows(*board.pick(wide=(2, 5, 3), square=(3, 6, 4), tall=(2, 6, 3)))
+        above, under = head.rows(1, 1, gap=4)
+        matrix = Matrix(grid(part), "S", low, high, rows=asked, columns=keys, hatched=unseen(seen), square=True)
+        sees = Table(tuple((asked[n], f"sees {int(seen[n].sum())} of {MANY} keys") for n in range(FEW)))
+        pictures += [(Text(title, HEAD, "ink", 600), above), (Text(who), under), (matrix, body), (sees, below)]
+    turn(board, "New tokens see all that came before only if the diagonal ends at the bottom right.", *pictures)
+    note(board, place, f"{FEW} new queries, {MANY} keys: each new token is also the newest key it may see")
+
+
+def unseen(seen: np.ndarray) -> tuple[Region, ...]:
+    return tuple(Region(r, r + 1, c, c + 1) for r, c in np.argwhere(~seen).tolist())
+
+
+def nothing(board: Board, place: Stage, run: Run) -> None:
+    """Five queries and two keys: rows that see nothing."""
+    qkv, (left, right), seen = board.input, place.sides, seen_of((MANY, FEW))
+    q, k, v = (np.array(x[:n], np.float32) for x, n in ((qkv.q, MANY), (qkv.k, FEW), (qkv.v, FEW)))
+    trace = record("flash2-forward", q, k, v, mask="causal", block_q=MANY, block_k=FEW, dtype="float32")
+    O, LSE, S = trace.outputs["O"], trace.outputs["LSE"], q @ k.T * q.shape[1] ** -0.5
+    asked, keys = run.names["queries"][:MANY], run.names["keys"][:FEW]
+    matrix = Matrix(
+        grid(S), "S", float(S.min()), float(S.max()), rows=asked, columns=keys, hatched=unseen(seen), square=True
+    )
+    rows = tuple(
+        (asked[n], f"{seen[n].sum()}", number(float(np.abs(O[n]).max()), 2), number(float(LSE[n]), 2))
+        for n in range(MANY)
+    )
+    blind = [n for n in range(MANY) if not seen[n].any()]
+    words = f"With {MANY} queries and {FEW} keys the first {len(blind)} see nothing: their O is 0, their LSE −∞."
+    told = not np.abs(O[blind]).any() and bool(np.isneginf(LSE[blind]).all())
+    turn(board, words, (matrix, left), (Table(rows, ("query", "keys seen", "largest |O|", "LSE")), right), given=told)
+    note(board, place, "as recorded: no NaN anywhere, and gradients of such rows are 0")

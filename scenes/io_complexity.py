@@ -1,0 +1,237 @@
+"""How traffic grows: closed forms as curves, recorded runs as rings on them; by tokens, by tile, and by SRAM."""
+
+from functools import cache
+from math import log10
+
+import numpy as np
+
+from flashsteps.filmkit import Board, Film, Made, Value, shapes
+from flashsteps.filmkit.actors.areas import Area, Areas
+from flashsteps.filmkit.actors.bars import Bar, Bars, Mark
+from flashsteps.filmkit.actors.curve import Axis, Curve, Dot, Line, Rule
+from flashsteps.filmkit.actors.formula import Formula, Fraction, Term
+from flashsteps.filmkit.actors.table import Table
+from flashsteps.filmkit.places import Stage, note, stage, turn
+from flashsteps.filmkit.script import Part
+from flashsteps.machine.devices import DEFAULT, Device, device
+from flashsteps.runs.record import record
+from flashsteps.story.labels import a
+from flashsteps.theme import hue
+from flashsteps.traffic import formulas
+from flashsteps.units import short, size_of
+
+D, TILE, TOKENS = 64, 128, 8192
+LENGTHS, TILES = tuple(TILE << k for k in range(11)), tuple(8 << k for k in range(7))
+RECORDED, SHOWN = (128, 512), (1 << 10, 1 << 13, 1 << 16)
+SRAMS = (1 << 13, 1 << 14, 1 << 15, 1 << 16)  # numbers
+NAMES = {"standard-forward": "standard", "flash-forward": "FlashAttention", "flash2-forward": "FlashAttention-2"}
+SHORT = {"standard-forward": "standard", "flash-forward": "FA1", "flash2-forward": "FA2"}
+LOOKS = {"standard-forward": ("dim", 0), "flash-forward": ("accent", 10), "flash2-forward": ("accent", 0)}
+STANDARD, FLASH, FLASH2 = NAMES
+MODEL = f"one head, d = {D}, fp16; two levels, no L2, no overlap"
+
+
+class IOComplexity(Film):
+    title = "IO complexity"
+
+    def storyboard(self, board: Board) -> None:
+        gpu, place = device(board.option("device", DEFAULT)), stage(board, *board.pick(wide=(5, 3), square=(3, 2)))
+        if not board.short:
+            with board.chapter("Count what moves"):
+                terms(board, place)
+        with board.chapter("By tokens"):
+            dots = by_tokens(board, place)
+        if not board.short:
+            with board.chapter("Recorded runs"):
+                recorded_runs(board, place, *dots)
+        with board.chapter("By tile"):
+            marks = by_tile(board, place)
+        with board.chapter("Level with standard"):
+            levels(board, *marks)
+        if not board.short:
+            with board.chapter("By SRAM"):
+                by_sram(board, place, gpu)
+
+
+def terms(board: Board, place: Stage) -> None:
+    """All that standard attention moves, in the order of a run, and its formula."""
+    there, (upper, lower) = board.value(0.0), place.whole.rows(3, 2)
+    shapes, formula = Made(in_order, there), Made(so_far, there)
+    board.put(Areas(shapes, sum(w for _, w, _ in transfers()) + 7 * 40, 256, middle=True), upper)
+    board.put(Formula(formula, center=True), lower)
+    counted = so_far(len(transfers())) == (Term("4Nd"), " + ", Term("4N²", "S"))
+    board.say("Count what moves: standard attention 4Nd + 4N² numbers.", given=counted)
+    note(board, place, "in the order of a run; solid: read, hatched: written; N tokens of d numbers, drawn with N = 4d")
+    for n in range(len(transfers())):
+        board.move(there.to(n + 1.0), seconds=0.35)
+        board.wait(0.1)
+
+
+def by_tokens(board: Board, place: Stage) -> tuple[Value, Part]:
+    """Curves by the number of tokens."""
+    upto, dots = board.value(log10(LENGTHS[0])), board.value(())
+    x = Axis(0.8 * LENGTHS[0], LENGTHS[-1], tuple((n, short(n)) for n in LENGTHS[::3]), "N, tokens", log=True)
+    y = Axis(5e3, 3e11, tuple((n, size_of(n).replace(".0", "")) for n in (1e5, 1e7, 1e9, 1e11)), log=True)
+    lines = tuple(Line(NAMES[name], tuple((n, moved(name, n, TILE)) for n in LENGTHS), *LOOKS[name]) for name in NAMES)
+    chart = Curve(
+        x, y, lines, dots, upto=Made(lambda n: 10**n * (1 + 1e-9), upto), title=f"HBM traffic, tiles of {TILE}"
+    )
+    ratios = tuple(
+        (short(n), *(f"{moved(name, n, TILE) / moved(STANDARD, n, TILE):.2f}×" for name in (FLASH, FLASH2)))
+        for n in SHOWN
+    )
+    table = Table(ratios, ("of standard’s", "FA1", "FA2"))
+    grows = [moved(name, SHOWN[2], TILE) / moved(name, SHOWN[1], TILE) / (SHOWN[2] / SHOWN[1]) ** 2 for name in NAMES]
+    words = "All three grow with N²" + ("." if board.short else ": they differ in height, not in slope.")
+    alike = max(abs(g - 1) for g in grows) < 0.02
+    _, beside = turn(board, words, (chart, place.sides[0]), (table, place.sides[1]), given=alike)
+    note(board, place, f"closed forms; FA1: FlashAttention, FA2: FlashAttention-2; {MODEL}")
+    board.move(upto.to(log10(LENGTHS[-1])), seconds=2.0 if board.short else 3.5)
+    return dots, beside
+
+
+def recorded_runs(board: Board, place: Stage, dots: Value, beside: Part) -> None:
+    """Runs, byte by byte, on the curves."""
+    board.remove(beside)
+    seen, rings, rows, exact = board.value(0.0), [], [], True
+    for n in RECORDED:
+        for name in NAMES:
+            run, form = recorded(name, n), moved(name, n, TILE)
+            rings.append(Dot(n, run, hue=LOOKS[name][0], ring=True))
+            rows.append((f"{SHORT[name]}, N = {n}", f"{run:,}", f"{form:,}"))
+            exact = exact and run == form
+    board.put(Table(tuple(rows), ("bytes", "run", "formula"), seen=seen), place.sides[1])
+    board.say("Rings are recorded runs. They lie on the formulas, byte for byte.", given=exact)
+    for n in range(len(rings)):
+        board.set(dots.to(tuple(rings[: n + 1])), seen.to(n + 1.0))
+        board.wait(0.5)
+
+
+def by_tile(board: Board, place: Stage) -> tuple[Value, Value]:
+    """Curves by the size of a tile."""
+    upto, rules, tiles = board.value(log10(TILES[0])), board.value(()), (TILE // 2, TILE)
+    x = Axis(TILES[0], TILES[-1], tuple((n, str(n)) for n in TILES), "rows of a tile", log=True)
+    y = Axis(2e7, 8e9, tuple((n, size_of(n).replace(".0", "")) for n in (1e8, 1e9)), log=True)
+    lines = tuple(Line(NAMES[name], tuple((n, moved(name, TOKENS, n)) for n in TILES), *LOOKS[name]) for name in NAMES)
+    dots = board.value(
+        tuple(
+            Dot(n, moved(FLASH2, TOKENS, n), size_of(moved(FLASH2, TOKENS, n)), "accent", "below left") for n in tiles
+        )
+    )
+    end = Made(lambda n: 10**n * (1 + 1e-9), upto)
+    chart = Curve(x, y, lines, dots, rules=rules, upto=end, title=f"HBM traffic, N = {short(TOKENS)}")
+    half = moved(FLASH2, TOKENS, tiles[1]) / moved(FLASH2, TOKENS, tiles[0])
+    words = (
+        "Tiles twice as tall: half the traffic."
+        if board.short
+        else "The tile is what helps: twice as tall, half the traffic."
+    )
+    heights = Table(
+        tuple((str(n), *(size_of(moved(name, TOKENS, n)) for name in (FLASH, FLASH2))) for n in TILES[2:]),
+        ("rows", "FA1", "FA2"),
+    )
+    turn(board, words, (chart, place.sides[0]), (heights, place.sides[1]), given=abs(half - 0.5) < 0.01)
+    note(board, place, f"closed forms; rows: keys of FA1, queries of FA2; {MODEL}")
+    board.move(upto.to(log10(TILES[-1])), seconds=1.6 if board.short else 3.0)
+    return rules, dots
+
+
+def levels(board: Board, rules: Value, dots: Value) -> None:
+    """Where they move what standard attention does."""
+    two, one, level = formulas.flash2_level(D), formulas.flash_level(D), moved(STANDARD, TOKENS, TILE)
+    near = [moved(name, TOKENS, int(at)) / level for name, at in ((FLASH2, two), (FLASH, one))]
+    words = f"Level with standard: FlashAttention-2 at d/2 = {two:g} queries, FlashAttention at ¾d + 2 = {one:g}."
+    if board.short:
+        words = f"Level with standard at {two:g} and {one:g} rows."
+    board.say(words, given=max(abs(ratio - 1) for ratio in near) < 0.01)
+    first, second = Dot(two, level, "d/2", side="below left"), Dot(one, level, "¾d + 2", side="above right")
+    board.set(dots.to((first,)), rules.to((Rule(two, f"{two:g}"),)))
+    board.wait(0.2 if board.short else 1.2)
+    board.set(dots.to((first, second)), rules.to((Rule(two, f"{two:g}"), Rule(one, f"{one:g}"))))
+
+
+def by_sram(board: Board, place: Stage, gpu: Device) -> None:
+    """A larger SRAM holds taller tiles."""
+    n, values = board.value(float(SRAMS[0])), [board.value(0.0) for _ in SRAMS]
+    (left, right), bytes_at = stage(board).sides, [with_sram(M) for M in SRAMS]
+    above, below = left.rows(1, 3)
+    law = Formula((Fraction("N²d²", "M"), "   M: numbers that SRAM holds"))
+    chip = Areas(Made(shapes.blocks, n, D, SRAMS[-1]), 4 * D + 12, SRAMS[-1] / 4 / D + 12, middle=True)
+    bars = tuple(
+        Bar(
+            f"M = {short(M)}",
+            now,
+            "accent",
+            figure=Made(bool, now),
+            under=f"{formulas.flash_blocks(M, D)[1]} keys a tile",
+        )
+        for M, now in zip(SRAMS, values, strict=True)
+    )
+    marks, title = (Mark(moved(STANDARD, TOKENS, TILE), "standard"),), f"FlashAttention’s traffic, N = {short(TOKENS)}"
+    chart = Bars(bars, bytes_at[0], marks=marks, title=title)
+    ratios = [b / a for a, b in zip(bytes_at, bytes_at[1:], strict=False)]
+    words = "It goes as N²d²/M: twice the SRAM, half the bytes. No exact method is better for all M."
+    turn(board, words, (law, above), (chip, below), (chart, right), given=max(abs(r - 0.5) for r in ratios) < 0.02)
+    room = gpu.shared_per_sm * 1024 / 2
+    has = f"{a(gpu.model)}’s SM has {gpu.shared_per_sm} KiB of shared memory: M = {room / 1024:.0f}K"
+    note(
+        board,
+        place,
+        f"FA1, Theorem 2 and Proposition 3; N = {short(TOKENS)}, d = {D}. {has[0].upper()}{has[1:]} in fp16",
+    )
+    for M, now, value in zip(SRAMS, values, bytes_at, strict=True):
+        board.move(n.to(float(M)), now.to(float(value)), seconds=0.9)
+        board.wait(0.4)
+
+
+@cache
+def moved(name: str, n: int, tile: int) -> int:
+    """Bytes by the closed form, square tiles."""
+    if name == STANDARD:
+        return formulas.standard_forward(n, n, D).nbytes()
+    form = formulas.flash_forward if name == FLASH else formulas.flash2_forward
+    return form(n, n, D, tile, tile).nbytes()
+
+
+def keys(M: int) -> int:
+    """Keys of a tile that the paper makes of M numbers."""
+    return formulas.flash_blocks(M, D)[1]
+
+
+def with_sram(M: int) -> int:
+    """FlashAttention's bytes with the tiles that the paper makes of M numbers."""
+    return formulas.flash_forward(TOKENS, TOKENS, D, *formulas.flash_blocks(M, D)).nbytes()
+
+
+@cache
+def recorded(name: str, n: int) -> int:
+    """Bytes of a run, on numbers at random: what moves doesn't depend on them."""
+    q, k, v = np.random.default_rng(n).standard_normal((3, n, D)).astype(np.float32)
+    return record(name, q, k, v, block_q=TILE, block_k=TILE).io().total
+
+
+@cache
+def transfers() -> tuple[tuple[str, float, bool], ...]:
+    """What standard attention moves, in the order of a tiny run: tensor, width (d is a quarter of N), is it written?"""
+    N, d = 16, 4
+    run = record("standard-forward", *np.zeros((3, N, d), np.float32), block_q=N, block_k=N)
+    return tuple((e.tile.tensor, 256 * e.nbytes / (2 * N * N), e.op == "store") for e in run if e.tile and e.nbytes)
+
+
+def in_order(count: float) -> tuple[Area, ...]:
+    """The transfers so far, to scale, side by side."""
+    areas, x = [], 0.0
+    for n, (tensor, wide, written) in enumerate(transfers()):
+        if n < count:
+            areas.append(
+                Area(x, 0, wide, 256, hue(tensor), tensor, part=min(1.0, count - n), hatched=written and n + 1 <= count)
+            )
+        x += wide + 40
+    return tuple(areas)
+
+
+def so_far(count: float) -> tuple[Term | str, ...]:
+    """How many numbers that are: Nd for a strip, N² for a square."""
+    done = [wide for _, wide, _ in transfers()[: int(count + 1e-9)]]
+    squares = done.count(256)
+    return Term(f"{len(done) - squares}Nd"), " + ", Term(f"{squares}N²", "S")

@@ -1,0 +1,307 @@
+"""The explorer in a real browser: it agrees with Python, changes at once, is linked, embedded, read out and stepped."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from axe_playwright_python.base import AXE_SCRIPT
+from click.testing import CliRunner
+from playwright.sync_api import Page, expect
+
+import flashsteps as fs
+from flashsteps.cli import main
+from flashsteps.explorer import component
+from flashsteps.explorer import page as view
+from tests.player.browser import browser, opened
+from tests.player.firefox import firefox
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with browser() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory) -> str:
+    path = tmp_path_factory.mktemp("page") / "explorer.html"
+    view.write(path)
+    return path.as_uri()
+
+
+def agrees(page: Page) -> None:
+    page.wait_for_function("() => window.flashsteps.agrees !== undefined")
+    assert page.evaluate("window.flashsteps.agrees") is True
+
+
+def test_it_is_one_small_file_that_reaches_out_to_nothing():
+    text = view.page()
+    assert len(text.encode()) < 500_000
+    assert text == view.page()
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', text)
+    assert policy
+    assert "unsafe" not in policy[1]
+    assert "http" not in policy[1]
+
+
+def test_it_holds_itself_against_python_and_refuses_where_it_differs(chromium, address, tmp_path):
+    events = len(fs.record("flash2-forward", *fs.load_qkv("sample"), block_q=4, block_k=4, mask="causal"))
+    with opened(chromium, address) as page:
+        agrees(page)
+        expect(page.locator(".check")).to_have_text(f"same as Python: {events} of {events} events")
+    wrong = view.page()
+    broken = tmp_path / "broken.html"
+    broken.write_text(re.sub(r'script-src [^;]+;', "script-src 'unsafe-inline';", wrong).replace(
+        "meter.matmul += 2 * m * n * k;", "meter.matmul += 2 * m * n * k + 1;"), encoding="utf-8")  # fmt: skip
+    with opened(chromium, broken.as_uri()) as page:
+        page.wait_for_function("() => window.flashsteps.agrees === false")
+        expect(page.locator(".check")).to_contain_text("not as Python has it")
+        expect(page.locator("main")).not_to_be_visible()
+
+
+def shown(page: Page) -> dict[str, str]:
+    """What the meters say, by run."""
+    rows = page.locator(".part-meters .rows > div").all_inner_texts()
+    return {row.split("\n")[0]: row.split("\n")[-1] for row in rows}
+
+
+def set_slider(page: Page, name: str, value: int) -> None:
+    page.evaluate(
+        """([name, value]) => {
+          const { input, values } = window.flashsteps.bar[name];
+          input.value = String(values().indexOf(value));
+          input.dispatchEvent(new Event("input"));
+        }""",
+        [name, value],
+    )
+
+
+def test_dragging_a_block_redraws_all_of_it_at_once(chromium, address):
+    with opened(chromium, address) as page:
+        page.get_by_label("input").select_option("0")
+        set_slider(page, "n", 64)
+        for block in (2, 16, 64):
+            set_slider(page, "bq", block)
+            own = fs.count("flash2-forward", n=64, d=32, block_q=block, block_k=4)
+            standard = fs.count("standard-forward", n=64, d=32, block_q=block, block_k=4)
+            expect(page.locator(".headline")).to_contain_text(f"tiles of {block}×4")
+            expect(page.locator(".headline")).to_contain_text(f"{own.total / standard.total:.2f}×")
+            said = page.locator(".part-map h2 small").inner_text()
+            assert said == f"{64 // block * 16} of {64 // block * 16} visited"
+            assert (
+                f"{own.peak.total:,} B of" in page.locator(".part-sram .verdict").inner_text()
+                or own.peak.total >= 16384
+            )
+        set_slider(page, "bq", 16)
+        page.get_by_label("mask").select_option("causal")
+        expect(page.locator(".part-map h2 small")).to_contain_text("skipped")
+        masked = fs.count("flash2-forward", n=64, d=32, block_q=16, block_k=4, mask="causal").total
+        assert shown(page)["this run"] == f"{masked / 1e3:.1f} KB"
+
+
+def test_what_is_kept_is_a(chromium, address):
+    with opened(chromium, address) as page:
+        page.get_by_role("button", name="keep this as A").click()
+        page.get_by_label("algorithm").select_option("flash-forward")
+        first, second = (fs.count(name, n=16, d=32, block_q=4, block_k=4).total
+                         for name in ("flash2-forward", "flash-forward"))  # fmt: skip
+        assert shown(page) == {"A": f"{first / 1e3:.1f} KB", "B": f"{second / 1e3:.1f} KB", "standard": "6.1 KB"}
+        expect(page.locator(".part-meters .ratio")).to_contain_text(f"{second / first:.2f}× what A moves")
+
+
+def test_what_does_not_fit_is_an_answer(chromium, address):
+    need = fs.count("flash2-forward", n=16, d=32, block_q=16, block_k=16).peak.total
+    with opened(chromium, f"{address}#bq=16&bk=16&on=2048") as page:
+        expect(page.locator(".part-sram .verdict")).to_have_text(f"Does not fit: {need:,} B of 2,048 B of toy SRAM.")
+        page.get_by_role("tab", name="Step").click()
+        with pytest.raises(ValueError, match="this toy SRAM holds 2,048 bytes") as refused:
+            fs.record("flash2-forward", *fs.load_qkv("sample"), block_q=16, block_k=16, sram=2048)
+        expect(page.locator(".answer p")).to_have_text(f"Does not fit: {refused.value}.")
+        page.get_by_role("button", name="take a toy that fits").click()
+        expect(page.locator(".stepping .status")).to_contain_text("start")
+
+
+def test_a_device_is_what_it_is_in_python(chromium, address):
+    with opened(chromium, f"{address}#n=4096&d=128&bq=128&bk=128&on=t4&in=0") as page:
+        peak = fs.count("flash2-forward", n=4096, d=128, block_q=128, block_k=128).peak
+        assert peak.shared > 64 * 1024
+        expect(page.locator(".part-sram .verdict")).to_contain_text(
+            f"Does not fit: {peak.shared // 1024} KiB of 64 KiB"
+        )
+
+
+@pytest.mark.parametrize(
+    "hash", ["#a=flash2&bq=4&bk=8&mask=causal&n=32&in=0&pin=flash,4,4&tab=step&step=64", "#tab=story&card=3"]
+)
+def test_a_link_holds_everything(chromium, address, hash):
+    with opened(chromium, address + hash) as page:
+        state = page.evaluate("window.flashsteps.state")
+        page.wait_for_timeout(300)
+        linked = page.url
+    with opened(chromium, linked) as page:
+        assert page.evaluate("window.flashsteps.state") == state
+        if "step=64" in hash:
+            assert (state["bk"], state["mask"], state["pin"]["a"], state["step"]) == (8, "causal", "flash-forward", 64)
+            expect(page.locator(".stepping .status")).to_contain_text("step 64 of")
+
+
+@pytest.mark.parametrize(
+    "hash", ["#a=<b>&bq=0&n=99999999", "#bq=-1&mask=x&on=zzz&in=constructor&pin=a,b", "#step=1e9&tab=__proto__"]
+)
+def test_a_link_to_nowhere_does_no_harm(chromium, address, hash):
+    with opened(chromium, address + hash) as page:
+        agrees(page)
+        assert page.evaluate("window.flashsteps.state.bq") == 4
+
+
+def test_each_card_and_each_question_is_answered(chromium, address):
+    with opened(chromium, f"{address}#tab=story") as page:
+        cards, questions = 8, 6
+        for n in range(cards):
+            text = page.locator(".story .text").inner_text()
+            assert 80 < len(text) < 620
+            assert not re.search(r"NaN|undefined|null|\[|\]", text), text
+            assert page.locator(".story mark").count() >= (0 if n == 2 else 1)
+            page.get_by_role("button", name="next card").click()
+        for _ in range(questions):
+            page.locator(".choices button").first.click()
+            expect(page.locator(".choices .right")).to_have_count(1)
+            said = page.locator(".story .text").inner_text()
+            assert re.match(r"(Yes|No: .+)\. .*\d", said), said
+            if page.get_by_role("button", name="next card").is_enabled():
+                page.get_by_role("button", name="next card").click()
+
+
+def test_words_light_up_parts_and_parts_words(chromium, address):
+    with opened(chromium, f"{address}#tab=story&card=0") as page:
+        page.locator("mark[data-word=sram]").hover()
+        expect(page.locator(".part-sram")).to_have_class(re.compile(r"\blit\b"))
+        page.locator(".part-map").hover()
+        expect(page.locator("mark[data-word=map]")).to_have_class(re.compile(r"\blit\b"))
+        expect(page.locator(".part-sram")).not_to_have_class(re.compile(r"\blit\b"))
+
+
+def test_the_story_shows_the_alpha_of_the_run(chromium, address):
+    qkv = fs.load_qkv("sample")
+    trace = fs.record("flash2-forward", *qkv, block_q=4, block_k=4)
+    step = next(e.step for e, x in zip(trace, trace.values, strict=True)
+                if e.slot == "alpha" and ((x > 0.005) & (x < 1)).any())  # fmt: skip
+    with opened(chromium, f"{address}#tab=story&card=2") as page:
+        alpha = np.asarray(trace.values[step])
+        told = alpha[(alpha > 0.005) & (alpha < 1)].min()
+        expect(page.locator(".story .text")).to_contain_text(f"= {told:.2f}")
+        page.get_by_role("button", name="see that step").click()
+        expect(page.locator(".stepping .status")).to_contain_text(f"step {step} of {len(trace) - 1}")
+
+
+def test_a_tile_of_the_map_leads_to_its_step(chromium, address):
+    trace = fs.record("flash2-forward", *fs.load_qkv("sample"), block_q=4, block_k=4)
+    wanted = next(event.step for event in trace if event.loop == {"i": 2, "j": 1})
+    with opened(chromium, address) as page:
+        box = page.locator(".part-map canvas").bounding_box()
+        assert box
+        page.mouse.click(box["x"] + box["width"] * 1.5 / 4, box["y"] + box["height"] * 2.5 / 4)
+        expect(page.locator(".stepping .status")).to_contain_text(f"step {wanted} of")
+        page.keyboard.press("ArrowRight")
+        expect(page.locator(".stepping .status")).to_contain_text(f"step {wanted + 1} of")
+
+
+def test_numbers_of_ones_own_are_performed(chromium, address):
+    with opened(chromium, address) as page:
+        page.get_by_label("input").select_option("paste")
+        page.get_by_label("numbers, a row a line").fill("1 0\n0 1")
+        page.get_by_role("button", name="use it").click()
+        page.get_by_role("tab", name="Step").click()
+        page.keyboard.press("End")
+        q = np.eye(2, dtype=np.float32)
+        O = fs.record("flash2-forward", q, q, q, block_q=4, block_k=4).outputs["O"]
+        run = "window.flashsteps.player.runs[0]"
+        mine = page.evaluate(
+            f"Array.from({run}.rowsAt({run}.tensors.findIndex((one) => one.name === 'O'), 0, 2, {run}.last))"
+        )
+        np.testing.assert_allclose(mine, O.astype(float).ravel(), atol=1e-3)
+
+
+def test_a_file_of_ones_own_is_embedded(chromium, tmp_path):
+    path, q = tmp_path / "mine.npz", np.random.default_rng(0).standard_normal((12, 8)).astype(np.float32)
+    np.savez(path, q=q, k=q, v=q)
+    done = CliRunner().invoke(main, ["explore", "-o", str(tmp_path / "mine.html"), "--input", str(path)])
+    assert done.exit_code == 0, done.output
+    with opened(chromium, (tmp_path / "mine.html").as_uri()) as page:
+        agrees(page)
+        expect(page.locator(".headline")).to_contain_text("tiles of 4×4")
+        assert page.evaluate("[window.flashsteps.state.n, window.flashsteps.state.d]") == [12, 8]
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [(["explore", "-o", "x.txt"], "use .html or .htm"),
+     (["explore", "-o", "x.html", "--input", "random:80,4"], "up to 64"),
+     (["embed", "--explore", "--at", "<b>"], "no state of the explorer")],
+)  # fmt: skip
+def test_what_will_not_do_is_told_in_one_line(args, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(main, args)
+    assert done.exit_code == 2
+    assert said in done.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_trace_explores_itself(chromium, tmp_path):
+    trace = fs.record("flash-forward", *fs.load_qkv("sample"), block_q=8, block_k=2, mask="causal")
+    text = trace.explore()._repr_html_()
+    assert text.startswith("<iframe srcdoc=")
+    (tmp_path / "note.html").write_text(f"<!doctype html><meta charset=utf-8>{text}", encoding="utf-8")
+    page = chromium.new_page(viewport={"width": 1300, "height": 900})
+    page.goto((tmp_path / "note.html").as_uri())
+    expect(page.frame_locator("iframe").locator(".headline")).to_contain_text("tiles of 8×2")
+    page.close()
+    with pytest.raises(ValueError, match="one head of"):
+        fs.record("split-kv-decode", *fs.load_qkv("random:4,2")).explore()
+
+
+def test_a_part_stands_in_a_frame_and_tells_its_height(chromium, address, tmp_path):
+    for part in ("map", "sram", "chart", "story"):
+        lines = component.lines(part, "a=flash2&bq=8&n=64", address)
+        host = tmp_path / f"{part}.html"
+        host.write_text(f'<!doctype html><body style="margin:0;width:480px">{"".join(lines)}', encoding="utf-8")
+        page = chromium.new_page(viewport={"width": 480, "height": 900})
+        page.goto(host.as_uri())
+        frame = page.frame_locator("iframe")
+        wanted = {"chart": ".part-tokens", "story": ".story", "sram": ".part-sram", "map": ".part-map"}[part]
+        expect(frame.locator(wanted)).to_be_visible()
+        page.wait_for_function("() => document.querySelector('iframe').style.height !== '480px'")
+        inside = page.frames[1]
+        assert inside.evaluate("document.documentElement.scrollWidth") <= 480
+        page.wait_for_timeout(150)
+        high = page.evaluate("document.querySelector('iframe').getBoundingClientRect().height")
+        assert abs(inside.evaluate("document.querySelector('#explorer').getBoundingClientRect().height") - high) < 3
+        page.close()
+
+
+@pytest.mark.parametrize("width", [360, 1440])
+@pytest.mark.parametrize("hash", ["", "#tab=story&card=3", "#tab=step&step=30"])
+def test_axe_finds_nothing(chromium, address, hash, width):
+    context = chromium.new_context(viewport={"width": width, "height": 900}, bypass_csp=True)
+    page = context.new_page()
+    page.goto(address + hash)
+    agrees(page)
+    page.evaluate(AXE_SCRIPT)
+    found = page.evaluate("axe.run().then((all) => all.violations.map((one) => [one.id, one.nodes[0].html]))")
+    outside = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    context.close()
+    assert (found, outside) == ([], 0)
+
+
+def test_it_is_the_same_in_firefox(address):
+    with firefox() as tab:
+        tab.open(address)
+        assert tab.evaluate("new Promise((done) => { const wait = () => window.flashsteps.agrees === undefined ? "
+                            "setTimeout(wait, 50) : done(window.flashsteps.agrees); wait(); })") is True  # fmt: skip
+        tab.evaluate("window.flashsteps.change({ n: 64, bq: 8, mask: 'causal' })")
+        own = fs.count("flash2-forward", n=64, d=32, block_q=8, block_k=4, mask="causal").total
+        assert f"{own / 1e3:.1f} KB" in tab.evaluate("document.querySelector('.headline').textContent")
+        tab.evaluate("window.flashsteps.change({ tab: 'step', step: 12 })")
+        assert "step 12 of" in tab.evaluate("document.querySelector('.stepping .status').textContent")

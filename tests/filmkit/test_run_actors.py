@@ -1,0 +1,236 @@
+"""The actors of a run: what is equal looks the same, nothing leaves its box, and they say what the run holds."""
+
+import cairo
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flashsteps.filmkit.actors import cells, meter, tile_map
+from flashsteps.filmkit.actors.bus import Bus
+from flashsteps.filmkit.actors.code import Code
+from flashsteps.filmkit.actors.fit import Fit
+from flashsteps.filmkit.actors.hbm import Hbm, blank_rows
+from flashsteps.filmkit.actors.hbm import places as columns_of
+from flashsteps.filmkit.actors.kernel import Kernel
+from flashsteps.filmkit.actors.loops import Loop, Loops, RunLoops, Turned
+from flashsteps.filmkit.actors.meter import Meter
+from flashsteps.filmkit.actors.program import Program, ProgramHeads
+from flashsteps.filmkit.actors.rescale import Rescale
+from flashsteps.filmkit.actors.run_stage import places
+from flashsteps.filmkit.actors.sram import Sram, fill_of
+from flashsteps.filmkit.actors.tile_map import TileMap
+from flashsteps.filmkit.boxes import CANVASES, Box
+from flashsteps.filmkit.pen import Pen
+from flashsteps.filmkit.run import Run
+from flashsteps.theme import THEMES
+from flashsteps.units import size_of
+from tests.problems import Problem, problems
+
+FIELD = 1000
+FILMED = ("standard-forward", "flash-forward", "flash2-forward")
+UNITS = st.sampled_from([0.42, 0.67, 1.0])
+FEW = settings(max_examples=30)
+
+
+@st.composite
+def boxes(draw):
+    w, h = draw(st.integers(60, 750)), draw(st.integers(60, 700))
+    return Box(draw(st.integers(40, 200)), draw(st.integers(40, 200)), w, h)
+
+
+@st.composite
+def runs(draw, names=FILMED):
+    problem = draw(problems(names, largest=12))
+    lanes = draw(st.integers(1, 3)) if problem.algorithm == "flash2-forward" else 1
+    return Run(problem.record(), slowly=draw(st.sets(st.integers(0, 5))), lanes=lanes)
+
+
+@st.composite
+def actors(draw, now=None):
+    """Any actor of a run, at a moment between two, or at one."""
+    run = draw(runs())
+    now = draw(moments(run)) if now is None else now
+    kinds = [
+        lambda: Hbm(run, now), lambda: Bus(run, now, run.lanes), lambda: TileMap(run, now), lambda: Code(run, now),
+        lambda: Meter(run, now, standard=draw(st.booleans())), lambda: Program(run, now, draw(st.integers(0, 2))),
+        lambda: ProgramHeads(run, now), lambda: Sram(run, now, draw(st.none() | st.integers(0, 3)), alpha=True),
+        lambda: Sram(run, now),
+        lambda: RunLoops(run, now, (Loop("for j", 3), Loop("for i", 40)), ("j", "i")),
+    ]  # fmt: skip
+    if run.trace.meta["algorithm"] == "standard-forward":
+        kinds = [lambda: Kernel(run, now), lambda: Hbm(run, now), lambda: RunLoops(run, now, (Loop("1", 3),) * 3)]
+    return draw(st.sampled_from(kinds))().at(0.0)
+
+
+def moments(run):
+    return st.one_of(st.integers(0, len(run)).map(float), st.floats(0, len(run)))
+
+
+def painted(actor, box, unit=0.67, theme="dark", pen_type=Pen, field=FIELD):
+    pixels = np.empty((field, field, 4), np.uint8)
+    surface = cairo.ImageSurface.create_for_data(memoryview(pixels), cairo.FORMAT_RGB24, field, field)
+    pen = pen_type(cairo.Context(surface), THEMES[theme], unit)
+    pen.fill(Box(0, 0, field, field), "bg")
+    actor.draw(pen, box)
+    surface.flush()
+    return pixels[..., :3]
+
+
+@FEW
+@given(actors(), boxes(), UNITS, st.sampled_from([*THEMES]))
+def test_whatever_the_run_an_actor_can_be_drawn_anywhere(actor, box, unit, theme):
+    """In a box that is too small for it, too: the painter cuts off what leaves it."""
+    assert (painted(actor, box, unit, theme) == painted(actor, box, unit, theme)).all()
+
+
+KINDS = {
+    "flash-forward": (Hbm, Bus, TileMap, Code, Meter, Sram, lambda *a: RunLoops(*a, (Loop("", 2),) * 2, ("j", "i"))),
+    "flash2-forward": (Hbm, lambda *a: Bus(*a, 2), TileMap, lambda *a: Program(*a, 1), ProgramHeads),
+    "standard-forward": (Hbm, Bus, Kernel, Meter, lambda *a: RunLoops(*a, (Loop("", 2),) * 3)),
+}
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "number"), [(name, n) for name, kinds in KINDS.items() for n in range(len(kinds))]
+)
+@pytest.mark.parametrize("slowly", [(0,), ()])
+def test_two_that_are_equal_look_the_same(algorithm, number, slowly):
+    """`look` is all that an actor shows: from frame to frame, where it is the same, so is the picture."""
+    trace = Problem(algorithm, 6, 6, 4, 3, 3, mask="causal").record()
+    run = Run(trace, slowly=slowly, lanes=2 if algorithm == "flash2-forward" else 1)
+    box, before, picture = Box(4, 4, 360, 260), None, None
+    for now in np.arange(0, len(run) + 0.2, 0.13):
+        actor = KINDS[algorithm][number](run, float(now)).at(0.0)
+        if actor == before:
+            picture = painted(before, box, 0.42, field=370) if picture is None else picture
+            assert (painted(actor, box, 0.42, field=370) == picture).all(), now
+        else:
+            before, picture = actor, None
+
+
+class Listening(Pen):
+    """A pen that writes down what it writes, and how far what it fills reaches to the right."""
+
+    def fill(self, box, *args, **options):
+        self.right = max(self.__dict__.get("right", 0), box.right)
+        return super().fill(box, *args, **options)
+
+    def text(self, x, y, words, size, color="ink", **options):
+        self.__dict__.setdefault("said", []).append(words)
+        type(self).last = self
+        return super().text(x, y, words, size, color, **options)
+
+
+@FEW
+@given(st.data())
+def test_the_meter_says_what_its_bar_is_long(data):
+    run = data.draw(runs())
+    now = data.draw(moments(run))
+    painted(Meter(run, now), Box(0, 0, 900, 100), 0.67, pen_type=Listening)
+    said, moved = Listening.last.said, run.moved(now)
+    read, written = (sum(pair[side] for pair in moved.values()) for side in (0, 1))
+    for nbytes in (read, written, read + written, run.standard.total):
+        assert size_of(round(nbytes)) in said
+    pen = Listening(cairo.Context(cairo.ImageSurface(cairo.FORMAT_RGB24, 9, 9)), THEMES["dark"], 1.0)
+    end = round(7 + 0.25 * (read + written))
+    assert meter.bar(pen, 7, 0, 5, 0.25, moved) == end
+    assert pen.__dict__.get("right", 7) == end or read + written < 4
+
+
+@FEW
+@given(runs(), boxes(), UNITS)
+def test_hbms_columns_keep_apart_and_a_tile_is_where_its_rows_are(run, box, unit):
+    pen = Pen(cairo.Context(cairo.ImageSurface(cairo.FORMAT_RGB24, 9, 9)), THEMES["dark"], unit)
+    box = Box(box.x, box.y, max(box.w, round(560 * unit)), max(box.h, round(300 * unit)))
+    columns, labels = columns_of(pen, box, run)
+    assert set(columns) == set(run.trace.initial)
+    placed = [grid.box for grid in (*columns.values(), *labels.values())]
+    for n, one in enumerate(placed):
+        assert not any(one.overlaps(other) for other in placed[n + 1 :])
+        assert one.bottom <= box.bottom
+        assert one.right <= box.right
+    for event in run.trace:
+        if event.tile:
+            rows = columns[event.tile.tensor].rows(event.tile.start, event.tile.stop)
+            column = columns[event.tile.tensor].box
+            assert column.y <= rows.y < rows.bottom <= column.bottom
+
+
+@FEW
+@given(runs(("flash-forward", "flash2-forward")), boxes(), UNITS)
+def test_the_maps_tiles_fill_it_and_keep_apart(run, box, unit):
+    pen = Pen(cairo.Context(cairo.ImageSurface(cairo.FORMAT_RGB24, 9, 9)), THEMES["dark"], unit)
+    grid = tile_map.place(pen, box, run)
+    if grid.bins != (1, 1):
+        return
+    meta = run.trace.meta
+    rows, columns = -(-meta["queries"] // meta["block_q"]), -(-meta["keys"] // meta["block_k"])
+    tiles = [tile_map.tile_box(grid, meta, i, j) for i in range(rows) for j in range(columns)]
+    assert sum(tile.w * tile.h for tile in tiles) == grid.box.w * grid.box.h
+    assert not any(one.overlaps(other) for n, one in enumerate(tiles) for other in tiles[n + 1 :])
+
+
+def test_rows_that_nothing_was_written_to_are_blank():
+    data = np.array([[1.0, 0.0], [0.0, 0.0], [np.nan, np.nan], [-np.inf, -np.inf], [2.0, -np.inf]])
+    assert blank_rows(data).tolist() == [False, True, True, True, False]
+    assert blank_rows(np.array([0.0, 3.0, -np.inf])).tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("held", "room", "words"),
+    [(1808, 2048, "1.8 of 2 KiB"), (0, 2048, "0.0 of 2 KiB"), (300, 512, "300 of 512 B"), (1, 2560, "0.0 of 2.5 KiB")],
+)  # fmt: skip
+def test_the_gauge_says_how_full_it_is_in_binary_units(held, room, words):
+    assert fill_of(held, room) == words
+
+
+@given(st.integers(1, 70), st.integers(1, 70), st.integers(20, 900), st.integers(20, 700), st.booleans())
+def test_a_grid_fits_its_box_and_covers_all_rows(rows, columns, w, h, square):
+    made = cells.grid(Box(3, 5, w, h), rows, columns, square=square)
+    assert made.rows(0, rows) == made.box
+    assert made.at(rows - 1, columns - 1).right == made.box.right
+    assert made.at(rows - 1, columns - 1).bottom == made.box.bottom
+    assert made.box.x >= 3
+    assert made.box.right <= max(3 + w, 3 + made.cell[0])
+    assert made.box.bottom <= max(5 + h, 5 + made.cell[1])
+
+
+@pytest.mark.parametrize("shape", CANVASES)
+@pytest.mark.parametrize("kind", ["tile", "lanes", "kernels"])
+@pytest.mark.parametrize("code", [False, True])
+def test_a_runs_places_keep_apart_and_stay_on_the_board(shape, kind, code):
+    main = CANVASES[shape].main
+    found = [box for box in places(shape, main, kind, code) if box]
+    for n, box in enumerate(found):
+        assert not any(box.inset(0.01).overlaps(other) for other in found[n + 1 :])
+        assert box.x >= main.x
+        assert box.y >= main.y
+        assert box.right <= main.right + 1e-6
+        assert box.bottom <= main.bottom + 1e-6
+
+
+OTHERS = [
+    Rescale("“cross”", "“street”", (3.46, 4.47), 0.36, (1.69, 1.66), 2.5),
+    Fit((("4×4", 1536), ("8×8", 3328)), 2048),
+    Loops((Loop("for j", 4), Loop("for i", 300)), (2, -1)),
+    Turned(Loop("for j", 4), Loop("for i", 3), 0.4),
+]
+
+
+@pytest.mark.parametrize("actor", OTHERS, ids=lambda actor: type(actor).__name__)
+@pytest.mark.parametrize("size", [(1230, 150), (1000, 100), (1000, 420)])
+def test_nothing_leaves_its_box(actor, size):
+    box, unit = Box(100, 100, *(round(side * 0.67) for side in size)), 0.67
+    ground, picture = painted(Loops((), ()), box, unit), painted(actor, box, unit)
+    outside = np.ones((FIELD, FIELD), bool)
+    outside[box.y - 1 : box.bottom + 1, box.x - 1 : box.right + 1] = False
+    assert not ((picture != ground).any(axis=2) & outside).any()
+
+
+@given(st.floats(0, 3))
+def test_a_sum_that_shrinks_says_how_long_it_is(step):
+    painted(Rescale("a", "b", (1.0, 2.0), 0.25, (4.0, 3.0), step), Box(50, 100, 900, 150), 1.0, pen_type=Listening)
+    kept = 4.0 * (1 - 0.75 * min(1.0, max(0.0, step - 1)))
+    new = 2.0 * min(1.0, max(0.0, step - 2))
+    assert f"{kept + new:.2f}" in Listening.last.said

@@ -1,0 +1,79 @@
+"""Race: all three have moved as much, until they are done; and what is said of them is so."""
+
+import pytest
+
+import flashsteps as fs
+from flashsteps.filmkit.actors.tape import Lanes
+from tests.scenes.seen import actor, said
+
+NAMES = ("standard-forward", "flash-forward", "flash2-forward")
+
+
+@pytest.fixture(scope="module")
+def script():
+    return fs.film("race").script()
+
+
+def lanes(script, when):
+    found = actor(script, when, Lanes)
+    return found, {lane.name: lane for lane in found.lanes}
+
+
+@pytest.mark.parametrize(("when", "size"), [("One is done", (16, 32, 4)), ("The order turns", (8192, 64, 128))])
+def test_tapes_are_as_long_as_what_is_counted(script, when, size):
+    n, d, block = size
+    totals = [fs.count(name, n=n, d=d, block_q=block, block_k=block).total for name in NAMES]
+    shown, _ = lanes(script, when)
+    assert [lane.total for lane in shown.lanes] == pytest.approx(totals)
+    assert shown.most == max(totals)
+
+
+def test_marks_are_the_run_s_transfers_in_order(script):
+    _, one = lanes(script, "One is done")
+    run = fs.record("flash-forward", *fs.load_qkv("sample"), block_q=4, block_k=4)
+    assert [part.amount for part in one["FlashAttention"].tape] == [event.nbytes for event in run if event.nbytes]
+
+
+def test_when_the_first_is_done_the_others_are_so_far(script):
+    shown, one = lanes(script, "One is done")
+    assert shown.moved == 6144
+    assert one["standard"].status == "finished"
+    assert one["FlashAttention"].status == "4 of 16 tiles done, no row of O finished"
+    assert one["FlashAttention-2"].status == "9 of 16 tiles done, 2 of 4 blocks of O finished"
+
+
+def test_at_a_real_size_standard_attention_has_only_written_s(script):
+    shown, one = lanes(script, "A real size")
+    assert one["FlashAttention-2"].status == "finished"
+    assert shown.moved == one["FlashAttention-2"].total
+    assert one["standard"].status == "all of S written, none of it read yet"
+    assert one["FlashAttention"].status == "2,615 of 4,096 tiles done, no row of O finished"
+
+
+def test_scales_stay_within_a_chapter(script):
+    for chapter in script.chapters:
+        most = {
+            part.actor.most
+            for t in range(round(chapter.start) + 1, round(chapter.stop))
+            for part in script.at(t)
+            if isinstance(part.actor, Lanes) and part.opacity == 1
+        }
+        assert len(most) == 1, chapter.name
+
+
+def test_who_wins_depends_on_the_tile_and_the_words_say_so():
+    assert "standard attention has the fewest bytes" in said(fs.film("race").script())
+    large = fs.film("race", block_q=16, block_k=16)
+    assert "FlashAttention-2 has the fewest bytes" in said(large.script())
+    assert "FlashAttention-2 has the fewest" in said(fs.film("race", mask="window:3,0").script())
+
+
+def test_a_mask_makes_the_real_size_smaller_and_its_counts_are_so():
+    script = fs.film("race", mask="causal").script()
+    assert "2K tokens" in said(script)
+    shown, one = lanes(script, script.chapters[-1].name)
+    for name, lane in zip(NAMES, one.values(), strict=True):
+        count = fs.count(name, n=2048, d=64, block_q=128, block_k=128, mask="causal")
+        assert lane.total == pytest.approx(count.total)
+    with pytest.raises(ValueError, match="doesn't take"):
+        fs.film("race", device="a100")
