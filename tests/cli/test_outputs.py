@@ -29,6 +29,7 @@ WRITES: dict[str, tuple[str, ...]] = {
     ".csv": ("export", *RUN, "--to", "csv"),
     ".json": ("export", *RUN, "--to", "perfetto"),
     ".svg": ("step", *RUN),
+    ".htm": ("explore", "--input", "random:8,4"),
 }
 each = pytest.mark.parametrize("ending", WRITES)
 
