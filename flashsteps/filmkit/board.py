@@ -85,6 +85,13 @@ class Board:
         """
         return self._source.record(algorithm, self.option, how)
 
+    def twin(self, run: Trace) -> Trace:
+        """The run of an algorithm's Triton kernel on the same input, in Triton's interpreter.
+
+        Raises ValueError, one line, where torch or triton is missing, and where there is no such kernel.
+        """
+        return self._source.twin(run)
+
     @property
     def unread(self) -> list[str]:
         """The options that were given, and that this film has no use for."""
