@@ -97,7 +97,7 @@ def test_the_player_in_jupyterlab(tmp_path):
         first.click()
         page.keyboard.press("Shift+Enter")
         status = page.locator(".flashsteps .status")
-        expect(status).to_contain_text("step 12 of 159")  # as it was asked for
+        expect(status).to_contain_text("step 12 of 159", timeout=120_000)  # as it was asked for, once the kernel is up
         page.keyboard.press("Shift+Enter")
         expect(status).to_contain_text("step 40 of 159")  # as Python set it
         page.get_by_role("button", name="step", exact=True).click()
