@@ -70,7 +70,9 @@ class Meter(OfRun):
 
 
 def bar(pen: Pen, x: float, y: float, h: float, scale: float, moved: Mapping[str, tuple[int, int]]) -> int:
-    """Bytes as a bar from x: each tensor in its hue, read solid, written hatched. Gives its end."""
+    """Bytes as a bar from x: each tensor in its hue, read solid, with its name, written hatched. Gives its end."""
+    from ..pen import ink_on
+
     at = float(x)
     for name in sorted(moved, key=lambda name: theme.ORDER.index(name) if name in theme.ORDER else 99):
         for nbytes, hatched in zip(moved[name], (False, True), strict=True):
@@ -80,5 +82,11 @@ def bar(pen: Pen, x: float, y: float, h: float, scale: float, moved: Mapping[str
                 pen.fill(piece, theme.hue(name))
                 if hatched:
                     pen.hatch(piece, "bg")
+                elif right - left > pen.width(theme.label(name), theme.LABEL, weight=700) + pen.px(20) and h >= pen.px(
+                    32
+                ):
+                    ink = ink_on(pen.color(theme.hue(name)))
+                    middle, base = (left + right) / 2, y + h / 2 + pen.px(10)
+                    pen.label(middle, base, theme.label(name), ink, weight=700, align="center")
             at += nbytes * scale
     return round(at)
