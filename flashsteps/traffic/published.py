@@ -40,7 +40,7 @@ FIGURES = {
     "fa3-speed": Figure(740.0, "TFLOP/s", "FA3 (arXiv 2407.08608)", "H100"),
 }
 
-#: FA1, Figure 2, right: block-sparse attention at N = 4K, forward and backward, by the share of blocks kept; the last is
+#: FA1, Figure 2, right: block-sparse attention at N = 4K, forward and backward, by the share of blocks; the last is
 #: dense. Read off the plot, to the nearest 0.1 ms that it allows; no number of it is printed.
 BLOCK_SPARSE_TIMES = tuple(
     (share / 10, Figure(time, "ms", "FA1, Figure 2", "A100"))
