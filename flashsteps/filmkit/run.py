@@ -36,6 +36,9 @@ SCORES = ("P", "S")
 #: seconds that a moment takes by nature: a transfer, a result, a result of one number a row, a tile that is skipped
 TRANSFER, RESULT, NUMBERS, SKIP = 0.55, 0.6, 0.45, 0.4
 
+#: of a moment, the share in which it is only about to happen: indices have moved on, old contents are gone
+ABOUT = 0.04
+
 #: how much of its way a tile is ahead of the next one on the bus
 AHEAD = 0.6
 
@@ -245,7 +248,8 @@ class Run:
         _, u = self.split(now)
         crossing = [event for event in self.events(now) if event.nbytes]
         each = 1 / (1 + AHEAD * (len(crossing) - 1)) if crossing else 1.0
-        return [(event, min(1.0, max(0.0, u / each - AHEAD * n))) for n, event in enumerate(crossing)]
+        gone = max(0.0, u - ABOUT) / (1 - ABOUT)
+        return [(event, min(1.0, max(0.0, gone / each - AHEAD * n))) for n, event in enumerate(crossing)]
 
     def landed(self, now: float) -> frozenset[int]:
         """Steps of this moment whose tiles have arrived."""
@@ -553,7 +557,9 @@ def _last_reads(trace: Trace) -> dict[int, int]:
     made: dict[tuple[int, str], int] = {}
     last: dict[int, int] = {}
     for event in trace:
-        reads = {event.slot} if event.op == "store" else lines[event.line].reads if event.op == "compute" else set()
+        reads = set(lines[event.line].reads) if event.op == "compute" else set[str]()
+        if event.op == "store" or event.op == "load" and event.row:  # what is loaded below other rows joins them
+            reads.add(event.slot)
         for slot in reads:
             if (event.program, slot) in made:
                 last[made[event.program, slot]] = event.step

@@ -130,5 +130,5 @@ def draw_value(pen: Pen, grid: cells.Grid, run: Run, shown: Shown) -> None:
         return
     span = run.ranges.get(shown.slot, (0.0, 1.0))
     cells.texture(pen, grid, value, span, shown.slot, part=shown.part, alpha=1.0 if shown.live else 0.35)
-    if shown.part < 1:
+    if ceil(shown.part * value.size) < value.size:
         pen.frame(rows.grown(max(2, pen.px(4))), "accent", width=3, radius=5)

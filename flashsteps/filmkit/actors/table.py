@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Table(Actor):
     """The first column is words, the others are figures, at the right of their columns, or `words` too, at the left.
-    `seen` rows are there by now; `lit` is the number of the row that matters, `hues` colours the first words of rows."""
+    `seen` rows are there by now; `lit` is the number of the row that matters, `hues` colours rows' first words."""
 
     rows: tuple[tuple[str, ...], ...]
     head: tuple[str, ...] = ()
