@@ -15,8 +15,7 @@ const PACE = 2, SPEEDS = [0.5, 1, 2, 4, 8, 16, 64, 256];
 /** How long a tile takes over the bus, in ms, where there is time for it. */
 const CROSSING = 280;
 
-/** From which width on, in px, the meter and the map stand beside the controls, and up to which height they don't (as
- * player.css has it). */
+/** From which width on, in px, meter and map stand beside the controls, up to which height they don't (as player.css has it). */
 const WIDE = 1000, LOW = "(max-height: 560px)";
 
 /** How long a position has stood, in ms, before the address, and whoever else is told, follows. */
@@ -147,7 +146,6 @@ export class Player {
   // ---- where it is
 
   get last() { return this.positions[0].length - 1; }
-
   align(positions) {
     this.positions = positions;
     if (this.slider) this.slider.max = String(this.last);
@@ -199,7 +197,7 @@ export class Player {
   /** Scrolls to where the action is, if it is out of sight: the part of the stage that has something framed. */
   sight() {
     if (!this.options.hash) return;
-    const [{ stage }] = this.views, lit = stage.querySelector(".slot.made, .frame.now:not([hidden])") ?? stage;
+    const [{ stage }] = this.views, lit = stage.querySelector(".ending:not([hidden])") ?? stage.querySelector(".slot.made, .frame.now:not([hidden])") ?? stage;
     const box = lit.getBoundingClientRect(), end = this.deck.getBoundingClientRect().top;
     if (box.top < 0 || box.bottom > end) lit.scrollIntoView({ block: box.height > end ? "start" : "center" });
   }
@@ -213,8 +211,7 @@ export class Player {
     this.remember();
   }
 
-  /** The step of the first run. */
-  get step() { return this.positions[0][this.at]; }
+  get step() { return this.positions[0][this.at]; } // of the first run
 
   draw(moving = 0) {
     this.views.forEach((view, n) => view.show(this.positions[n][this.at], moving));
@@ -336,8 +333,7 @@ export class Player {
 
   hash() { return toAddress(this); }
 
-  /** Goes where the address says. */
-  follow() {
+  follow() { // where the address says
     const { theme, keep, by, at, step } = fromAddress(location.hash);
     if (theme && theme !== this.root.dataset.theme) this.setTheme(theme);
     this.views.forEach((view, n) => {
