@@ -177,8 +177,8 @@ class Board:
         self.chapters[-1] = self.chapters[-1]._replace(stop=self.now)
         names = tuple(chapter.name for chapter in self.chapters)  # known only now, and true from the start
         self._names.legs[0] = self._names.legs[0]._replace(start=names, goal=names)
-        ends = [c.start for c in self.captions[1:]] + [self.now]
-        said = tuple(c._replace(stop=end) for c, end in zip(self.captions, ends, strict=True))
+        ends = [*(c.start for c in self.captions), self.now][1:]
+        said = tuple(c._replace(stop=end) for c, end in zip(self.captions, ends, strict=False))
         return Script(self.shape, self.title, self.now, tuple(self.parts), tuple(self.chapters), said, dict(self.steps))
 
     def _until_read(self) -> None:

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from itertools import groupby
-from math import prod
+from math import ceil, prod
 from typing import NamedTuple
 
 import numpy as np
@@ -35,6 +35,9 @@ SCORES = ("P", "S")
 
 #: seconds that a moment takes by nature: a transfer, a result, a result of one number a row, a tile that is skipped
 TRANSFER, RESULT, NUMBERS, SKIP = 0.55, 0.6, 0.45, 0.4
+
+#: of a moment, the share in which it is only about to happen: indices have moved on, old contents are gone
+ABOUT = 0.04
 
 #: how much of its way a tile is ahead of the next one on the bus
 AHEAD = 0.6
@@ -245,20 +248,21 @@ class Run:
         _, u = self.split(now)
         crossing = [event for event in self.events(now) if event.nbytes]
         each = 1 / (1 + AHEAD * (len(crossing) - 1)) if crossing else 1.0
-        return [(event, min(1.0, max(0.0, u / each - AHEAD * n))) for n, event in enumerate(crossing)]
+        gone = max(0.0, u - ABOUT) / (1 - ABOUT)
+        return [(event, min(1.0, max(0.0, gone / each - AHEAD * n))) for n, event in enumerate(crossing)]
 
     def landed(self, now: float) -> frozenset[int]:
         """Steps of this moment whose tiles have arrived."""
         return frozenset(event.step for event, u in self.transfers(now) if u >= 1)
 
-    def moved(self, now: float) -> dict[str, tuple[float, float]]:
+    def moved(self, now: float) -> dict[str, tuple[int, int]]:
         """Bytes read and written so far, by tensor; of what is on its way, the share that it has come."""
         number, _ = self.split(now)
-        so_far = {name: (float(read), float(written)) for name, (read, written) in self.pictures[number].moved.items()}
+        so_far: dict[str, tuple[int, int]] = dict(self.pictures[number].moved)
         for event, u in self.transfers(now):
             assert event.tile is not None
-            read, written = so_far.get(event.tile.tensor, (0.0, 0.0))
-            nbytes = event.nbytes * smooth(u)
+            read, written = so_far.get(event.tile.tensor, (0, 0))
+            nbytes = round(event.nbytes * smooth(u))
             pair = (read + nbytes, written) if event.op == "load" else (read, written + nbytes)
             so_far[event.tile.tensor] = pair
         return so_far
@@ -299,7 +303,8 @@ class Run:
         for n, event in reversed(list(enumerate(computes))):
             later = any(other.slot in slots for other in computes[n + 1 :])
             if event.slot in slots and not later and u * len(computes) > n:
-                return Shown(event.slot, event.step, min(1.0, u * len(computes) - n), True)
+                cells = prod(event.shape)  # they come one by one
+                return Shown(event.slot, event.step, ceil(min(1.0, u * len(computes) - n) * cells) / cells, True)
         arrived = self.landed(now)
         for event in reversed(mine):
             if event.op == "load" and event.slot in slots and event.step in arrived:
@@ -552,7 +557,9 @@ def _last_reads(trace: Trace) -> dict[int, int]:
     made: dict[tuple[int, str], int] = {}
     last: dict[int, int] = {}
     for event in trace:
-        reads = {event.slot} if event.op == "store" else lines[event.line].reads if event.op == "compute" else set()
+        reads = set(lines[event.line].reads) if event.op == "compute" else set[str]()
+        if event.op == "store" or event.op == "load" and event.row:  # what is loaded below other rows joins them
+            reads.add(event.slot)
         for slot in reads:
             if (event.program, slot) in made:
                 last[made[event.program, slot]] = event.step

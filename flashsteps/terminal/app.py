@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -126,6 +128,9 @@ class StepApp(App[None]):
 
     def on_mount(self) -> None:
         self.title = "flashsteps"
+        if not self.is_headless:
+            for number in (signal.SIGTERM, signal.SIGHUP):  # the terminal is to be as it was
+                asyncio.get_running_loop().add_signal_handler(number, self.exit, None, 128 + number)
         for pane, title in (("#hbm", "HBM"), ("#source", "source")):
             self.query_one(pane).border_title = Content(title)
 

@@ -87,14 +87,14 @@ def test_no_old_scores_stand_under_a_new_index(problem, slow):
 
 
 @FEW
-@given(problems(ALL, largest=8), LANES, st.floats(0.01, 0.99), st.data())
+@given(problems(ALL, largest=8), LANES, st.floats(0.05, 0.99), st.data())
 def test_tiles_cross_one_after_another_and_all_have_arrived_in_time(problem, lanes, u, data):
     run = told(problem, lanes)
     number = data.draw(st.integers(0, len(run) - 1))
     ways = [share for _, share in run.transfers(number + u)]
     assert ways == sorted(ways, reverse=True)
     assert len(ways) == sum(event.nbytes > 0 for event in run.moments[number])
-    assert all(share == 0 for _, share in run.transfers(number))
+    assert all(share == 0 for at in (0, 0.02) for _, share in run.transfers(number + at))
     if ways:
         assert ways[0] > 0
         assert ways[-1] < 1

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from ..board import Board
 from ..boxes import Box
-from ..run import Run, Shrink
+from ..run import ABOUT, Run, Shrink
 from ..script import Part
 from ..values import linear
 from .bus import Bus
@@ -52,10 +52,10 @@ def places(shape: str, main: Box, kind: Kind = "tile", code: bool = False) -> Pl
             return Places(
                 *_across(left, {"tile": 500, "lanes": 480, "kernels": 660}[kind], 130), None, aside, below, pane
             )
-        left, aside = main.columns(1352, 400)
+        left, aside = main.columns(1332, 420)
         upper, lower = left.rows(*((600, 150) if kind != "lanes" else (636, 150)), gap=50 if kind != "lanes" else 14)
         loops, tiles = aside.rows(190, 590, gap=20) if kind != "kernels" else aside.rows(290, 300, gap=10)
-        memory, way = {"tile": (580, 130), "lanes": (440, 140), "kernels": (720, 150)}[kind]
+        memory, way = {"tile": (580, 124), "lanes": (440, 140), "kernels": (720, 150)}[kind]
         hbm, bus, sram = _across(upper, memory, way)
         if kind == "lanes":  # a rail on a level with each program
             bus = Box(bus.x, bus.y + HEADS, bus.w, bus.h - HEADS)
@@ -179,6 +179,10 @@ class RunStage:
                 self.board.read()
                 seconds, start = seconds - part, number
         self.play(to, max(seconds, 0.3))
+
+    def begin(self) -> None:
+        """The next moment is about to happen: indices have moved on, and slots of what was before are empty."""
+        self.board.set(self.now.to(self.at + ABOUT / 2))
 
     def play(self, to: float, seconds: float | None = None) -> None:
         """On to a moment, each as long as it takes by nature, or all together in so many seconds. Each step of the run

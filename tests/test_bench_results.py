@@ -104,7 +104,7 @@ def test_what_is_no_results_is_refused_in_one_line(change, words, tmp_path):
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"a\.json': no such file"):
         results.read(tmp_path / "a.json")
-    with pytest.raises(ValueError, match="this is no plain file"):
+    with pytest.raises(ValueError, match="this is a folder: give a file in it"):
         results.read(tmp_path)
 
 
