@@ -5,6 +5,7 @@ import re
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -89,8 +90,12 @@ def test_whatever_ends_it_while_it_draws_nothing_is_left(ending, number):
     """No file, no part of one, no process of those that share the work."""
     Path("temporary").mkdir()
     large = ("--size", "3840x2160", "--fps", "50", "--captions", "--jobs", "2")
-    heed = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler), "start_new_session": True}
-    with program("render", "flash-forward", "-o", f"a{ending}", *large, env={"TMPDIR": "temporary"}, **heed) as process:
+    how: dict[str, Any] = {
+        "preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a shell may have it ignored
+        "start_new_session": True,
+        "env": {"TMPDIR": "temporary"},
+    }
+    with program("render", "flash-forward", "-o", f"a{ending}", *large, **how) as process:
         time.sleep(2)
         assert process.poll() is None
         process.send_signal(number)
