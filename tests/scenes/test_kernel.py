@@ -10,6 +10,7 @@ from flashsteps.filmkit.actors.code import Listing
 from flashsteps.filmkit.actors.pairs import Pairs
 from flashsteps.filmkit.actors.table import Table
 from flashsteps.filmkit.input import Input
+from flashsteps.machine.events import Tile
 from tests.scenes.seen import actor, actors, said
 
 FILM = fs.film("kernel")
@@ -63,7 +64,7 @@ def test_a_kernel_that_does_not_do_the_same_has_no_film(monkeypatch):
     def wrong(self, run):
         kernel = twin(self, run)
         first = next(n for n, event in enumerate(kernel.events) if event.op == "load")
-        tile = kernel.events[first].tile._replace(start=4, stop=8)
+        tile = Tile("Q", 4, 8)
         changed = (*kernel.events[:first], kernel.events[first]._replace(tile=tile), *kernel.events[first + 1 :])
         return dataclasses.replace(kernel, events=changed)
 

@@ -27,7 +27,7 @@ class Meter(OfRun):
     def seen(self) -> Hashable:
         return tuple(sorted(self._moved().items()))
 
-    def _moved(self) -> dict[str, tuple[float, float]]:
+    def _moved(self) -> dict[str, tuple[int, int]]:
         """In whole bytes."""
         return {name: (round(a), round(b)) for name, (a, b) in self.run.moved(self.now).items()}
 
