@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 
 import flashsteps as fs
@@ -56,6 +57,18 @@ def test_a_transparent_file_is_another_one(name):
     opaque = Path(name).read_bytes()
     run(*FILM, *rate, "-o", name, "--transparent")
     assert Path(name).read_bytes() != opaque
+
+
+def test_a_film_that_was_made_in_pieces_says_that_it_is_transparent():
+    """Or a browser shows what lies under the alpha."""
+    run(*FILM, "--fps", "2", "-o", "a.webm", "--transparent")
+    with av.open("a.webm") as film:
+        assert ("ALPHA_MODE", "1") in {(name.upper(), said) for name, said in film.streams.video[0].metadata.items()}
+    codec: Any = av.CodecContext.create("libvpx-vp9", "r")
+    with av.open("a.webm") as film:
+        frames = [frame for packet in film.demux(video=0) if packet.size for frame in codec.decode(packet)]
+    assert len(frames) == round(2 * fs.film("flash-forward", cut="short").duration)
+    assert {bytes(frame.planes[3])[0] for frame in frames} == {0}
 
 
 def test_what_cannot_be_transparent_says_what_can():
