@@ -25,7 +25,7 @@ def chromium():
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory) -> str:
+def address(tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "explorer.html"
     view.write(path)
     return path.as_uri()
@@ -186,10 +186,10 @@ def test_words_light_up_parts_and_parts_words(chromium, address):
 def test_the_story_shows_the_alpha_of_the_run(chromium, address):
     qkv = fs.load_qkv("sample")
     trace = fs.record("flash2-forward", *qkv, block_q=4, block_k=4)
-    step = next(e.step for e, x in zip(trace, trace.values, strict=True)
-                if e.slot == "alpha" and ((x > 0.005) & (x < 1)).any())  # fmt: skip
+    values = {e.step: np.asarray(trace.values[e.step]) for e in trace if e.slot == "alpha"}
+    step = next(step for step, x in values.items() if ((x > 0.005) & (x < 1)).any())
     with opened(chromium, f"{address}#tab=story&card=2") as page:
-        alpha = np.asarray(trace.values[step])
+        alpha = values[step]
         told = alpha[(alpha > 0.005) & (alpha < 1)].min()
         expect(page.locator(".story .text")).to_contain_text(f"= {told:.2f}")
         page.get_by_role("button", name="see that step").click()
