@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+from ...story.maxima import Shrink
 from ..board import Board
 from ..boxes import Box
-from ..run import ABOUT, Run, Shrink
+from ..run import ABOUT, Run
 from ..script import Part
 from ..values import linear
 from .bus import Bus
