@@ -5,8 +5,9 @@ from flashsteps.filmkit.actors.cards import Text
 from flashsteps.filmkit.actors.loops import Loop, Turned
 from flashsteps.filmkit.actors.run_stage import LANES, RunStage
 from flashsteps.filmkit.closing import coda
-from flashsteps.filmkit.run import Run, slow_rounds
+from flashsteps.filmkit.run import Run
 from flashsteps.story.labels import opening
+from flashsteps.story.maxima import slow_rounds
 from flashsteps.theme import HEAD
 from flashsteps.units import size_of
 

@@ -25,17 +25,13 @@ class Meter(OfRun):
     words: str = "HBM traffic so far"
 
     def seen(self) -> Hashable:
-        return tuple(sorted(self._moved().items()))
-
-    def _moved(self) -> dict[str, tuple[int, int]]:
-        """In whole bytes."""
-        return {name: (round(a), round(b)) for name, (a, b) in self.run.moved(self.now).items()}
+        return tuple(sorted(self.run.moved(self.now).items()))
 
     def draw(self, pen: Pen, box: Box) -> None:
-        moved = self._moved()
+        moved = self.run.moved(self.now)
         most = self.most or max(self.run.total.total, self.run.standard.total * self.standard)
         read, written = (sum(pair[side] for pair in moved.values()) for side in (0, 1))
-        wide = box.w >= pen.px(1300)
+        wide = box.w >= pen.px(1200)
         left = box.x + (pen.px(270) if wide else pen.px(150))
         figure = round(pen.figure_width("00.0 KB"))
         scale = max(1, box.right - left - figure - pen.px(20)) / max(1, most)
