@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 import flashsteps as fs
 from flashsteps.filmkit.actors.run_stage import RunStage, news
 from flashsteps.filmkit.board import Board
-from flashsteps.filmkit.run import Run, max_that_moves, slow_rounds
+from flashsteps.filmkit.run import Run
+from flashsteps.story.maxima import max_that_moves, slow_rounds
 from tests.problems import ALL, PLAIN, Problem, problems
 
 FILMED = ("standard-forward", "flash-forward", "flash2-forward")

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..boxes import Box
-from ..run import SCORES, STATS, Run
+from ..moments import SCORES, STATS
+from ..run import Run
 from . import cells, scores
 from .of_run import OfRun
 from .sram import draw_slot, draw_value, fill_of, tiles_of

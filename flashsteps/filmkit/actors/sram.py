@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from ... import theme
 from ...theme import HEAD, LABEL
 from ..boxes import Box
-from ..run import SCORES, STATS, Run, Shown
+from ..moments import SCORES, STATS
+from ..run import Run, Shown
 from . import cells, scores
 from .of_run import OfRun
 
