@@ -143,7 +143,7 @@ class StepApp(App[None]):
 
     def redraw(self) -> None:
         """Anew, for the sizes that there are now."""
-        if self.is_mounted and not self.screen.has_class("-small"):
+        if self.is_running and not self.screen.has_class("-small"):
             self.draw()
 
     def settle(self) -> None:
