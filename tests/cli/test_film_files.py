@@ -68,7 +68,7 @@ def test_a_film_that_was_made_in_pieces_says_that_it_is_transparent():
     with av.open("a.webm") as film:
         frames = [frame for packet in film.demux(video=0) if packet.size for frame in codec.decode(packet)]
     assert len(frames) == round(2 * fs.film("flash-forward", cut="short").duration)
-    assert {bytes(frame.planes[3])[0] for frame in frames} == {0}
+    assert max(bytes(frame.planes[3])[0] for frame in frames) <= 2  # of 255: as VP9 keeps it
 
 
 def test_what_cannot_be_transparent_says_what_can():
