@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import ceil, log2
 
+from ..theme import hue
 from ..units import short
 from .actors.areas import Area
 
@@ -75,3 +76,32 @@ def blocks(M: float, d: int, most: int) -> tuple[Area, ...]:
         for k, (name, rows) in enumerate(high.items())
     )
     return (frame._replace(under=f"M = {short(2 ** round(log2(M)))}"), *inside)
+
+
+def owners(blocks: tuple[int, int], keys: bool, lit: float) -> tuple[Area, ...]:
+    """The tiles of S, with Q and dO beside them and K and V above; the program `lit` owns a column, or a row."""
+    (rows, columns), side, areas, at = blocks, 0.94, list[Area](), int(lit)
+    one, left, top = lambda on: 1.0 if on else 0.2, 1.9, 1.3
+    for j in range(columns):
+        on = j == at or not keys
+        areas += [
+            Area(left + j, k * 0.6, side, 0.5, name, name if on else "", strength=one(on))
+            for k, name in enumerate("KV")
+        ]
+    for i in range(rows):
+        on = i == at or keys
+        areas += [
+            Area(k * 0.9, top + i, 0.8, side, hue(name), name if on else "", strength=one(on))
+            for k, name in enumerate(("Q", "dO"))
+        ]
+    tiles = ((i, j) for i in range(rows) for j in range(columns))
+    areas += [Area(left + j, top + i, side, side, "S", strength=one((j if keys else i) == at)) for i, j in tiles]
+    pad = 0.06  # between the frame and what it holds
+    x, y, w, h = (left + at, 0.0, side, top + rows) if keys else (0.0, top + at, left + columns, side)
+    frame = Area(x - pad, y - pad, w + 2 * pad, h + 2 * pad, "accent", open=True)
+    return tuple(area._replace(x=area.x + pad, y=area.y + pad) for area in (*areas, frame))
+
+
+def owners_size(blocks: tuple[int, int]) -> tuple[float, float]:
+    """How wide and how high that is."""
+    return blocks[1] + 1.9 + 0.12, blocks[0] + 1.3 + 0.12
