@@ -94,15 +94,15 @@ def again(board: Board, place: Stage, run: Run) -> None:
     S, P = (made(run, slot, i=i, j=j)[0] for slot in "SP")
     (r, c), lse = (row - some.start, key - of.start), held(run, "LSE")[some]
     if board.shape == "wide":
-        hbm, bus, sram = place.whole.columns(802, 104, 870, gap=0)
+        hbm, bus, sram = place.whole.columns(802, 76, 898, gap=0)
     else:
         hbm, bus, sram = place.whole.rows(*board.pick(wide=(), square=(236, 46, 459), tall=(600, 90, 700)), gap=0)
     frames = {"Q": some, "LSE": some, "K": of}
     inside = Panel.inside(hbm).columns(37, 16, 7, 15, gap=24)
     pictures: list[tuple[Any, Box]] = [(Panel("HBM", "what the forward pass left"), hbm)]
     for name, box in zip(("Q", "K", "LSE"), inside, strict=False):
-        part, data = frames[name], held(run, name)
-        region = Region(part.start, part.stop, 0, data.shape[1])
+        data = held(run, name)
+        region = Region(frames[name].start, frames[name].stop, 0, data.shape[1])
         labels = run.names["queries"] if name == "Q" else ()
         pictures.append((texture(data, name, rows=labels, frames=(region,), lit=(region,)), box))
     pictures += [(missing(inside[3]), inside[3]), (Panel("SRAM", "made here, used here", sram=True), sram)]
@@ -155,7 +155,7 @@ def power(x: float) -> str:
 
 def travel(board: Board, actor: Any, bus: Box, seconds: float) -> None:
     """A tile along the bus, from HBM to SRAM, over nothing."""
-    wide, high = board.pick(wide=(88.0, 84.0), square=(180.0, bus.h - 8), tall=(180.0, 60.0))
+    wide, high = board.pick(wide=(68.0, 84.0), square=(180.0, bus.h - 8), tall=(180.0, 60.0))
     if board.shape == "wide":
         ends = [Box(x, bus.y + bus.h / 2 - high / 2, wide, high) for x in (bus.x + 4, bus.right - wide - 4)]
     else:
@@ -222,11 +222,11 @@ def grow(board: Board, place: Stage, run: Run) -> None:
     row, key = strongest(whole(run, "P"))
     i, j = row // run.trace.meta["block_q"], key // run.trace.meta["block_k"]
     many, gone, n = blocks(run), [board.value(0.0) for _ in range(3)], [board.value(0.0) for _ in range(2)]
-    blocks_of = lambda axis: board.pick(wide=f"blocks of {axis}", square="blocks")  # noqa: E731
+    queries, keys = (board.pick(wide=f"blocks of {axis}", square="blocks") for axis in ("queries", "keys"))
     parts = (
-        ("dV", "dv", "dV = Σ P^{T}dO", {"j": j}, many[0], n[0], blocks_of("queries"), many[1], j),
-        ("dK", "dk", "dK = Σ dS^{T}Q / √d", {"j": j}, many[0], n[0], blocks_of("queries"), many[1], j),
-        ("dQ", "dq", "dQ = Σ dS K / √d", {"i": i}, many[1], n[1], blocks_of("keys"), many[0], i),
+        ("dV", "dv", "dV = Σ P^{T}dO", {"j": j}, many[0], n[0], queries, many[1], j),
+        ("dK", "dk", "dK = Σ dS^{T}Q / √d", {"j": j}, many[0], n[0], queries, many[1], j),
+        ("dQ", "dq", "dQ = Σ dS K / √d", {"i": i}, many[1], n[1], keys, many[0], i),
     )
     left, bus, right = place.whole.columns(*board.pick(wide=(1000, 120, 656), square=(560, 90, 350)), gap=0)
     pictures: list[tuple[Any, Box]] = [(Panel("SRAM", sram=True), left), (Panel("HBM"), right)]
@@ -301,7 +301,7 @@ def trade(board: Board, place: Stage, standard: Run) -> None:
     note(board, place, f"each rectangle a matrix, each time it moves; hatched: written; {tiles}; {MODEL}")
     for io, many, there, parts, box in zip(ios, products, theres, crossed, figures, strict=True):
         of = sum(int(np.ceil(part.times)) for part in parts)
-        board.move(there.to(float(of)), seconds=1.0 if board.short else 2.4)
+        board.move(there.to(float(of)), seconds=0.7 if board.short else 2.4)
         best = max(io.total / gpu.bandwidth / 1e12, io.work.matmul / gpu.tflops / 1e12)
         told = size_of(io.total), f"{many:.0f} matrix products", f"at best {time_of(best)}"
         if board.shape == "wide":
@@ -309,8 +309,10 @@ def trade(board: Board, place: Stage, standard: Run) -> None:
                 board.put(Text(words, (TITLE, BODY, BODY)[n], "ink", (600, 400, 400)[n], middle=True), at)
         else:
             board.put(Text(" · ".join(told), BODY, "ink", middle=True), box)
-        board.wait(0.3)
-    if not board.short:
+        board.wait(0.0 if board.short else 0.3)
+    if board.short:
+        board.say("Making P is cheaper than moving it.")
+    else:
         board.say(f"At best: the time that its bytes, or else its products, take {a(gpu.model)}.")
 
 

@@ -78,30 +78,26 @@ def blocks(M: float, d: int, most: int) -> tuple[Area, ...]:
     return (frame._replace(under=f"M = {short(2 ** round(log2(M)))}"), *inside)
 
 
+LEFT, TOP, SIDE, PAD = 1.9, 1.3, 0.94, 0.06  # where tiles of S begin, how large they are, and their frame
+
+
 def owners(blocks: tuple[int, int], keys: bool, lit: float) -> tuple[Area, ...]:
     """The tiles of S, with Q and dO beside them and K and V above; the program `lit` owns a column, or a row."""
-    (rows, columns), side, areas, at = blocks, 0.94, list[Area](), int(lit)
-    one, left, top = lambda on: 1.0 if on else 0.2, 1.9, 1.3
-    for j in range(columns):
-        on = j == at or not keys
-        areas += [
-            Area(left + j, k * 0.6, side, 0.5, name, name if on else "", strength=one(on))
-            for k, name in enumerate("KV")
-        ]
-    for i in range(rows):
-        on = i == at or keys
-        areas += [
-            Area(k * 0.9, top + i, 0.8, side, hue(name), name if on else "", strength=one(on))
-            for k, name in enumerate(("Q", "dO"))
-        ]
-    tiles = ((i, j) for i in range(rows) for j in range(columns))
-    areas += [Area(left + j, top + i, side, side, "S", strength=one((j if keys else i) == at)) for i, j in tiles]
-    pad = 0.06  # between the frame and what it holds
-    x, y, w, h = (left + at, 0.0, side, top + rows) if keys else (0.0, top + at, left + columns, side)
-    frame = Area(x - pad, y - pad, w + 2 * pad, h + 2 * pad, "accent", open=True)
-    return tuple(area._replace(x=area.x + pad, y=area.y + pad) for area in (*areas, frame))
+    (rows, columns), at = blocks, int(lit)
+
+    def area(x: float, y: float, w: float, h: float, name: str, on: bool) -> Area:
+        words = name if on and name != "S" else ""
+        return Area(x + PAD, y + PAD, w, h, hue(name), words, strength=1.0 if on else 0.2)
+
+    above = (area(LEFT + j, k * 0.6, SIDE, 0.5, "KV"[k], j == at or not keys) for j in range(columns) for k in (0, 1))
+    beside = (area(k * 0.9, TOP + i, 0.8, SIDE, ("Q", "dO")[k], i == at or keys) for i in range(rows) for k in (0, 1))
+    tiles = (
+        area(LEFT + j, TOP + i, SIDE, SIDE, "S", (j if keys else i) == at) for i in range(rows) for j in range(columns)
+    )
+    x, y, w, h = (LEFT + at, 0.0, SIDE, TOP + rows) if keys else (0.0, TOP + at, LEFT + columns, SIDE)
+    return (*above, *beside, *tiles, Area(x, y, w + 2 * PAD, h + 2 * PAD, "accent", open=True))
 
 
 def owners_size(blocks: tuple[int, int]) -> tuple[float, float]:
     """How wide and how high that is."""
-    return blocks[1] + 1.9 + 0.12, blocks[0] + 1.3 + 0.12
+    return LEFT + blocks[1] + 2 * PAD, TOP + blocks[0] + 2 * PAD
