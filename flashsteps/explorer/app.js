@@ -107,6 +107,9 @@ class Explorer {
       if (this.grid.parentNode !== home) home.append(this.verdict, this.grid);
       for (const part of this.parts) part.show(state);
       say(this.verdict, this.headline());
+    } else if (this.player) { // as often as it can be drawn, and no more
+      cancelAnimationFrame(this.stepping);
+      this.stepping = requestAnimationFrame(() => { if (this.state.tab === "step") this.showSteps(); });
     } else {
       this.showSteps();
     }
@@ -231,7 +234,7 @@ class Explorer {
       return this.cannotStep(`Does not fit: ${error.message}.`, "take a toy that fits", { on: "toy" });
     }
     if (this.player?.runs[0] !== run) {
-      this.player?.pause();
+      this.drop();
       const host = el("div", {});
       if (state.theme) host.dataset.theme = state.theme;
       this.stepHost.replaceChildren(host);
@@ -242,9 +245,14 @@ class Explorer {
     this.player.drawn = true;
   }
 
-  cannotStep(words, button, more) {
+  drop() {
     this.player?.pause();
+    this.player?.leaving.abort();
     this.player = null;
+  }
+
+  cannotStep(words, button, more) {
+    this.drop();
     this.stepHost.replaceChildren(el("div", { class: "panel answer" }, el("p", { text: words }), el("button", { type: "button", text: button, onclick: () => this.change(more) })));
   }
 
