@@ -6,6 +6,12 @@ import difflib
 from collections.abc import Iterable
 
 
+def shorten(text: str, most: int) -> str:
+    """A text fit for one line of an error: printable, and not much longer than `most`."""
+    clean = "".join(sign if sign.isprintable() else "·" for sign in text[: most + 1])
+    return clean if len(clean) <= most else clean[: most - 1] + "…"
+
+
 def unknown(what: str, given: object, known: Iterable[str]) -> str:
     """`unknown film 'flsh': did you mean 'flash-forward'? known are …`, with the nearest name if one is near."""
     names, start = list(known), str(given).lower()

@@ -5,9 +5,10 @@ from flashsteps.filmkit.actors.fit import Fit
 from flashsteps.filmkit.actors.loops import Loop
 from flashsteps.filmkit.actors.run_stage import RunStage
 from flashsteps.filmkit.closing import coda
-from flashsteps.filmkit.run import Run, slow_rounds
+from flashsteps.filmkit.run import Run
 from flashsteps.runs.record import count
 from flashsteps.story.labels import opening
+from flashsteps.story.maxima import slow_rounds
 from flashsteps.units import size_of
 
 

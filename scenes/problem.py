@@ -18,7 +18,7 @@ from flashsteps.machine.devices import Device, device
 from flashsteps.story.labels import a
 from flashsteps.story.telling import strongest
 from flashsteps.traffic import formulas, published
-from flashsteps.units import short, size_of
+from flashsteps.units import number, short, size_of
 
 D, HEADS, BATCH, SIZE = 64, 16, 64, 1024  # of GPT-2 medium, whose times were published
 DOUBLED, FOURFOLD = (64, 128, 256, 512, 1024), (1 << 10, 1 << 12, 1 << 14, 1 << 16)
@@ -88,7 +88,7 @@ def weights(board: Board, place: Stage, run: Run, matrix: Part, lit: Value, said
         title = f"the {HEAVIEST} heaviest {title}"
     bars = tuple(
         Bar(cut(keys[n]), Made(lambda u, p=float(P[row, n]): p * u, grown), "accent" if n == key else "S",
-            note=f"score {S[row, n]:.1f}")
+            note=f"score {number(float(S[row, n]), 1)}")
         for n in shown
     )  # fmt: skip
     board.put(Bars(bars, 1.0, "{:.2f}", title=title), right)

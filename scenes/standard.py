@@ -43,15 +43,17 @@ class Standard(Film):
             stage.play(starts[1], seconds=7.0)
 
         with board.chapter("An empty chip"):
+            stage.begin()
             board.say("A kernel starts with an empty chip: what it needs, it has to fetch from HBM.")
+            board.wait(2.0)
             stage.play(starts[1] + 1)
 
         with board.chapter("Softmax"):
             board.say("Softmax fetches all of S and writes P, just as large.")
             stage.play(starts[2], seconds=6.0)
             both = 2 * trace.initial["S"].nbytes
-            extra = ("in this run", f"{both:,} B"), (f"at {tokens(SIZES[-1])} tokens", size_of(4 * SIZES[-1] ** 2))
-            board.put(Card("S and P", "memory for them, a head", extra, "S"), stage.places.map._replace(h=190))
+            extra = ("here", f"{both:,} B"), (f"at {tokens(SIZES[-1])}", size_of(4 * SIZES[-1] ** 2))
+            board.put(Card("S and P", "extra memory", extra, "S"), stage.places.map._replace(h=200))
 
         with board.chapter("The output"):
             board.say("Last kernel: P comes back in, with V, and O goes out.")

@@ -18,7 +18,7 @@ from .outputs import Output
 from .program import Command, Stopped, say
 
 if TYPE_CHECKING:
-    from ..plots.results import Results
+    from ..results import Results
 
 EXAMPLES = """\b
 Examples:
@@ -66,7 +66,7 @@ def _minutes(text: str) -> float:
 
 
 def _output() -> str:
-    from ..plots.results import FOLDER
+    from ..results import FOLDER
 
     return f"The .json file for the results  [default: by the machine's name, in {FOLDER}]"
 
@@ -109,7 +109,7 @@ def bench(ctx: click.Context, /, tune: bool, train: bool, every: bool, source: P
 
         ctx.exit(phases.run(options["minutes"] or MINUTES, quick=options["quick"], say=say))
     if source:
-        from ..plots import results
+        from .. import results
 
         made = results.read(source)
         if as_json or not plot:
@@ -178,7 +178,7 @@ def _measuring(mode: str, options: dict[str, Any]) -> Iterator[Results]:
 
 def _measured(coming: Iterator[Results], output: Path | None, as_json: bool) -> tuple[Results, Path | None]:
     """The last of the results, and the file that has them: it was written anew each time that there were more."""
-    from ..plots import results
+    from .. import results
 
     made = next(coming)
     if not output and not as_json:
@@ -192,7 +192,7 @@ def _measured(coming: Iterator[Results], output: Path | None, as_json: bool) -> 
 
 
 def _saved(first: Results, coming: Iterator[Results], output: Path | None) -> Iterator[Results]:
-    from ..plots import results
+    from .. import results
 
     for made in chain([first], coming):
         if output:
@@ -202,7 +202,7 @@ def _saved(first: Results, coming: Iterator[Results], output: Path | None) -> It
 
 def _print(coming: Iterator[Results], as_json: bool) -> Results:
     """Print results as they come, as a table, or the last of them as JSON."""
-    from ..plots import results
+    from .. import results
 
     said = 0
     for made in coming:

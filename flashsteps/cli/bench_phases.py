@@ -15,9 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from .. import theme
+from .. import results, theme
 from ..files import whole
-from ..plots import results
 
 #: seconds beyond its share after which a process is ended
 GRACE = 25.0

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from ..plots.results import best, packages, where
+from ..results import best, packages, where
 from ..units import short, size_of
 
 if TYPE_CHECKING:
-    from ..plots.results import Results
+    from ..results import Results
 
 Row = Mapping[str, Any]
 

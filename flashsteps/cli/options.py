@@ -11,7 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from .. import algorithms, theme
-from ..errors import unknown
+from ..errors import shorten, unknown
 from ..filmkit import films
 from ..machine import devices
 from .outputs import Ending, Output
@@ -118,10 +118,13 @@ class Text(click.ParamType[Any]):
         return self.name
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: Any) -> Any:
+        name = param.opts[-1] if param else self.name
         try:
             return self.read(value)
+        except _TooLarge as error:
+            raise ValueError(f"{name} {shorten(value, 40)!r} is too large: give at most {error.most:,}") from None
         except ValueError:
-            raise ValueError(f"{param.opts[-1] if param else self.name} {value!r}: {self.advice}") from None
+            raise ValueError(f"{name} {shorten(value, 40)!r}: {self.advice}") from None
 
 
 class Source(click.ParamType[str]):
@@ -193,21 +196,43 @@ RULE = Name("counting rule", _rules)
 
 # ---- readers: a text becomes a value, or a ValueError
 
+#: how much there may be of anything that is counted: as `flashsteps.io` has it
+MOST = 1 << 40
+
+
+class _TooLarge(ValueError):
+    """A number past what is read."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most = most
+
+
+def _integer(text: str, most: int = (1 << 63) - 1) -> int:
+    """A whole number in plain digits. int() would take 1_0, the digits of all alphabets, and millions of them."""
+    if not re.fullmatch(r"[+-]?[0-9]+", text.strip()):
+        raise ValueError
+    if len(text) > 40 or abs(number := int(text)) > most:
+        raise _TooLarge(most)
+    return number
+
 
 def _positive(text: str) -> int:
-    if (number := int(text)) < 1:
+    if (number := _integer(text, MOST)) < 1:
         raise ValueError
     return number
 
 
 def _finite(text: str) -> float:
-    if not math.isfinite(number := float(text)):
+    """A number in plain digits: not nan, not inf."""
+    plain = re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", text.strip().lower())
+    if not plain or not math.isfinite(number := float(text)):
         raise ValueError
     return number
 
 
 def _indices(text: str) -> tuple[int, ...]:
-    return tuple(map(int, text.split(",")))
+    return tuple(map(_integer, text.split(",")))
 
 
 def _slopes(text: str) -> float | tuple[float, ...]:
@@ -226,6 +251,8 @@ _UNITS = {"": 1, "b": 1} | {f"{k}{i}b": (1024 if i else 1000) ** n for n, k in e
 def _nbytes(text: str) -> int:
     number, unit = _split(text, "[a-z]*")
     nbytes = float(number) * _UNITS.get(unit, 0)
+    if nbytes > MOST:
+        raise _TooLarge(MOST)
     if nbytes < 1 or nbytes % 1:
         raise ValueError
     return int(nbytes)
@@ -233,7 +260,9 @@ def _nbytes(text: str) -> int:
 
 def _tokens(text: str) -> int:
     number, unit = _split(text, "[km]?")
-    return _positive(number) * {"": 1, "k": 1 << 10, "m": 1 << 20}[unit]
+    if (count := _positive(number) * {"": 1, "k": 1 << 10, "m": 1 << 20}[unit]) > MOST:
+        raise _TooLarge(MOST)
+    return count
 
 
 def _split(text: str, unit: str) -> tuple[str, str]:
@@ -251,7 +280,7 @@ def _moment(text: str) -> float:
 def _steps(text: str) -> slice:
     if text == "all":
         return slice(None)
-    start, stop = (int(part) if part else None for part in text.split(":"))
+    start, stop = (_integer(part) if part else None for part in text.split(":"))
     if (start or 0) < 0 or (stop or 0) < 0:
         raise ValueError
     return slice(start, stop)
@@ -259,7 +288,7 @@ def _steps(text: str) -> slice:
 
 NUMBER = Text("N", _positive, "give a whole number, 1 or more")
 LOOPS = Text("N", _positive, "give how many times, 1 or more")
-INTEGER = Text("N", int, "give a whole number")
+INTEGER = Text("N", _integer, "give a whole number")
 REAL = Text("X", _finite, "give a number, such as 0.125")
 SECONDS = Text("SECONDS", _finite, "give seconds, such as 24 or 12.5")
 MOMENT = Text("SECONDS|last", _moment, "give seconds, such as 9.5, or last")
@@ -280,7 +309,7 @@ def given(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def output(metavar: str, help: str, ending: Ending = None, required: bool = True) -> Callable[[Any], Any]:
+def output(metavar: str, help: str, ending: Ending, required: bool = True) -> Callable[[Any], Any]:
     """-o, --output: the file to write; `ending` as `Output` has it."""
     return option("-o", "--output", type=Output(ending), required=required, metavar=metavar, help=help)
 

@@ -180,10 +180,13 @@ def _as_options(message: str, command: click.Command) -> str:
     names = {param.name: param.opts[-1] for param in command.params if isinstance(param, click.Option)}
 
     def option(found: re.Match[str]) -> str:
+        if not found[1]:
+            return found[0]
         name, value = names[found[1]], (found[2] or "").strip("'(),").replace(" ", "")
         return f"no {name}" if value == "None" else f"{name} {value}".rstrip()
 
-    pattern = rf"(?<![^\s])({'|'.join(names)})=('[^']*'|\([-\d, ]*\)|[-\w.]+)?"
+    quoted = r"'[^']*'|\"[^\"]*\""  # is as it was given, whatever it looks like
+    pattern = rf"(?<![^\s])({'|'.join(names)})=('[^']*'|\([-\d, ]*\)|[-\w.]+)?|{quoted}"
     return re.sub(pattern, option, message) if names else message
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,8 +53,8 @@ def step(
     """Step through a run in the terminal, forwards and back.
 
     What is in HBM and on chip, the line that runs and what moved stand side by side; go to the next load, store,
-    program or tile, choose a tile in the map; ? shows all keys. Where the output is no terminal, the steps are printed
-    as lines."""
+    program or tile, choose a tile in the map; ? shows all keys. Where the output is no terminal, or a dumb one, the
+    steps are printed as lines."""
     from .. import theme
 
     if output is None and size is not None:
@@ -66,7 +67,7 @@ def step(
     start = -1 if at is None else at
     if not -1 <= start < len(trace):
         raise ValueError(f"--at {start} is outside this run: give 0 to {len(trace) - 1}, or -1 for its start")
-    if output is None and not (sys.stdout.isatty() and sys.stdin.isatty()):
+    if output is None and not (sys.stdout.isatty() and sys.stdin.isatty() and os.environ.get("TERM") != "dumb"):
         if theme_name:
             raise ValueError(f"--theme {theme_name} is for a screen: leave it out where steps are printed as lines")
         return _lines(trace, max(0, start))
@@ -77,8 +78,9 @@ def step(
         raise ValueError(f"stepping in a terminal needs {missing}: pip install 'flashsteps[terminal]'") from None
     look = theme_name or theme.DEFAULT
     if output is None:
-        app.StepApp(trace, theme=look, at=start).run()
-        return
+        stepper = app.StepApp(trace, theme=look, at=start)
+        stepper.run()
+        click.get_current_context().exit(stepper.return_code or 0)
     width, height = size or (WIDTH, HEIGHT)
     with files.whole(output) as aside:
         aside.write_text(app.picture(trace, width, height, theme=look, at=start), encoding="utf-8", newline="\n")

@@ -115,7 +115,8 @@ class Explorer {
 
   /** What this comes to, in a sentence. */
   headline() {
-    const { state } = this, { total } = counted(state.a, state), plain = standardOf(state.a), { title } = this.words[state.a];
+    const { state } = this, { total } = counted(state.a, state), plain = standardOf(state.a), { title: name, direction } = this.words[state.a];
+    const title = `${name}${direction === "backward" ? ", backward," : ""}`;
     const tile = `${Math.min(state.bq, state.n)}×${Math.min(state.bk, state.n)}`, fit = fitting(state, this.devices);
     const size = sizer(Math.max(total, counted(plain, state).total));
     if (state.a === plain) return `${title} moves ${size(total)} over the bus for ${whole(state.n)} tokens, whatever its blocks.`;

@@ -195,7 +195,8 @@ export class HbmPart extends Part {
     const itemsize = (name) => (/^(m|l|LSE|D|LSE_s|O_s)$/.test(name) ? Math.max(4, page.itemsize[state.type]) : page.itemsize[state.type]);
     const square = (name) => /^d?[SP]$/.test(name), vector = (name) => /^(m|l|LSE|D)$/.test(name);
     const sizes = names.map((name) => (square(name) ? state.n * state.n : vector(name) ? state.n : state.n * state.d) * itemsize(name));
-    const size = sizer(Math.max(...names.map((name) => Math.max(...moved[name])), 1));
+    const most = Math.max(...names.map((name) => Math.max(...moved[name])), 1), together = sizer(most);
+    const size = (bytes) => bytes * 1000 < most ? sizeOf(bytes) : together(bytes); // what would be 0.0 GB has its own unit
     say(this.said, `${sizeOf(total)} over the bus`);
     this.body.replaceChildren(...names.map((name, n) => {
       const [read, written] = moved[name], often = read / sizes[n], label = labelled(labelParts(labelOf(page, state.a, name)));

@@ -22,6 +22,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
+from ..errors import shorten
+
 MAX_BYTES = 2**31  # what q, k and v may take together, as float32 (float64 where they are that)
 MAX_TEXT = 2**24  # bytes of a safetensors header, of a .pt file's pickle, or of the tokens
 MAX_NPY_HEADER = 2**10  # NumPy writes 118 bytes for a plain array
@@ -88,13 +90,7 @@ def one_line(what: str) -> Iterator[None]:
 def reason(error: Exception) -> str:
     """What an error says, fit for the end of a line."""
     lines = str(error).splitlines()
-    return _short(lines[0] if lines else type(error).__name__, 120)
-
-
-def _short(text: str, most: int) -> str:
-    """`text` fit for one line of an error: printable, and not much longer than `most`."""
-    clean = "".join(c if c.isprintable() else "·" for c in text[: most + 1])
-    return clean if len(clean) <= most else clean[: most - 1] + "…"
+    return shorten(lines[0] if lines else type(error).__name__, 120)
 
 
 def _pick(names: Iterable[str]) -> dict[str, str]:
@@ -103,7 +99,7 @@ def _pick(names: Iterable[str]) -> dict[str, str]:
     lower = {name.lower(): name for name in reversed(names)} | {name: name for name in names}
     picked = {ours: lower[alias] for ours, aliases in NAMES.items() for alias in reversed(aliases) if alias in lower}
     if missing := [name for name in NAMES if name not in picked]:
-        shown = [_short(name, 40) for name in names[:8]] + ["…"] * (len(names) > 8)
+        shown = [shorten(name, 40) for name in names[:8]] + ["…"] * (len(names) > 8)
         raise ValueError(
             f"no {', '.join(missing)} in it, but {', '.join(shown) or 'nothing'}: name the arrays q, k and v"
         )
@@ -216,7 +212,7 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, size: int) -> Store
     try:
         return _npy(fetch, info.file_size)
     except ValueError as error:
-        raise ValueError(f"{_short(info.filename.removesuffix('.npy'), 40)}: {error}") from error
+        raise ValueError(f"{shorten(info.filename.removesuffix('.npy'), 40)}: {error}") from error
 
 
 def _npz(file: BinaryIO, size: int) -> Found:
@@ -239,7 +235,7 @@ def _honest(info: zipfile.ZipInfo, size: int) -> None:
     """Refuse a zip member whose stated sizes cannot be true in a file of `size` bytes."""
     most = info.compress_size * (1 if info.compress_type == zipfile.ZIP_STORED else MAX_RATIO)
     if info.compress_size > size or info.file_size > most:
-        name, stated = _short(info.filename, 40), f"{info.file_size:,} bytes in {info.compress_size:,}"
+        name, stated = shorten(info.filename, 40), f"{info.file_size:,} bytes in {info.compress_size:,}"
         raise ValueError(f"{name} claims to hold {stated}, which cannot be: it is damaged or made to fill the memory")
 
 
@@ -261,7 +257,7 @@ def _safetensors(file: BinaryIO, size: int) -> Found:
     picked = _pick(header)
 
     def tensor(name: str) -> Stored:
-        with one_line(f"its safetensors header is damaged at {_short(name, 40)}"):
+        with one_line(f"its safetensors header is damaged at {shorten(name, 40)}"):
             entry = header[name]
             code, shape, (begin, end) = str(entry["dtype"]), tuple(entry["shape"]), entry["data_offsets"]
             _axes((*shape, begin, end))
@@ -269,7 +265,7 @@ def _safetensors(file: BinaryIO, size: int) -> Found:
             if code in SAFETENSORS and end - begin != math.prod(shape) * dtype.itemsize:
                 raise ValueError("its shape and its offsets disagree")
         if code not in SAFETENSORS:
-            raise ValueError(f"{_short(name, 40)} is {_short(code, 20)}: save it as one of {', '.join(SAFETENSORS)}")
+            raise ValueError(f"{shorten(name, 40)} is {shorten(code, 20)}: save it as one of {', '.join(SAFETENSORS)}")
         _fits(shape, dtype.itemsize, max(0, size - 8 - length - begin))
         raw = _raw(_from(file), 8 + length + begin, shape, dtype)
         return Stored(shape, "bfloat16", lambda index: _from_bfloat16(raw[index])) if code == "BF16" else raw
@@ -294,7 +290,7 @@ def _torch(file: BinaryIO, size: int) -> Found:
         _honest(info, size)
         pickled = info.filename.endswith(".pkl")
         if info.compress_type != zipfile.ZIP_STORED or (pickled and info.file_size > MAX_TEXT):
-            raise ValueError(f"{_short(info.filename, 40)} in it is nothing that torch.save writes for plain tensors")
+            raise ValueError(f"{shorten(info.filename, 40)} in it is nothing that torch.save writes for plain tensors")
         if pickled:
             _only_tensors(archive, info)
     try:
@@ -327,20 +323,20 @@ def _only_tensors(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
     for op, name in named:
         if op != "GLOBAL" or not TENSOR_PARTS.fullmatch(name):
             raise ValueError(
-                f"it holds more than plain tensors ({_short(name, 40)}), and none of that is run: "
+                f"it holds more than plain tensors ({shorten(name, 40)}), and none of that is run: "
                 "torch.save a dict of q, k and v alone"
             )
 
 
 def _tensor(name: str, tensor: Any) -> Stored:
     if not hasattr(tensor, "detach"):
-        raise ValueError(f"{_short(name, 40)} is a {type(tensor).__name__}, not a tensor")
+        raise ValueError(f"{shorten(name, 40)} is a {type(tensor).__name__}, not a tensor")
 
     def read(index: tuple[int, ...]) -> Any:
-        with one_line(f"{_short(name, 40)} cannot be read"):
+        with one_line(f"{shorten(name, 40)} cannot be read"):
             return tensor[index].clone()  # off the file, which may change
 
-    with one_line(f"{_short(name, 40)} cannot be read"):
+    with one_line(f"{shorten(name, 40)} cannot be read"):
         return Stored(tuple(int(n) for n in tensor.shape), tensor.dtype, read)
 
 

@@ -13,6 +13,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial, reduce
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
@@ -192,15 +193,16 @@ def parse(mask: Any, n_queries: int, n_keys: int) -> Mask:
     """
     named = mask is None or isinstance(mask, str)
     parts = [part for part in names(mask) if part != "none"] if named else [mask]
-    first, stop, matrix = _constant(0), _constant(n_keys), None
+    ends, matrix = list[tuple[Edge, Edge]](), None
     for part in parts:
         if not isinstance(part, str) or part.startswith("file:"):
             allowed = load_matrix(part[5:]) if isinstance(part, str) else part
             found = boolean("mask", allowed, (n_queries, n_keys), "queries × keys")
             matrix = found if matrix is None else matrix & found
             continue
-        ends = _ends(part, n_queries, n_keys)
-        first, stop = _merge(max, first, ends[0]), _merge(min, stop, ends[1])
+        ends.append(_ends(part, n_queries, n_keys))
+    firsts, stops = zip(*(ends or [(_constant(0), _constant(n_keys))]), strict=True)
+    first, stop = reduce(partial(_merge, max), firsts), reduce(partial(_merge, min), stops)
     said = [f"file:{Path(part[5:]).name}" if str(part).startswith("file:") else part for part in parts]
     name = "+".join(part if isinstance(part, str) else ARRAY for part in said)
     return Mask(name or None, n_queries, n_keys, first, stop, matrix)

@@ -7,11 +7,11 @@ from os import PathLike
 from typing import Any
 
 from .. import theme
+from ..results import Results, packages, where
 from ..theme import LABEL, SMALL, Theme
 from ..units import short
 from .axes import Ink, Place, Points, legend, nbytes, number, panel, span
 from .chart import MARGIN, THEME, WIDTH, header, page, words
-from .results import Results, packages, where
 
 PASSES = ("forward", "backward")
 

@@ -7,11 +7,11 @@ from os import PathLike
 from typing import Any
 
 from .. import theme
+from ..results import Results, packages, where
 from ..theme import LABEL, SMALL, Theme
 from ..units import short
 from .axes import Ink, Place, Points, legend, milliseconds, nbytes, number, panel
 from .chart import MARGIN, THEME, header, page, words
-from .results import Results, packages, where
 
 #: in the order in which they lie on each other, the topmost first
 TITLES = {

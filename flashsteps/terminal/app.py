@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,7 +33,20 @@ SPEEDS = (1, 2, 5, 10, 25, 50)
 SPEED = 2
 
 
-class Pane(Static):
+#: the smallest window, in signs and lines, that there is room in
+LEAST = (60, 16)
+
+
+class Part(Static):
+    """A part of the screen: whenever it gets another size, all is drawn anew for it."""
+
+    def on_resize(self, _: Resize) -> None:
+        app = self.app
+        if isinstance(app, StepApp):
+            app.call_next(app.redraw)
+
+
+class Pane(Part):
     """A framed pane."""
 
 
@@ -92,31 +107,44 @@ class StepApp(App[None]):
     # ---- what there is on screen
 
     def compose(self) -> ComposeResult:
-        yield Static(id="title")
+        yield Static(id="small")
+        yield Part(id="title")
         with Container(id="stage"):
             with Container(id="chips"):
                 yield Pane(id="hbm")
                 with Container(id="sram"):
-                    yield Static(id="gauge")
+                    yield Part(id="gauge")
                     with Container(id="inside"):
-                        yield Static(id="slots")
-                        yield Static(id="numbers")
+                        yield Part(id="slots")
+                        yield Part(id="numbers")
             with Container(id="low"):
                 yield Pane(id="source")
                 yield Pane(id="map")
-        yield Static(id="caption")
-        yield Static(id="info")
-        yield Static(id="traffic")
-        yield Static(id="scrubber")
+        yield Part(id="caption")
+        yield Part(id="info")
+        yield Part(id="traffic")
+        yield Part(id="scrubber")
         yield Footer(show_command_palette=False)
 
     def on_mount(self) -> None:
         self.title = "flashsteps"
+        if not self.is_headless:
+            for number in (signal.SIGTERM, signal.SIGHUP):  # the terminal is to be as it was
+                asyncio.get_running_loop().add_signal_handler(number, self.exit, None, 128 + number)
         for pane, title in (("#hbm", "HBM"), ("#source", "source")):
             self.query_one(pane).border_title = Content(title)
 
-    def on_resize(self, _: Resize) -> None:
+    def on_resize(self, resized: Resize) -> None:
+        small = resized.size.width < LEAST[0] or resized.size.height < LEAST[1]
+        self.screen.set_class(small, "-small")
+        words = f"This window has {resized.size.width}×{resized.size.height}: it takes {LEAST[0]}×{LEAST[1]} to step."
+        self.query_one("#small", Static).update(Text(words))
         self.call_after_refresh(self.settle)
+
+    def redraw(self) -> None:
+        """Anew, for the sizes that there are now."""
+        if self.is_running and not self.screen.has_class("-small"):
+            self.draw()
 
     def settle(self) -> None:
         """The list of slots as high as it ever gets, where there is room for it; then all else."""

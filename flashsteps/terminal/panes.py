@@ -105,8 +105,8 @@ def _columns(view: View, width: int) -> tuple[list[str], dict[str, int], int]:
     least = {name: max(2 if initial[name].ndim > 1 else 1, len(name)) for name in names}
     longest = max(len(view.token(row, _axis(view), 9)) for row in range(min(64, max(map(len, initial.values())))))
     left = min(10, longest + 1)
-    if sum(least.values()) + len(names) + left > width:
-        left = 0
+    spare = width - sum(least.values()) - len(names)
+    left = max(min(left, spare), min(left, 5))  # what is too much then is tensors, not the names of rows
     more = 0  # what "+3" takes, where not all of them are shown
     while len(names) > 1 and sum(least[name] + 1 for name in names) + left + more > width:
         names.pop()
@@ -224,7 +224,7 @@ def _table(view: View, paint: Paint, width: int, height: int, slot: str) -> list
     value = state.sram[slot]
     table = value.reshape(-1, 1) if value.ndim == 1 else value
     names, heads = view.rows_of(slot), view.columns_of(slot)
-    left = min(9, max(map(len, names), default=0)) + 1 if names and width >= 36 else 0
+    left = min(9 if width >= 36 else 4, max(map(len, names), default=0)) + 1 if names and width >= 29 else 0
     room = max(1, (width - left) // 6)
     own = table.shape[1] if table.shape[1] <= room else max(3, room - 4)
     beside = _beside(view, slot)[: max(0, room - own)]

@@ -35,14 +35,29 @@ FIGURES = {
     "dram-size": Figure(1.0, "TB", *_HIERARCHY),  # more than that
     "gpt2-medium-standard-time": Figure(41.7, "ms", *_GPT2_MEDIUM),
     "gpt2-medium-standard-traffic": Figure(40.3, "GB", *_GPT2_MEDIUM),
+    "gpt2-medium-flash-time": Figure(7.3, "ms", *_GPT2_MEDIUM),
+    "fa2-speed": Figure(230.0, "TFLOP/s", "FA2 (arXiv 2307.08691)", "A100"),
+    "fa3-speed": Figure(740.0, "TFLOP/s", "FA3 (arXiv 2407.08608)", "H100"),
 }
 
-#: FA1, Figure 2, right: block-sparse attention at N = 4K, forward and backward, by the share of blocks kept; the last is
-#: dense. Read off the plot, to the nearest 0.1 ms that it allows; no number of it is printed.
+#: FA1, Figure 2, right: block-sparse attention at N = 4K, forward and backward, by the share of blocks kept; the last
+#: is dense. Read off the plot, to the nearest 0.1 ms that it allows; no number of it is printed.
 BLOCK_SPARSE_TIMES = tuple(
     (share / 10, Figure(time, "ms", "FA1, Figure 2", "A100"))
     for share, time in enumerate((27.2, 43.4, 60.3, 81.2, 99.4, 117.0, 135.6, 155.6, 175.6, 188.4), 1)
 )
+
+#: FA1, Table 2: days of training to the same perplexity, on 8 A100s
+GPT2_DAYS = {
+    "GPT-2 small": (("Hugging Face", 9.5), ("Megatron-LM", 4.7), ("FlashAttention", 2.7)),
+    "GPT-2 medium": (("Hugging Face", 21.0), ("Megatron-LM", 11.5), ("FlashAttention", 6.9)),
+}
+
+#: FA1, Table 1: minutes to the target accuracy of MLPerf 1.1, ± so many, on 8 A100s
+BERT_MINUTES = (("Nvidia, MLPerf 1.1", 20.0, 1.5), ("FlashAttention", 17.4, 1.4))
+
+#: FA1, Tables 3 and 6: how much faster on the long-range arena, and how often Path-X is right, in percent
+LONG_RANGE_SPEEDUP, PATH_X, PATH_X_BY_CHANCE = 2.4, 61.4, 50.0
 
 
 def figure(name: str) -> Figure:

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import torch
 
+from flashsteps import results
 from flashsteps.errors import unknown
-from flashsteps.plots import results
-from flashsteps.plots.results import Results
+from flashsteps.results import Results
 
 from . import backends, corpus, speed, train
 from .machine import Machine, this, versions

@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from flashsteps import results
 from flashsteps.cli import bench_phases as phases
 from flashsteps.cli import main
 from flashsteps.kernels.bench import machine, modes, train
-from flashsteps.plots import results, speed_plot
+from flashsteps.plots import speed_plot
 from flashsteps.units import short, size_of
 from tests.cli.test_cli import flashsteps, program, there
 from tests.cli.test_cli_errors import refused
-from tests.plots.test_bench_results import SPEED, TRAIN, some, speed_row
+from tests.test_bench_results import SPEED, TRAIN, some, speed_row
 
 ROOT = Path(__file__).parents[2]
 SMALL = ("--n", "32,64", "--quick", "--backends", "flash,standard,cudnn")

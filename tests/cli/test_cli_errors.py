@@ -255,3 +255,48 @@ def test_a_disk_that_is_full_leaves_nothing_behind(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(os, "replace", full)
     assert "'a.npz' cannot be written: No space left on device" in refused(RECORD.split())
+
+
+@pytest.mark.parametrize("number", ["4_0", "４", "٣", "", "0x10", "4.", "1e2", "--4", "four"])
+@pytest.mark.parametrize("option", ["--block-q", "--seed", "--splits", "--table", "--head"])
+def test_a_whole_number_is_of_plain_digits(files, monkeypatch, option, number):
+    monkeypatch.chdir(files)
+    line = refused(["record", "paged-decode", "-o", "a.npz", f"{option}={number}"])
+    assert f"{option} {number!r}: give " in line
+
+
+@pytest.mark.parametrize("number", ["1_0", "４.5", "nan", "inf", "-inf", "", "1e999", "0x1p3", "1e"])
+@pytest.mark.parametrize("option", ["--scale", "--softcap", "--dropout", "--alibi"])
+def test_a_number_is_of_plain_digits(files, monkeypatch, option, number):
+    monkeypatch.chdir(files)
+    line = refused(["record", "flash2-forward", "-o", "a.npz", f"{option}={number}"])
+    assert f"{option} {number!r}: give " in line
+
+
+@pytest.mark.parametrize("digits", [20, 400, 5000])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "count flash2-forward --d 64 --n", "count flash2-forward --n 64 --d",
+        "count flash2-forward --n 8 --d 8 --kv-heads",
+        "io --n 64 --d", "io --heads", "io --n", "blocks --d", "blocks --d 64 --n", "step run.npz --at",
+        "record split-kv-decode -o a.npz --splits", "record flash2-forward -o a.npz --dropout 0.1 --seed",
+        "record flash2-forward -o a.npz --sram", f"{RENDER} --fps", f"{RENDER} --sram", f"{RENDER} --jobs",
+        "show run.npz --step",
+    ],
+)  # fmt: skip
+def test_a_number_that_is_too_large_is_refused_with_its_option_before_any_work(files, monkeypatch, command, digits):
+    monkeypatch.chdir(files)
+    *_, option = command.split()
+    line = refused([*command.split(), "9" * digits])
+    assert f"{option} '9999" in line
+    assert "is too large: give at most " in line
+    assert len(line) < 200
+
+
+@pytest.mark.parametrize("name", ["b head=3 mask=x.npz", 'it\'s "head=3".npz', "mask='x' .npz"])
+def test_a_name_is_quoted_as_it_was_given(files, monkeypatch, name):
+    monkeypatch.chdir(files)
+    for command in ("view", "step", "show", "record flash2-forward -o a.npz --input"):
+        more = ["-o", "a.html"] if command == "view" else []
+        assert repr(name) in refused([*command.split(), name, *more])

@@ -162,7 +162,7 @@ def boxes(draw):
 def drawn(actor, box, unit, theme="dark", pen_type=Pen):
     """What it looks like, unclipped, on a plain field: RGB."""
     pixels = np.empty((FIELD, FIELD, 4), np.uint8)
-    surface = cairo.ImageSurface.create_for_data(memoryview(pixels), cairo.FORMAT_RGB24, FIELD, FIELD)
+    surface = cairo.ImageSurface.create_for_data(memoryview(pixels), cairo.FORMAT_RGB24, FIELD, FIELD)  # type: ignore[arg-type]
     pen = pen_type(cairo.Context(surface), THEMES[theme], unit)
     pen.fill(Box(0, 0, FIELD, FIELD), "bg")
     actor.draw(pen, box)
@@ -192,7 +192,7 @@ def check(actor, box, unit, theme):
 
 @pytest.mark.parametrize("name", CAST)
 def test_an_actor_stays_in_its_box_whatever_its_fields(name):
-    @settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+    @settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow], deadline=None)
     @given(CAST[name], boxes(), UNITS, st.sampled_from([*THEMES]))
     def holds(actor, box, unit, theme):
         check(actor, box, unit, theme)

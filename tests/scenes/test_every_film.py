@@ -11,6 +11,7 @@ from flashsteps.filmkit import films
 from flashsteps.filmkit.board import HOLD, LONGEST_CAPTION, reading_time
 from flashsteps.filmkit.painter import Painter
 from flashsteps.filmkit.reel import Reel
+from flashsteps.filmkit.script import Shown
 from flashsteps.theme import SMALLEST
 from tests.scenes.looking import Looker, alone, moments
 
@@ -100,11 +101,27 @@ def test_a_frame_alone_is_the_frame_in_sequence(name, shape, theme):
 
 
 @FILMS
+@pytest.mark.parametrize("which", CUTS)
+def test_a_film_in_sequence_is_its_frames_alone(name, which):
+    """All of it, so that what was not drawn anew when it should have been is seen however long it stays."""
+    film = cut(name, which)
+    if film is None:
+        return
+    script, size, fps = film.script(), SIZES["wide"][0], 12
+    painter, last = Painter(script, *size, "dark"), round(script.duration * fps) - 1
+    picked = {round(n * last / 40) for n in range(41)}
+    for k in range(last + 1):
+        painter.paint(k / fps)
+        if k in picked:
+            assert np.array_equal(painter.pixels[..., :3], alone(script, size, "dark", k / fps)), f"{k / fps:.3f} s"
+
+
+@FILMS
 @SHAPES
 def test_nothing_leaves_its_box(name, shape):
     script, found = reel(name).script(shape), {}
     for size, count in zip(SIZES[shape], (8, 3), strict=True):
-        looker, before = Looker(script, size, "dark"), {}
+        looker, before = Looker(script, size, "dark"), dict[int, Shown]()
         for t in moments(script, count, seed=2):
             for shown in script.at(t):
                 if before.get(shown.part) != shown and (pixels := looker.leaves(shown)):

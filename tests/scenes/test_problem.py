@@ -10,6 +10,7 @@ from flashsteps.filmkit.actors.areas import Areas
 from flashsteps.filmkit.actors.bars import Bars
 from flashsteps.filmkit.actors.cards import Text
 from flashsteps.filmkit.actors.matrix import Matrix
+from flashsteps.inputs.qkv import QKV
 from flashsteps.machine.devices import DEVICES
 from tests.scenes.seen import actor, said
 
@@ -82,3 +83,23 @@ def test_the_time_of_a_step_is_that_of_its_bytes(script):
     sources = [text.words for text in [actor(script, "Where the time goes", Text)]]
     assert "FA1, Figure 2, A100" in sources[0]
     assert "our fit" in sources[0]
+
+
+def test_of_many_keys_the_heaviest_are_shown():
+    script = fs.film("problem", input="random:64,8").script()
+    weights = np.array([bar.value for bar in actor(script, "Scores become weights", Bars).bars])
+    assert len(weights) == 16
+    assert "the 16 heaviest" in actor(script, "Scores become weights", Bars).title
+    q, k, _ = (np.asarray(x, np.float64) for x in fs.load_qkv("random:64,8"))
+    exact = np.exp(q @ k.T / np.sqrt(8))
+    exact /= exact.sum(axis=1, keepdims=True)
+    heaviest = np.sort(exact, axis=1)[:, -16:]
+    assert np.abs(np.sort(weights) - heaviest).max(axis=1).min() < 2e-3  # those of one of the rows
+
+
+def test_tokens_of_any_length_and_a_single_one_can_be_told():
+    q = np.ones((3, 4), np.float32)
+    for tokens in (("a", "b" * 60, "c" * 60), ("Donaudampfschifffahrtsgesellschaft",) * 3):
+        assert fs.film("problem", input=QKV(q, q, q, tokens, {"kind": "arrays"})).duration > 30
+    one = np.ones((1, 4), np.float32)
+    assert "1 token, 1 score." in said(fs.film("problem", input=(one, one, one)).script())

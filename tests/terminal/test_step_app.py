@@ -5,8 +5,10 @@ import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -161,6 +163,56 @@ def test_nothing_is_cut_off_where_it_ought_to_fit(size):
     app = keys(at=60, size=size)
     for word in ("HBM", "SRAM", "source", "tiles", "step 60", "moved", "Quit", "LSE", "animal", "alpha"):
         assert word in app.last, word
+
+
+def test_a_resize_is_laid_out_at_once():
+    async def work(app, pilot):
+        for size in ((120, 36), (80, 24)):
+            await pilot.resize_terminal(*size)
+            await pilot.pause()
+            app.draw()
+            wanted = shown(app)  # once more, with nothing else having changed
+            await pilot.resize_terminal(70, 20)
+            await pilot.pause()
+            await pilot.resize_terminal(*size)
+            await pilot.pause()
+            assert shown(app) == wanted
+
+    held(work, at=60)
+
+
+def test_too_small_a_window_says_so():
+    async def work(app, pilot):
+        await pilot.resize_terminal(44, 12)
+        await pilot.pause()
+        assert "This window has 44×12: it takes 60×16 to step." in " ".join(shown(app).split())
+        assert "HBM" not in shown(app)
+        await pilot.resize_terminal(80, 24)
+        await pilot.pause()
+        assert "HBM" in shown(app)
+
+    held(work, at=60)
+
+
+def test_80_columns_keep_the_names_of_rows():
+    for algorithm in ("flash2-forward", "flash-forward"):
+        trace = fs.record(algorithm, *QKV, block_q=4, block_k=4, tokens=QKV.tokens)
+        step = next(event.step for event in trace if event.slot == "P" and event.loop == {"i": 1, "j": 1})
+
+        async def work(app, pilot):
+            await pilot.pause()
+            app.last = shown(app)
+
+        app = held(work, trace, at=step, size=(80, 24))
+        for token in (QKV.tokens or ())[4:8]:
+            assert len(re.findall(rf"(?<!\w){re.escape(token[:4])}", app.last)) >= 2, (algorithm, token)
+
+
+def test_a_dumb_terminal_gets_lines(monkeypatch):
+    for stream in (sys.stdout, sys.stdin):
+        monkeypatch.setattr(stream, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "dumb")
+    assert flashsteps("step", "flash-forward", "--at", "0")[0].startswith("0  store  O[0:16]")
 
 
 def test_it_plays_pauses_and_changes_its_speed():
@@ -453,3 +505,27 @@ def test_the_pictures_of_the_readme_are_what_it_draws(name, look):
     trace = fs.record("flash2-forward", *QKV, block_q=4, block_k=4, tokens=QKV.tokens)
     kept = (ROOT / "renders" / f"{name}.svg").read_text(encoding="utf-8")
     assert picture(trace, 120, 36, theme=look, at=64) == kept
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_ends_it_leaves_the_terminal_as_it_was(number):
+    ours, theirs = pty.openpty()
+    before = termios.tcgetattr(theirs)
+    command = [sys.executable, "-m", "flashsteps", "step", "flash2-forward", "--input", "random:8,4"]
+    env = os.environ | {"TERM": "xterm-256color", "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=env) as process:
+        shown = b""
+        while b"SRAM" not in shown:
+            shown += os.read(ours, 65536)
+        assert termios.tcgetattr(theirs) != before
+        process.send_signal(number)
+        while not shown.endswith(b"\x1b[?25h") and process.poll() is None:
+            shown += os.read(ours, 65536) if select.select([ours], [], [], 0.1)[0] else b""
+    while select.select([ours], [], [], 0)[0]:
+        shown += os.read(ours, 65536)
+    assert process.returncode == 128 + number
+    assert termios.tcgetattr(theirs) == before
+    assert b"\x1b[?1049l" in shown  # back from the screen of its own
+    assert b"Traceback" not in shown
+    os.close(theirs)
+    os.close(ours)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ... import theme
 from ...units import rows_of
 from ..boxes import Box
-from . import cells, scores
+from . import cells
 from .of_run import OfRun
 from .sram import draw_value, head
 
@@ -24,7 +24,7 @@ class Kernel(OfRun):
     def seen(self) -> Hashable:
         program = self.run.program(self.now)
         slots = self.run.shapes_of(program)
-        shown = [scores.cells_of(self.run, self.run.shown(self.now, program, (slot,))) for slot in slots]
+        shown = [self.run.shown(self.now, program, (slot,)) for slot in slots]
         return program, tuple(shown), self._rows(), self.run.on_chip(self.now, program)
 
     def draw(self, pen: Pen, box: Box) -> None:

@@ -25,13 +25,13 @@ class Meter(OfRun):
     words: str = "HBM traffic so far"
 
     def seen(self) -> Hashable:
-        return tuple(sorted((name, round(a), round(b)) for name, (a, b) in self.run.moved(self.now).items()))
+        return tuple(sorted(self.run.moved(self.now).items()))
 
     def draw(self, pen: Pen, box: Box) -> None:
         moved = self.run.moved(self.now)
         most = self.most or max(self.run.total.total, self.run.standard.total * self.standard)
         read, written = (sum(pair[side] for pair in moved.values()) for side in (0, 1))
-        wide = box.w >= pen.px(1300)
+        wide = box.w >= pen.px(1200)
         left = box.x + (pen.px(270) if wide else pen.px(150))
         figure = round(pen.figure_width("00.0 KB"))
         scale = max(1, box.right - left - figure - pen.px(20)) / max(1, most)
@@ -41,7 +41,7 @@ class Meter(OfRun):
         base = round(high / 2 + pen.px(10))
         pen.label(box.x, box.y + base, self.words if wide else "moved", room=left - box.x - pen.px(12))
         end = bar(pen, left, box.y, high, scale, moved)
-        pen.figure(end + pen.px(16), box.y + base, size_of(round(read + written)))
+        pen.figure(end + pen.px(16), box.y + base, size_of(read + written))
         y = box.y + pitch
         if self.standard:
             pen.label(box.x, y + base, "standard, in all" if wide else "standard", room=left - box.x - pen.px(12))
@@ -58,15 +58,17 @@ class Meter(OfRun):
                     pen.hatch(swatch, "bg")
             x = swatch.right + pen.px(12)
             x += pen.label(x, y + base, words, "ink") + pen.px(14)
-            pen.figure(x, y + base, size_of(round(nbytes)))
-            x += max(pen.figure_width("00.0 KB"), pen.figure_width(size_of(round(nbytes)))) + pen.px(36)
+            pen.figure(x, y + base, size_of(nbytes))
+            x += max(pen.figure_width("00.0 KB"), pen.figure_width(size_of(nbytes))) + pen.px(36)
         model = "two levels, no L2, no overlap"
         if x + pen.width(model, theme.LABEL) <= box.right:
             pen.label(box.right, y + base, model, align="right")
 
 
-def bar(pen: Pen, x: float, y: float, h: float, scale: float, moved: Mapping[str, tuple[float, float]]) -> int:
-    """Bytes as a bar from x: each tensor in its hue, read solid, written hatched. Gives its end."""
+def bar(pen: Pen, x: float, y: float, h: float, scale: float, moved: Mapping[str, tuple[int, int]]) -> int:
+    """Bytes as a bar from x: each tensor in its hue, read solid, with its name, written hatched. Gives its end."""
+    from ..pen import ink_on
+
     at = float(x)
     for name in sorted(moved, key=lambda name: theme.ORDER.index(name) if name in theme.ORDER else 99):
         for nbytes, hatched in zip(moved[name], (False, True), strict=True):
@@ -76,5 +78,11 @@ def bar(pen: Pen, x: float, y: float, h: float, scale: float, moved: Mapping[str
                 pen.fill(piece, theme.hue(name))
                 if hatched:
                     pen.hatch(piece, "bg")
+                elif right - left > pen.width(theme.label(name), theme.LABEL, weight=700) + pen.px(20) and h >= pen.px(
+                    32
+                ):
+                    ink = ink_on(pen.color(theme.hue(name)))
+                    middle, base = (left + right) / 2, y + h / 2 + pen.px(10)
+                    pen.label(middle, base, theme.label(name), ink, weight=700, align="center")
             at += nbytes * scale
     return round(at)

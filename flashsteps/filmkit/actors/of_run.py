@@ -20,11 +20,11 @@ class OfRun(Actor):
     look: Hashable = field(default=None, init=False)
 
     def at(self, t: float) -> Self:
-        given = tuple(values.at(getattr(self, name), t) for name in self.changing)
+        given = {name: values.at(getattr(self, name), t) for name in self.changing}
+        given["now"] = round(given.get("now", self.now), 3)  # what is as good as over is over, to see and to draw
         kept: tuple[object, Self] | None = self.__dict__.get("_kept")
         if kept is None or kept[0] != given:  # most of the time nothing moves
-            plain = replace(self, **dict(zip(self.changing, given, strict=True)))
-            plain = replace(plain, now=round(plain.now, 3))  # what is as good as over is over, for all that look
+            plain = replace(self, **given)
             object.__setattr__(plain, "look", plain.seen())
             kept = given, plain
             object.__setattr__(self, "_kept", kept)

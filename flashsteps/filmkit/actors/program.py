@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..boxes import Box
-from ..run import SCORES, STATS, Run
+from ..moments import SCORES, STATS
+from ..run import Run
 from . import cells, scores
 from .of_run import OfRun
 from .sram import draw_slot, draw_value, fill_of, tiles_of
@@ -29,7 +30,7 @@ class Program(OfRun):
     def seen(self) -> Hashable:
         program = self.run.program(self.now, self.lane)
         places = [*((slot,) for slot in tiles_of(self.run)), SCORES, *STATS.values()]
-        shown = [scores.cells_of(self.run, self.run.shown(self.now, program, slots)) for slots in places]
+        shown = [self.run.shown(self.now, program, slots) for slots in places]
         skips = any(event.op == "skip" and event.program == program for event in self.run.events(self.now))
         return program, skips, tuple(shown), first_row(self.run, self.now, program)
 

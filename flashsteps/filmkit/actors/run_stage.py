@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+from ...story.maxima import Shrink
 from ..board import Board
 from ..boxes import Box
-from ..run import Run, Shrink
+from ..run import ABOUT, Run
 from ..script import Part
 from ..values import linear
 from .bus import Bus
@@ -52,18 +53,18 @@ def places(shape: str, main: Box, kind: Kind = "tile", code: bool = False) -> Pl
             return Places(
                 *_across(left, {"tile": 500, "lanes": 480, "kernels": 660}[kind], 130), None, aside, below, pane
             )
-        left, aside = main.columns(1352, 400)
+        left, aside = main.columns(1332, 420)
         upper, lower = left.rows(*((600, 150) if kind != "lanes" else (636, 150)), gap=50 if kind != "lanes" else 14)
         loops, tiles = aside.rows(190, 590, gap=20) if kind != "kernels" else aside.rows(290, 300, gap=10)
-        memory, way = {"tile": (580, 130), "lanes": (440, 140), "kernels": (720, 150)}[kind]
+        memory, way = {"tile": (580, 124), "lanes": (440, 140), "kernels": (720, 150)}[kind]
         hbm, bus, sram = _across(upper, memory, way)
         if kind == "lanes":  # a rail on a level with each program
             bus = Box(bus.x, bus.y + HEADS, bus.w, bus.h - HEADS)
         return Places(hbm, bus, sram, loops, tiles, lower)
     if shape == "square":
-        hbm, bus, sram, meter = _down(main, 280, 64, 366, 14, 100)
+        hbm, bus, sram, meter = _down(main, 274, 62, 362, 14, 112)
         if code:
-            hbm, bus, sram, meter, pane = (*_down(main, 220, 56, 290, 14, 90, 14, 140),)
+            hbm, bus, sram, meter, pane = (*_down(main, 220, 52, 280, 14, 108, 14, 136),)
             sram, tiles = sram.columns(664, 312)
             return Places(hbm, bus, sram, None, tiles, meter, pane)
         if kind == "lanes":
@@ -179,6 +180,10 @@ class RunStage:
                 self.board.read()
                 seconds, start = seconds - part, number
         self.play(to, max(seconds, 0.3))
+
+    def begin(self) -> None:
+        """The next moment is about to happen: indices have moved on, and slots of what was before are empty."""
+        self.board.set(self.now.to(self.at + ABOUT / 2))
 
     def play(self, to: float, seconds: float | None = None) -> None:
         """On to a moment, each as long as it takes by nature, or all together in so many seconds. Each step of the run

@@ -9,7 +9,8 @@ import numpy as np
 from ...theme import LABEL, SMALL
 from ...trace.trace import Trace
 from ..boxes import Box
-from ..run import SCORES, STATS, Run, Shown
+from ..moments import SCORES, STATS
+from ..run import Run, Shown
 from . import cells
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def tile(pen: Pen, grid: cells.Grid, run: Run, shown: Shown, lit: int | None) ->
     base, hue = pen.color("sram"), pen.color("S")
     size = cells.digits(pen, w - gap) if h >= 1.05 * LABEL * pen.unit else None
     for n, (r, c) in enumerate(np.ndindex(rows, columns)):
-        if n >= round(rows * columns * shown.part):
+        if n >= int(np.ceil(shown.part * value.size)):
             break
         x, strong = float(value[r, c]), shown.live and lit in (None, r)
         share = 0.12 + 0.88 * min(1.0, max(0.0, (x - low) / max(high - low, 1e-9))) if np.isfinite(x) else 0.0
@@ -129,7 +130,7 @@ def statistic(pen: Pen, grid: cells.Grid, run: Run, shown: Shown | None, lit: in
     if size is None or grid.cell[1] < 1.05 * size * pen.unit:
         cells.texture(pen, grid, value, run.ranges.get(shown.slot, (0.0, 1.0)), "l", part=shown.part)
         return
-    for r in range(round(len(value) * shown.part)):
+    for r in range(int(np.ceil(shown.part * len(value)))):
         cell = Box(grid.box.x, grid.box.y + r * grid.cell[1], grid.box.w, grid.cell[1] - gap)
         strong = shown.live and lit in (None, r)
         if cell.h >= 1.3 * size * pen.unit:
@@ -164,10 +165,3 @@ def tokens(pen: Pen, at: Places, run: Run, shown: Shown, lit: int | None) -> Non
 def row_of(run: Run, i: int) -> int:
     """The first query of block i."""
     return int(min(i * run.trace.meta["block_q"], run.trace.meta["queries"] - 1))
-
-
-def cells_of(run: Run, shown: Shown | None) -> object:
-    """What a place shows, as a key: as many cells as are drawn, not how far time has come."""
-    if shown is None:
-        return None
-    return shown._replace(part=float(np.ceil(shown.part * run.value(shown.step).size)))

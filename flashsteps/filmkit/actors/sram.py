@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from ... import theme
 from ...theme import HEAD, LABEL
 from ..boxes import Box
-from ..run import SCORES, STATS, Run, Shown
+from ..moments import SCORES, STATS
+from ..run import Run, Shown
 from . import cells, scores
 from .of_run import OfRun
 
@@ -28,7 +29,7 @@ class Sram(OfRun):
     def seen(self) -> Hashable:
         program = self.run.program(self.now)
         places = [*((slot,) for slot in tiles_of(self.run)), SCORES, *STATS.values()]
-        shown = [scores.cells_of(self.run, self.run.shown(self.now, program, slots)) for slots in places]
+        shown = [self.run.shown(self.now, program, slots) for slots in places]
         return program, tuple(shown), self.run.on_chip(self.now, program)
 
     def draw(self, pen: Pen, box: Box) -> None:
@@ -130,5 +131,5 @@ def draw_value(pen: Pen, grid: cells.Grid, run: Run, shown: Shown) -> None:
         return
     span = run.ranges.get(shown.slot, (0.0, 1.0))
     cells.texture(pen, grid, value, span, shown.slot, part=shown.part, alpha=1.0 if shown.live else 0.35)
-    if shown.part < 1:
+    if ceil(shown.part * value.size) < value.size:
         pen.frame(rows.grown(max(2, pen.px(4))), "accent", width=3, radius=5)

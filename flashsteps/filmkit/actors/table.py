@@ -16,14 +16,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Table(Actor):
-    """The first column is words, the others are figures, at the right of their columns. `seen` rows are there by now;
-    `lit` is the number of the row that matters, `hues` colours the first words of rows."""
+    """The first column is words, the others are figures, at the right of their columns, or `words` too, at the left.
+    `seen` rows are there by now; `lit` is the number of the row that matters, `hues` colours rows' first words."""
 
     rows: tuple[tuple[str, ...], ...]
     head: tuple[str, ...] = ()
     lit: int | None = None
     seen: float = float("inf")
     hues: tuple[str, ...] = ()
+    words: bool = False
 
     def draw(self, pen: Pen, box: Box) -> None:
         count = len(self.rows) + bool(self.head)
@@ -49,7 +50,7 @@ class Table(Actor):
 
     def _widths(self, pen: Pen, size: float) -> list[float]:
         def wide(n: int, words: str) -> float:
-            return width(pen, words, size, weight=600, mono=n > 0)
+            return width(pen, words, size, weight=400 if n and self.words else 600, mono=n > 0 and not self.words)
 
         rows = [*self.rows]
         wides = [max(wide(n, row[n]) for row in rows if n < len(row)) for n in range(max(map(len, rows), default=0))]
@@ -83,6 +84,15 @@ class Table(Actor):
     ) -> None:
         for n, (words, (left, right)) in enumerate(zip(row, edges, strict=False)):
             place = Box(left, box.y, max(1, right - left), box.h)
-            figure = n > 0 and not dim
-            ink = "dim" if dim else color if n == 0 else "ink"
-            write(pen, place, words, size, ink, weight=400 if dim else 600, mono=figure, align="right" if n else "left")
+            figure = n > 0 and not self.words
+            ink, weight = "dim" if dim else color if n == 0 else "ink", 400 if dim or (n and self.words) else 600
+            write(
+                pen,
+                place,
+                words,
+                size,
+                ink,
+                weight=weight,
+                mono=figure and not dim,
+                align="right" if figure else "left",
+            )

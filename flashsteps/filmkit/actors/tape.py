@@ -16,6 +16,9 @@ from .bars import Piece
 from .writing import line, spread, width, write
 
 if TYPE_CHECKING:
+    import cairo
+
+    from ...theme import Theme
     from ..pen import Pen
 
 
@@ -101,17 +104,41 @@ def marks(tape: tuple[Stretch, ...], most: float, w: int, h: int, apart: int) ->
     return tuple(found)
 
 
-def _path(pen: Pen, boxes: list[Box]) -> None:
-    pen.ctx.new_path()
-    for here in boxes:
-        pen.ctx.rectangle(*here)
+def _draw(pen: Pen, tape: tuple[Stretch, ...], most: float, room: Box, live: bool) -> None:
+    """A tape as it looks when all has moved or, if not `live`, nothing yet: a hue at a time, for marks are many."""
+    from ..pen import mix
+
+    found = marks(tape, most, int(room.w), int(room.h), pen.px(8))
+
+    def path(some: Iterable[Mark]) -> None:
+        pen.ctx.new_path()
+        for mark in some:
+            pen.ctx.rectangle(room.x + mark.box.x, room.y + mark.box.y, mark.box.w, mark.box.h)
+
+    for name in dict.fromkeys(mark.hue for mark in found):
+        path(mark for mark in found if mark.hue == name)
+        pen.source(name if live else mix(pen.theme.bg, pen.color(name), 0.22))
+        pen.ctx.fill()
+    if live and any(mark.written for mark in found):
+        pen.ctx.save()
+        path(mark for mark in found if mark.written)
+        pen.ctx.clip()
+        pen.hatch(room, "bg")
+        pen.ctx.restore()
 
 
-def _fill(pen: Pen, boxes: list[Box], color: str) -> None:
-    """All at once: a tape has hundreds."""
-    _path(pen, boxes)
-    pen.source(color)
-    pen.ctx.fill()
+@lru_cache(maxsize=32)
+def _picture(
+    tape: tuple[Stretch, ...], most: float, w: int, h: int, theme: Theme, unit: float, live: bool
+) -> cairo.ImageSurface:
+    """The same once: of a tape that fills up, each frame shows a part of one picture and the rest of the other."""
+    import cairo
+
+    from ..pen import Pen
+
+    surface = cairo.ImageSurface(cairo.FORMAT_ARGB32, w, h)
+    _draw(Pen(cairo.Context(surface), theme, unit), tape, most, Box(0, 0, w, h), live)
+    return surface
 
 
 @dataclass(frozen=True)
@@ -131,14 +158,16 @@ class Lanes(Actor):
         figure = ceil(width(pen, "0,000 B", BODY, weight=600, mono=True)) + pen.px(30)
         head, room = line(pen, LABEL) + pen.px(6), max(1, box.right - left - figure)
         pitch = (box.h - head) / max(1, len(self.lanes))
-        above = 0 if beside or pitch < 2.5 * line(pen, HEAD) else line(pen, HEAD)
+        above = 0 if beside or pitch < 2.5 * line(pen, HEAD) else line(pen, HEAD) + pen.px(10)
         below = line(pen, LABEL) + pen.px(6) if pitch >= above + 2 * line(pen, HEAD) else pen.px(8)
         high = round(max(2, min(0.4 * pitch, pitch - above - below - pen.px(20))))
         for n, lane in enumerate(self.lanes):
             top, stop = (round(box.y + head + k * pitch) for k in (n, n + 1))
             here = Box(left, top + above + max(0, (stop - top - above - below - high) // 2), room, high)
             beside_it = Box(box.x, here.y, left - box.x - pen.px(36), high)
-            self._name(pen, lane, beside_it if beside else Box(box.x, here.y - above, box.w, above), beside)
+            self._name(
+                pen, lane, beside_it if beside else Box(box.x, here.y - above, box.w, above - pen.px(10)), beside
+            )
             self._tape(pen, lane, here, box)
             under = Box(left, here.bottom + pen.px(6), box.right - left, below - pen.px(6))
             self._status(pen, lane, under, left + self.length(min(self.moved, lane.total), room))
@@ -161,28 +190,21 @@ class Lanes(Actor):
         write(pen, Box(box.x, top + line(pen, HEAD), box.w, line(pen, LABEL)), lane.under, LABEL, "dim")
 
     def _tape(self, pen: Pen, lane: Lane, room: Box, box: Box) -> None:
-        from ..pen import mix
+        import cairo
 
-        done = room.x + self.length(min(self.moved, lane.total), room.w)
-        full, pale, written = dict[str, list[Box]](), dict[str, list[Box]](), list[Box]()
-        for mark in marks(lane.tape, self.most, int(room.w), int(room.h), pen.px(8)):
-            here = mark.box._replace(x=room.x + mark.box.x, y=room.y + mark.box.y)
-            split = min(max(done, here.x), here.right)
-            if split > here.x:
-                full.setdefault(mark.hue, []).append(here._replace(w=split - here.x))
-                written += [here._replace(w=split - here.x)] * mark.written
-            if split < here.right:
-                pale.setdefault(mark.hue, []).append(here._replace(x=split, w=here.right - split))
-        for name, boxes in full.items():
-            _fill(pen, boxes, pen.color(name))
-        for name, boxes in pale.items():
-            _fill(pen, boxes, mix(pen.theme.bg, pen.color(name), 0.22))
-        if written:
-            pen.ctx.save()
-            _path(pen, written)
-            pen.ctx.clip()
-            pen.hatch(room._replace(w=done - room.x), "bg")
-            pen.ctx.restore()
+        done = self.length(min(self.moved, lane.total), room.w)
+        key = lane.tape, self.most, int(room.w), int(room.h), pen.theme, pen.unit
+        for live, start, stop in ((True, 0.0, float(done)), (False, float(done), room.w)):
+            if stop > start:
+                pen.ctx.save()
+                pen.ctx.rectangle(room.x + start, room.y, stop - start, room.h)
+                pen.ctx.clip()
+                if isinstance(pen.ctx.get_group_target(), cairo.ImageSurface):
+                    pen.ctx.set_source_surface(_picture(*key, live), room.x, room.y)
+                    pen.ctx.paint()
+                else:  # a file of shapes takes shapes
+                    _draw(pen, lane.tape, self.most, room, live)
+                pen.ctx.restore()
         for start, stop, words in lane.names:
             left, wide = self.length(start, room.w), width(pen, words, LABEL, weight=500) + pen.px(20)
             long = self.length(stop, room.w) - left

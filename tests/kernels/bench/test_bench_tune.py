@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from flashsteps import results
 from flashsteps.kernels import checks
 from flashsteps.kernels.bench import exact, modes, trial, tune
 from flashsteps.kernels.bench.schedule import Deadline
@@ -13,7 +14,6 @@ from flashsteps.kernels.bench.tune import Candidate
 from flashsteps.kernels.targets import configs, tuned
 from flashsteps.kernels.targets.configs import Config
 from flashsteps.kernels.targets.target import Target
-from flashsteps.plots import results
 from tests.cli.test_cli import flashsteps
 from tests.kernels.bench.bench_machine import FakeMachine
 

@@ -1,0 +1,92 @@
+"""The board: what a storyboard does on it, and the script that is left of it."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flashsteps.filmkit.board import HOLD, Board, reading_time
+from flashsteps.filmkit.boxes import Box
+from flashsteps.filmkit.script import FASTEST, LONGEST
+from flashsteps.filmkit.values import Made, Value, at, linear
+
+SECONDS = st.floats(0, 20, allow_nan=False).map(lambda x: round(x, 2))
+WORDS = st.text("abc d", min_size=1, max_size=90)
+
+
+@given(st.lists(st.tuples(SECONDS, SECONDS, st.integers(-9, 9)), min_size=1, max_size=8), SECONDS)
+def test_a_value_goes_from_where_it_is_to_its_goal_and_stays(legs, t):
+    value, now = Value(0), 0.0
+    for wait, lasts, goal in legs:
+        now += wait
+        value.move(goal, now, now + lasts, linear)
+        assert value.at(now + lasts) == goal
+        now += lasts
+    assert value.at(now + 100) == legs[-1][2]
+    assert -9 <= value.at(t) <= 9
+    assert Made(lambda x: 2 * x, value).at(t) == 2 * value.at(t)
+    assert at((value, ("word", value)), t) == (value.at(t), ("word", value.at(t)))
+
+
+def test_what_is_no_number_jumps_and_a_value_is_never_moved_in_the_past():
+    value = Value(float("-inf"))
+    value.move(3.0, 1.0, 2.0)
+    assert [value.at(t) for t in (0.9, 1.1, 2.0)] == [float("-inf"), 3.0, 3.0]
+    with pytest.raises(ValueError, match="moves at 1 s cannot be moved at 0.5 s"):
+        value.move(0.0, 0.5, 2.0)
+
+
+@given(st.lists(st.lists(st.one_of(SECONDS, WORDS), max_size=5), min_size=1, max_size=4))
+def test_words_stand_as_long_as_they_take_and_chapters_last_whole_seconds(chapters):
+    board = Board("wide", "Title")
+    for n, things in enumerate(chapters):
+        with board.chapter(f"chapter {n}"):
+            for thing in things:
+                board.say(thing) if isinstance(thing, str) else board.wait(thing)
+    script = board.script()
+    assert [caption.name for caption in script.captions] == [x for c in chapters for x in c if isinstance(x, str)]
+    assert all(c.stop - c.start >= reading_time(c.name) - 1e-9 for c in script.captions)
+    assert [c.start for c in script.chapters] == [0.0, *(c.stop for c in script.chapters[:-1])]
+    assert all(chapter.stop % 1 == 0 for chapter in script.chapters)
+    assert script.duration == script.chapters[-1].stop
+    assert script.at(script.duration - HOLD) == script.at(script.duration)
+
+
+def test_what_a_board_refuses():
+    board = Board("wide", "Title")
+    with pytest.raises(ValueError, match="no chapter"):
+        board.script()
+    with pytest.raises(ValueError, match="not as the film says: 'All is well.'"):
+        board.say("All is well.", given=1 > 2)
+    with pytest.raises(ValueError, match="91 characters are more than a caption's 90"):
+        board.say("x" * 91)
+    with pytest.raises(ValueError, match="'B' begins in another one"), board.chapter("A"), board.chapter("B"):
+        pass
+
+
+@given(st.floats(1, 1000, allow_nan=False))
+def test_a_film_is_faster_or_slower_as_a_whole_or_refused(duration):
+    board = Board("wide", "Title")
+    value = board.value(0.0)
+    with board.chapter("One"):
+        board.say("Some words.")
+        board.put(value, Box(0, 0, 1, 1))
+        board.move(value.to(1.0), seconds=3.0, step="there", ease=linear)
+    script = board.script()
+    if not script.duration / FASTEST <= duration <= LONGEST:
+        with pytest.raises(ValueError, match="can't be followed"):
+            script.lasting(duration)
+        return
+    other = script.lasting(duration)
+    share = duration / script.duration
+    assert other.duration == duration
+    assert other.steps["there"] == pytest.approx(script.steps["there"] * share)
+    for t in (0.0, 1.7, 2.5, script.duration):
+        early, late = script.at(t)[-1].actor, other.at(t * share)[-1].actor
+        assert early == late or early == pytest.approx(late, abs=1e-9)
+
+
+def test_captions_are_web_vtt():
+    board = Board("wide", "Title")
+    with board.chapter("One"):
+        board.say("e^{s − m} < 1 & more")
+    assert board.script().vtt() == "WEBVTT\n\n00:00:00.000 --> 00:00:05.000\ne^(s − m) &lt; 1 &amp; more\n"
