@@ -94,11 +94,11 @@ def again(board: Board, place: Stage, run: Run) -> None:
     S, P = (made(run, slot, i=i, j=j)[0] for slot in "SP")
     (r, c), lse = (row - some.start, key - of.start), held(run, "LSE")[some]
     if board.shape == "wide":
-        hbm, bus, sram = place.whole.columns(802, 76, 898, gap=0)
+        hbm, bus, sram = place.whole.columns(790, 72, 914, gap=0)
     else:
         hbm, bus, sram = place.whole.rows(*board.pick(wide=(), square=(236, 46, 459), tall=(600, 90, 700)), gap=0)
     frames = {"Q": some, "LSE": some, "K": of}
-    inside = Panel.inside(hbm).columns(37, 16, 7, 15, gap=24)
+    inside = Panel.inside(hbm).columns(38, 16, 7, 14, gap=24)
     pictures: list[tuple[Any, Box]] = [(Panel("HBM", "what the forward pass left"), hbm)]
     for name, box in zip(("Q", "K", "LSE"), inside, strict=False):
         data = held(run, name)
@@ -155,7 +155,7 @@ def power(x: float) -> str:
 
 def travel(board: Board, actor: Any, bus: Box, seconds: float) -> None:
     """A tile along the bus, from HBM to SRAM, over nothing."""
-    wide, high = board.pick(wide=(68.0, 84.0), square=(180.0, bus.h - 8), tall=(180.0, 60.0))
+    wide, high = board.pick(wide=(64.0, 84.0), square=(180.0, bus.h - 8), tall=(180.0, 60.0))
     if board.shape == "wide":
         ends = [Box(x, bus.y + bus.h / 2 - high / 2, wide, high) for x in (bus.x + 4, bus.right - wide - 4)]
     else:
@@ -311,7 +311,7 @@ def trade(board: Board, place: Stage, standard: Run) -> None:
             board.put(Text(" · ".join(told), BODY, "ink", middle=True), box)
         board.wait(0.0 if board.short else 0.3)
     if board.short:
-        board.say("Making P is cheaper than moving it.")
+        board.say("P is cheaper made than moved.")
     else:
         board.say(f"At best: the time that its bytes, or else its products, take {a(gpu.model)}.")
 

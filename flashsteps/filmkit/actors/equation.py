@@ -18,7 +18,7 @@ from .writing import line, width, write
 if TYPE_CHECKING:
     from ..pen import Pen
 
-APART, BESIDE, LOWER = 24, 16, 8  # units: between tiles, besides a sign; between labels and cells, beside and below
+APART, BESIDE, LOWER = 18, 16, 8  # units: between tiles, besides a sign; between labels and cells, beside and below
 
 
 class Tile(NamedTuple):
