@@ -189,14 +189,14 @@ class Explorer {
       real: { n: 4096, d: 64, tile: 128, own: counted(state.a, real).total, standard: counted(plain, real).total } };
   }
 
-  /** The first α that shrinks something, in words: its caption and its formula, and how many other values of α there are. */
+  /** The first α that shrinks something, in words: its caption and its formula, and how many values of α are 1, or 0. */
   firstShrink(state) {
     const run = this.runOf(state), steps = stepsFor(run, "α < 1");
     if (!steps) return null;
     const [step] = steps, row = tellingRow(run, step), all = run.slots.find(({ name }) => name === "alpha").writes;
-    const values = all.flatMap((at) => [...run.slotValue(at).data]), shrunk = values.filter((x) => x > this.words[state.a].least && x < 1).length;
+    const values = all.flatMap((at) => [...run.slotValue(at).data]), many = (value) => values.filter((x) => x === value).length;
     const how = formula(run, step, row, 0);
-    return { step, caption: run.captions[run.columns.caption[step + 1]], formula: how ? `Here α = ${how}` : "", others: values.length - shrunk };
+    return { step, caption: run.captions[run.columns.caption[step + 1]], formula: how ? `Here α = ${how}` : "", ones: many(1), zeros: many(0) };
   }
 
   /** A matrix that is pasted is Q, K and V at once: its rows are tokens. */

@@ -358,6 +358,10 @@ def test_forced_colours_keep_frames_and_meter(chromium, pages):
         assert len(set(page.evaluate(hues))) > 3
         frame = "getComputedStyle(document.querySelector('.frame:not([hidden])')).borderTopStyle"
         assert page.evaluate(frame) == "solid"
+        framed = """[...document.querySelectorAll(".slot .matrix")].filter((one) => {
+          const { display, borderTopColor } = getComputedStyle(one, "::before");
+          return display !== "none" && borderTopColor !== "rgba(0, 0, 0, 0)"; }).length"""
+        assert page.evaluate(framed) == page.locator(".slot.read, .slot.made").count() > 0
 
 
 def test_paper_is_light_and_without_controls(chromium, pages):
