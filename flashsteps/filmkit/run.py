@@ -22,7 +22,6 @@ from ..trace.sram import room
 from ..trace.trace import Trace
 from ..traffic.standard import beside_run
 from .moments import Moment, Round, grouped, pictures, rounds_of
-from .values import smooth
 
 #: seconds that a moment takes by nature: a transfer, a result, a result of one number a row, a tile that is skipped
 TRANSFER, RESULT, NUMBERS, SKIP = 0.55, 0.6, 0.45, 0.4
@@ -207,15 +206,14 @@ class Run:
         return frozenset(event.step for event, u in self.transfers(now) if u >= 1)
 
     def moved(self, now: float) -> dict[str, tuple[int, int]]:
-        """Bytes read and written so far, by tensor; of what is on its way, the share that it has come."""
+        """Bytes read and written so far, by tensor; a tile counts when it has arrived."""
         number, _ = self.split(now)
         so_far: dict[str, tuple[int, int]] = dict(self.pictures[number].moved)
         for event, u in self.transfers(now):
-            assert event.tile is not None
-            read, written = so_far.get(event.tile.tensor, (0, 0))
-            nbytes = round(event.nbytes * smooth(u))
-            pair = (read + nbytes, written) if event.op == "load" else (read, written + nbytes)
-            so_far[event.tile.tensor] = pair
+            if event.tile and u >= 1:
+                read, written = so_far.get(event.tile.tensor, (0, 0))
+                load = event.op == "load"
+                so_far[event.tile.tensor] = read + event.nbytes * load, written + event.nbytes * (not load)
         return so_far
 
     def hbm(self, now: float) -> Mapping[str, np.ndarray]:
@@ -305,21 +303,27 @@ class Run:
             found = self._looks[number, u > 0] = tuple(sorted(tiles))
         return found  # type: ignore[return-value]
 
-    def on_chip(self, now: float, program: int | None) -> tuple[tuple[str, int], ...]:
-        """Bytes on chip by hue, in the order in which a gauge stacks them."""
-        number, _ = self.split(now)
-        sizes: dict[str, int] = {}
-        held = dict(self.pictures[number].sram.get(-1 if program is None else program, {}))
-        steps = {slot: one.step for slot, one in held.items()}
-        arrived = self.landed(now)
-        steps |= {e.slot: e.step for e in self.events(now) if e.op == "load" and e.step in arrived}
+    def taken(self, program: int | None) -> tuple[tuple[str, int], ...]:
+        """Bytes that a program takes on chip when it takes most, by hue, in the order in which a gauge stacks them.
+
+        Slots are given out once: what a tile before has left in one still takes its room.
+        """
+        return () if program is None else self._taken[program]
+
+    @cached_property
+    def _taken(self) -> dict[int, tuple[tuple[str, int], ...]]:
+        most: dict[int, dict[str, int]] = {}
+        held: dict[int, dict[str, int]] = {}
         computing = np.dtype(self.trace.meta["computing"]).itemsize
-        for slot, step in steps.items():
-            event = self.trace[step]
+        for event in self.trace:
+            if event.op not in ("load", "compute"):
+                continue
+            slots = held.setdefault(event.program, {})
             wide = self.trace.initial[event.tile.tensor].dtype.itemsize if event.tile else computing
-            hue = theme.hue(slot)
-            sizes[hue] = sizes.get(hue, 0) + prod(self.value(step).shape) * wide
-        return tuple((hue, sizes[hue]) for hue in ("K", "V", "Q", "O", "S", "stat") if hue in sizes)
+            slots[event.slot] = prod((event.row + event.shape[0], *event.shape[1:])) * wide
+            if sum(slots.values()) > sum(most.get(event.program, {}).values()):
+                most[event.program] = dict(slots)
+        return {program: _by_hue(slots) for program, slots in most.items()}
 
     def indices(self, now: float) -> Mapping[str, int]:
         """The index of each loop that is running."""
@@ -362,3 +366,10 @@ class Run:
         if moment[0].op == "skip":
             return SKIP
         return RESULT if any(len(event.shape) == 2 for event in moment) else NUMBERS
+
+
+def _by_hue(slots: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
+    sizes: dict[str, int] = {}
+    for slot, size in slots.items():
+        sizes[theme.hue(slot)] = sizes.get(theme.hue(slot), 0) + size
+    return tuple((hue, sizes[hue]) for hue in ("K", "V", "Q", "O", "S", "stat") if hue in sizes)

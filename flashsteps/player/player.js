@@ -25,7 +25,7 @@ const REST = 150;
 
 export class Player {
   constructor(root, runs, options) {
-    Object.assign(this, { root, runs, options, at: 0, playing: null, speed: 1, by: "tile" });
+    Object.assign(this, { root, runs, options, at: 0, playing: null, speed: 1, by: "tile", leaving: new AbortController() });
     root.classList.add("flashsteps");
     root.tabIndex = -1;
     this.low = matchMedia(LOW);
@@ -361,8 +361,8 @@ export class Player {
     this.still = matchMedia("(prefers-reduced-motion: reduce)");
     this.dark = matchMedia("(prefers-color-scheme: dark)");
     const recolour = () => { this.paint(); this.draw(); };
-    this.dark.addEventListener("change", recolour);
-    this.low.addEventListener("change", () => this.place());
+    this.dark.addEventListener("change", recolour, this.leaving);
+    this.low.addEventListener("change", () => this.place(), this.leaving); // whoever takes it down aborts `leaving`
     if (this.options.hash) this.printing();
     const target = this.options.hash ? document : this.root;
     target.addEventListener("keydown", (event) => this.key(event));

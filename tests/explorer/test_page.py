@@ -147,13 +147,13 @@ def test_a_link_holds_everything(chromium, address, hash):
             expect(page.locator(".stepping .status")).to_contain_text("step 64 of")
 
 
-@pytest.mark.parametrize(
-    "hash", ["#a=<b>&bq=0&n=99999999", "#bq=-1&mask=x&on=zzz&in=constructor&pin=a,b", "#step=1e9&tab=__proto__"]
-)
-def test_a_link_to_nowhere_does_no_harm(chromium, address, hash):
-    with opened(chromium, address + hash) as page:
+def test_a_link_to_nowhere_does_no_harm(chromium, address):
+    with opened(chromium, f"{address}#a=<b>&bq=0&n=99999999") as page:
         agrees(page)
-        assert page.evaluate("window.flashsteps.state.bq") == 4
+        for hash in ("#bq=-1&mask=x&on=zzz&in=constructor&pin=a,b", "#step=1e9&tab=__proto__"):
+            page.evaluate("hash => { location.hash = hash; }", hash)
+            page.wait_for_timeout(50)
+            assert page.evaluate("window.flashsteps.state.bq") == 4
 
 
 def test_each_card_and_each_question_is_answered(chromium, address):

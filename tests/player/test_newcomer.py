@@ -187,17 +187,15 @@ def test_one_figure_has_one_unit(chromium, pages):
 # ---- arrows, letters, jumps
 
 
-@pytest.mark.parametrize(
-    "where", [".tensor .hit", ".slot .hit", ".map .hit", ".code li.runs", "select", ".numbers button"]
-)
-def test_a_click_never_takes_the_arrows_away(chromium, pages, where):
+def test_a_click_never_takes_the_arrows_away(chromium, pages):
     with opened(chromium, f"{pages['first']}#step=60") as page:
-        page.locator(where).first.click(position={"x": 4, "y": 4})
-        was = at(page)
-        page.keyboard.press("Escape")  # a menu that is open is closed first
-        page.keyboard.press("ArrowRight")
-        page.keyboard.press("ArrowRight")
-        assert at(page) == was + 2
+        for where in (".tensor .hit", ".slot .hit", ".map .hit", ".code li.runs", "select", ".numbers button"):
+            page.locator(where).first.click(position={"x": 4, "y": 4})
+            was = at(page)
+            page.keyboard.press("Escape")  # a menu that is open is closed first
+            page.keyboard.press("ArrowRight")
+            page.keyboard.press("ArrowRight")
+            assert (where, at(page)) == (where, was + 2)
 
 
 def test_single_letters_can_be_switched_off(chromium, pages):
@@ -234,27 +232,27 @@ def test_a_link_keeps_the_tile_and_the_theme(chromium, pages):
         expect(page.get_by_role("region", name="One tile of HBM")).to_contain_text("O[4:8]: when it moves")
 
 
-@pytest.mark.parametrize(
-    ("question", "wanted"),
-    [
-        (
-            "store O[4:8]",
-            lambda e, x: e.op == "store" and e.tile.tensor == "O" and e.tile.start < 8 and e.tile.stop > 4,
-        ),
-        ("next α < 1", lambda e, x: e.slot == "alpha" and bool(((x > 0.005) & (x < 1)).any())),
-        ("compute P", lambda e, x: e.op == "compute" and e.slot == "P"),
-        ("step 200", lambda e, x: e.step == 200),
-    ],
-)
-def test_a_step_is_found(chromium, pages, question, wanted):
+FOUND = {
+    "store O[4:8]": lambda e, x: e.op == "store" and e.tile.tensor == "O" and e.tile.start < 8 and e.tile.stop > 4,
+    "next α < 1": lambda e, x: e.slot == "alpha" and bool(((x > 0.005) & (x < 1)).any()),
+    "compute P": lambda e, x: e.op == "compute" and e.slot == "P",
+    "step 200": lambda e, x: e.step == 200,
+}
+
+
+def test_a_step_is_found(chromium, pages):
     trace = sample()
-    steps = [event.step for event, value in zip(trace, trace.values, strict=True) if wanted(event, value)]
     with opened(chromium, f"{pages['first']}#step=60") as page:
-        page.keyboard.press("/")
-        page.keyboard.type(question)
-        page.keyboard.press("Enter")
-        assert at(page) == next((step for step in steps if step > 60), steps[0])
-        expect(page.locator(".found")).to_contain_text(f"of {len(steps)} such")
+        for question, wanted in FOUND.items():
+            steps = [e.step for e, x in zip(trace, trace.values, strict=True) if wanted(e, x)]
+            page.evaluate("window.flashsteps.go(61)")
+            page.locator(".flashsteps").focus()
+            page.keyboard.press("/")
+            page.locator(".find").fill("")
+            page.keyboard.type(question)
+            page.keyboard.press("Enter")
+            assert at(page) == next((step for step in steps if step > 60), steps[0])
+            expect(page.locator(".found")).to_contain_text(f"of {len(steps)} such")
 
 
 def test_nothing_found_says_what_can_be(chromium, pages):
@@ -360,6 +358,10 @@ def test_forced_colours_keep_frames_and_meter(chromium, pages):
         assert len(set(page.evaluate(hues))) > 3
         frame = "getComputedStyle(document.querySelector('.frame:not([hidden])')).borderTopStyle"
         assert page.evaluate(frame) == "solid"
+        framed = """[...document.querySelectorAll(".slot .matrix")].filter((one) => {
+          const { display, borderTopColor } = getComputedStyle(one, "::before");
+          return display !== "none" && borderTopColor !== "rgba(0, 0, 0, 0)"; }).length"""
+        assert page.evaluate(framed) == page.locator(".slot.read, .slot.made").count() > 0
 
 
 def test_paper_is_light_and_without_controls(chromium, pages):
