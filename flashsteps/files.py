@@ -133,7 +133,7 @@ def check(path: str | os.PathLike[str], endings: Sequence[str]) -> Path:
 
 
 def opened(path: str | os.PathLike[str]) -> io.BufferedReader:
-    """A file, open for reading. Raises OSError, and ValueError for folders, and FIFOs and devices, which might not end."""
+    """A file, open for reading. Raises OSError; ValueError for a folder, a FIFO, a device: these might not end."""
     mode = os.stat(path).st_mode
     if stat.S_ISDIR(mode):
         raise ValueError("this is a folder: give a file in it")

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from flashsteps import theme
-from flashsteps.plots import axes, chart, results, speed_plot, train_plot
+from flashsteps import results, theme
+from flashsteps.plots import axes, chart, speed_plot, train_plot
 
 TIME = {"median": 0.002, "min": 0.001, "max": 0.004}
 

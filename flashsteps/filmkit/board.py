@@ -85,6 +85,13 @@ class Board:
         """
         return self._source.record(algorithm, self.option, how)
 
+    def twin(self, run: Trace) -> Trace:
+        """The run of an algorithm's Triton kernel on the same input, in Triton's interpreter.
+
+        Raises ValueError, one line, where torch or triton is missing, and where there is no such kernel.
+        """
+        return self._source.twin(run)
+
     @property
     def unread(self) -> list[str]:
         """The options that were given, and that this film has no use for."""
@@ -178,7 +185,7 @@ class Board:
         names = tuple(chapter.name for chapter in self.chapters)  # known only now, and true from the start
         self._names.legs[0] = self._names.legs[0]._replace(start=names, goal=names)
         ends = [*(c.start for c in self.captions), self.now][1:]
-        said = tuple(c._replace(stop=end) for c, end in zip(self.captions, ends, strict=False))
+        said = tuple(c._replace(stop=end) for c, end in zip(self.captions, ends, strict=True))
         return Script(self.shape, self.title, self.now, tuple(self.parts), tuple(self.chapters), said, dict(self.steps))
 
     def _until_read(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import ceil, log2
 
+from ..theme import hue
 from ..units import short
 from .actors.areas import Area
 
@@ -75,3 +76,28 @@ def blocks(M: float, d: int, most: int) -> tuple[Area, ...]:
         for k, (name, rows) in enumerate(high.items())
     )
     return (frame._replace(under=f"M = {short(2 ** round(log2(M)))}"), *inside)
+
+
+LEFT, TOP, SIDE, PAD = 1.9, 1.3, 0.94, 0.06  # where tiles of S begin, how large they are, and their frame
+
+
+def owners(blocks: tuple[int, int], keys: bool, lit: float) -> tuple[Area, ...]:
+    """The tiles of S, with Q and dO beside them and K and V above; the program `lit` owns a column, or a row."""
+    (rows, columns), at = blocks, int(lit)
+
+    def area(x: float, y: float, w: float, h: float, name: str, on: bool) -> Area:
+        words = name if on and name != "S" else ""
+        return Area(x + PAD, y + PAD, w, h, hue(name), words, strength=1.0 if on else 0.2)
+
+    above = (area(LEFT + j, k * 0.6, SIDE, 0.5, "KV"[k], j == at or not keys) for j in range(columns) for k in (0, 1))
+    beside = (area(k * 0.9, TOP + i, 0.8, SIDE, ("Q", "dO")[k], i == at or keys) for i in range(rows) for k in (0, 1))
+    tiles = (
+        area(LEFT + j, TOP + i, SIDE, SIDE, "S", (j if keys else i) == at) for i in range(rows) for j in range(columns)
+    )
+    x, y, w, h = (LEFT + at, 0.0, SIDE, TOP + rows) if keys else (0.0, TOP + at, LEFT + columns, SIDE)
+    return (*above, *beside, *tiles, Area(x, y, w + 2 * PAD, h + 2 * PAD, "accent", open=True))
+
+
+def owners_size(blocks: tuple[int, int]) -> tuple[float, float]:
+    """How wide and how high that is."""
+    return LEFT + blocks[1] + 2 * PAD, TOP + blocks[0] + 2 * PAD

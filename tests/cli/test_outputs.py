@@ -29,6 +29,7 @@ WRITES: dict[str, tuple[str, ...]] = {
     ".csv": ("export", *RUN, "--to", "csv"),
     ".json": ("export", *RUN, "--to", "perfetto"),
     ".svg": ("step", *RUN),
+    ".htm": ("explore", "--input", "random:8,4"),
 }
 each = pytest.mark.parametrize("ending", WRITES)
 
@@ -251,8 +252,12 @@ def test_a_closed_stream_is_as_good_as_none(command, closed):
     made = {name: Path(name).read_bytes() for name in there()}
     for name in made.keys() - {"run.npz"}:
         Path(name).unlink()
-    closing = {"preexec_fn": lambda: [os.close(number) for number in closed]}
-    code, out, err = done(*command, **closing)
+
+    def close() -> None:
+        for number in closed:
+            os.close(number)
+
+    code, out, err = done(*command, preexec_fn=close)
     assert code == expected[0]
     assert (out, err) == tuple(b"" if n in closed else text for n, text in ((1, expected[1]), (2, expected[2])))
     assert {name: Path(name).read_bytes() for name in there()} == made

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..boxes import Box
-from ..run import SCORES, STATS, Run
+from ..moments import SCORES, STATS
+from ..run import Run
 from . import cells, scores
 from .of_run import OfRun
 from .sram import draw_slot, draw_value, fill_of, tiles_of
@@ -72,7 +73,7 @@ class ProgramHeads(OfRun):
     def seen(self) -> tuple[str, tuple[tuple[str, int], ...]]:
         program = self.run.program(self.now, 0)
         shown = self.run.shown(self.now, program, SCORES)
-        return shown.slot if shown else "S", self.run.on_chip(self.now, program)
+        return shown.slot if shown else "S", self.run.taken(program)
 
     def draw(self, pen: Pen, box: Box) -> None:
         at = places(pen, Box(box.x, box.y, box.w, pen.px(146)), self.run)

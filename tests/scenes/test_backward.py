@@ -1,0 +1,103 @@
+"""What the film backward claims: against gradients in float64, the closed forms, and sums by hand."""
+
+import numpy as np
+import pytest
+
+import flashsteps as fs
+from flashsteps.filmkit.actors.areas import Areas
+from flashsteps.filmkit.actors.cards import Text
+from flashsteps.filmkit.actors.equation import Equation
+from flashsteps.filmkit.actors.matrix import Matrix
+from flashsteps.traffic import formulas
+from tests.scenes.seen import actor, actors, said
+
+FILM = fs.film("backward")
+SCRIPT = FILM.script()
+
+
+@pytest.fixture(scope="module")
+def exact():
+    """All of attention, forwards and backwards, in float64, by the chain rule."""
+    q, k, v = (np.asarray(x, np.float64) for x in fs.load_qkv("sample"))
+    dO = np.random.default_rng(0).standard_normal(q.shape).astype(np.float16).astype(float)
+    S = q @ k.T / np.sqrt(q.shape[1])
+    P = np.exp(S) / np.exp(S).sum(axis=1, keepdims=True)
+    dP = dO @ v.T
+    dS = P * (dP - (P * dP).sum(axis=1, keepdims=True))
+    scale = q.shape[1] ** -0.5
+    made = {"O": P @ v, "dV": P.T @ dO, "dQ": dS @ k * scale, "dK": dS.T @ q * scale}
+    return made | {"S": S, "P": P, "dP": dP, "dS": dS, "dO": dO, "LSE": np.log(np.exp(S).sum(axis=1))}
+
+
+TILE = slice(8, 12), slice(0, 4)  # "it" and "animal"
+
+
+def test_p_is_made_of_scores_and_lse(exact):
+    s, lse, p = actor(SCRIPT, "P, made again", Equation).tiles
+    assert np.allclose(s.values, exact["S"][TILE], atol=5e-3)
+    assert np.allclose(np.ravel(lse.values), exact["LSE"][TILE[0]], atol=5e-3)
+    assert np.allclose(p.values, exact["P"][TILE], atol=5e-3)
+    assert np.allclose(np.exp(np.array(s.values) - np.array(lse.values)), p.values, atol=1e-5)
+    words = [text.words for text in actors(SCRIPT, "P, made again", Text)]
+    assert "e^{3.83 − 4.22} = 0.68" in words
+    assert "the weight of “animal” for “it”" in words
+
+
+def test_d_is_the_sum_of_o_times_do(exact):
+    d = next(m for m in actors(SCRIPT, "D", Matrix) if m.title == "D")
+    assert np.allclose(np.ravel(d.values), (exact["O"] * exact["dO"]).sum(axis=1), atol=0.02)
+    assert np.allclose(np.ravel(d.values), (exact["P"] * exact["dP"]).sum(axis=1), atol=0.02)  # the same, of weights
+
+
+def test_the_gradient_of_scores(exact):
+    p, dp, _, ds = actor(SCRIPT, "From P to dS", Equation).tiles
+    for tile, name in ((p, "P"), (dp, "dP"), (ds, "dS")):
+        assert np.allclose(tile.values, exact[name][TILE], atol=0.02), name
+
+
+def test_sums_end_as_the_gradients(exact):
+    for shown in actors(SCRIPT, "Sums over tiles", Matrix):
+        name = shown.tensor
+        rows = TILE[0] if name == "dQ" else TILE[1]
+        assert np.allclose(shown.values, exact[name][rows], atol=0.01), name
+
+
+def test_what_moves_at_a_real_size():
+    standard, flash = (formulas.standard_backward(1024, 1024, 64), formulas.flash2_backward(1024, 1024, 64, 128, 64))
+    words = [text.words for text in actors(SCRIPT, "What it saves", Text)]
+    figures = [f"{form.nbytes() / 1e6:.1f} MB" for form in (standard, flash)]
+    assert figures == ["15.7 MB", "7.6 MB"]
+    assert set(figures) | {"4 matrix products", "7 matrix products"} <= set(words)
+    for form, products in ((standard, 4), (flash, 7)):
+        best = max(form.nbytes() / 2.039e12, formulas.backward_flops(1024, 1024, 64, products) / 312e12)
+        assert f"at best {best * 1e6:.2f} µs" in words
+
+
+def test_rectangles_are_what_was_moved():
+    """Their areas, where 1 is N², are the elements of the closed forms; seven of them are whole N×N matrices."""
+    for chart, form in zip(
+        actors(SCRIPT, "What it saves", Areas),
+        (formulas.standard_backward(1024, 1024, 64), formulas.flash2_backward(1024, 1024, 64, 128, 64)),
+        strict=True,
+    ):
+        moved = [area for area in chart.areas if area.hue != "bg"]
+        assert sum(area.w > 0.9 for area in moved) == (7 if form.statistics == 0 else 0)
+        drawn = sum(area.w + min(0.014, 0.22 * 64 / 1024) for area in moved)  # each leaves a little to the next
+        assert drawn == pytest.approx(form.nbytes() / 2 / 1024**2, rel=0.02)
+
+
+def test_both_give_the_same_gradients_as_float64(exact):
+    shown = [m for m in actors(SCRIPT, "The same gradients", Matrix) if "standard" in m.title or "Flash" in m.title]
+    exact32 = {name: np.abs(exact[name]) for name in ("dQ", "dK", "dV")}
+    for matrix in shown:
+        assert np.allclose(matrix.values, exact32[matrix.tensor], atol=5e-3), matrix.title
+    assert "Same gradients, to 10^{−6}" in said(SCRIPT)
+    toy = fs.count("flash2-backward", n=16, d=32, block_q=4, block_k=4).total / (2 * (8 * 16 * 32 + 7 * 16 * 16))
+    assert f"moves {toy:.1f}× standard’s bytes" in said(SCRIPT)
+
+
+def test_any_input_may_be_told():
+    for of in ("random:12,8", "random:40,16"):
+        film = fs.film("backward", input=of, block_q=5, block_k=4)
+        assert film.frame(12, width=800, height=450).any()
+    assert fs.film("backward", cut="short").duration <= 14
