@@ -379,10 +379,14 @@ def picture(trace: Trace, width: int, height: int, *, theme: str = themes.DEFAUL
         while len(drawn) < 2 or drawn[-1] != drawn[-2]:  # on a busy machine, one pause may not be enough
             await pilot.pause()
             drawn.append(pilot.app.export_screenshot(title=f"flashsteps step {trace.meta['algorithm']}"))
-        pilot.app.exit()
+        if not pilot.app.return_code:  # it has not failed
+            pilot.app.exit()
 
     with _colours():
-        StepApp(trace, theme=theme, rich=True, at=at).run(headless=True, size=(width, height), auto_pilot=pilot)
+        app = StepApp(trace, theme=theme, rich=True, at=at)
+        app.run(headless=True, size=(width, height), auto_pilot=pilot)
+    if app.return_code:  # it has said why: a picture of half of it would be none
+        raise RuntimeError("the stepper could not be drawn")
     return own_font(drawn[-1])
 
 
