@@ -1,4 +1,4 @@
-"""What must hold of every film, in every shape, both themes, small and large: who adds one need write no test."""
+"""What must hold of every film, in every shape, both themes, small and large: whoever adds one gets these tests for it."""
 
 from functools import cache
 from itertools import combinations, pairwise
