@@ -94,11 +94,11 @@ def again(board: Board, place: Stage, run: Run) -> None:
     S, P = (made(run, slot, i=i, j=j)[0] for slot in "SP")
     (r, c), lse = (row - some.start, key - of.start), held(run, "LSE")[some]
     if board.shape == "wide":
-        hbm, bus, sram = place.whole.columns(790, 72, 914, gap=0)
+        hbm, bus, sram = place.whole.columns(764, 64, 948, gap=0)
     else:
         hbm, bus, sram = place.whole.rows(*board.pick(wide=(), square=(236, 46, 459), tall=(600, 90, 700)), gap=0)
     frames = {"Q": some, "LSE": some, "K": of}
-    inside = Panel.inside(hbm).columns(38, 16, 7, 14, gap=24)
+    inside = Panel.inside(hbm).columns(346, 118, 62, 128, gap=18)
     pictures: list[tuple[Any, Box]] = [(Panel("HBM", "what the forward pass left"), hbm)]
     for name, box in zip(("Q", "K", "LSE"), inside, strict=False):
         data = held(run, name)
@@ -155,7 +155,7 @@ def power(x: float) -> str:
 
 def travel(board: Board, actor: Any, bus: Box, seconds: float) -> None:
     """A tile along the bus, from HBM to SRAM, over nothing."""
-    wide, high = board.pick(wide=(64.0, 84.0), square=(180.0, bus.h - 8), tall=(180.0, 60.0))
+    wide, high = board.pick(wide=(56.0, 84.0), square=(180.0, bus.h - 8), tall=(180.0, 60.0))
     if board.shape == "wide":
         ends = [Box(x, bus.y + bus.h / 2 - high / 2, wide, high) for x in (bus.x + 4, bus.right - wide - 4)]
     else:

@@ -38,7 +38,7 @@ class Flash2Forward(Film):
             if "kernel" in meta:
                 board.say("What moves here is what its Triton kernel loaded and stored, as it was recorded.")
             if lanes > 1:
-                board.say("So they run at once. Side by side here is a model of the schedule.")
+                board.say("They can run at once: side by side is a model. The recording ran one after another.")
 
         with board.chapter("Keys stream past"):
             board.say("Keys and values stream past each program, block by block.")
@@ -74,7 +74,7 @@ class Flash2Forward(Film):
                 ours, theirs = size_of(run.total.total), size_of(other.total)
                 less = "instead of" if run.total.total < other.total else "where FlashAttention moves"
                 times = telling.times(programs) if meta["mask"] is None else "again and again"
-                board.say(f"O goes out once, K and V come in {times}: {ours} {less} {theirs}.")
+                board.say(f"Q and O cross less often, K and V more, {times}: {ours} {less} {theirs}.")
 
         coda(board, trace)
 

@@ -174,10 +174,10 @@ def coda(board: Board, trace: Trace) -> None:
         go(stops[1], "tile", 1.4)
         last, size = moved[-1], path[-1]
         if mask is None:
-            above = f"above {kind.formula(_constant(trace))} {kind.rows} it moves less"
+            above = f"above {kind.formula(_constant(trace))} {kind.rows} a block it moves less"
         else:
-            above = f"from {last.level:.0f} {kind.rows} on it moves less"
-        words = f"With many tokens the block decides: {above}; with {size.block_k}, {last.ratio:.2f} times."
+            above = f"from {last.level:.0f} {kind.rows} a block on it moves less"
+        words = f"With many tokens: {above}; with {size.block_k}, {last.ratio:.2f} times."
         board.say(words, given=last.ratio < 1)
         if wide:
             go(stops[2], "head width d", 1.0)

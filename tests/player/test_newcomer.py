@@ -13,6 +13,7 @@ import flashsteps as fs
 from flashsteps.player import page as view
 from flashsteps.player.ending import ending
 from flashsteps.player.pack import pack
+from flashsteps.runs import record as run
 from flashsteps.trace.trace import Trace
 from tests.player.browser import browser, opened
 from tests.problems import ALL, Problem
@@ -43,6 +44,9 @@ def pages(tmp_path_factory) -> dict[str, str]:
         "heads": (fs.record("flash2-forward", q, k, k, block_q=4, block_k=4),),
         "large": (fs.record("flash2-forward", *fs.load_qkv("random:32,16"), block_q=16, block_k=16),),
     }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "VALUES_LIMIT", 0)
+        runs["bare"] = (Problem("flash2-backward", 9, 9, 4, 4, 3, "causal").record(),)
     for name, traces in runs.items():
         view.write(folder / f"{name}.html", *traces)
     return {name: (folder / f"{name}.html").as_uri() for name in runs}
@@ -320,15 +324,16 @@ def test_two_runs_are_on_one_screen_and_end_together(chromium, pages):
 # ---- for everyone
 
 
-@pytest.mark.parametrize("name", ["first", "second", "pair", "heads"])
+@pytest.mark.parametrize("name", ["first", "second", "pair", "heads", "bare"])
 def test_axe_finds_nothing(chromium, pages, name):
     context = chromium.new_context(viewport={"width": 360, "height": 800}, bypass_csp=True)
     page = context.new_page()
     page.goto(f"{pages[name]}#{'at' if name == 'pair' else 'step'}=30")
     page.wait_for_function("() => window.flashsteps")
     page.evaluate(AXE_SCRIPT)
-    for width in (360, 1440):
+    for width, end in ((360, False), (1440, False), (360, True)):
         page.set_viewport_size({"width": width, "height": 800})
+        page.evaluate("end => end && window.flashsteps.go(window.flashsteps.last)", end)
         found = page.evaluate("axe.run().then((all) => all.violations.map((one) => [one.id, one.nodes[0].html]))")
         assert (width, found) == (width, [])
     context.close()

@@ -18,7 +18,7 @@ from .writing import line, width, write
 if TYPE_CHECKING:
     from ..pen import Pen
 
-APART, BESIDE, LOWER = 18, 16, 8  # units: between tiles, besides a sign; between labels and cells, beside and below
+APART, BESIDE, LOWER = 24, 16, 8  # units: between tiles, besides a sign; between labels and cells, beside and below
 
 
 class Tile(NamedTuple):
@@ -81,7 +81,7 @@ class Equation(Actor):
             x += w * tile.wide
 
     def _gap(self, pen: Pen, w: int, h: int) -> int:
-        return max(1, pen.px(3)) if min(w, h) >= pen.px(24) else 1 if min(w, h) >= 6 else 0
+        return max(1, pen.px(4)) if min(w, h) >= pen.px(24) else 1 if min(w, h) >= 6 else 0
 
     def _tile(self, pen: Pen, tile: Tile, place: Box, cell: tuple[int, int], box: Box) -> None:
         from ..pen import ink_on, mix, number

@@ -85,7 +85,7 @@ class ProgramHeads(OfRun):
             pen.label(grid.box.x + grid.box.w / 2, y, name, "stat", weight=700, align="center")
         if at.acc:
             pen.label(at.acc.box.x + at.acc.box.w / 2, y, "acc", "O", weight=700, align="center")
-        words, fill = "SRAM", fill_of(sum(size for _, size in held), self.run.sram)
+        words, fill = "SRAM, each", fill_of(sum(size for _, size in held), self.run.sram)
         left = box.x + pen.label(box.x, y, words, "ink", weight=600) + pen.px(16)
         if left + pen.figure_width(fill) < middle - pen.px(16):
             pen.figure(left, y, fill)
