@@ -226,6 +226,25 @@ def test_what_it_cannot_translate_is_refused(line):
         javascript(f"def attend(hbm, sram, Q, *, block_q):\n    '''Nothing.'''\n    {line}\n")
 
 
+def test_all_algorithms_are_performed():
+    assert explorer.performed() == algorithms.names()
+
+
+def test_several_results_are_named_in_one_line():
+    """As in CONTRIBUTING.md: all are made, then each is named, in Python's order."""
+    source = (
+        'def attend(hbm, sram, Q, *, block_q):\n    """Two at once."""\n'
+        '    o, lse = sram["O"], sram["LSE"] = p @ v, m\n    return {"O": o}\n'
+    )
+    assert javascript(source).splitlines()[2:7] == [
+        "  held_ = [matmul(p, v), m];",
+        "  o = held_[0];",
+        "  lse = held_[1];",
+        '  sram.set(3, "O", held_[0]);',
+        '  sram.set(3, "LSE", held_[1]);',
+    ]
+
+
 def test_an_algorithm_that_is_added_is_performed_too(tmp_path):
     """Whatever a file of ten lines does, it is translated from there: no list names the algorithms."""
     source = (
