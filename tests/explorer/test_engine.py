@@ -40,7 +40,7 @@ def draw(rng: random.Random) -> tuple[Problem, dict[str, Any]]:
     problem = Problem(name, n, n_keys, d, *blocks, mask, dtype, rng.randint(0, 999), block_mask, rng.randint(1, 6))
     extra: dict[str, Any] = {}
     takes = algorithms.algorithm(name).parameters
-    if rng.random() < 0.2:
+    if rng.random() < 0.2 and "softcap" in takes:
         extra["softcap"] = rng.choice((2.0, 5.0))
     if rng.random() < 0.2 and "dropout" in takes:
         extra |= {"dropout": 0.25, "seed": rng.randint(0, 2**40)}
