@@ -70,8 +70,14 @@ class Board:
 
     @property
     def short(self) -> bool:
-        """Is this to be the short cut?"""
-        return bool(self.option("cut", "full") == "short")
+        """Is this to be the short cut? To ask is to have one."""
+        self._read.add("cut")
+        return self.is_short
+
+    @property
+    def is_short(self) -> bool:
+        """The same, for those that serve all films and do not say that this one has a short cut."""
+        return bool(self._options.get("cut", "full") == "short")
 
     @property
     def input(self) -> QKV:

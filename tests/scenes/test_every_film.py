@@ -1,4 +1,4 @@
-"""What must hold of every film, in every shape, both themes, small and large: who adds one need write no test."""
+"""What must hold of every film, in every shape, both themes, small and large: one that is added gets these tests, too."""
 
 from functools import cache
 from itertools import combinations, pairwise

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Rescale(Actor):
     """`step` is how far it is told: 0 the old max and sum, 1 the new max and α, 2 the old sum has shrunk, 3 what is new
-    has been added. Between them lengths glide, and numbers with them. `base` is that of the exponentials."""
+    has been added. Between them lengths glide, without a number. `base` is that of the exponentials."""
 
     row: str
     by: str
