@@ -1,6 +1,5 @@
 """Backward: P is made again from Q, K and LSE, which costs products and saves bytes; and which program owns what."""
 
-from math import ceil, floor, log10
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from flashsteps.runs.record import count
 from flashsteps.story.labels import a
 from flashsteps.story.telling import strongest
 from flashsteps.theme import BODY, HEAD, TITLE, hue
-from flashsteps.units import number, short, size_of, time_of
+from flashsteps.units import at_most, number, short, size_of, time_of
 
 N, D, TILE_S, TILE_F = 1024, 64, (128, 128), (128, 64)  # a real head, and tiles
 MODEL = "two levels, no L2, no overlap"
@@ -111,7 +110,7 @@ def again(board: Board, place: Stage, run: Run) -> None:
         words = "P is not fetched: it is made again, from Q, K and LSE."
     turn(board, words, *pictures)
     kept = run.quoted("keys", key), run.quoted("queries", row)
-    note(board, place, f"softmax of the same scores gives the same weights, to {power(worst(run))}: LSE is enough")
+    note(board, place, f"softmax of the same scores gives the same weights, to {at_most(worst(run))}: LSE is enough")
     parts, gap = board.pick(wide=((3, 9, 2), 24), square=((0, 62, 10), 6), tall=((3, 8, 2), 24))
     slots, body, below = Panel.inside(sram).rows(*parts, gap=gap)
     there = {name: board.value(0.0) for name in ("LSE", "S", "P")}
@@ -142,15 +141,6 @@ def worst(run: Run) -> float:
     S, P = whole(run, "S"), whole(run, "P")
     weights = np.exp(S - S.max(axis=1, keepdims=True))
     return float(np.abs(weights / weights.sum(axis=1, keepdims=True) - P).max())
-
-
-def power(x: float) -> str:
-    """A small number as `3·10^{−4}`, rounded up."""
-    if x == 0:
-        return "the last digit"
-    digit, exponent = ceil(x / 10.0 ** floor(log10(x))), floor(log10(x))
-    digit, exponent = (1, exponent + 1) if digit == 10 else (digit, exponent)
-    return f"{'' if digit == 1 else f'{digit}·'}10^{{−{-exponent}}}"
 
 
 def travel(board: Board, actor: Any, bus: Box, seconds: float) -> None:
@@ -367,7 +357,7 @@ def same(board: Board, place: Stage, run: Run, how: dict[str, Any]) -> None:
     meta = run.trace.meta
     ratio = run.total.total / count("standard-backward", n=meta["queries"], n_keys=meta["keys"], d=meta["d"],
         block_q=meta["block_q"], block_k=meta["block_k"], dtype=meta["dtype"]).total  # fmt: skip
-    words = f"Same gradients, to {power(most)}."
+    words = f"Same gradients, to {at_most(most)}."
     turn(board, words, *pictures, given=most < 1e-4)
     note(board, place, "both in fp32; in fp16 they differ by what rounding does; a row is a token, a column one of d")
     tiles = f"tiles of {meta['block_q']}" if meta["block_q"] == meta["block_k"] else "its tiles"
