@@ -345,21 +345,24 @@ def owners(board: Board, place: Stage, run: Run) -> None:
 def same(board: Board, place: Stage, run: Run, how: dict[str, Any]) -> None:
     """Gradients of both, and what they differ by, on one scale."""
     both = [board.record(name, **how, dtype="float32").outputs for name in ("standard-backward", "flash2-backward")]
-    pictures, most = list[tuple[Any, Box]](), 0.0
+    lines, most = [list[tuple[Any, Box]]() for _ in range(3)], 0.0
     for name, box in zip(("dQ", "dK", "dV"), place.whole.columns(3, gap=board.pick(wide=60, square=24)), strict=True):
         values = [np.abs(outputs[name].astype(float)) for outputs in both]
         apart = np.abs(both[0][name].astype(float) - both[1][name])
         most = max(most, float(apart.max()))
         titles = f"|{name}|, standard", f"|{name}|, FlashAttention-2", "difference, same scale"
-        for data, title, at in zip((*values, apart), titles, box.rows(3, gap=16), strict=True):
-            matrix = Matrix(grid(data), name, 0.0, float(values[0].max()), title, numbers=False)
-            pictures.append((matrix, at))
+        for line, data, title, at in zip(lines, (*values, apart), titles, box.rows(3, gap=16), strict=True):
+            line.append((Matrix(grid(data), name, 0.0, float(values[0].max()), title, numbers=False), at))
     meta = run.trace.meta
     ratio = run.total.total / count("standard-backward", n=meta["queries"], n_keys=meta["keys"], d=meta["d"],
         block_q=meta["block_q"], block_k=meta["block_k"], dtype=meta["dtype"]).total  # fmt: skip
     words = f"Same gradients, to {at_most(most)}."
-    turn(board, words, *pictures, given=most < 1e-4)
+    turn(board, words, *lines[0], given=most < 1e-4)
     note(board, place, "both in fp32; in fp16 they differ by what rounding does; a row is a token, a column one of d")
+    for line in lines[1:]:
+        board.wait(0.8)
+        for actor, at in line:
+            board.put(actor, at)
     tiles = f"tiles of {meta['block_q']}" if meta["block_q"] == meta["block_k"] else "its tiles"
     board.say(
         f"This toy, with {tiles}, moves {ratio:.1f}× standard’s bytes: to gain, tiles must be tall.", given=ratio > 1

@@ -342,24 +342,20 @@ def pages(board: Board, place: Stage, toy: Toy) -> None:
 
 
 def same(board: Board, place: Stage, toy: Toy) -> None:
-    """Digits of all three, one below the other."""
-    ways = ("all keys at once", toy.whole), (f"in {len(toy.pieces)} pieces", toy.split), ("in pages", toy.paged)
-    found = [held(run, "O")[0] for _, run in ways]
-    many = min(board.pick(wide=6, square=3), len(found[0]))
-    rows = tuple(
-        (name, *(f"{x:.4f}".replace("-", "−") for x in O[:many])) for (name, _), O in zip(ways, found, strict=True)
-    )
-    apart, seen = float(max(np.abs(O - found[0]).max() for O in found)), board.value(0)
-    head = ("", *(f"O_{{{n}}}" for n in range(many)))
-    table = Table(rows, head, seen=seen)
-    turn(
-        board,
-        "Split or paged, the answer is the same, to rounding.",
-        (table, place.whole.rows(1, 3, 1)[1]),
-        given=apart < 1e-2,
-    )
-    rest = f"the first {many} of {len(found[0])} numbers of O"
-    note(board, place, f"{rest}, in fp32; over all of them the three differ by {at_most(apart)} at most")
-    for n in range(len(ways)):
+    """The output of all three, one below the other, and its first digits."""
+    ways = {"all keys at once": toy.whole, f"in {len(toy.pieces)} pieces": toy.split, "in pages": toy.paged}
+    found, seen = [held(run, "O")[0] for run in ways.values()], board.value(0)
+    apart, most = (float(max(np.abs(O - of).max() for O in found)) for of in (found[0], 0.0))
+    many = min(3, len(found[0]))
+    left, right = place.whole.columns(5, 4, gap=72) if board.shape == "wide" else place.whole.rows(3, 2)
+    rows = tuple((name, *(number(x, 4, 7) for x in O[:many])) for name, O in zip(ways, found, strict=True))
+    table = Table(rows, ("", *(f"O_{{{n}}}" for n in range(many))), seen=seen)
+    words = "Split or paged, the answer is the same, to rounding."
+    at = right.rows(1, 3, 1)[1] if board.shape == "wide" else right
+    turn(board, words, (table, at), given=apart < 1e-2)
+    rest = f"digits: the first {many} of {len(found[0])} numbers of O, in fp32"
+    note(board, place, f"{rest}; over all of them the three differ by {at_most(apart)} at most")
+    for n, (name, O, box) in enumerate(zip(ways, found, left.rows(3, gap=30), strict=True)):
+        board.put(Row(tuple(O.tolist()), "O", -most, most, title=f"O, {name}"), box)
         board.set(seen.to(n + 1))
-        board.wait(0.6)
+        board.wait(0.9)

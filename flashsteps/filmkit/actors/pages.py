@@ -81,7 +81,7 @@ class Pages(Actor):
         write(pen, Box(box.x, box.y, box.w, high - pen.px(6)), words, LABEL, "dim")
         return high
 
-    def _chain(self, pen: Pen, n: int, top: Box, table: Box, pool: Box, pool_y: int) -> None:
+    def _chain(self, pen: Pen, n: int, top: Box, table: Box, pool: Box, pool_y: float) -> None:
         """A page of the sequence, its entry in the table, and a wire to where it lies."""
         now = n == self.now
         colors = ["accent" if now and self.step >= step else "ink" if n < self.now else "line" for step in (0, 1, 2)]
@@ -118,8 +118,9 @@ class Pages(Actor):
         n = self.table.index(p)
         there = n < self.now or n == self.now and self.step >= 2
         for name, data, half in zip("KV", (self.K, self.V), here.rows(2, gap=max(2, pen.px(8))), strict=True):
-            values = np.array(data[p * self.page : (p + 1) * self.page])
-            span = float(np.min(data)), float(np.max(data))
+            whole = np.array(data, dtype=float)
+            values = whole[p * self.page : (p + 1) * self.page]
+            span = float(np.min(whole)), float(np.max(whole))
             grid = cells.grid(half.whole(), *values.shape)
             colors = cells.colors_of(pen, values, grid.bins, span, "panel", name)
             pen.texture(half.whole(), colors, alpha=1.0 if there else 0.35)
