@@ -133,7 +133,10 @@ def check(path: str | os.PathLike[str], endings: Sequence[str]) -> Path:
 
 
 def opened(path: str | os.PathLike[str]) -> io.BufferedReader:
-    """A file, open for reading. Raises OSError, and ValueError for what might never end: FIFOs, devices, sockets."""
-    if not stat.S_ISREG(os.stat(path).st_mode):
+    """A file, open for reading. Raises OSError; ValueError for a folder, a FIFO, a device: these might not end."""
+    mode = os.stat(path).st_mode
+    if stat.S_ISDIR(mode):
+        raise ValueError("this is a folder: give a file in it")
+    if not stat.S_ISREG(mode):
         raise ValueError("this is no plain file: save it to one")
     return Path(path).open("rb")

@@ -117,7 +117,7 @@ def read(path: str | PathLike[str]) -> Results:
 
 
 def kept(kind: str) -> Results | None:
-    """The newest results of a kind that come with this package, of a GPU if there are any; None where there are none."""
+    """The newest results of a kind that come with this package, of a GPU if there are any; None if none are there."""
     root = Path(importlib.import_module("flashsteps.scenes").__path__[0]).parent  # a clone's, or the installed package
     found = [read(path) for path in sorted((root / FOLDER).glob(f"*-{kind}.json"))]
     return max(found, key=lambda one: (one.machine["kind"] != "cpu", one.date), default=None)

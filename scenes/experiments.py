@@ -73,7 +73,7 @@ def training(board: Board, place: Stage) -> None:
         f"GPT-2 trains {min(ratios):.1f} to {max(ratios):.1f} times as fast as Hugging Face’s, to the same perplexity."
     )
     if board.short:
-        words = f"Published: GPT-2 trains up to {max(ratios):.1f} times as fast."
+        words = f"Published: GPT-2 trains {max(ratios):.1f} times as fast."
     turn(board, words, *pictures, (chart, lower))
     note(board, place, f"{SOURCE}, Tables 1 and 2, on 8 A100s")
     board.move(grown.to(1.0), seconds=1.5)
@@ -143,12 +143,12 @@ def measured(board: Board, place: Stage, speed: Results, train: Results) -> None
         words = "Measured here: memory stays flat as N grows."
     turn(board, words, (memory, place.sides[0]), (loss, place.sides[1]), given=flat and grows and apart < 1e-4)
     machine, torch = speed.machine["name"], str(speed.versions["torch"]).partition("+")[0]
-    said = f"measured here, {speed.date}: {machine}, torch {torch}; losses {apart:.0e} apart at most"
+    said = f"measured here, {speed.date}: {machine}, torch {torch}; losses {apart:.6f} apart at most"
     note(board, place, said)
     board.move(grown.to(1.0), seconds=1.2)
     board.move(steps.to(float(count)), seconds=1.5)
     if board.short:
-        board.say("And the losses of both are the same.")
+        board.say("The losses are the same.")
 
 
 def missing(board: Board, place: Stage, speed: Results | None) -> None:
@@ -158,6 +158,6 @@ def missing(board: Board, place: Stage, speed: Results | None) -> None:
         words = "Nothing measured comes with this film: flashsteps bench measures on your machine."
     elif gpu:
         words = f"Measured on one {speed.machine['name']}: other chips will give other figures."
-    how = "flashsteps bench --all measures on the machine at hand, and this film shows it"
+    how = "flashsteps bench --all measures on the machine at hand"
     turn(board, words, (Text("what is missing", HEAD, "ink", 600), place.whole.rows(3, 1, 8)[1]))
     board.put(Text(how), place.whole.rows(4, 1, 7)[1])

@@ -5,8 +5,9 @@ from flashsteps.filmkit.actors.cards import Text
 from flashsteps.filmkit.actors.loops import Loop, Turned
 from flashsteps.filmkit.actors.run_stage import LANES, RunStage
 from flashsteps.filmkit.closing import coda
-from flashsteps.filmkit.run import Run, slow_rounds
+from flashsteps.filmkit.run import Run
 from flashsteps.story.labels import opening
+from flashsteps.story.maxima import slow_rounds
 from flashsteps.theme import HEAD
 from flashsteps.units import size_of
 
@@ -34,8 +35,10 @@ class Flash2Forward(Film):
             stage = RunStage(board, run, loops=loops, names=("i", "j"), **shown)
             board.say("Each block of queries is a program; none needs anything of another.")
             stage.play(run.after(first, slot="k", first=True) - 1)
+            if "kernel" in meta:
+                board.say("What moves here is what its Triton kernel loaded and stored, as it was recorded.")
             if lanes > 1:
-                board.say("So they run at once. Side by side here is a model of the schedule.")
+                board.say("They can run at once: side by side is a model. The recording ran one after another.")
 
         with board.chapter("Keys stream past"):
             board.say("Keys and values stream past each program, block by block.")
@@ -59,7 +62,8 @@ class Flash2Forward(Film):
             stage.tell(max(stage.at, out - 2), seconds=min(4.0, 0.8 * run.rounds_between(stage.at, out)))
             board.say("All keys seen: acc is divided by ℓ, and the output goes out, once.")
             stage.play(out)
-            board.say("And one number a row: LSE = m + ln ℓ. From it a backward pass makes P again.")
+            lse = "the LSE" if "kernel" in meta else "LSE = m + ln ℓ"  # whose m has a factor of its own
+            board.say(f"And one number a row: {lse}. From it a backward pass makes P again.")
             stage.play(len(run))
 
         other = telling.counted(run, "flash-forward")
@@ -69,8 +73,8 @@ class Flash2Forward(Film):
                 telling.put_totals(board, {"FlashAttention": other, "FlashAttention-2": run.total})
                 ours, theirs = size_of(run.total.total), size_of(other.total)
                 less = "instead of" if run.total.total < other.total else "where FlashAttention moves"
-                times = telling.times(programs)
-                board.say(f"O goes out once, K and V come in {times}: {ours} {less} {theirs}.")
+                times = telling.times(programs) if meta["mask"] is None else "again and again"
+                board.say(f"Q and O cross less often, K and V more, {times}: {ours} {less} {theirs}.")
 
         coda(board, trace)
 

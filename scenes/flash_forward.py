@@ -5,9 +5,10 @@ from flashsteps.filmkit.actors.fit import Fit
 from flashsteps.filmkit.actors.loops import Loop
 from flashsteps.filmkit.actors.run_stage import RunStage
 from flashsteps.filmkit.closing import coda
-from flashsteps.filmkit.run import Run, slow_rounds
+from flashsteps.filmkit.run import Run
 from flashsteps.runs.record import count
 from flashsteps.story.labels import opening
+from flashsteps.story.maxima import slow_rounds
 from flashsteps.units import size_of
 
 
@@ -42,7 +43,7 @@ class FlashForward(Film):
         with board.chapter("A tile of scores"):
             board.say("Scores are made on chip. P takes their place; each row’s max and sum stand beside.")
             stage.play(run.after(first, slot="o", op="compute") - 1)
-            board.say("S may be forgotten: m, ℓ and O are all that later tiles need of it.")
+            board.say("S and P may be forgotten: m, ℓ and O are all that later tiles need of them.")
             stage.play(run.after(first, slot="o", op="compute"))
 
         with board.chapter("Out, and round"):
@@ -57,7 +58,7 @@ class FlashForward(Film):
 
         with board.chapter("All tiles"):
             board.say(
-                "So on, tile by tile: no score ever goes to HBM.",
+                "So on, tile by tile: no tile of scores ever goes to HBM.",
                 given=all(name not in "SP" for name in run.total.by_tensor),
             )
             stage.tell(len(run), seconds=min(5.0, 0.6 * run.rounds_between(stage.at, len(run))))

@@ -82,9 +82,10 @@ def main() -> None:
         bench_core()
     if given.only in (None, "player"):
         sys.path.insert(0, str(Path(__file__).parents[1]))
-        from tests.player.bench_player import bench_player
+        from tests.player.bench_player import bench_explorer, bench_player
 
         bench_player()
+        bench_explorer()
     print(f"\nAll this took {time.perf_counter() - began:.0f} s; load average now {load()}")
 
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from flashsteps import theme
-from flashsteps.plots import axes, chart, results, speed_plot, train_plot
+from flashsteps import results, theme
+from flashsteps.plots import axes, chart, speed_plot, train_plot
 
 TIME = {"median": 0.002, "min": 0.001, "max": 0.004}
 
@@ -104,7 +104,7 @@ def test_what_is_no_results_is_refused_in_one_line(change, words, tmp_path):
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"a\.json': no such file"):
         results.read(tmp_path / "a.json")
-    with pytest.raises(ValueError, match="this is no plain file"):
+    with pytest.raises(ValueError, match="this is a folder: give a file in it"):
         results.read(tmp_path)
 
 

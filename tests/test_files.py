@@ -168,8 +168,8 @@ def test_of_two_that_write_to_one_name_the_last_wins_whole(tmp_path):
 def test_only_a_plain_file_is_opened(tmp_path):
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "a").write_text("here")
-    for path in (tmp_path / "fifo", "/dev/zero", tmp_path):
-        with pytest.raises(ValueError, match="no plain file: save it to one"):
+    for path, says in ((tmp_path / "fifo", "no plain file"), ("/dev/zero", "no plain file"), (tmp_path, "a folder")):
+        with pytest.raises(ValueError, match=f"this is {says}: "):
             files.opened(path)
     with files.opened(tmp_path / "a") as file:
         assert file.read() == b"here"

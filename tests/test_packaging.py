@@ -22,7 +22,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     """The wheel of this tree, built from a copy, so that nothing is left behind here."""
     copy, out = tmp_path_factory.mktemp("tree"), tmp_path_factory.mktemp("wheel")
-    for name in ("flashsteps", "kernels", "scenes"):
+    for name in ("flashsteps", "kernels", "renders", "scenes"):
         copytree(ROOT / name, copy / name, ignore=ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE"):
         (copy / name).write_bytes((ROOT / name).read_bytes())
@@ -51,6 +51,7 @@ def test_the_wheel_carries_every_file_of_the_package_the_kernels_and_the_scenes(
         for file in (ROOT / folder).rglob("*")
         if file.is_file() and "__pycache__" not in file.parts and not file.name.startswith(".")
     }
+    there |= {f"flashsteps/renders/data/{file.name}" for file in (ROOT / "renders" / "data").glob("*.json")}
     assert there == {name for name in wheel.namelist() if name.startswith("flashsteps/")}
 
 

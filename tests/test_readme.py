@@ -15,6 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import av
 import pytest
 
 import flashsteps as fs
@@ -23,6 +24,7 @@ from flashsteps.units import short, size_of
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 BLOCK = re.compile(r"```(console|python)\n(.*?)```", re.DOTALL)
+SCENE = ("$ manim render -ql talk.py Talk",)
 TABLE = re.compile(r"(<!-- table: .*? -->\n)(.*?)(<!-- end of table -->)", re.DOTALL)
 
 
@@ -47,7 +49,7 @@ def run_console(block: str, folder: Path) -> str:
         shown.append(line)
         words = shlex.split(line[2:])
         if words[0] != "flashsteps":
-            assert line in ("$ make demo", "$ make test")  # the one has a test below, the other runs this
+            assert line in ("$ make demo", "$ make test", *SCENE)  # each has a test below, or runs this
             continue
         command, no_gpu = [sys.executable, "-m", "flashsteps", *words[1:]], {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, env=no_gpu)
@@ -84,6 +86,8 @@ def remade(text: str, folder: Path) -> str:
 
     def again(found: re.Match[str]) -> str:
         kind, block = found.groups()
+        if kind == "python" and ">>>" not in block:  # a file, and no session
+            return found[0]
         return f"```{kind}\n{(run_console if kind == 'console' else run_python)(block, folder)}```"
 
     return TABLE.sub(lambda found: found[1] + table() + found[3], BLOCK.sub(again, text))
@@ -123,3 +127,17 @@ def test_the_demo_is_one_command(tmp_path: Path) -> None:
     assert film.read_bytes()[:6] == b"GIF89a"
     listed = [line for line in done.stdout.splitlines() if not line.startswith("make")]
     assert film.name in listed[-1]
+
+
+def test_the_scene_that_is_shown_plays_in_manim(tmp_path: Path) -> None:
+    (scene,) = (block for _, block in BLOCK.findall(README.read_text(encoding="utf-8")) if "(Scene)" in block)
+    (tmp_path / "talk.py").write_text(scene, encoding="utf-8")
+    command = [sys.executable, "-m", *SCENE[0].split()[1:], "--fps", "5"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (film,) = tmp_path.glob("media/videos/talk/*/Talk.mp4")
+    with av.open(str(film)) as video:
+        frames = [frame.to_ndarray(format="gray") for frame in video.decode(video=0)]
+    lit = [(frame > 60).mean() for frame in frames]  # what stands out from the dark ground
+    assert lit[0] < 0.005 < lit[30] < 0.2
+    assert abs(lit[-1] - lit[30]) > 0.001  # it was made smaller

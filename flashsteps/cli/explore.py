@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from ..inputs.qkv import Head
 from ..units import size_of
 from . import options as take
 from .options import option
 from .program import Command, say
+
+if TYPE_CHECKING:
+    from ..inputs.qkv import Head
 
 EXAMPLES = """\b
 Examples:
@@ -29,7 +32,7 @@ PARTS = ("map", "sram", "story", "chart")
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
-@take.output("FILE.html", "Where to.")
+@take.output("FILE.html", "Where to; - is standard output.", ".html")
 @take.input_options
 def explore(output: Path, source: str, head: Head) -> None:
     """Make an HTML page in which a run is changed by hand: blocks, mask, size, device, input.

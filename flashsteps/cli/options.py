@@ -309,7 +309,7 @@ def given(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def output(metavar: str, help: str, ending: Ending = None, required: bool = True) -> Callable[[Any], Any]:
+def output(metavar: str, help: str, ending: Ending, required: bool = True) -> Callable[[Any], Any]:
     """-o, --output: the file to write; `ending` as `Output` has it."""
     return option("-o", "--output", type=Output(ending), required=required, metavar=metavar, help=help)
 

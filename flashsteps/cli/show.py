@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -207,7 +208,7 @@ def _written(data: np.ndarray) -> str:
     """How much of a tensor is there: what nobody wrote yet is NaN."""
     import numpy as np
 
-    rows = int((~np.isnan(data).reshape(len(data), -1).any(axis=1)).sum())
+    rows = int((~np.isnan(data).reshape(len(data), math.prod(data.shape[1:])).any(axis=1)).sum())
     return f"{rows} of {len(data)} rows" if rows < len(data) else "all there"
 
 

@@ -78,8 +78,9 @@ def step(
         raise ValueError(f"stepping in a terminal needs {missing}: pip install 'flashsteps[terminal]'") from None
     look = theme_name or theme.DEFAULT
     if output is None:
-        app.StepApp(trace, theme=look, at=start).run()
-        return
+        stepper = app.StepApp(trace, theme=look, at=start)
+        stepper.run()
+        click.get_current_context().exit(stepper.return_code or 0)
     width, height = size or (WIDTH, HEIGHT)
     with files.whole(output) as aside:
         aside.write_text(app.picture(trace, width, height, theme=look, at=start), encoding="utf-8", newline="\n")

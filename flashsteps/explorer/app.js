@@ -107,6 +107,9 @@ class Explorer {
       if (this.grid.parentNode !== home) home.append(this.verdict, this.grid);
       for (const part of this.parts) part.show(state);
       say(this.verdict, this.headline());
+    } else if (this.player) { // as often as it can be drawn, and no more
+      cancelAnimationFrame(this.stepping);
+      this.stepping = requestAnimationFrame(() => { if (this.state.tab === "step") this.showSteps(); });
     } else {
       this.showSteps();
     }
@@ -186,14 +189,14 @@ class Explorer {
       real: { n: 4096, d: 64, tile: 128, own: counted(state.a, real).total, standard: counted(plain, real).total } };
   }
 
-  /** The first α that shrinks something, in words: its caption and its formula, and how many other values of α there are. */
+  /** The first α that shrinks something, in words: its caption and its formula, and how many values of α are 1, or 0. */
   firstShrink(state) {
     const run = this.runOf(state), steps = stepsFor(run, "α < 1");
     if (!steps) return null;
     const [step] = steps, row = tellingRow(run, step), all = run.slots.find(({ name }) => name === "alpha").writes;
-    const values = all.flatMap((at) => [...run.slotValue(at).data]), shrunk = values.filter((x) => x > this.words[state.a].least && x < 1).length;
+    const values = all.flatMap((at) => [...run.slotValue(at).data]), many = (value) => values.filter((x) => x === value).length;
     const how = formula(run, step, row, 0);
-    return { step, caption: run.captions[run.columns.caption[step + 1]], formula: how ? `Here α = ${how}` : "", others: values.length - shrunk };
+    return { step, caption: run.captions[run.columns.caption[step + 1]], formula: how ? `Here α = ${how}` : "", ones: many(1), zeros: many(0) };
   }
 
   /** A matrix that is pasted is Q, K and V at once: its rows are tokens. */
@@ -231,7 +234,7 @@ class Explorer {
       return this.cannotStep(`Does not fit: ${error.message}.`, "take a toy that fits", { on: "toy" });
     }
     if (this.player?.runs[0] !== run) {
-      this.player?.pause();
+      this.drop();
       const host = el("div", {});
       if (state.theme) host.dataset.theme = state.theme;
       this.stepHost.replaceChildren(host);
@@ -242,9 +245,14 @@ class Explorer {
     this.player.drawn = true;
   }
 
-  cannotStep(words, button, more) {
+  drop() {
     this.player?.pause();
+    this.player?.leaving.abort();
     this.player = null;
+  }
+
+  cannotStep(words, button, more) {
+    this.drop();
     this.stepHost.replaceChildren(el("div", { class: "panel answer" }, el("p", { text: words }), el("button", { type: "button", text: button, onclick: () => this.change(more) })));
   }
 

@@ -31,8 +31,9 @@ export class ChartPart extends Part {
     const plain = standardOf(state.a), over = this.kind === "tokens" ? overTokens : overTiles;
     const series = [["standard", over(plain, state), "plain"], ...(state.pin ? [["A", over(state.pin.a, { ...state, ...state.pin }), "kept"]] : []),
       ...(state.a === plain ? [] : [[state.pin ? "B" : "this run", over(state.a, state), "own"]])];
-    const tokens = this.kind === "tokens", here = tokens ? state.n : Math.min(state.bq, state.bk);
-    const now = counted(state.a, state).total, all = series.flatMap(([, points]) => points);
+    const tokens = this.kind === "tokens", now = counted(state.a, state).total;
+    const here = tokens ? state.n : sideThatCounts(state, now);
+    const all = series.flatMap(([, points]) => points);
     const [left, right, top, bottom] = [58, 62, 14, 30];
     const span = (values) => [Math.log2(Math.min(...values)), Math.log2(Math.max(...values)) + 1e-9];
     const [x0, x1] = span(all.map(([x]) => x)), [y0, y1] = span([...all.map(([, y]) => y), now]);
@@ -73,6 +74,12 @@ export class ChartPart extends Part {
     if (cross === null) return "Standard attention moves the same, whatever its blocks.";
     return cross ? `The tile decides: from ${cross}×${cross} on it moves less than standard attention.` : "At this N and d no tile makes it move less than standard attention.";
   }
+}
+
+/** Of a tile that is not square, the side that decides: whose square moves most nearly as much. */
+function sideThatCounts(state, now) {
+  const far = (b) => Math.abs(Math.log(counted(state.a, { ...state, bq: b, bk: b }).total / now));
+  return far(state.bq) <= far(state.bk) ? state.bq : state.bk;
 }
 
 /** 64, 1K, 1M */

@@ -23,7 +23,7 @@ const hueOf = (page, a, name) => `var(--${page.words[a].names[name]?.hue ?? "sta
 export class MapPart extends Part {
   constructor(page) {
     super(page, "map", "Tiles of S");
-    this.canvas = el("canvas", { role: "img", tabindex: "0" });
+    this.canvas = el("canvas", { role: "img" });
     this.rows = el("div", { class: "ticks rows", "aria-hidden": "true" });
     this.columns = el("div", { class: "ticks columns", "aria-hidden": "true" });
     this.note = el("p", { class: "dim" });

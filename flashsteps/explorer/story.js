@@ -2,7 +2,7 @@
 //
 // In a text, [map:these words] light up the map when they are pointed at, and are lit up by it.
 
-import { sizeOf, times, whole, ratioOf } from "../player/player.js";
+import { sizeOf, whole, ratioOf } from "../player/player.js";
 import { counted, crossover, fitting, ratio, tileMap } from "./model.js";
 
 const SMALL = { a: "flash2-forward", bq: 4, bk: 4, mask: "none", n: 16, d: 32, type: "float16", on: "toy", in: "sample", pin: null };
@@ -15,7 +15,8 @@ export const CARDS = [
   { title: "S is never stored", state: with_({}), text: (s) => {
     const standard = counted("standard-forward", s).total, both = bytesOf("standard-forward", s, ["S", "P"]);
     return `Standard attention writes S and P to HBM and reads them back: ${sizeOf(both)} of the ${sizeOf(standard)} that it moves, [meters:the grey bar]. `
-      + `FlashAttention makes [map:one tile of S] at a time, uses it on chip, and lets [sram:the next one] take its place: [hbm:no row of the table] is S.`;
+      + `FlashAttention makes [map:one tile of S] at a time, uses it on chip, and lets [sram:the next one] take its place: [hbm:no row of the table] is S.`
+      + (ratio(s) > 1 ? ` This toy moves ${ratioOf(ratio(s))} as much all the same, for its tiles are tiny: card 7 tells when that turns.` : "");
   } },
   { title: "Why tiles", state: with_({}), text: (s, page) => {
     const { need } = fitting(s, page.devices), scores = s.n * s.n * 4;
@@ -26,7 +27,7 @@ export const CARDS = [
     const found = page.firstShrink(s);
     if (!found) return "Exponentials are taken against the largest score so far. Where a tile brings a larger one, α = e^(old max − new max) shrinks what was summed before; in this input none does.";
     return `Exponentials are taken against the largest score so far, and a later tile may bring a larger one. ${found.caption} `
-      + `${found.formula ? `${found.formula}: ` : ""}a factor repairs the sum and the output, so that nothing has to be read again. At ${times(found.others, "other value")} of α that were made, it is 1 or has nothing to shrink.`;
+      + `${found.formula ? `${found.formula}: ` : ""}a factor repairs the sum and the output, so that nothing has to be read again. Of the other values of α that this run made, ${whole(found.ones)} are 1, and ${whole(found.zeros)} are 0: there was nothing yet to shrink.`;
   } },
   { title: "The two orders", state: with_({ pin: { a: "flash-forward", bq: 4, bk: 4, mask: "none" } }), text: (s) => {
     const rows = (a) => counted(a, s).by_tensor;
@@ -72,7 +73,7 @@ export const QUESTIONS = [
   { ask: "A causal mask: what does it save standard attention in bytes?", choices: ["half", "a little", "nothing"], state: with_({ a: "standard-forward", mask: "causal" }),
     right: (s) => { const share = counted(s.a, s).total / counted(s.a, { ...s, mask: "none" }).total; return share < 0.6 ? "half" : share < 1 ? "a little" : "nothing"; },
     because: (s) => `${total(s.a, s)} with it and ${total(s.a, { ...s, mask: "none" })} without: S is stored whole, and −∞ takes as many bytes as any number.` },
-  { ask: "How much does an output row of FlashAttention-2 travel over the bus?", choices: ["once, when it is done", "once for each block of keys", "never"], state: with_({}),
+  { ask: "How often does a row of FlashAttention-2's output travel over the bus?", choices: ["once, when it is done", "once for each block of keys", "never"], state: with_({}),
     right: (s) => { const [read, written] = counted(s.a, s).by_tensor.O; return !read && written === s.n * s.d * 2 ? "once, when it is done" : read ? "once for each block of keys" : "never"; },
     because: (s) => `O is read ${sizeOf(counted(s.a, s).by_tensor.O[0])} and written ${sizeOf(counted(s.a, s).by_tensor.O[1])}, its own size; in FlashAttention's order it is read ${sizeOf(counted("flash-forward", s).by_tensor.O[0])}.` },
   { ask: "What does the backward pass read of P?", choices: ["all of it", "the tiles on the diagonal", "nothing"], state: with_({ a: "flash2-backward" }),

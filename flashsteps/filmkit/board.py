@@ -70,8 +70,14 @@ class Board:
 
     @property
     def short(self) -> bool:
-        """Is this to be the short cut?"""
-        return bool(self.option("cut", "full") == "short")
+        """Is this to be the short cut? To ask is to have one."""
+        self._read.add("cut")
+        return self.is_short
+
+    @property
+    def is_short(self) -> bool:
+        """The same, for those that serve all films and do not say that this one has a short cut."""
+        return bool(self._options.get("cut", "full") == "short")
 
     @property
     def input(self) -> QKV:
@@ -84,6 +90,13 @@ class Board:
         Raises ValueError where something makes no sense, or is too large to draw.
         """
         return self._source.record(algorithm, self.option, how)
+
+    def twin(self, run: Trace) -> Trace:
+        """The run of an algorithm's Triton kernel on the same input, in Triton's interpreter.
+
+        Raises ValueError, one line, where torch or triton is missing, and where there is no such kernel.
+        """
+        return self._source.twin(run)
 
     @property
     def unread(self) -> list[str]:
@@ -178,7 +191,7 @@ class Board:
         names = tuple(chapter.name for chapter in self.chapters)  # known only now, and true from the start
         self._names.legs[0] = self._names.legs[0]._replace(start=names, goal=names)
         ends = [*(c.start for c in self.captions), self.now][1:]
-        said = tuple(c._replace(stop=end) for c, end in zip(self.captions, ends, strict=False))
+        said = tuple(c._replace(stop=end) for c, end in zip(self.captions, ends, strict=True))
         return Script(self.shape, self.title, self.now, tuple(self.parts), tuple(self.chapters), said, dict(self.steps))
 
     def _until_read(self) -> None:

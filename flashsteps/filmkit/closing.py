@@ -33,16 +33,16 @@ class Kind(NamedTuple):
     rows: str
     level: Callable[[int, int, int], float]
     formula: Callable[[int], str]
-    spares: str
+    again: str
 
 
 KINDS = {
     "flash-forward": Kind(
-        "FlashAttention", "K", "keys", formulas.flash_level, lambda b: f"¾d + {b}", "O comes and goes less often"
+        "FlashAttention", "K", "keys", formulas.flash_level, lambda b: f"¾d + {b}", "Q and O"
     ),
     "flash2-forward": Kind(
         "FlashAttention-2", "Q", "queries", lambda d, *_: formulas.flash2_level(d), lambda _: "d/2",
-        "K and V come in less often",
+        "K and V",
     ),
 }  # fmt: skip
 
@@ -146,11 +146,15 @@ def coda(board: Board, trace: Trace) -> None:
         board.put(axis, bars, fade=0)
         board.put(Text(now(_figures), align="left"), figures, fade=0)
         of = " and ".join(filter(None, ("forward", mask)))
-        board.put(Text(f"one head, {dtype}, {of}; counted, not measured; two levels, no L2, no overlap"), note, fade=0)
+        board.put(
+            Text(f"one head, {dtype}, sums wider, {of}; counted, not measured; two levels, no L2, no overlap"),
+            note,
+            fade=0,
+        )
 
         first = moved[0].ratio
-        why = "its tiles are too flat" if first > 1 else "its tiles are tall enough"
-        board.say(f"This toy moves {first:.2f} times what standard attention does: {why}.")
+        each = f"each block of {kind.rows} fetches {kind.again} again" if first > 1 else "its blocks are tall enough"
+        board.say(f"This toy moves {first:.2f} times what standard does: {each}.")
         board.wait(3.0)
         stops = [len(grown), len(grown) + len(tall), len(path) - 1]
 
@@ -163,16 +167,18 @@ def coda(board: Board, trace: Trace) -> None:
         ratio = moved[stops[0]].ratio
         masked = meta["mask"] != mask
         worse = "make it worse" if ratio > first * 1.02 else "help" if ratio < first * 0.98 else "change little"
-        board.say(f"More tokens alone {worse}{', without that mask' if masked else ''}: {ratio:.2f} times.")
+        board.say(f"More tokens alone {worse}{', without that mask' if masked else ''}: {ratio:.2f} times standard’s.")
         go(stops[0], "tokens N", 1.4)
-        board.say(f"Taller tiles: {kind.spares}: {moved[stops[1]].ratio:.2f} times.")
+        more = f"More {kind.rows} a block: {kind.again} come in less often"
+        board.say(f"{more}, {moved[stops[1]].ratio:.2f} times standard’s.")
         go(stops[1], "tile", 1.4)
         last, size = moved[-1], path[-1]
         if mask is None:
-            above = f"above {kind.formula(_constant(trace))} {kind.rows} it moves less than standard"
+            above = f"above {kind.formula(_constant(trace))} {kind.rows} a block it moves less"
         else:
-            above = f"from {last.level:.0f} {kind.rows} on it moves less than standard"
-        board.say(f"Tall tiles decide: {above}; with {size.block_k}, {last.ratio:.2f} times.", given=last.ratio < 1)
+            above = f"from {last.level:.0f} {kind.rows} a block on it moves less"
+        words = f"With many tokens: {above}; with {size.block_k}, {last.ratio:.2f} times."
+        board.say(words, given=last.ratio < 1)
         if wide:
             go(stops[2], "head width d", 1.0)
         board.wait(1.0)
@@ -212,7 +218,9 @@ def _to_scale(kind: Kind, path: list[Size], now: Callable[..., Any], how: str) -
         return size.block_k if kind.tensor == "K" else size.block_q
 
     def areas(size: Size, run: Moved) -> tuple[Area, ...]:
-        level = Area(0, 0, size.d, run.level, "ink", f"level at {run.level:.0f}", how, open=True, beside=True)
+        level = Area(
+            0, 0, size.d, run.level, "ink", f"level at {run.level:.0f}", f"{how}, as N grows", open=True, beside=True
+        )
         return Area(0, 0, size.d, rows(size), kind.tensor), *((level,) if run.level >= 2 else ())
 
     return Areas(now(areas), max(size.d for size in path), max(rows(size) for size in path), margin=200)

@@ -65,6 +65,10 @@ class Input:
             run = self._once((id(qkv), algorithm, _key(how)), partial(_record, algorithm, qkv, how))
         if not option("kernel", False):
             return run
+        return self.twin(run)
+
+    def twin(self, run: Trace) -> Trace:
+        """The run of its Triton kernel on the same input. Raises ValueError where there is none, or no Triton."""
         twin: Trace = self._once((id(run), "kernel"), partial(_twin, run))
         return twin
 

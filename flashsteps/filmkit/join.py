@@ -23,6 +23,8 @@ def join(path: Path, pieces: Iterable[Path], format: str, fps: int) -> None:
                 if stream is None:
                     stream = film.add_stream_from_template(source)
                     stream.time_base = source.time_base
+                    if clear := source.metadata.get("alpha_mode"):  # without which its alpha is not looked at
+                        stream.metadata["alpha_mode"] = clear
                 assert source.time_base
                 start = round(Fraction(frames, fps) / source.time_base)
                 for packet in piece.demux(source):

@@ -30,7 +30,7 @@ def stage(board: Board, left: float = 1, right: float = 1) -> Stage:
 def turn(board: Board, words: str, *pictures: tuple[Any, Box], given: bool = True) -> list[Part]:
     """To another picture: all goes, these actors come to their boxes, and the words to them; in a short cut the words
     come first, which saves time."""
-    first = board.short and board.now > 0
+    first = board.is_short and board.now > 0
     if first:
         board.say(words, given)
     if board.now > 0:

@@ -6,32 +6,22 @@ A moment is a step, or several that are told as one. Nothing here draws.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from functools import cached_property
-from itertools import groupby
 from math import ceil, prod
 from typing import NamedTuple
 
 import numpy as np
 
 from .. import theme
-from ..machine.events import IO, Event, Moved
+from ..machine.events import IO, Event
+from ..story.maxima import Shrink, max_that_moves
 from ..story.ranges import ranges
 from ..story.rounds import rounds
-from ..story.telling import LEAST
-from ..trace import narration
 from ..trace.sram import room
 from ..trace.trace import Trace
 from ..traffic.standard import beside_run
-from .values import smooth
-
-Moment = tuple[Event, ...]
-
-#: what a column of statistics shows: the first of these slots that holds something of use
-STATS = {"m": ("m_new", "m_i"), "α": ("alpha",), "ℓ": ("l_new", "l_i")}
-
-#: slots that share the place of the scores
-SCORES = ("P", "S")
+from .moments import Moment, Round, grouped, pictures, rounds_of
 
 #: seconds that a moment takes by nature: a transfer, a result, a result of one number a row, a tile that is skipped
 TRANSFER, RESULT, NUMBERS, SKIP = 0.55, 0.6, 0.45, 0.4
@@ -43,34 +33,6 @@ ABOUT = 0.04
 AHEAD = 0.6
 
 
-class Held(NamedTuple):
-    """What a slot holds: the value, the step that made it, the last step that reads it (or the same, if none does)."""
-
-    value: np.ndarray
-    step: int
-    last_read: int
-
-
-class Picture(NamedTuple):
-    """Everything between two moments: HBM, each program's slots and next step, the bytes moved so far."""
-
-    hbm: Mapping[str, np.ndarray]
-    sram: Mapping[int, Mapping[str, Held]]
-    moved: Mapping[str, Moved]
-    clock: Mapping[int, int]
-
-
-class Round(NamedTuple):
-    """One tile of the loops, side by side that of each program: its moments are start … stop − 1; `tiles` are made,
-    `hidden` are skipped, (block of queries, block of keys) each."""
-
-    number: int
-    start: int
-    stop: int
-    tiles: tuple[tuple[int, int], ...]
-    hidden: tuple[tuple[int, int], ...]
-
-
 class Shown(NamedTuple):
     """What a slot shows: the value that a step made, of which `part` (0 … 1) is there. `live`: is it still of use?"""
 
@@ -80,18 +42,6 @@ class Shown(NamedTuple):
     live: bool
 
 
-class Shrink(NamedTuple):
-    """A max that moves: of `row` of its tile, by which key, and what becomes of the row's sum."""
-
-    event: Event
-    row: int
-    query: int
-    key: int
-    m: tuple[float, float]
-    alpha: float
-    l: tuple[float, float]
-
-
 class Run:
     """A trace, cut into moments. Rounds in `slowly` (by number) are told step by step, all others in phases: what comes
     in, what is computed, what goes out. With `lanes`, so many programs run side by side: a model of the schedule."""
@@ -99,10 +49,10 @@ class Run:
     def __init__(self, trace: Trace, *, slowly: Collection[int] = (0,), lanes: int = 1) -> None:
         self.trace, self.lanes = trace, lanes
         self.round_of = rounds(trace)
-        self.moments = tuple(_grouped(self, slowly))
-        self.pictures = tuple(_pictures(trace, self.moments))
+        self.moments = tuple(grouped(trace, self.round_of, slowly, lanes))
+        self.pictures = tuple(pictures(trace, self.moments))
         self.ranges = ranges(trace)
-        self.rounds = tuple(_rounds(self))
+        self.rounds = tuple(rounds_of(trace, self.round_of, self.moments, lanes))
         self._looks: dict[object, object] = {}
         self._shapes: dict[tuple[int | None, ...], dict[str, tuple[int, ...]]] = {}
 
@@ -256,15 +206,14 @@ class Run:
         return frozenset(event.step for event, u in self.transfers(now) if u >= 1)
 
     def moved(self, now: float) -> dict[str, tuple[int, int]]:
-        """Bytes read and written so far, by tensor; of what is on its way, the share that it has come."""
+        """Bytes read and written so far, by tensor; a tile counts when it has arrived."""
         number, _ = self.split(now)
         so_far: dict[str, tuple[int, int]] = dict(self.pictures[number].moved)
         for event, u in self.transfers(now):
-            assert event.tile is not None
-            read, written = so_far.get(event.tile.tensor, (0, 0))
-            nbytes = round(event.nbytes * smooth(u))
-            pair = (read + nbytes, written) if event.op == "load" else (read, written + nbytes)
-            so_far[event.tile.tensor] = pair
+            if event.tile and u >= 1:
+                read, written = so_far.get(event.tile.tensor, (0, 0))
+                load = event.op == "load"
+                so_far[event.tile.tensor] = read + event.nbytes * load, written + event.nbytes * (not load)
         return so_far
 
     def hbm(self, now: float) -> Mapping[str, np.ndarray]:
@@ -354,21 +303,27 @@ class Run:
             found = self._looks[number, u > 0] = tuple(sorted(tiles))
         return found  # type: ignore[return-value]
 
-    def on_chip(self, now: float, program: int | None) -> tuple[tuple[str, int], ...]:
-        """Bytes on chip by hue, in the order in which a gauge stacks them."""
-        number, _ = self.split(now)
-        sizes: dict[str, int] = {}
-        held = dict(self.pictures[number].sram.get(-1 if program is None else program, {}))
-        steps = {slot: one.step for slot, one in held.items()}
-        arrived = self.landed(now)
-        steps |= {e.slot: e.step for e in self.events(now) if e.op == "load" and e.step in arrived}
+    def taken(self, program: int | None) -> tuple[tuple[str, int], ...]:
+        """Bytes that a program takes on chip when it takes most, by hue, in the order in which a gauge stacks them.
+
+        Slots are given out once: what a tile before has left in one still takes its room.
+        """
+        return () if program is None else self._taken[program]
+
+    @cached_property
+    def _taken(self) -> dict[int, tuple[tuple[str, int], ...]]:
+        most: dict[int, dict[str, int]] = {}
+        held: dict[int, dict[str, int]] = {}
         computing = np.dtype(self.trace.meta["computing"]).itemsize
-        for slot, step in steps.items():
-            event = self.trace[step]
+        for event in self.trace:
+            if event.op not in ("load", "compute"):
+                continue
+            slots = held.setdefault(event.program, {})
             wide = self.trace.initial[event.tile.tensor].dtype.itemsize if event.tile else computing
-            hue = theme.hue(slot)
-            sizes[hue] = sizes.get(hue, 0) + prod(self.value(step).shape) * wide
-        return tuple((hue, sizes[hue]) for hue in ("K", "V", "Q", "O", "S", "stat") if hue in sizes)
+            slots[event.slot] = prod((event.row + event.shape[0], *event.shape[1:])) * wide
+            if sum(slots.values()) > sum(most.get(event.program, {}).values()):
+                most[event.program] = dict(slots)
+        return {program: _by_hue(slots) for program, slots in most.items()}
 
     def indices(self, now: float) -> Mapping[str, int]:
         """The index of each loop that is running."""
@@ -413,156 +368,8 @@ class Run:
         return RESULT if any(len(event.shape) == 2 for event in moment) else NUMBERS
 
 
-def slow_rounds(trace: Trace, *more: int) -> set[int]:
-    """The rounds that are worth telling step by step: the first in which something is computed, that of the max that
-    moves most, and `more` (−1 is the last)."""
-    of = rounds(trace)
-    first = next((of[event.step] for event in trace if event.slot == "S" and event.op == "compute"), 0)
-    moves = max_that_moves(trace)
-    last = max(of)
-    return {first, *([of[moves.event.step]] if moves else []), *(n % (last + 1) for n in more)}
-
-
-def max_that_moves(trace: Trace) -> Shrink | None:
-    """The smallest α of a run that isn't as good as 0, with all that is told of it."""
-    best: Shrink | None = None
-    pending: dict[int, tuple[Event, np.ndarray, np.ndarray, np.ndarray]] = {}
-    hbm, sram, program = trace.initial, dict[str, np.ndarray](), -1
-    before: dict[str, np.ndarray] = {}
-    for event in trace if trace.values else ():
-        if event.program != program:
-            program, sram, before = event.program, {}, {}
-        if event.op == "compute" and event.slot in ("m_i", "m_new"):
-            before["m"] = sram.get("m_i", np.full(event.shape, -np.inf))
-        if event.op == "compute" and event.slot in ("l_i", "l_new"):
-            before["l"] = sram.get("l_i", np.zeros(event.shape))
-        hbm, sram = trace.advance(event, hbm, sram)
-        if event.op == "compute" and event.slot == "alpha":
-            pending[program] = event, sram["alpha"], before["m"], sram["S"]
-        if event.op == "compute" and event.slot in ("l_i", "l_new") and program in pending:
-            at, alpha, m_old, scores = pending.pop(program)
-            moves = (alpha > LEAST) & (alpha < 1)
-            if not moves.any():
-                continue
-            row = int(np.argmin(np.where(moves, alpha, 2)))
-            if best and alpha[row] >= best.alpha:
-                continue
-            m_new = sram["m_new"] if "m_new" in sram else sram["m_i"]
-            query = at.loop.get("i", at.program) * trace.meta["block_q"] + row
-            key = at.loop.get("j", 0) * trace.meta["block_k"] + int(np.argmax(scores[row]))
-            l_old = before["l"]
-            best = Shrink(
-                at, row, query, key, (float(m_old[row]), float(m_new[row])), float(alpha[row]),
-                (float(l_old[row]), float(sram[event.slot][row])),
-            )  # fmt: skip
-    return best
-
-
-# ---- moments
-
-
-def _grouped(run: Run, slowly: Collection[int]) -> Iterator[Moment]:
-    """Rounds that are told slowly event by event, all others in phases; side by side, the same of all programs."""
-    trace, told = run.trace, set(slowly)
-    drawn = {slot for slots in STATS.values() for slot in slots if slot != "alpha"}
-    rows = list(_side_by_side(trace, run.lanes))
-    key = lambda row: any(run.round_of[event.step] in told for event in row)  # noqa: E731
-    for slow, stretch in groupby(rows, key):
-        if slow:
-            waiting: Moment = ()  # what no place shows is told with what comes next
-            for row in stretch:
-                waiting += row
-                event = row[0]
-                if event.op != "compute" or len(event.shape) == 2 or event.slot in drawn:
-                    yield waiting
-                    waiting = ()
-            if waiting:
-                yield waiting
-            continue
-        for _, phase in groupby(stretch, lambda row: (row[0].op, tuple(run.round_of[e.step] for e in row))):
-            yield tuple(event for row in phase for event in row)
-
-
-def _side_by_side(trace: Trace, lanes: int) -> Iterator[Moment]:
-    """Each event on its own, or the same step of up to `lanes` programs."""
-    if lanes == 1:
-        yield from ((event,) for event in trace)
-        return
-    programs = [list(events) for _, events in groupby(trace, key=lambda event: event.program)]
-    for first in range(0, len(programs), lanes):
-        rows: dict[tuple[int, ...], list[Event]] = {}
-        for program in programs[first : first + lanes]:
-            for key, event in _aligned(program):
-                rows.setdefault(key, []).append(event)
-        yield from (tuple(rows[key]) for key in sorted(rows))
-
-
-def _aligned(program: Iterable[Event]) -> Iterator[tuple[tuple[int, ...], Event]]:
-    """Where each event of a program stands: before, within or after its inner loop; which round; which line."""
-    stage = 0
-    for event in program:
-        inner = tuple(event.loop.values())[1:]
-        stage = 1 if inner else 2 if stage else 0
-        yield (stage, *(inner or (0,)), event.line), event
-
-
-def _rounds(run: Run) -> Iterator[Round]:
-    """Moments that are of the same tile of the loops, in each of the programs that run side by side."""
-    base: dict[int, int] = {}
-    for event in run.trace:
-        base.setdefault(event.program, run.round_of[event.step])
-    first = [moment[0] for moment in run.moments]
-    keys = [(event.program // run.lanes, run.round_of[event.step] - base[event.program]) for event in first]
-    start = 0
-    for number, (_, stretch) in enumerate(groupby(keys)):
-        stop = start + len(list(stretch))
-        events = [event for moment in run.moments[start:stop] for event in moment]
-        made, hidden = (
-            tuple(dict.fromkeys((e.loop.get("i", e.program), e.loop.get("j", 0)) for e in events if of(e)))
-            for of in (lambda e: e.slot in SCORES, lambda e: e.op == "skip")
-        )
-        yield Round(number, start, stop, made, hidden)
-        start = stop
-
-
-# ---- pictures: what is there before each moment
-
-
-def _pictures(trace: Trace, moments: tuple[Moment, ...]) -> Iterator[Picture]:
-    """A replay in the film's order. Programs share nothing on chip, so side by side they come to the same."""
-    last_read = _last_reads(trace)
-    hbm: dict[str, np.ndarray] = trace.initial
-    sram: dict[int, dict[str, Held]] = {}
-    moved: dict[str, Moved] = {}
-    clock: dict[int, int] = {}
-    yield Picture(hbm, sram, moved, clock)
-    for moment in moments:
-        for event in moment:
-            values = {slot: held.value for slot, held in sram.get(event.program, {}).items()}
-            hbm, values = trace.advance(event, hbm, values)
-            if event.op in ("load", "compute"):
-                new = Held(values[event.slot], event.step, last_read.get(event.step, event.step))
-                sram = {**sram, event.program: {**sram.get(event.program, {}), event.slot: new}}
-            if event.tile and event.nbytes:
-                was = moved.get(event.tile.tensor, Moved())
-                read, written = (event.nbytes, 0) if event.op == "load" else (0, event.nbytes)
-                moved = {**moved, event.tile.tensor: Moved(was.read + read, was.written + written)}
-            clock = {**clock, event.program: event.step + 1}
-        yield Picture(hbm, sram, moved, clock)
-
-
-def _last_reads(trace: Trace) -> dict[int, int]:
-    """Step that made a value → the last step that reads it."""
-    lines = narration.of(trace.meta)
-    made: dict[tuple[int, str], int] = {}
-    last: dict[int, int] = {}
-    for event in trace:
-        reads = set(lines[event.line].reads) if event.op == "compute" else set[str]()
-        if event.op == "store" or event.op == "load" and event.row:  # what is loaded below other rows joins them
-            reads.add(event.slot)
-        for slot in reads:
-            if (event.program, slot) in made:
-                last[made[event.program, slot]] = event.step
-        if event.op in ("load", "compute"):
-            made[event.program, event.slot] = event.step
-    return last
+def _by_hue(slots: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
+    sizes: dict[str, int] = {}
+    for slot, size in slots.items():
+        sizes[theme.hue(slot)] = sizes.get(theme.hue(slot), 0) + size
+    return tuple((hue, sizes[hue]) for hue in ("K", "V", "Q", "O", "S", "stat") if hue in sizes)

@@ -7,13 +7,14 @@ from dataclasses import replace
 
 from ..machine.events import IO, Moved
 from ..runs.record import count
+from ..story.maxima import Shrink
 from ..theme import ORDER, hue, label
 from ..units import size_of
 from .actors.bars import Bar, Bars, Legend, Piece
 from .actors.rescale import Rescale
 from .actors.run_stage import RunStage
 from .board import Board
-from .run import Run, Shrink
+from .run import Run
 
 
 def max_moves(board: Board, stage: RunStage, moves: Shrink, then: str) -> None:

@@ -210,7 +210,7 @@ def parse(mask: Any, n_queries: int, n_keys: int) -> Mask:
 
 def names(mask: str | None) -> list[str]:
     """The parts of a mask's name. Raises ValueError for one that isn't known, or has the wrong form."""
-    parts = re.split(r"\+(?=[a-z]+(?:[:+]|$))", mask) if mask is not None else []
+    parts = _parts(mask) if mask is not None else []
     for part in parts:
         if not any(re.fullmatch(form, part, re.ASCII | re.DOTALL) for form in _FORMS.values()):
             kind = part.partition(":")[0]
@@ -220,12 +220,17 @@ def names(mask: str | None) -> list[str]:
     return parts
 
 
+def _parts(mask: str) -> list[str]:
+    """What is joined by +, which a file's name may hold, too."""
+    return re.split(r"\+(?=[a-z]+(?:[:+]|$))", mask)
+
+
 def is_name(mask: object, n_queries: int, n_keys: int) -> bool:
     """Whether a mask of this name can have been over so many queries and keys."""
     if mask is None:
         return True
     try:
-        rules = [part for part in str(mask).split("+") if part != ARRAY and not part.startswith("file:")]
+        rules = [part for part in _parts(str(mask)) if part != ARRAY and not part.startswith("file:")]
         return isinstance(mask, str) and bool(parse("+".join(rules) or "none", n_queries, n_keys))
     except ValueError:
         return False

@@ -19,7 +19,7 @@ FOLDER = Path(__file__).parent
 #: in the order in which they need each other
 MODULES = (
     "run.js", "words.js", "explain.js", "draw.js", "stage.js", "source.js", "sums.js", "cards.js", "ending.js",
-    "search.js", "positions.js", "help.js", "view.js", "player.js", "mount.js",
+    "search.js", "positions.js", "help.js", "address.js", "view.js", "player.js", "mount.js",
 )  # fmt: skip
 
 FONTS = {

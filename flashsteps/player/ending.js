@@ -56,7 +56,7 @@ export function list(names) {
 export class Ending {
   constructor(run) {
     this.run = run;
-    this.element = el("section", { class: "panel ending", "aria-label": "what this run came to", hidden: true });
+    this.element = el("section", { class: "panel ending", "aria-label": "what this run came to", tabindex: "0", hidden: true });
   }
 
   show(step) {

@@ -21,7 +21,9 @@ const STANDS = 400;
 /** What anywidget asks for: the player of a model with `header`, `data`, `kept` and `step`. */
 export async function render({ model, el: host }) {
   const root = document.createElement("div"), key = model.get("key");
-  root.setAttribute("data-lm-suppress-shortcuts", "true"); // JupyterLab's single letters are not ours: x would cut the cell
+  // JupyterLab listens before the player does, and its x would cut the cell; Ctrl+S and the like stay its own
+  const guard = (event) => root.toggleAttribute("data-lm-suppress-shortcuts", !(event.ctrlKey || event.metaKey || event.altKey));
+  window.addEventListener("keydown", guard, true);
   const hidden = document.createElement("style"); // the still beside it is for where no player runs
   hidden.textContent = /^[0-9a-f]+$/.test(key) ? `.flashsteps-still[data-player="${key}"] { display: none; }` : "";
   document.head.append(hidden);
@@ -51,6 +53,7 @@ export async function render({ model, el: host }) {
   model.on("change:step", follow);
   return () => {
     hidden.remove();
+    window.removeEventListener("keydown", guard, true);
     clearTimeout(standing);
     player.pause();
     model.off("change:step", follow);

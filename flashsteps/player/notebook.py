@@ -49,8 +49,9 @@ class Player(anywidget.AnyWidget):
 
     def _ipython_display_(self) -> None:
         """The widget, and beside it the still of the step that is shown, for when the notebook is opened without it."""
-        from IPython.display import display
+        from IPython import display as notebook
 
+        display: Any = notebook.display
         bundle, _ = _both(super()._repr_mimebundle_())
         display({**bundle, "text/plain": repr(self)}, raw=True)
         self.beside = display({"text/html": self._aside(), "text/plain": ""}, raw=True, display_id=True)

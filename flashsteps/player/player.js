@@ -6,6 +6,7 @@ import { el, say, toggle, palette, Tip } from "./draw.js";
 import { alone, byTile, byBytes, scrubberMarks } from "./positions.js";
 import { answer, suggestions } from "./search.js";
 import { intro, keysDialog, remembered } from "./help.js";
+import { fromAddress, keptTile, toAddress } from "./address.js";
 import { View } from "./view.js";
 
 /** Steps a second at 1×, and the speeds to choose from. */
@@ -14,8 +15,7 @@ const PACE = 2, SPEEDS = [0.5, 1, 2, 4, 8, 16, 64, 256];
 /** How long a tile takes over the bus, in ms, where there is time for it. */
 const CROSSING = 280;
 
-/** From which width on, in px, the meter and the map stand beside the controls, and up to which height they don't (as
- * player.css has it). */
+/** From which width on, in px, meter and map stand beside the controls, up to which height they don't (as player.css has it). */
 const WIDE = 1000, LOW = "(max-height: 560px)";
 
 /** How long a position has stood, in ms, before the address, and whoever else is told, follows. */
@@ -25,7 +25,7 @@ const REST = 150;
 
 export class Player {
   constructor(root, runs, options) {
-    Object.assign(this, { root, runs, options, at: 0, playing: null, speed: 1, by: "tile" });
+    Object.assign(this, { root, runs, options, at: 0, playing: null, speed: 1, by: "tile", leaving: new AbortController() });
     root.classList.add("flashsteps");
     root.tabIndex = -1;
     this.low = matchMedia(LOW);
@@ -146,7 +146,6 @@ export class Player {
   // ---- where it is
 
   get last() { return this.positions[0].length - 1; }
-
   align(positions) {
     this.positions = positions;
     if (this.slider) this.slider.max = String(this.last);
@@ -198,7 +197,7 @@ export class Player {
   /** Scrolls to where the action is, if it is out of sight: the part of the stage that has something framed. */
   sight() {
     if (!this.options.hash) return;
-    const [{ stage }] = this.views, lit = stage.querySelector(".slot.made, .frame.now:not([hidden])") ?? stage;
+    const [{ stage }] = this.views, lit = stage.querySelector(".ending:not([hidden])") ?? stage.querySelector(".slot.made, .frame.now:not([hidden])") ?? stage;
     const box = lit.getBoundingClientRect(), end = this.deck.getBoundingClientRect().top;
     if (box.top < 0 || box.bottom > end) lit.scrollIntoView({ block: box.height > end ? "start" : "center" });
   }
@@ -212,8 +211,7 @@ export class Player {
     this.remember();
   }
 
-  /** The step of the first run. */
-  get step() { return this.positions[0][this.at]; }
+  get step() { return this.positions[0][this.at]; } // of the first run
 
   draw(moving = 0) {
     this.views.forEach((view, n) => view.show(this.positions[n][this.at], moving));
@@ -333,38 +331,21 @@ export class Player {
     } catch { /* a frame may keep no history of its own */ }
   }
 
-  /** The address of what is shown: the step, the tile that is kept, and the theme where it was chosen. */
-  hash() {
-    const kept = this.views.flatMap(({ run, selected }, n) => selected
-      ? [`&keep=${[run.tensors[selected.tensor].name, selected.start, selected.stop, ...(n ? [n] : [])].map(encodeURIComponent).join(",")}`] : []);
-    const theme = this.root.dataset.theme ? `&theme=${this.root.dataset.theme}` : "";
-    return `${this.runs.length > 1 ? `#by=${this.by}&at=${this.at}` : `#step=${this.step}`}${kept.join("")}${theme}`;
-  }
+  hash() { return toAddress(this); }
 
-  /** Goes where the address says: #step=40&keep=O,4,8; of two runs, #by=bytes&at=40. */
-  follow() {
-    const wanted = new URLSearchParams(location.hash.slice(1));
-    const theme = wanted.get("theme");
-    if ((theme === "dark" || theme === "light") && theme !== this.root.dataset.theme) this.setTheme(theme);
-    this.keep(wanted.getAll("keep").map((text) => text.split(",")));
-    const by = wanted.get("by"), number = (name) => wanted.has(name) && /^-?\d{1,9}$/.test(wanted.get(name)) ? Number(wanted.get(name)) : null;
-    if (this.bySelect && (by === "tile" || by === "bytes") && by !== this.by) this.setBy(by);
-    const at = number("at"), step = number("step");
+  follow() { // where the address says
+    const { theme, keep, by, at, step } = fromAddress(location.hash);
+    if (theme && theme !== this.root.dataset.theme) this.setTheme(theme);
+    this.views.forEach((view, n) => {
+      const tile = keptTile(view.run, keep, n);
+      if (tile && tile !== view.selected) view.select(tile);
+    });
+    if (this.bySelect && by && by !== this.by) this.setBy(by);
     if (at !== null && this.runs.length > 1) this.go(at);
     else if (step !== null) this.go(this.find(0, Math.min(step, this.runs[0].last)));
     else this.draw();
     const laid = () => requestAnimationFrame(() => requestAnimationFrame(() => this.sight()));
     if (step !== null || at !== null) document.fonts.ready.then(laid);
-  }
-
-  /** Keeps these tiles, [tensor, start, stop, which run], and no others. */
-  keep(wanted) {
-    this.views.forEach((view, n) => {
-      const mine = wanted.find((one) => (one[3] ?? "0") === String(n)), { run } = view;
-      const tensor = mine ? run.tensors.findIndex(({ name }) => name === mine[0]) : -1;
-      const tile = tensor < 0 ? null : run.tensors[tensor].tiles.get(`${mine[1]}:${mine[2]}`) ?? null;
-      if (tile !== view.selected) view.select(tile ?? view.selected);
-    });
   }
 
   async link() {
@@ -380,8 +361,8 @@ export class Player {
     this.still = matchMedia("(prefers-reduced-motion: reduce)");
     this.dark = matchMedia("(prefers-color-scheme: dark)");
     const recolour = () => { this.paint(); this.draw(); };
-    this.dark.addEventListener("change", recolour);
-    this.low.addEventListener("change", () => this.place());
+    this.dark.addEventListener("change", recolour, this.leaving);
+    this.low.addEventListener("change", () => this.place(), this.leaving); // whoever takes it down aborts `leaving`
     if (this.options.hash) this.printing();
     const target = this.options.hash ? document : this.root;
     target.addEventListener("keydown", (event) => this.key(event));

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -126,6 +128,9 @@ class StepApp(App[None]):
 
     def on_mount(self) -> None:
         self.title = "flashsteps"
+        if not self.is_headless:
+            for number in (signal.SIGTERM, signal.SIGHUP):  # the terminal is to be as it was
+                asyncio.get_running_loop().add_signal_handler(number, self.exit, None, 128 + number)
         for pane, title in (("#hbm", "HBM"), ("#source", "source")):
             self.query_one(pane).border_title = Content(title)
 
@@ -138,7 +143,7 @@ class StepApp(App[None]):
 
     def redraw(self) -> None:
         """Anew, for the sizes that there are now."""
-        if self.is_mounted and not self.screen.has_class("-small"):
+        if self.is_running and not self.screen.has_class("-small"):
             self.draw()
 
     def settle(self) -> None:
@@ -374,10 +379,14 @@ def picture(trace: Trace, width: int, height: int, *, theme: str = themes.DEFAUL
         while len(drawn) < 2 or drawn[-1] != drawn[-2]:  # on a busy machine, one pause may not be enough
             await pilot.pause()
             drawn.append(pilot.app.export_screenshot(title=f"flashsteps step {trace.meta['algorithm']}"))
-        pilot.app.exit()
+        if not pilot.app.return_code:  # it has not failed
+            pilot.app.exit()
 
     with _colours():
-        StepApp(trace, theme=theme, rich=True, at=at).run(headless=True, size=(width, height), auto_pilot=pilot)
+        app = StepApp(trace, theme=theme, rich=True, at=at)
+        app.run(headless=True, size=(width, height), auto_pilot=pilot)
+    if app.return_code:  # it has said why: a picture of half of it would be none
+        raise RuntimeError("the stepper could not be drawn")
     return own_font(drawn[-1])
 
 

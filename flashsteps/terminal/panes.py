@@ -5,6 +5,7 @@ Colour is never the only sign: what is there is a shade (░ to █), what is no
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from math import ceil
 
@@ -40,7 +41,7 @@ def hbm(view: View, paint: Paint, width: int, height: int) -> Text:
     textures = {}
     for name in names:
         data = state.hbm[name] if state else np.full(initial[name].shape, np.nan)
-        textures[name] = _texture(view, name, data.reshape(len(data), -1), rows, widths[name])
+        textures[name] = _texture(view, name, data.reshape(len(data), math.prod(data.shape[1:])), rows, widths[name])
     for line in range(ceil(most / step)):
         first = line * step
         text = Text(set_cell_size(view.token(first, _axis(view), left - 1), left - 1) + " " if left else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Mapping
 from functools import cached_property
@@ -203,5 +204,5 @@ def _held(trace: Trace) -> list[Mapping[str, Held]]:
 
 def written(data: np.ndarray) -> np.ndarray:
     """Which rows of a tensor are there: nobody wrote the others yet."""
-    there: np.ndarray = ~np.isnan(data.reshape(len(data), -1).astype(float)).any(axis=1)
+    there: np.ndarray = ~np.isnan(data.reshape(len(data), math.prod(data.shape[1:])).astype(float)).any(axis=1)
     return there

@@ -12,8 +12,8 @@ import torch
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from triton.experimental.gluon import nvidia
 from triton.experimental.gluon._runtime import GluonASTSource
+from triton.experimental.gluon.nvidia.hopper import TensorDescriptor as GluonDescriptor
 from triton.tools.tensor_descriptor import TensorDescriptor
 
 from ..targets.target import Launch, Target
@@ -63,7 +63,7 @@ def source(launch: Launch) -> ASTSource:
 
 
 def _type(given: Any) -> str:
-    if isinstance(given, nvidia.hopper.TensorDescriptor):
+    if isinstance(given, GluonDescriptor):
         return f"tensordesc<{TYPES[given.base.dtype]}[{', '.join(map(str, given.block_shape))}],{given.layout!r}>"
     if isinstance(given, TensorDescriptor):
         return f"tensordesc<{TYPES[given.base.dtype]}[{', '.join(map(str, given.block_shape))}]>"

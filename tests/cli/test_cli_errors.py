@@ -277,7 +277,8 @@ def test_a_number_is_of_plain_digits(files, monkeypatch, option, number):
 @pytest.mark.parametrize(
     "command",
     [
-        "count flash2-forward --d 64 --n", "count flash2-forward --n 64 --d", "count flash2-forward --n 8 --d 8 --heads",
+        "count flash2-forward --d 64 --n", "count flash2-forward --n 64 --d",
+        "count flash2-forward --n 8 --d 8 --kv-heads",
         "io --n 64 --d", "io --heads", "io --n", "blocks --d", "blocks --d 64 --n", "step run.npz --at",
         "record split-kv-decode -o a.npz --splits", "record flash2-forward -o a.npz --dropout 0.1 --seed",
         "record flash2-forward -o a.npz --sram", f"{RENDER} --fps", f"{RENDER} --sram", f"{RENDER} --jobs",

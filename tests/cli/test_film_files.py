@@ -5,7 +5,9 @@ import re
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
+import av
 import pytest
 
 import flashsteps as fs
@@ -57,6 +59,18 @@ def test_a_transparent_file_is_another_one(name):
     assert Path(name).read_bytes() != opaque
 
 
+def test_a_film_that_was_made_in_pieces_says_that_it_is_transparent():
+    """Or a browser shows what lies under the alpha."""
+    run(*FILM, "--fps", "2", "-o", "a.webm", "--transparent")
+    with av.open("a.webm") as film:
+        assert ("ALPHA_MODE", "1") in {(name.upper(), said) for name, said in film.streams.video[0].metadata.items()}
+    codec: Any = av.CodecContext.create("libvpx-vp9", "r")
+    with av.open("a.webm") as film:
+        frames = [frame for packet in film.demux(video=0) if packet.size for frame in codec.decode(packet)]
+    assert len(frames) == round(2 * fs.film("flash-forward", cut="short").duration)
+    assert max(bytes(frame.planes[3])[0] for frame in frames) <= 2  # of 255: as VP9 keeps it
+
+
 def test_what_cannot_be_transparent_says_what_can():
     for name in ("a.gif", "a.mp4"):
         assert "use .webm, .webp, .png, .svg or .pdf" in refused(*FILM, "-o", name, "--transparent")
@@ -89,8 +103,12 @@ def test_whatever_ends_it_while_it_draws_nothing_is_left(ending, number):
     """No file, no part of one, no process of those that share the work."""
     Path("temporary").mkdir()
     large = ("--size", "3840x2160", "--fps", "50", "--captions", "--jobs", "2")
-    heed = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler), "start_new_session": True}
-    with program("render", "flash-forward", "-o", f"a{ending}", *large, env={"TMPDIR": "temporary"}, **heed) as process:
+    how: dict[str, Any] = {
+        "preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a shell may have it ignored
+        "start_new_session": True,
+        "env": {"TMPDIR": "temporary"},
+    }
+    with program("render", "flash-forward", "-o", f"a{ending}", *large, **how) as process:
         time.sleep(2)
         assert process.poll() is None
         process.send_signal(number)

@@ -29,6 +29,7 @@ WRITES: dict[str, tuple[str, ...]] = {
     ".csv": ("export", *RUN, "--to", "csv"),
     ".json": ("export", *RUN, "--to", "perfetto"),
     ".svg": ("step", *RUN),
+    ".htm": ("explore", "--input", "random:8,4"),
 }
 each = pytest.mark.parametrize("ending", WRITES)
 
@@ -251,8 +252,12 @@ def test_a_closed_stream_is_as_good_as_none(command, closed):
     made = {name: Path(name).read_bytes() for name in there()}
     for name in made.keys() - {"run.npz"}:
         Path(name).unlink()
-    closing = {"preexec_fn": lambda: [os.close(number) for number in closed]}
-    code, out, err = done(*command, **closing)
+
+    def close() -> None:
+        for number in closed:
+            os.close(number)
+
+    code, out, err = done(*command, preexec_fn=close)
     assert code == expected[0]
     assert (out, err) == tuple(b"" if n in closed else text for n, text in ((1, expected[1]), (2, expected[2])))
     assert {name: Path(name).read_bytes() for name in there()} == made
@@ -298,3 +303,36 @@ def test_numbers_come_through_a_pipe_as_they_were():
     _, out, _ = done("record", *RUN, "-o", "-")
     with np.load(io.BytesIO(out)) as columns:
         assert json.loads(str(columns["meta"]))["algorithm"] == "flash2-forward"
+
+
+# ---- what is saved can be shown
+
+
+def test_a_mask_whose_file_has_a_plus_in_its_name_can_be_saved_and_read_again():
+    np.save("a+b.npy", np.tri(8, dtype=bool))
+    for mask in ("file:a+b.npy", "causal+file:a+b.npy", "file:a+b.npy+causal"):
+        assert done("record", *RUN, "--mask", mask, "-o", "run.npz")[::2] == (0, b"")
+        assert fs.load("run.npz").meta["mask"] == mask
+
+
+def test_a_run_in_which_no_tile_is_visited_is_shown_at_each_step():
+    none = np.zeros((4, 4), bool)
+    trace = fs.record("flash2-block-sparse-forward", *fs.load_qkv("random:8,4"), block_q=2, block_k=2, block_mask=none)
+    trace.save("run.npz")
+    for n in range(len(trace)):
+        result = CliRunner().invoke(main, ["show", "run.npz", "--step", str(n)], catch_exceptions=False)
+        assert (result.exit_code, result.stderr) == (0, "")
+    for at in ("-1", "3"):
+        assert done("step", "run.npz", "--at", at, "-o", "a.svg")[::2] == (0, b"")
+
+
+def test_a_screen_that_cannot_be_drawn_is_not_written(monkeypatch):
+    from flashsteps.terminal import panes
+
+    def fail(*args):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(panes, "hbm", fail)
+    result = CliRunner().invoke(main, ["step", *RUN, "-o", "a.svg"])
+    assert result.exit_code
+    assert there() == []

@@ -6,7 +6,7 @@ from typing import Any
 
 from manim import *
 
-from flashsteps.filmkit import Picture, Play, films, smooth
+from flashsteps.filmkit import Picture, Play, films, values
 from flashsteps.filmkit.reel import Reel
 
 SHEET = "#ff0000"
@@ -72,7 +72,7 @@ class Parts(Scene):
     def construct(self):
         picture = film().picture()
         self.play(Play(picture, "It grows", run_time=1))
-        self.play(Play(picture, step=1, run_time=2, rate_func=smooth))
+        self.play(Play(picture, step=1, run_time=2, rate_func=values.smooth))
         self.play(Play(picture, 0, run_time=1))
 
 
@@ -87,6 +87,8 @@ class Tracked(Scene):
 
 
 class Zoomed(MovingCameraScene):
+    camera: MovingCamera
+
     def construct(self):
         picture = film().picture(t=2)
         self.add(picture, Circle())

@@ -192,7 +192,7 @@ def check(actor, box, unit, theme):
 
 @pytest.mark.parametrize("name", CAST)
 def test_an_actor_stays_in_its_box_whatever_its_fields(name):
-    @settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+    @settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow], deadline=None)
     @given(CAST[name], boxes(), UNITS, st.sampled_from([*THEMES]))
     def holds(actor, box, unit, theme):
         check(actor, box, unit, theme)

@@ -23,7 +23,7 @@ from flashsteps.theme import THEMES
 from flashsteps.units import size_of
 
 DARK = THEMES["dark"]
-WIDE, HIGH = 900, 500
+WIDE, HIGH = 720, 400
 BOX = Box(20, 20, WIDE - 40, HIGH - 40)
 
 
@@ -64,7 +64,7 @@ def extent(mask):
     return columns[0], rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.floats(0.05, 1.0), st.floats(0.05, 1.0))
 def test_a_bar_is_as_long_as_its_number_says_and_standard_s_does_not_move(one, other):
     def bars(value):
@@ -100,7 +100,7 @@ def test_a_mark_stands_at_its_value_and_gives_way_to_numbers():
     assert words["half"][1] == "V"
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.lists(st.floats(-1, 1).filter(lambda x: abs(x) > 0.1), min_size=2, max_size=8))
 def test_a_row_s_bars_are_as_high_as_its_numbers_up_or_down(values):
     picture, _ = look(Row(tuple(values), "Q", -1, 1, now=(0, len(values))))
@@ -151,14 +151,17 @@ def test_a_number_says_what_it_is_and_keeps_its_place_whatever_stands_around_it(
     assert "0.36" not in look(Number("α", None))[1]
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.integers(1, 6), st.integers(1, 6), st.integers(0, 99))
 def test_a_matrix_shows_each_value_as_its_shade_and_its_number(rows, columns, seed):
     values = np.random.default_rng(seed).uniform(0, 1, (rows, columns)).round(2)
     picture, words = look(Matrix(grid(values), "Q", 0, 1, places=2))
     assert {f"{x:.2f}" for x in values.flat} <= words.keys()
+    codes = np.unique(picture.astype(int) @ (65536, 256, 1))
+    shown = [(code >> 16, code >> 8 & 255, code & 255) for code in codes.tolist()]
     for x in values.flat:
-        assert of(picture, mix(DARK.panel, DARK.Q, 0.1 + 0.9 * float(x))).any()
+        shade = [round(255 * c) for c in rgb(mix(DARK.panel, DARK.Q, 0.1 + 0.9 * float(x)))]
+        assert any(max(abs(a - b) for a, b in zip(shade, color, strict=True)) <= 1 for color in shown)
 
 
 def test_a_matrix_dims_hatches_and_labels_what_it_is_told_to():
@@ -179,10 +182,10 @@ def test_a_matrix_dims_hatches_and_labels_what_it_is_told_to():
 
 def test_cells_too_small_to_tell_apart_are_put_together_and_the_note_says_so():
     _, words = look(Matrix(grid(np.zeros((8, 512))), "Q", 0, 1, "Q"))
-    assert "3 to a cell" in words
+    assert "4 to a cell" in words
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=12), st.floats(0, 1))
 def test_tapes_are_as_wide_as_their_bytes_and_full_as_far_as_has_moved(amounts, share):
     lane = Lane("x", transfers(Piece(a * 100, "Q") for a in amounts), status="so far")
@@ -232,17 +235,15 @@ def test_areas_are_to_scale():
 def test_a_crowd_has_as_many_squares_as_it_says(count, whole):
     picture, _ = look(Crowd(count, whole, "Q", columns=12))
     pitch = min(int(BOX.w / 12), int(BOX.h / -(-whole // 12)), round(64 * 0.6))
-    lit = [
-        of(picture, "Q")[BOX.y + n // 12 * pitch + pitch // 2, BOX.x + n % 12 * pitch + pitch // 2]
-        for n in range(whole)
-    ]
-    assert sum(lit) == count
+    lit = of(picture, "Q")
+    middles = [(BOX.y + n // 12 * pitch + pitch // 2, BOX.x + n % 12 * pitch + pitch // 2) for n in range(whole)]
+    assert sum(lit[middle] for middle in middles) == count
 
 
 def test_columns_and_stacks_are_as_high_as_their_values():
     picture, words = look(Columns((Group("1K", (10.0, 40.0)),), (("a", "Q"), ("b", "V")), 40))
     assert {"10", "40", "1K", "a", "b"} <= words.keys()
-    assert of(picture, "V")[100:].sum() / of(picture, "Q")[100:].sum() == pytest.approx(4, rel=0.1)
+    assert of(picture, "V").sum(axis=0).max() / of(picture, "Q").sum(axis=0).max() == pytest.approx(4, rel=0.1)
     picture, words = look(Stack((Piece(1, "Q", name="one"), Piece(3, "V", name="two")), 4))
     assert {"25%", "75%", "one", "two"} <= words.keys()
     assert extent(of(picture, "V"))[3] / extent(of(picture, "Q"))[3] == pytest.approx(3, abs=0.15)

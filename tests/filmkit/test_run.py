@@ -8,9 +8,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import flashsteps as fs
-from flashsteps.filmkit.actors.run_stage import RunStage, news
+from flashsteps.filmkit.actors.run_stage import Kind, RunStage, news
 from flashsteps.filmkit.board import Board
-from flashsteps.filmkit.run import Run, max_that_moves, slow_rounds
+from flashsteps.filmkit.run import Run
+from flashsteps.story.maxima import max_that_moves, slow_rounds
 from tests.problems import ALL, PLAIN, Problem, problems
 
 FILMED = ("standard-forward", "flash-forward", "flash2-forward")
@@ -126,6 +127,7 @@ def test_the_max_that_moves_is_one_of_the_scores_and_none_moves_more(problem):
     if not inside:
         assert moves is None
         return
+    assert moves
     assert moves.alpha == min(inside)
     q, k, _ = (x.astype(np.float64) for x in problem.inputs())
     scores = np.where(problem.kept(), q @ k.T * problem.d**-0.5, -np.inf)[moves.query]
@@ -154,7 +156,7 @@ def test_tokens_that_come_again_are_numbered():
 def test_a_run_is_played_to_its_end_in_the_time_it_is_given(problem, shape, seconds):
     trace = problem.record()
     lanes = 2 if problem.algorithm == "flash2-forward" and problem.n > problem.block_q else 1
-    kind = "lanes" if lanes > 1 else "kernels" if problem.algorithm == "standard-forward" else "tile"
+    kind: Kind = "lanes" if lanes > 1 else "kernels" if problem.algorithm == "standard-forward" else "tile"
     board, run = Board(shape, "A run"), Run(trace, slowly=slow_rounds(trace), lanes=lanes)
     with board.chapter("All"):
         stage = RunStage(board, run, kind=kind)

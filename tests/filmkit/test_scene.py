@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from flashsteps.filmkit import Play, smooth
 from flashsteps.filmkit.boxes import shape_of
 from flashsteps.filmkit.rendering import Look, frames
 from tests.filmkit import talks
@@ -55,7 +56,7 @@ def like(frame: np.ndarray, other: np.ndarray) -> bool:
 def test_manim_makes_the_frames_that_flashsteps_makes(play, size, fps, options):
     told = talks.film(**options)
     look = Look(lambda: told.script(shape_of(*size)), size, fps, told.theme)
-    got, last = play(Toy, size=size, fps=fps, **options), None
+    got, last = play(Toy, size=size, fps=fps, **options), np.empty(0)
     for k, (frame, wanted) in enumerate(zip(got, frames(look), strict=True)):
         last = last if wanted is None else wanted[..., :3].copy()
         assert np.array_equal(frame, last), f"frame {k}"
@@ -132,7 +133,7 @@ def test_it_plays_to_a_chapter_a_step_or_back_as_fast_as_it_is_told(play):
     assert len(got) == 4 * FPS
     assert np.array_equal(got[5], at(chapter * 0.5))
     assert np.array_equal(got[FPS], at(chapter))
-    assert np.array_equal(got[FPS + 5], at(chapter + (step - chapter) * talks.smooth(0.25)))
+    assert np.array_equal(got[FPS + 5], at(chapter + (step - chapter) * smooth(0.25)))
     assert np.array_equal(got[3 * FPS], at(step))
     assert np.array_equal(got[3 * FPS + 5], at(step / 2))
 
@@ -189,9 +190,9 @@ def test_a_plain_scene_is_what_it_was(play):
 def test_what_a_film_does_not_have_is_refused_in_one_line():
     picture = talks.film().picture()
     with pytest.raises(ValueError, match="no chapter 'Growth': give one of It grows, Another comes"):
-        talks.Play(picture, "Growth")
+        Play(picture, "Growth")
     with pytest.raises(ValueError, match="no step 7: give one of 0, 1"):
-        talks.Play(picture, step=7)
+        Play(picture, step=7)
 
 
 def test_opengl_is_refused_in_one_line():

@@ -19,6 +19,9 @@ from tests.player.browser import browser  # noqa: E402
 OPEN, STEP, EVENTS = 1.0, 0.016, 20_000  # seconds, at most, for a run of so many events
 TIMES, PLUS = 1.5, 500_000  # bytes: so many times the trace's values, and so many more, at most
 
+#: what is kept as A beside what is dragged
+PINNED = {"a": "flash-forward", "bq": 4, "bk": 4, "mask": "none"}
+
 #: from a page's start until the player has drawn its first picture
 OPENED = """async () => {
   while (!window.flashsteps) await new Promise(requestAnimationFrame);
@@ -41,8 +44,48 @@ STEPPED = """(kind) => {
 }"""
 
 
+#: seconds that a new block takes the explorer at N = 64, all of it counted, drawn and laid out
+DRAGGED = """async (more) => {
+  const page = window.flashsteps, took = [];
+  page.change({ n: 64, in: "0", ...more });
+  await new Promise((done) => setTimeout(done, 300));
+  for (const bq of [1, 2, 4, 8, 16, 32, 64]) {
+    for (const bk of [1, 2, 4, 8, 16, 32, 64]) {
+      const start = performance.now();
+      page.change({ bq, bk });
+      document.body.getBoundingClientRect();
+      took.push((performance.now() - start) / 1000);
+      await new Promise(requestAnimationFrame);
+    }
+  }
+  return took;
+}"""
+
+
 def main() -> None:
     bench_player()
+    bench_explorer()
+
+
+def bench_explorer(rounds: int = 5) -> None:
+    """Print how fast the explorer opens, and answers a block that is dragged at N = 64."""
+    from flashsteps.explorer import page as explorer
+
+    print("\nThe explorer in headless Chromium\n")
+    with tempfile.TemporaryDirectory() as folder, browser() as running:
+        path = Path(folder) / "explorer.html"
+        explorer.write(path)
+        size, opened = path.stat().st_size, []
+        for _ in range(rounds):
+            page = running.new_page(viewport={"width": 1440, "height": 900})
+            page.goto(path.as_uri())
+            opened.append(page.evaluate(OPENED))
+        print(f"  page {size / 1e3:.0f} KB, {verdict(size < 500_000, '< 500 KB')}")
+        print(f"  opens in {median(opened):.2f} s, {verdict(median(opened) < 0.5, '< 0.5 s')}")
+        for name, more in {"FA2": {}, "FA2, causal, beside FA1": {"mask": "causal", "pin": PINNED}}.items():
+            took = page.evaluate(DRAGGED, more)
+            good = verdict(median(took) < STEP, f"< {1e3 * STEP:.0f} ms")
+            print(f"  a block dragged, {name}: {1e3 * median(took):.1f} ms, longest {1e3 * max(took):.1f} ms, {good}")
 
 
 def bench_player(rounds: int = 5) -> None:

@@ -49,7 +49,8 @@ class Tab:
 
     def open(self, url: str, width: int = 1440, height: int = 900) -> None:
         self.send("browsingContext.setViewport", context=self.context, viewport={"width": width, "height": height})
-        self.send("browsingContext.navigate", context=self.context, url=url, wait="complete")
+        for address in ("about:blank", url):  # never the page of before
+            self.send("browsingContext.navigate", context=self.context, url=address, wait="complete")
         for _ in range(100):
             if self.evaluate("Boolean(window.flashsteps)"):
                 return

@@ -20,7 +20,7 @@ def tab():
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory) -> str:
+def address(tmp_path_factory):
     path = tmp_path_factory.mktemp("pages") / "run.html"
     qkv = fs.load_qkv("sample")
     view.write(path, fs.record("flash2-forward", *qkv, tokens=qkv.tokens, block_q=4, block_k=4, mask="causal"))

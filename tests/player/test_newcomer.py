@@ -13,6 +13,7 @@ import flashsteps as fs
 from flashsteps.player import page as view
 from flashsteps.player.ending import ending
 from flashsteps.player.pack import pack
+from flashsteps.runs import record as run
 from flashsteps.trace.trace import Trace
 from tests.player.browser import browser, opened
 from tests.problems import ALL, Problem
@@ -43,6 +44,9 @@ def pages(tmp_path_factory) -> dict[str, str]:
         "heads": (fs.record("flash2-forward", q, k, k, block_q=4, block_k=4),),
         "large": (fs.record("flash2-forward", *fs.load_qkv("random:32,16"), block_q=16, block_k=16),),
     }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "VALUES_LIMIT", 0)
+        runs["bare"] = (Problem("flash2-backward", 9, 9, 4, 4, 3, "causal").record(),)
     for name, traces in runs.items():
         view.write(folder / f"{name}.html", *traces)
     return {name: (folder / f"{name}.html").as_uri() for name in runs}
@@ -187,17 +191,15 @@ def test_one_figure_has_one_unit(chromium, pages):
 # ---- arrows, letters, jumps
 
 
-@pytest.mark.parametrize(
-    "where", [".tensor .hit", ".slot .hit", ".map .hit", ".code li.runs", "select", ".numbers button"]
-)
-def test_a_click_never_takes_the_arrows_away(chromium, pages, where):
+def test_a_click_never_takes_the_arrows_away(chromium, pages):
     with opened(chromium, f"{pages['first']}#step=60") as page:
-        page.locator(where).first.click(position={"x": 4, "y": 4})
-        was = at(page)
-        page.keyboard.press("Escape")  # a menu that is open is closed first
-        page.keyboard.press("ArrowRight")
-        page.keyboard.press("ArrowRight")
-        assert at(page) == was + 2
+        for where in (".tensor .hit", ".slot .hit", ".map .hit", ".code li.runs", "select", ".numbers button"):
+            page.locator(where).first.click(position={"x": 4, "y": 4})
+            was = at(page)
+            page.keyboard.press("Escape")  # a menu that is open is closed first
+            page.keyboard.press("ArrowRight")
+            page.keyboard.press("ArrowRight")
+            assert (where, at(page)) == (where, was + 2)
 
 
 def test_single_letters_can_be_switched_off(chromium, pages):
@@ -234,27 +236,27 @@ def test_a_link_keeps_the_tile_and_the_theme(chromium, pages):
         expect(page.get_by_role("region", name="One tile of HBM")).to_contain_text("O[4:8]: when it moves")
 
 
-@pytest.mark.parametrize(
-    ("question", "wanted"),
-    [
-        (
-            "store O[4:8]",
-            lambda e, x: e.op == "store" and e.tile.tensor == "O" and e.tile.start < 8 and e.tile.stop > 4,
-        ),
-        ("next α < 1", lambda e, x: e.slot == "alpha" and bool(((x > 0.005) & (x < 1)).any())),
-        ("compute P", lambda e, x: e.op == "compute" and e.slot == "P"),
-        ("step 200", lambda e, x: e.step == 200),
-    ],
-)
-def test_a_step_is_found(chromium, pages, question, wanted):
+FOUND = {
+    "store O[4:8]": lambda e, x: e.op == "store" and e.tile.tensor == "O" and e.tile.start < 8 and e.tile.stop > 4,
+    "next α < 1": lambda e, x: e.slot == "alpha" and bool(((x > 0.005) & (x < 1)).any()),
+    "compute P": lambda e, x: e.op == "compute" and e.slot == "P",
+    "step 200": lambda e, x: e.step == 200,
+}
+
+
+def test_a_step_is_found(chromium, pages):
     trace = sample()
-    steps = [event.step for event, value in zip(trace, trace.values, strict=True) if wanted(event, value)]
     with opened(chromium, f"{pages['first']}#step=60") as page:
-        page.keyboard.press("/")
-        page.keyboard.type(question)
-        page.keyboard.press("Enter")
-        assert at(page) == next((step for step in steps if step > 60), steps[0])
-        expect(page.locator(".found")).to_contain_text(f"of {len(steps)} such")
+        for question, wanted in FOUND.items():
+            steps = [e.step for e, x in zip(trace, trace.values, strict=True) if wanted(e, x)]
+            page.evaluate("window.flashsteps.go(61)")
+            page.locator(".flashsteps").focus()
+            page.keyboard.press("/")
+            page.locator(".find").fill("")
+            page.keyboard.type(question)
+            page.keyboard.press("Enter")
+            assert at(page) == next((step for step in steps if step > 60), steps[0])
+            expect(page.locator(".found")).to_contain_text(f"of {len(steps)} such")
 
 
 def test_nothing_found_says_what_can_be(chromium, pages):
@@ -322,17 +324,19 @@ def test_two_runs_are_on_one_screen_and_end_together(chromium, pages):
 # ---- for everyone
 
 
-@pytest.mark.parametrize("width", [360, 1440])
-@pytest.mark.parametrize("name", ["first", "second", "pair", "heads"])
-def test_axe_finds_nothing(chromium, pages, name, width):
-    context = chromium.new_context(viewport={"width": width, "height": 800}, bypass_csp=True)
+@pytest.mark.parametrize("name", ["first", "second", "pair", "heads", "bare"])
+def test_axe_finds_nothing(chromium, pages, name):
+    context = chromium.new_context(viewport={"width": 360, "height": 800}, bypass_csp=True)
     page = context.new_page()
     page.goto(f"{pages[name]}#{'at' if name == 'pair' else 'step'}=30")
     page.wait_for_function("() => window.flashsteps")
     page.evaluate(AXE_SCRIPT)
-    found = page.evaluate("axe.run().then((all) => all.violations.map((one) => [one.id, one.nodes[0].html]))")
+    for width, end in ((360, False), (1440, False), (360, True)):
+        page.set_viewport_size({"width": width, "height": 800})
+        page.evaluate("end => end && window.flashsteps.go(window.flashsteps.last)", end)
+        found = page.evaluate("axe.run().then((all) => all.violations.map((one) => [one.id, one.nodes[0].html]))")
+        assert (width, found) == (width, [])
     context.close()
-    assert found == []
 
 
 def test_the_controls_are_one_tab_away(chromium, pages):
@@ -359,6 +363,10 @@ def test_forced_colours_keep_frames_and_meter(chromium, pages):
         assert len(set(page.evaluate(hues))) > 3
         frame = "getComputedStyle(document.querySelector('.frame:not([hidden])')).borderTopStyle"
         assert page.evaluate(frame) == "solid"
+        framed = """[...document.querySelectorAll(".slot .matrix")].filter((one) => {
+          const { display, borderTopColor } = getComputedStyle(one, "::before");
+          return display !== "none" && borderTopColor !== "rgba(0, 0, 0, 0)"; }).length"""
+        assert page.evaluate(framed) == page.locator(".slot.read, .slot.made").count() > 0
 
 
 def test_paper_is_light_and_without_controls(chromium, pages):

@@ -110,12 +110,12 @@ def test_the_player_in_jupyterlab(tmp_path):
         assert page.locator(".flashsteps").get_attribute("data-theme") == "light"  # as JupyterLab's own is
         expect(page.locator(".flashsteps-still")).to_have_count(1)
         expect(page.locator(".flashsteps-still")).not_to_be_visible()  # while the player runs
-        cells = page.locator(".jp-CodeCell").count()
+        there = page.locator(".jp-CodeCell").count()
         page.locator(".flashsteps .caption").click()
         page.keyboard.press("x")  # JupyterLab would cut the cell
         page.keyboard.press("d")
         page.keyboard.press("d")
-        expect(page.locator(".jp-CodeCell")).to_have_count(cells)
+        expect(page.locator(".jp-CodeCell")).to_have_count(there)
         page.locator(".flashsteps-still").filter(has_text="step 42 of 159").wait_for(state="attached")
         folder = os.environ.get("SCREENSHOTS")
         if folder:

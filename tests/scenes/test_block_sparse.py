@@ -48,7 +48,8 @@ def test_bytes_are_a_straight_line_in_the_share_and_times_are_the_papers():
 
 def test_the_score_that_is_lost_is_the_highest_of_those_left_out():
     q, k, _ = fs.load_qkv("sample")
-    scores = np.float32(np.float16(q)) @ np.float32(np.float16(k)).T / np.sqrt(32)
+    q, k = (np.asarray(x).astype(np.float16).astype(np.float32) for x in (q, k))
+    scores = q @ k.T / np.sqrt(32)
     hidden = np.where(np.kron(visited(), np.ones((2, 2), bool)), -np.inf, scores)
     card = actor(SCRIPT, "Another function", Card)
     assert dict(card.figures)["its score"] == f"{hidden.max():.1f}"

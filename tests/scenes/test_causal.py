@@ -19,7 +19,8 @@ def shown(matrix: Matrix) -> np.ndarray:
     seen = np.ones((len(matrix.values), len(matrix.values[0])), bool)
     for part in matrix.hatched:
         seen[int(part.top) : int(part.bottom), int(part.left) : int(part.right)] = False
-    return seen & np.array([[x is not None and x > -np.inf for x in row] for row in matrix.values])
+    there: np.ndarray = seen & np.array([[x is not None and x > -np.inf for x in row] for row in matrix.values])
+    return there
 
 
 def test_no_score_after_its_query_is_shown():

@@ -1,4 +1,4 @@
-"""What must hold of every film, in every shape, both themes, small and large: who adds one need write no test."""
+"""What must hold of every film, in every shape, both themes, small and large: one that is added gets these tests, too."""
 
 from functools import cache
 from itertools import combinations, pairwise
@@ -11,6 +11,7 @@ from flashsteps.filmkit import films
 from flashsteps.filmkit.board import HOLD, LONGEST_CAPTION, reading_time
 from flashsteps.filmkit.painter import Painter
 from flashsteps.filmkit.reel import Reel
+from flashsteps.filmkit.script import Shown
 from flashsteps.theme import SMALLEST
 from tests.scenes.looking import Looker, alone, moments
 
@@ -120,7 +121,7 @@ def test_a_film_in_sequence_is_its_frames_alone(name, which):
 def test_nothing_leaves_its_box(name, shape):
     script, found = reel(name).script(shape), {}
     for size, count in zip(SIZES[shape], (8, 3), strict=True):
-        looker, before = Looker(script, size, "dark"), {}
+        looker, before = Looker(script, size, "dark"), dict[int, Shown]()
         for t in moments(script, count, seed=2):
             for shown in script.at(t):
                 if before.get(shown.part) != shown and (pixels := looker.leaves(shown)):

@@ -13,17 +13,17 @@ import flashsteps as fs
 from flashsteps.filmkit import films
 
 GOLDEN = Path(__file__).parent / "golden"
-SIZE = {"width": 800, "height": 450}
+WIDTH, HEIGHT = 800, 450
 
 
 @pytest.mark.parametrize("name", films.names())
 def test_a_film_is_drawn_as_it_was(name, request):
     film = fs.film(name)
-    drawn = film.frame(0.5 * film.duration, **SIZE)[..., :3]
+    drawn = film.frame(0.5 * film.duration, width=WIDTH, height=HEIGHT)[..., :3]
     path = GOLDEN / f"{name}.png"
     if request.config.getoption("--regenerate"):
         GOLDEN.mkdir(exist_ok=True)
-        film.still(path, 0.5 * film.duration, **SIZE)
+        film.still(path, 0.5 * film.duration, width=WIDTH, height=HEIGHT)
     assert path.exists(), f"make it with --regenerate: {path.name}"
     with Image.open(path) as kept:
         np.testing.assert_array_equal(drawn, np.asarray(kept.convert("RGB")))

@@ -5,8 +5,10 @@ import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -202,7 +204,7 @@ def test_80_columns_keep_the_names_of_rows():
             app.last = shown(app)
 
         app = held(work, trace, at=step, size=(80, 24))
-        for token in QKV.tokens[4:8]:
+        for token in (QKV.tokens or ())[4:8]:
             assert len(re.findall(rf"(?<!\w){re.escape(token[:4])}", app.last)) >= 2, (algorithm, token)
 
 
@@ -503,3 +505,27 @@ def test_the_pictures_of_the_readme_are_what_it_draws(name, look):
     trace = fs.record("flash2-forward", *QKV, block_q=4, block_k=4, tokens=QKV.tokens)
     kept = (ROOT / "renders" / f"{name}.svg").read_text(encoding="utf-8")
     assert picture(trace, 120, 36, theme=look, at=64) == kept
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_ends_it_leaves_the_terminal_as_it_was(number):
+    ours, theirs = pty.openpty()
+    before = termios.tcgetattr(theirs)
+    command = [sys.executable, "-m", "flashsteps", "step", "flash2-forward", "--input", "random:8,4"]
+    env = os.environ | {"TERM": "xterm-256color", "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=env) as process:
+        shown = b""
+        while b"SRAM" not in shown:
+            shown += os.read(ours, 65536)
+        assert termios.tcgetattr(theirs) != before
+        process.send_signal(number)
+        while not shown.endswith(b"\x1b[?25h") and process.poll() is None:
+            shown += os.read(ours, 65536) if select.select([ours], [], [], 0.1)[0] else b""
+    while select.select([ours], [], [], 0)[0]:
+        shown += os.read(ours, 65536)
+    assert process.returncode == 128 + number
+    assert termios.tcgetattr(theirs) == before
+    assert b"\x1b[?1049l" in shown  # back from the screen of its own
+    assert b"Traceback" not in shown
+    os.close(theirs)
+    os.close(ours)

@@ -8,8 +8,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ...story.captions import shown
-from ...theme import LABEL, SMALL
+from ...theme import BODY, LABEL, SMALL
 from ..boxes import Box
+from .actor import Actor
 from .of_run import OfRun
 
 if TYPE_CHECKING:
@@ -27,24 +28,48 @@ class Code(OfRun):
 
     def draw(self, pen: Pen, box: Box) -> None:
         pen.panel(box)
-        inside = box.inset(pen.px(14)).whole()
-        size = SMALL if pen.fits(SMALL) else LABEL
-        rows = _wrapped(_source(self.run), pen.style(size, mono=True), inside.w - pen.px(16))
-        running = {event.line for event in self.run.events(self.now)}
-        pitch = max(1, pen.px(size * 1.32))
-        room = max(1, int(inside.h // pitch))
-        lit = [n for n, (line, _) in enumerate(rows) if line in running]
-        first = 0
-        if len(rows) > room and lit:
-            first = min(max(0, (lit[0] + lit[-1]) // 2 - room // 2), len(rows) - room, lit[0])
-        for n, (line, words) in enumerate(rows[first : first + room]):
-            top, on = inside.y + n * pitch, line in running
-            if on:
-                pen.fill(Box(inside.x, top, inside.w, pitch), "accent", radius=6, alpha=0.32)
-            pen.text(inside.x + pen.px(8), top + pitch * 0.74, words, size, "ink" if on else "dim", mono=True)
+        running = frozenset(event.line for event in self.run.events(self.now))
+        _lines(pen, box.inset(pen.px(14)).whole(), source(self.run), running)
 
 
-def _source(run: Run) -> tuple[tuple[int, str], ...]:
+@dataclass(frozen=True)
+class Listing(Actor):
+    """Lines of code, (number, text), under a title; `lit` is the number of the line that is running, if any is."""
+
+    title: str
+    note: str
+    lines: tuple[tuple[int, str], ...]
+    lit: int = 0
+
+    def draw(self, pen: Pen, box: Box) -> None:
+        pen.panel(box)
+        head = box.y + pen.px(46)
+        used = pen.text(box.x + pen.px(24), head, self.title, BODY, weight=600)
+        if used + pen.width(self.note, LABEL) + pen.px(70) <= box.w:
+            pen.label(box.right - pen.px(24), head, self.note, align="right")
+        top = box.y + pen.px(66)
+        inside = Box(box.x, top, box.w, box.bottom - top).inset(pen.px(14), pen.px(4)).whole()
+        _lines(pen, inside, self.lines, frozenset({self.lit}))
+
+
+def _lines(pen: Pen, inside: Box, lines: tuple[tuple[int, str], ...], running: frozenset[int]) -> None:
+    """As many lines as there is room for, those that are running lit and in sight."""
+    size = SMALL if pen.fits(SMALL) else LABEL
+    rows = _wrapped(lines, pen.style(size, mono=True), inside.w - pen.px(16))
+    pitch = max(1, pen.px(size * 1.32))
+    room = max(1, int(inside.h // pitch))
+    lit = [n for n, (line, _) in enumerate(rows) if line in running]
+    first = 0
+    if len(rows) > room and lit:
+        first = min(max(0, (lit[0] + lit[-1]) // 2 - room // 2), len(rows) - room, lit[0])
+    for n, (line, words) in enumerate(rows[first : first + room]):
+        top, on = inside.y + n * pitch, line in running
+        if on:
+            pen.fill(Box(inside.x, top, inside.w, pitch), "accent", radius=6, alpha=0.32)
+        pen.text(inside.x + pen.px(8), top + pitch * 0.74, words, size, "ink" if on else "dim", mono=True)
+
+
+def source(run: Run) -> tuple[tuple[int, str], ...]:
     """Lines of code that are none of a comment, by number."""
     lines = shown(run.trace)
     return tuple((line.number, line.code) for line in lines if line.code.strip())

@@ -98,10 +98,10 @@ class Curve(Actor):
         write(pen, Box(box.x, box.y, box.w, high), self.title, LABEL, weight=600)
         write(pen, Box(box.x, box.y + top - high, box.w, high), self.y.name, LABEL, "dim")
         ticks = max((width(pen, words, LABEL, mono=True) for _, words in self.y.ticks), default=0.0)
-        left = box.x + ceil(ticks) + (pen.px(18) if ticks else pen.px(4))
+        left = box.x + ceil(ticks) + (pen.px(18) if ticks else max(4, pen.px(12)))
         names = max((width(pen, one.name, LABEL, weight=600) for one in self.lines if one.name), default=0.0)
         right = box.right - (ceil(names) + pen.px(30) if names else pen.px(16))
-        foot = high * bool(self.x.ticks) + high * bool(self.x.name) + pen.px(10)
+        foot = high * bool(self.x.ticks) + high * bool(self.x.name) + max(4, pen.px(12))
         plot = Box(left, box.y + top + max(pen.px(14), high // 2), right - left, 0)
         plot = plot._replace(h=box.bottom - foot - plot.y)
         if plot.w < pen.px(60) or plot.h < pen.px(60):

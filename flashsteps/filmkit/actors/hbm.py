@@ -126,7 +126,7 @@ def places(pen: Pen, box: Box, run: Run) -> tuple[dict[str, cells.Grid], dict[st
     label = round(min(pen.px(118), 0.22 * box.w)) if trace.meta["tokens"] else pen.px(44)
     vector = pen.px(46)
     wide = [name for name in names if trace.initial[name].ndim == 2]
-    weight = {name: 2.1 if name in "SP" and trace.initial[name].shape[1] == M else 1.0 for name in wide}
+    weight = {name: min(2.1, trace.initial[name].shape[1] / trace.meta["d"]) for name in wide}  # to scale, up to there
     second = label + gap if N != M and "K" in names else 0
     room = box.w - 2 * pad - label - second - gap * len(names) - vector * (len(names) - len(wide))
     unit = min(room / max(1e-9, sum(weight.values())), pen.px(230))

@@ -25,13 +25,13 @@ class Kernel(OfRun):
         program = self.run.program(self.now)
         slots = self.run.shapes_of(program)
         shown = [self.run.shown(self.now, program, (slot,)) for slot in slots]
-        return program, tuple(shown), self._rows(), self.run.on_chip(self.now, program)
+        return program, tuple(shown), self._rows(), self.run.taken(program)
 
     def draw(self, pen: Pen, box: Box) -> None:
         pen.panel(box, sram=True)
         side, program = pen.px(22), self.run.program(self.now)
         top = Box(box.x + side, box.y, box.w - 2 * side, pen.px(76 if box.h >= pen.px(430) else 60))
-        head(pen, top, self.run, self.run.on_chip(self.now, program))
+        head(pen, top, self.run, self.run.taken(program))
         slots = self.run.shapes_of(program)
         wide = [slot for slot, shape in slots.items() if len(shape) == 2]
         narrow = [slot for slot in slots if slot not in wide]

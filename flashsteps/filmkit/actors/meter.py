@@ -25,17 +25,13 @@ class Meter(OfRun):
     words: str = "HBM traffic so far"
 
     def seen(self) -> Hashable:
-        return tuple(sorted(self._moved().items()))
-
-    def _moved(self) -> dict[str, tuple[float, float]]:
-        """In whole bytes."""
-        return {name: (round(a), round(b)) for name, (a, b) in self.run.moved(self.now).items()}
+        return tuple(sorted(self.run.moved(self.now).items()))
 
     def draw(self, pen: Pen, box: Box) -> None:
-        moved = self._moved()
+        moved = self.run.moved(self.now)
         most = self.most or max(self.run.total.total, self.run.standard.total * self.standard)
         read, written = (sum(pair[side] for pair in moved.values()) for side in (0, 1))
-        wide = box.w >= pen.px(1300)
+        wide = box.w >= pen.px(1200)
         left = box.x + (pen.px(270) if wide else pen.px(150))
         figure = round(pen.figure_width("00.0 KB"))
         scale = max(1, box.right - left - figure - pen.px(20)) / max(1, most)
@@ -70,7 +66,9 @@ class Meter(OfRun):
 
 
 def bar(pen: Pen, x: float, y: float, h: float, scale: float, moved: Mapping[str, tuple[int, int]]) -> int:
-    """Bytes as a bar from x: each tensor in its hue, read solid, written hatched. Gives its end."""
+    """Bytes as a bar from x: each tensor in its hue, read solid, with its name, written hatched. Gives its end."""
+    from ..pen import ink_on
+
     at = float(x)
     for name in sorted(moved, key=lambda name: theme.ORDER.index(name) if name in theme.ORDER else 99):
         for nbytes, hatched in zip(moved[name], (False, True), strict=True):
@@ -80,5 +78,11 @@ def bar(pen: Pen, x: float, y: float, h: float, scale: float, moved: Mapping[str
                 pen.fill(piece, theme.hue(name))
                 if hatched:
                     pen.hatch(piece, "bg")
+                elif right - left > pen.width(theme.label(name), theme.LABEL, weight=700) + pen.px(20) and h >= pen.px(
+                    32
+                ):
+                    ink = ink_on(pen.color(theme.hue(name)))
+                    middle, base = (left + right) / 2, y + h / 2 + pen.px(10)
+                    pen.label(middle, base, theme.label(name), ink, weight=700, align="center")
             at += nbytes * scale
     return round(at)

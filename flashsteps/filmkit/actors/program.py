@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..boxes import Box
-from ..run import SCORES, STATS, Run
+from ..moments import SCORES, STATS
+from ..run import Run
 from . import cells, scores
 from .of_run import OfRun
 from .sram import draw_slot, draw_value, fill_of, tiles_of
@@ -72,7 +73,7 @@ class ProgramHeads(OfRun):
     def seen(self) -> tuple[str, tuple[tuple[str, int], ...]]:
         program = self.run.program(self.now, 0)
         shown = self.run.shown(self.now, program, SCORES)
-        return shown.slot if shown else "S", self.run.on_chip(self.now, program)
+        return shown.slot if shown else "S", self.run.taken(program)
 
     def draw(self, pen: Pen, box: Box) -> None:
         at = places(pen, Box(box.x, box.y, box.w, pen.px(146)), self.run)
@@ -84,7 +85,7 @@ class ProgramHeads(OfRun):
             pen.label(grid.box.x + grid.box.w / 2, y, name, "stat", weight=700, align="center")
         if at.acc:
             pen.label(at.acc.box.x + at.acc.box.w / 2, y, "acc", "O", weight=700, align="center")
-        words, fill = "SRAM", fill_of(sum(size for _, size in held), self.run.sram)
+        words, fill = "SRAM, each", fill_of(sum(size for _, size in held), self.run.sram)
         left = box.x + pen.label(box.x, y, words, "ink", weight=600) + pen.px(16)
         if left + pen.figure_width(fill) < middle - pen.px(16):
             pen.figure(left, y, fill)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Rescale(Actor):
     """`step` is how far it is told: 0 the old max and sum, 1 the new max and α, 2 the old sum has shrunk, 3 what is new
-    has been added. Between them lengths glide, and numbers with them. `base` is that of the exponentials."""
+    has been added. Between them lengths glide, without a number. `base` is that of the exponentials."""
 
     row: str
     by: str
@@ -59,7 +59,11 @@ class Rescale(Actor):
         if new > 0:
             pen.fill(Box(bar.right, top, round(new * scale), high), "accent", radius=3)
         end = left + round((kept + new) * scale)
-        figure = number(kept + new, 2)
-        inside = end + pen.px(16)
+        if self.step != int(self.step):  # on its way it is no sum that ever was
+            return
+        figure, inside = number(kept + new, 2), end + pen.px(16)
+        how = {2: f"{self.alpha:.2f} × {number(l_old, 2)} = ", 3: f"{number(kept, 2)} + {number(new, 2)} = "}
+        if (made := how.get(int(self.step), "") + figure) and inside + pen.figure_width(made) <= box.right:
+            figure = made
         pen.fill(Box(inside - pen.px(6), top, round(pen.figure_width(figure)) + pen.px(12), high), "bg")
         pen.figure(inside, top + base, figure)

@@ -203,6 +203,7 @@ class Row(Actor):
             pen.line(path, level.hue, width=3 if level.dash else 4, dash=level.dash)
         high = line(pen, BODY)
         named = [one for one in there if one.name and scale.start < min(one.stop, len(self.values)) <= scale.stop]
+        named = named[max(0, len(named) - int(margin.h // high)) :]  # where height is short, the last ones
         wanted = [scale.y(float(level.value or 0)) - high / 2 for level in named]
         for level, y in zip(named, spread(wanted, high, margin.y, margin.bottom - high), strict=True):
             left = scale.x(level.stop) + pen.px(16)

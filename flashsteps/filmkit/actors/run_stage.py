@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+from ...story.maxima import Shrink
 from ..board import Board
 from ..boxes import Box
-from ..run import ABOUT, Run, Shrink
+from ..run import ABOUT, Run
 from ..script import Part
 from ..values import linear
 from .bus import Bus
@@ -61,9 +62,9 @@ def places(shape: str, main: Box, kind: Kind = "tile", code: bool = False) -> Pl
             bus = Box(bus.x, bus.y + HEADS, bus.w, bus.h - HEADS)
         return Places(hbm, bus, sram, loops, tiles, lower)
     if shape == "square":
-        hbm, bus, sram, meter = _down(main, 280, 64, 366, 14, 100)
+        hbm, bus, sram, meter = _down(main, 274, 62, 362, 14, 112)
         if code:
-            hbm, bus, sram, meter, pane = (*_down(main, 220, 56, 290, 14, 90, 14, 140),)
+            hbm, bus, sram, meter, pane = (*_down(main, 220, 52, 280, 14, 108, 14, 136),)
             sram, tiles = sram.columns(664, 312)
             return Places(hbm, bus, sram, None, tiles, meter, pane)
         if kind == "lanes":

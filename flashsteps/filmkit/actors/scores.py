@@ -9,7 +9,8 @@ import numpy as np
 from ...theme import LABEL, SMALL
 from ...trace.trace import Trace
 from ..boxes import Box
-from ..run import SCORES, STATS, Run, Shown
+from ..moments import SCORES, STATS
+from ..run import Run, Shown
 from . import cells
 
 if TYPE_CHECKING:

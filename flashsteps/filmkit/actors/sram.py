@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from ... import theme
 from ...theme import HEAD, LABEL
 from ..boxes import Box
-from ..run import SCORES, STATS, Run, Shown
+from ..moments import SCORES, STATS
+from ..run import Run, Shown
 from . import cells, scores
 from .of_run import OfRun
 
@@ -29,12 +30,12 @@ class Sram(OfRun):
         program = self.run.program(self.now)
         places = [*((slot,) for slot in tiles_of(self.run)), SCORES, *STATS.values()]
         shown = [self.run.shown(self.now, program, slots) for slots in places]
-        return program, tuple(shown), self.run.on_chip(self.now, program)
+        return program, tuple(shown), self.run.taken(program)
 
     def draw(self, pen: Pen, box: Box) -> None:
         pen.panel(box, sram=True)
         program, areas = self.run.program(self.now), areas_of(pen, box, len(tiles_of(self.run)))
-        head(pen, areas.head, self.run, self.run.on_chip(self.now, program))
+        head(pen, areas.head, self.run, self.run.taken(program))
         for slot, place in zip(tiles_of(self.run), areas.tiles, strict=True):
             draw_slot(pen, place, self.run, slot, self.run.shown(self.now, program, (slot,)))
         scores.draw(pen, areas.scores, self.run, self.now, program, lit=self.lit, alpha=self.alpha)
@@ -76,6 +77,8 @@ def head(pen: Pen, box: Box, run: Run, held: tuple[tuple[str, int], ...]) -> Non
     base = box.y + pen.px(50 if box.h >= pen.px(70) else 44)
     left = box.x + pen.text(box.x, base, "SRAM", HEAD, weight=700) + pen.px(20)
     words = fill_of(sum(size for _, size in held), run.sram)
+    if left + pen.figure_width(f"takes {words}") + pen.px(16 + 90) <= box.right:
+        words = f"takes {words}"
     right = box.right - pen.figure(box.right, base, words, align="right") - pen.px(16)
     note = "a toy’s" if run.is_toy else ""
     if note and left + pen.width(note, LABEL) + pen.px(16 + 90) <= right:

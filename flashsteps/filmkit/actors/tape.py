@@ -158,14 +158,16 @@ class Lanes(Actor):
         figure = ceil(width(pen, "0,000 B", BODY, weight=600, mono=True)) + pen.px(30)
         head, room = line(pen, LABEL) + pen.px(6), max(1, box.right - left - figure)
         pitch = (box.h - head) / max(1, len(self.lanes))
-        above = 0 if beside or pitch < 2.5 * line(pen, HEAD) else line(pen, HEAD)
+        above = 0 if beside or pitch < 2.5 * line(pen, HEAD) else line(pen, HEAD) + pen.px(10)
         below = line(pen, LABEL) + pen.px(6) if pitch >= above + 2 * line(pen, HEAD) else pen.px(8)
         high = round(max(2, min(0.4 * pitch, pitch - above - below - pen.px(20))))
         for n, lane in enumerate(self.lanes):
             top, stop = (round(box.y + head + k * pitch) for k in (n, n + 1))
             here = Box(left, top + above + max(0, (stop - top - above - below - high) // 2), room, high)
             beside_it = Box(box.x, here.y, left - box.x - pen.px(36), high)
-            self._name(pen, lane, beside_it if beside else Box(box.x, here.y - above, box.w, above), beside)
+            self._name(
+                pen, lane, beside_it if beside else Box(box.x, here.y - above, box.w, above - pen.px(10)), beside
+            )
             self._tape(pen, lane, here, box)
             under = Box(left, here.bottom + pen.px(6), box.right - left, below - pen.px(6))
             self._status(pen, lane, under, left + self.length(min(self.moved, lane.total), room))

@@ -205,3 +205,20 @@ def test_the_table_shows_every_candidate(fake, tmp_path, monkeypatch):
     assert ["forward", "causal", "d=16", "30", "ms*"] in [line.split()[:5] for line in lines]
     assert sum("block_m=" in line for line in lines) == len(TODO)
     assert sum("*" in line for line in lines) == len(tune.MAKES) + 1  # and what it means
+
+
+@pytest.mark.parametrize("gpu", [80, 90])
+def test_each_candidate_was_compiled_beforehand(gpu):
+    """So that what spills is known, and left out. Hopper's own are on sm_90 alone, and none of them spills."""
+    on, rows = Target("cuda", gpu), json.loads(configs.COMPILED.read_text(encoding="utf-8"))
+    for kernel in configs.TUNED:
+        for d in configs.HEAD_DIMS:
+            for causal in (False, True):
+                key = [str(gpu), kernel, d, causal]
+                found = [row for row in rows if [row[name] for name in ("arch", "kernel", "d", "causal")] == key]
+                tried = configs.tried(kernel, d, on)
+                assert [Config(*row["config"]) for row in found] == tried
+                kept = configs.candidates(kernel, d, on, causal=causal)
+                assert kept == [one for one, row in zip(tried, found, strict=True) if not row["spilled"]]
+                assert [one for one in tried if one.hopper] == [one for one in kept if one.hopper]
+                assert any(one.hopper for one in tried) == (gpu == 90 and kernel == "forward")

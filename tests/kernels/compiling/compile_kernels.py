@@ -2,7 +2,7 @@
 
 python tests/kernels/compiling/compile_kernels.py 90  what is shipped: registers, spills, shared memory, moves
 python tests/kernels/compiling/compile_kernels.py hopper  hopper_forward: the same, and the order of its code
-python tests/kernels/compiling/compile_kernels.py untraced the forward kernel with its TRACE switch off, and with no such switch
+python tests/kernels/compiling/compile_kernels.py untraced  the forward kernel with TRACE off, and with no such switch
 """
 
 import ast

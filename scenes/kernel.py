@@ -1,0 +1,141 @@
+"""The Triton kernel: its own recorded loads and stores beside the reference's, ticked off one by one."""
+
+from typing import Any
+
+import numpy as np
+
+from flashsteps.filmkit import Board, Film, Made, linear
+from flashsteps.filmkit.actors.cards import Card, Text
+from flashsteps.filmkit.actors.code import Listing, source
+from flashsteps.filmkit.actors.pairs import Pairs, Transfer
+from flashsteps.filmkit.actors.table import Table
+from flashsteps.filmkit.places import Stage, note, stage, turn
+from flashsteps.filmkit.run import Run
+from flashsteps.machine.events import Event
+from flashsteps.theme import BODY, hue, label
+from flashsteps.trace.trace import Trace
+from flashsteps.units import size_of
+
+NAMES = "reference", "kernel"
+MOST = 256  # pairs that a tape can show
+
+
+class Kernel(Film):
+    title = "The Triton kernel"
+
+    def storyboard(self, board: Board) -> None:
+        reference = board.record("flash2-forward")
+        kernel = board.twin(reference)
+        runs, place = (Run(reference), Run(kernel)), stage(board)
+        moves = tuple(tuple(in_order(trace)) for trace in (reference, kernel))
+        if max(map(len, moves)) > MOST:
+            raise ValueError(
+                f"{len(moves[0])} transfers are too many to tell one by one, {MOST} is the most: give larger blocks"
+            )
+        same = tuple(alike(*pair) for pair in zip(*moves, strict=False))
+        whole = len(moves[0]) == len(moves[1]) and all(same)
+        seen = board.value(0.0)
+
+        lines = [source(run) for run in runs]
+        upper, middle, lower = place.whole.rows(
+            *board.pick(wide=(20, 3, 17), square=(20, 3, 18), tall=(30, 2, 16)), gap=16
+        )
+        boxes = upper.columns(2) if board.shape == "wide" else upper.rows(2, gap=14)
+        listed = [listing(n, lines[n], moves[n], seen) for n in (0, 1)]
+
+        with board.chapter("Does it do the same?"):
+            board.put(listed[1], boxes[1])
+            if not board.short:
+                board.say("This Triton kernel is what a GPU would run. Does it do what the films show?")
+                board.wait(1.0)
+            board.put(listed[0], boxes[0])
+            board.put(tapes(moves, same, seen), lower)
+            words = "Triton’s interpreter runs it here, and each load and store is written down."
+            board.say("A Triton kernel beside its reference." if board.short else words)
+            board.put(Text(Made(lambda at: said(moves[0], at), seen), BODY, "accent", 600, mono=True), middle)
+            note(board, place, "recorded in Triton’s interpreter: what the kernel asks for, not how fast it is")
+        with board.chapter("Pair by pair"):
+            if not board.short:
+                board.say("First the queries, then keys and values, block by block: in both the same.")
+                board.move(seen.to(min(5.0, float(len(same)))), seconds=5.0, ease=linear)
+            words = "The kernel loads and stores what the reference does: same tiles, same order, same bytes."
+            board.say("The same tiles, in the same order." if board.short else words, given=whole)
+            board.move(seen.to(float(len(same))), seconds=2.2 if board.short else 7.0, ease=linear)
+        with board.chapter("All of them"):
+            totals(board, place, runs, same)
+        if not board.short:
+            with board.chapter("What it shows"):
+                shows(board, place)
+
+
+def in_order(trace: Trace) -> list[Event]:
+    """What crosses the bus, program by program."""
+    return sorted((event for event in trace if event.nbytes), key=lambda event: (event.program, event.step))
+
+
+def alike(one: Event, other: Event) -> bool:
+    return (one.op, one.tile, one.nbytes, one.program) == (other.op, other.tile, other.nbytes, other.program)
+
+
+def listing(n: int, lines: tuple[tuple[int, str], ...], moves: tuple[Event, ...], seen: Any) -> Listing:
+    """One of the two sources, with the line lit that makes the transfer at hand."""
+    lit = Made(lambda at: moves[int(at)].line if int(at) < at else moves[max(0, int(at) - 1)].line if at else 0, seen)
+    title, where = ("NumPy reference", "flashsteps/algorithms") if n == 0 else ("Triton kernel", "kernels")
+    return Listing(title, where, lines, lit)
+
+
+def tapes(moves: tuple[tuple[Event, ...], ...], same: tuple[bool, ...], seen: Any) -> Pairs:
+    first, second = (
+        tuple(Transfer(label(e.tile.tensor), hue(e.tile.tensor), e.op == "store") for e in some if e.tile)
+        for some in moves
+    )
+    starts = [n for n, e in enumerate(moves[0]) if n == 0 or e.program != moves[0][n - 1].program]
+    parts = tuple((f"program {moves[0][n].program}", n) for n in starts)
+    return Pairs(NAMES, first, second, same, seen, parts)
+
+
+def said(moves: tuple[Event, ...], at: float) -> str:
+    """The transfer at hand, in words."""
+    if not at:
+        return ""
+    event = moves[min(int(at), len(moves) - 1) if int(at) < at else max(0, int(at) - 1)]
+    return f"{event.op} {event.tile}  {event.nbytes:,} B in both"
+
+
+def totals(board: Board, place: Stage, runs: tuple[Run, Run], same: tuple[bool, ...]) -> None:
+    """Bytes of both, by tensor, and how far the outputs are apart."""
+    one, other = (run.total for run in runs)
+    rows, seen = [], board.value(0.0)
+    for name in one.by_tensor:
+        for side, what in (("read", "read"), ("written", "written")):
+            if amount := getattr(one.by_tensor[name], side):
+                rows.append((f"{label(name)} {what}", f"{amount:,} B", f"{getattr(other.by_tensor[name], side):,} B"))
+    rows.append(("in all", size_of(one.total), size_of(other.total)))
+    apart = float(np.abs(runs[0].trace.outputs["O"].astype(float) - runs[1].trace.outputs["O"].astype(float)).max())
+    words = f"All {len(same)} agree, {size_of(one.total)} in both. O differs by {apart:.4f} at most: rounding."
+    if board.short:
+        words = f"All {len(same)} agree: {size_of(one.total)} in both."
+    table = Table(tuple(rows), ("", *NAMES), seen=seen, lit=len(rows) - 1)
+    turn(
+        board, words, (table, place.whole.rows(6, 1)[0]), given=all(same) and one.total == other.total and apart < 0.01
+    )
+    for n in range(len(rows)):
+        board.set(seen.to(n + 1.0))
+        board.wait(0.1 if board.short else 0.4)
+
+
+def shows(board: Board, place: Stage) -> None:
+    """What is proven by this, and what is not."""
+    cards = (
+        Card(
+            "It shows",
+            "Which tiles the kernel loads and stores, in which order, how many bytes, and its numbers.",
+            lit=True,
+        ),
+        Card("It does not show", "What a compiler makes of it: registers, overlap, or how fast it is on a GPU."),
+    )
+    box = place.whole.rows(2, 4, 3)[1]
+    boxes = box.columns(2) if board.shape != "tall" else box.rows(2)
+    words = "It shows what the kernel asks for: not what a compiler makes of it, nor its speed."
+    turn(board, words, *zip(cards, boxes, strict=True))
+    note(board, place, "flashsteps validate holds all kernels against their references like this")

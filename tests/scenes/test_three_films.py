@@ -1,0 +1,58 @@
+"""The three films of a run hold for any run: whatever the input, the mask and the blocks, they are told, and truly."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import flashsteps as fs
+from flashsteps.filmkit.painter import Painter
+from flashsteps.units import size_of
+from tests.problems import problems
+
+FILMS = {"standard": "standard-forward", "flash-forward": "flash-forward", "flash2-forward": "flash2-forward"}
+SIZES = {"wide": (800, 450), "square": (600, 600), "tall": (540, 960)}
+SHAPES = st.sampled_from([*SIZES])
+
+
+@pytest.mark.parametrize("name", FILMS)
+def test_it_is_told_of_any_run_and_says_what_it_moved(name):
+    @settings(max_examples=12)
+    @given(problems((FILMS[name],), largest=14), SHAPES, st.sampled_from(["full", "short"]), st.booleans())
+    def holds(problem, shape, cut, code):
+        q, k, v = problem.inputs()
+        asked = {"mask": problem.mask, "dtype": problem.dtype, "block_q": problem.block_q, "block_k": problem.block_k}
+        trace = problem.record()
+        film = partial(fs.film, name, input=(q, k, v), cut=cut, code=code, **asked)
+        if not any(event.slot == "S" for event in trace):
+            with pytest.raises(ValueError, match="hides every tile"):
+                film()
+            return
+        script = film().script(shape)
+        said = " ".join(caption.name for caption in script.captions)
+        assert size_of(trace.io().total) in said or name == "flash2-forward" and trace.meta["mask"]
+        assert set(script.steps) >= set(range(len(trace)))  # each step of the run can be asked for
+        painter = Painter(script, *SIZES[shape])
+        for share in (0.15, 0.5, 0.85, 1):
+            painter.paint(share * script.duration)
+
+    holds()
+
+
+def test_a_max_that_moves_is_told_of_the_sample():
+    said = {name: [c.name for c in fs.film(name).script().captions] for name in ("flash-forward", "flash2-forward")}
+    for captions in said.values():
+        assert any("“street” beats the old max of “cross”" in words and "0.36" in words for words in captions)
+
+
+def test_what_a_mask_hides_is_told():
+    captions = [c.name for c in fs.film("flash-forward", mask="causal").script().captions]
+    assert "These queries may not see these keys: the tile is skipped, and nothing moves." in captions
+    assert not any("skipped" in c.name for c in fs.film("flash-forward").script().captions)
+
+
+def test_a_mask_that_hides_everything_is_refused_in_one_line():
+    with pytest.raises(ValueError, match="hides every tile: there is nothing to show"):
+        fs.film("flash-forward", mask=np.zeros((16, 16), bool))
