@@ -15,6 +15,7 @@ from flashsteps.filmkit.actors.pages import Pages
 from flashsteps.filmkit.actors.row import Row
 from flashsteps.filmkit.actors.table import Table
 from flashsteps.filmkit.actors.wires import Arrow, Wire
+from flashsteps.filmkit.input import check_room
 from flashsteps.filmkit.places import Stage, note, stage, turn
 from flashsteps.filmkit.run import Run
 from flashsteps.filmkit.tiles import held, made
@@ -70,28 +71,33 @@ class Toy(NamedTuple):
 
     @property
     def block(self) -> int:
-        """Keys of a block; a piece, and a page, is two of them."""
+        """Keys of a block; a page is two of them."""
         return int(self.split.trace.meta["block_k"])
+
+    @property
+    def step(self) -> int:
+        """Keys of a piece: whole blocks."""
+        return ceil(ceil(len(self.keys) / self.block) / PIECES) * self.block
 
     @property
     def pieces(self) -> list[range]:
         """The keys of each piece."""
-        step, many = 2 * self.block, len(held(self.split, "LSE_s"))
-        return [range(s * step, min((s + 1) * step, len(self.keys))) for s in range(many)]
+        return [range(k, min(k + self.step, len(self.keys))) for k in range(0, len(self.keys), self.step)]
 
     @property
     def piece(self) -> int:
         """The piece that holds the key."""
-        return self.key // (2 * self.block)
+        return self.key // self.step
 
 
 def toy_of(board: Board) -> Toy:
     """In float32: what differs is what order makes of it."""
-    how: dict[str, Any] = {"dtype": "float32", "mask": None, "sram": None}
-    qkv, run = board.input, Run(board.record("standard-forward", **how, block_q=None, block_k=None))
+    qkv = board.input
+    check_room(len(qkv.q), len(qkv.k), qkv.q.shape[1])
+    how: dict[str, Any] = {"dtype": "float32", "tokens": qkv.tokens, "source": qkv.source}
+    run = Run(record("standard-forward", *qkv, **how))
     row, key = strongest(held(run, "P"))
-    one = np.asarray(qkv.q, np.float32)[row : row + 1], *(np.asarray(x, np.float32) for x in (qkv.k, qkv.v))
-    how = {"block_q": 1, "dtype": "float32", "tokens": qkv.tokens, "source": qkv.source}
+    one, how = (qkv.q[row : row + 1], qkv.k, qkv.v), {**how, "block_q": 1}
     block = ceil(len(qkv.k) / PIECES / 2)
     whole = record("flash2-forward", *one, block_k=len(qkv.k), **how)
     split = record("split-kv-decode", *one, block_k=block, splits=PIECES, **how)
@@ -226,7 +232,7 @@ def piece(board: Board, place: Stage, toy: Toy) -> None:
     ]  # fmt: skip
     words = "Each piece is attention over its own keys: it gives an output and an LSE."
     turn(board, words, *pictures)
-    note(board, place, f"the toy again: {len(toy.keys)} keys in {len(toy.pieces)} pieces of two blocks")
+    note(board, place, f"the toy again: {len(toy.keys)} keys in {len(toy.pieces)} pieces, in blocks of {toy.block}")
     for n, j in enumerate(blocks):
         start = j * toy.block - keys.start
         stop = min(start + toy.block, len(keys))

@@ -137,6 +137,6 @@ def test_all_ways_give_the_same(exact):
 
 
 def test_any_input_may_be_told():
-    for of in ("random:12,8", "random:40,16", "random:5,4"):
+    for of in ("random:12,8", "random:40,16", "random:5,4", "random:2,3"):
         assert fs.film("decode", input=of).frame(30, width=800, height=450).any()
     assert fs.film("decode", cut="short").duration <= 14
