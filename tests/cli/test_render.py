@@ -98,10 +98,10 @@ def test_without_options_a_film_has_the_defaults_of_those_who_own_them(asked):
 def test_each_option_reaches_the_film(asked):
     options = "--input random:6,4,1 --block-q 3 --block-k 2 --mask causal --dtype float64 --device h100 --theme light"
     more = "--duration 60 --code --transparent --jobs 3"
-    said("render", "flash2-forward", "-o", "a.webm", *options.split(), "--sram", "8 KiB", *more.split())
+    said("render", "flash-forward", "-o", "a.webm", *options.split(), "--sram", "8 KiB", *more.split())
     size = PRESETS["slides"]
     assert asked == {
-        "name": "flash2-forward", "input": "random:6,4,1", "block_q": 3, "block_k": 2, "mask": "causal",
+        "name": "flash-forward", "input": "random:6,4,1", "block_q": 3, "block_k": 2, "mask": "causal",
         "dtype": "float64", "device": "h100", "theme": "light", "sram": 8192, "duration": 60.0, "code": True,
         "kernel": False, "size": size[:2], "fps": size.fps, "jobs": 3, "loop": 0, "transparent": True,
     }  # fmt: skip
