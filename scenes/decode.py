@@ -29,6 +29,7 @@ from flashsteps.units import at_most, number, short, size_of
 
 N, D, BLOCK = 65536, 128, 64  # a long cache, of one head
 PIECES = 4  # of the toy
+FEW, LINE = 6, 30  # keys, and letters, that are named in a line
 MODEL = "two levels, no L2, no overlap"
 
 
@@ -83,6 +84,11 @@ class Toy(NamedTuple):
     def pieces(self) -> list[range]:
         """The keys of each piece."""
         return [range(k, min(k + self.step, len(self.keys))) for k in range(0, len(self.keys), self.step)]
+
+    def span(self, start: int, stop: int) -> str:
+        """These keys by name, or where those are too many for a line, the first and the last."""
+        words = "  ".join(self.keys[start:stop])
+        return words if stop - start <= FEW and len(words) <= LINE else f"{self.keys[start]} … {self.keys[stop - 1]}"
 
     @property
     def piece(self) -> int:
@@ -285,7 +291,7 @@ def merge(board: Board, place: Stage, toy: Toy) -> None:
     for n, (keys, box) in enumerate(
         zip(toy.pieces, upper.columns(len(Ls), gap=board.pick(wide=24, square=14)), strict=True)
     ):
-        names = "  ".join(toy.keys[k] for k in keys)
+        names = toy.span(keys.start, keys.stop)
         inside = Panel.inside(box)
         parts = inside.rows(*board.pick(wide=(1, 1, 3), square=(1, 2, 2), tall=(1, 2, 3)), gap=6)
         pictures += [
@@ -328,9 +334,8 @@ def pages(board: Board, place: Stage, toy: Toy) -> None:
     """A table says in which page of the pool each page of the sequence lies."""
     trace, at, step = toy.paged.trace, board.value(0), board.value(0.0)
     table, page = tuple(int(n) for n in trace.initial["table"]), int(trace.meta["block_k"])
-    names = tuple("  ".join(toy.keys[n * page : (n + 1) * page]) for n in range(len(table)))
-    if max(map(len, names)) > 40:
-        names = tuple(f"keys {n * page}–{min((n + 1) * page, len(toy.keys)) - 1}" for n in range(len(table)))
+    spans = ((k, min(k + page, len(toy.keys))) for k in range(0, len(toy.keys), page))
+    names = tuple(toy.span(*some) for some in spans)
     K, V = (tuple(map(tuple, np.asarray(trace.initial[name], float).tolist())) for name in "KV")
     told = len(table) - 1
     last = min((told + 1) * page, len(toy.keys)) - 1

@@ -115,6 +115,7 @@ def test_weights_merge_to_the_whole(exact):
     assert any(f"LSE of all: {LSE:.2f}" in text for text in words)
     (bar,) = actors(SCRIPT, "The merge", Areas)
     assert np.allclose([area.w / bar.w for area in bar.areas], weights, atol=0.003)
+    assert np.allclose([area.x / bar.w for area in bar.areas], np.cumsum([0, *weights[:-1]]), atol=1e-4)
     merged = next(row for row in actors(SCRIPT, "The merge", Row) if "weighted" in row.title)
     assert np.allclose(merged.values, O, atol=1e-5)
     assert any("“animal” lies in piece 0" in text for text in words)
@@ -134,6 +135,12 @@ def test_all_ways_give_the_same(exact):
     assert len(rows) == 3
     for _, *digits in rows:
         assert np.allclose([float(x.replace("−", "-")) for x in digits], exact[2][: len(digits)], atol=1e-4)
+
+
+def test_keys_that_are_too_many_to_name_are_told_by_the_first_and_the_last():
+    script = fs.film("decode", input="random:40,16").script()
+    assert actor(script, "Pages", Pages).names == ("0 … 9", "10 … 19", "20 … 29", "30 … 39")
+    assert actor(SCRIPT, "Pages", Pages).names[0] == "[CLS]  the_{1}  animal  didn"
 
 
 def test_any_input_may_be_told():
