@@ -1,6 +1,5 @@
 """Backward: P is made again from Q, K and LSE, which costs products and saves bytes; and which program owns what."""
 
-from math import ceil, floor, log10
 from typing import Any
 
 import numpy as np
@@ -12,15 +11,17 @@ from flashsteps.filmkit.actors.equation import Equation, Tile
 from flashsteps.filmkit.actors.formula import Formula, Term
 from flashsteps.filmkit.actors.matrix import Matrix, Region, grid
 from flashsteps.filmkit.actors.wires import Arrow
+from flashsteps.filmkit.input import check_room
 from flashsteps.filmkit.places import Stage, note, stage, turn
 from flashsteps.filmkit.run import Run
 from flashsteps.filmkit.tiles import blocks, held, made, rows, span, whole
 from flashsteps.machine.devices import device
-from flashsteps.runs.record import count
+from flashsteps.runs.arguments import small_block
+from flashsteps.runs.record import count, record
 from flashsteps.story.labels import a
 from flashsteps.story.telling import strongest
 from flashsteps.theme import BODY, HEAD, TITLE, hue
-from flashsteps.units import number, short, size_of, time_of
+from flashsteps.units import at_most, number, short, size_of, time_of
 
 N, D, TILE_S, TILE_F = 1024, 64, (128, 128), (128, 64)  # a real head, and tiles
 MODEL = "two levels, no L2, no overlap"
@@ -30,9 +31,7 @@ class Backward(Film):
     title = "Backward"
 
     def storyboard(self, board: Board) -> None:
-        dO = np.random.default_rng(0).standard_normal(board.input.q.shape).astype(np.float32)
-        how: dict[str, Any] = {"do": dO, "mask": None, "sram": None}
-        run, place = Run(board.record("flash2-backward", **how)), stage(board)
+        run, place = recorded(board, "flash2-backward"), stage(board)
         if not board.short:
             with board.chapter("What it needs"):
                 needed(board, place, run)
@@ -46,12 +45,34 @@ class Backward(Film):
             with board.chapter("Sums over tiles"):
                 grow(board, place, run)
         with board.chapter("What it saves"):
-            trade(board, place, Run(board.record("standard-backward", **how)))
+            trade(board, place, recorded(board, "standard-backward"))
         if not board.short:
             with board.chapter("Who owns what"):
                 owners(board, place, run)
             with board.chapter("The same gradients"):
-                same(board, place, run, how)
+                same(board, place, run)
+
+
+def recorded(board: Board, algorithm: str, **how: Any) -> Run:
+    """A backward pass on the input. What the loss would send back is not known: dO is drawn at random."""
+    qkv, seed = board.input, np.random.default_rng(0)
+    (N, d), M = qkv.q.shape, len(qkv.k)
+    check_room(N, M, d)
+    block_q, block_k = board.option("block_q", small_block(N)), board.option("block_k", small_block(M))
+    how = {"block_q": block_q, "block_k": block_k, "dtype": board.option("dtype", "float16"), **how}
+    dO = seed.standard_normal((N, d)).astype(np.float32)
+    return Run(record(algorithm, *qkv, do=dO, tokens=qkv.tokens, source=qkv.source, **how))
+
+
+def hardest(run: Run) -> tuple[int, int, int, int]:
+    """The query that looks hardest at a key, that key, and the blocks that both are in."""
+    row, key = strongest(whole(run, "P"))
+    return row, key, row // run.trace.meta["block_q"], key // run.trace.meta["block_k"]
+
+
+def alike(a: np.ndarray, b: np.ndarray, to: float = 1e-3) -> bool:
+    """Up to a share of the largest number."""
+    return bool(np.abs(a - b).max() <= to * np.abs(b).max())
 
 
 def texture(values: np.ndarray, name: str, title: str = "", like: np.ndarray | None = None, **how: Any) -> Matrix:
@@ -88,8 +109,7 @@ def missing(box: Box) -> Areas:
 
 def again(board: Board, place: Stage, run: Run) -> None:
     """One tile of P, from one of Q, one of K, and one number a row."""
-    row, key = strongest(whole(run, "P"))
-    i, j = row // run.trace.meta["block_q"], key // run.trace.meta["block_k"]
+    row, key, i, j = hardest(run)
     some, of = rows(run, i), rows(run, j, "keys")
     S, P = (made(run, slot, i=i, j=j)[0] for slot in "SP")
     (r, c), lse = (row - some.start, key - of.start), held(run, "LSE")[some]
@@ -111,7 +131,7 @@ def again(board: Board, place: Stage, run: Run) -> None:
         words = "P is not fetched: it is made again, from Q, K and LSE."
     turn(board, words, *pictures)
     kept = run.quoted("keys", key), run.quoted("queries", row)
-    note(board, place, f"softmax of the same scores gives the same weights, to {power(worst(run))}: LSE is enough")
+    note(board, place, f"softmax of the same scores gives the same weights, to {at_most(worst(run))}: LSE is enough")
     parts, gap = board.pick(wide=((3, 9, 2), 24), square=((0, 62, 10), 6), tall=((3, 8, 2), 24))
     slots, body, below = Panel.inside(sram).rows(*parts, gap=gap)
     there = {name: board.value(0.0) for name in ("LSE", "S", "P")}
@@ -144,15 +164,6 @@ def worst(run: Run) -> float:
     return float(np.abs(weights / weights.sum(axis=1, keepdims=True) - P).max())
 
 
-def power(x: float) -> str:
-    """A small number as `3·10^{−4}`, rounded up."""
-    if x == 0:
-        return "the last digit"
-    digit, exponent = ceil(x / 10.0 ** floor(log10(x))), floor(log10(x))
-    digit, exponent = (1, exponent + 1) if digit == 10 else (digit, exponent)
-    return f"{'' if digit == 1 else f'{digit}·'}10^{{−{-exponent}}}"
-
-
 def travel(board: Board, actor: Any, bus: Box, seconds: float) -> None:
     """A tile along the bus, from HBM to SRAM, over nothing."""
     wide, high = board.pick(wide=(56.0, 84.0), square=(180.0, bus.h - 8), tall=(180.0, 60.0))
@@ -182,7 +193,7 @@ def sums(board: Board, place: Stage, run: Run) -> None:
         (Arrow(words="Σ"), adds),
         (texture(held(run, "D"), "D", seen=now, numbers=True, outlined=True), last),
     ]
-    given = bool(np.allclose(both.sum(axis=1), held(run, "D")[:, 0], atol=0.05))
+    given = alike(held(run, "D")[:, 0], both.sum(axis=1))
     words = "D, the sum of O times dO in each row, is the other number that a row needs."
     turn(board, words, *pictures, given=given)
     note(board, place, "a first small kernel makes D; LSE and D are all that the next ones need beside Q, K, V and dO")
@@ -192,8 +203,7 @@ def sums(board: Board, place: Stage, run: Run) -> None:
 
 def scores(board: Board, place: Stage, run: Run) -> None:
     """dP, then dS, of the same tile."""
-    row, key = strongest(whole(run, "P"))
-    i, j = row // run.trace.meta["block_q"], key // run.trace.meta["block_k"]
+    _, _, i, j = hardest(run)
     some, of = rows(run, i), rows(run, j, "keys")
     P, dP, dS = (made(run, slot, i=i, j=j)[0] for slot in ("P", "dP", "dS"))
     keys, asks, there = run.names["keys"][of], run.names["queries"][some], [board.value(0.0) for _ in range(2)]
@@ -210,7 +220,7 @@ def scores(board: Board, place: Stage, run: Run) -> None:
         pictures.append((Equation((one, two._replace(sign=""), three), asks), upper))
         pictures.append((Equation((four._replace(sign=""),), asks), lower))
     words = "From P, dP and D comes dS: how the loss would change with each score."
-    turn(board, words, *pictures, given=bool(np.allclose(P * (dP - held(run, "D")[some]), dS, atol=0.05)))
+    turn(board, words, *pictures, given=alike(P * (dP - held(run, "D")[some]), dS))
     note(board, place, "∘ multiplies number by number; none of the four is ever written to HBM, but for D, one a row")
     for value in there:
         board.wait(0.5)
@@ -219,30 +229,27 @@ def scores(board: Board, place: Stage, run: Run) -> None:
 
 def grow(board: Board, place: Stage, run: Run) -> None:
     """dV and dK of one program, dQ of another: sums that grow on chip, and go out."""
-    row, key = strongest(whole(run, "P"))
-    i, j = row // run.trace.meta["block_q"], key // run.trace.meta["block_k"]
+    _, _, i, j = hardest(run)
     many, gone, n = blocks(run), [board.value(0.0) for _ in range(3)], [board.value(0.0) for _ in range(2)]
     queries, keys = (board.pick(wide=f"blocks of {axis}", square="blocks") for axis in ("queries", "keys"))
     parts = (
-        ("dV", "dv", "dV = Σ P^{T}dO", {"j": j}, many[0], n[0], queries, many[1], j),
-        ("dK", "dk", "dK = Σ dS^{T}Q / √d", {"j": j}, many[0], n[0], queries, many[1], j),
-        ("dQ", "dq", "dQ = Σ dS K / √d", {"i": i}, many[1], n[1], keys, many[0], i),
+        ("dV", "dV = Σ P^{T}dO", {"j": j}, many[0], n[0], queries, many[1], j, gone[0]),
+        ("dK", "dK = Σ dS^{T}Q / √d", {"j": j}, many[0], n[0], queries, many[1], j, gone[1]),
+        ("dQ", "dQ = Σ dS K / √d", {"i": i}, many[1], n[1], keys, many[0], i, gone[2]),
     )
     left, bus, right = place.whole.columns(*board.pick(wide=(1000, 120, 656), square=(560, 90, 350)), gap=0)
     pictures: list[tuple[Any, Box]] = [(Panel("SRAM", sram=True), left), (Panel("HBM"), right)]
     inside = [Panel.inside(box).rows(3, gap=30) for box in (left, bus, right)]
-    for (name, slot, title, loop, of, at, axis, count_, own), *boxes in zip(parts, *inside, strict=True):
-        values = made(run, slot, **loop)
-        values = values[-of - 1 :] if name != "dQ" else values
-        like = np.concatenate(values)
+    for (name, title, loop, of, at, axis, others, own, out), *boxes in zip(parts, *inside, strict=True):
+        values = made(run, name.lower(), **loop)[-of - 1 :]
+        like, none = np.concatenate(values), np.full(values[0].shape, np.nan)
         told = Made(lambda k, of=of, axis=axis: f"{k:.0f} of {of} {axis}", at)
-        shown = Made(lambda k, values=values: grid(values[int(k)] if k >= 1 else np.full(values[0].shape, np.nan)), at)
+        shown = Made(lambda k, values=values, none=none: grid(values[int(k)] if k >= 1 else none), at)
         low, high = float(like.min()), float(like.max())
         pictures.append((Matrix(shown, name, low, high, title, told, numbers=False, base="sram"), boxes[0]))
-        out = gone[[p[0] for p in parts].index(name)]
         pictures.append((Arrow(part=Made(lambda u: min(1.0, 2 * u), out), hue="ink"), boxes[1]))
-        strip = Made(lambda u, name=name, count_=count_, own=own: stored(name, count_, own, u >= 1), out)
-        pictures.append((Areas(strip, count_, 1.0, middle=True), boxes[2]))
+        strip = Made(lambda u, name=name, others=others, own=own: stored(name, others, own, u >= 1), out)
+        pictures.append((Areas(strip, others, 1.0, middle=True), boxes[2]))
     turn(board, "dV, dK and dQ are sums over tiles: they grow on chip and go out once.", *pictures)
     note(
         board, place, "dV and dK by the program of a block of keys; dQ by that of a block of queries, in another kernel"
@@ -252,14 +259,13 @@ def grow(board: Board, place: Stage, run: Run) -> None:
             board.wait(0.35)
             board.set(value.to(k + 1.0))
         board.wait(0.3)
-        outs = gone[:2] if value is n[0] else gone[2:]
-        for out in outs:
+        for out in gone[:2] if value is n[0] else gone[2:]:
             board.move(out.to(1.0), seconds=0.6)
 
 
-def stored(name: str, count_: int, own: int, there: bool) -> tuple[Area, ...]:
+def stored(name: str, others: int, own: int, there: bool) -> tuple[Area, ...]:
     """The blocks of a gradient in HBM: this program's, once it is there, and places of the others."""
-    areas = [Area(k + 0.04, 0.1, 0.92, 0.8, "line", open=True) for k in range(count_)]
+    areas = [Area(k + 0.04, 0.1, 0.92, 0.8, "line", open=True) for k in range(others)]
     if there:
         areas[own] = Area(own + 0.04, 0.1, 0.92, 0.8, hue(name), name, hatched=True)
     return tuple(areas)
@@ -274,10 +280,8 @@ def trade(board: Board, place: Stage, standard: Run) -> None:
     ]
     crossed = crossings.passes(standard, ios[0], N, D), crossings.streams(ios[1], N, D)
     wide, theres, pictures = max(map(crossings.far, crossed)), [board.value(0.0) for _ in ios], list[tuple[Any, Box]]()
-    figures, lines = (
-        list[Box](),
-        place.whole.rows(*board.pick(wide=(7, 7, 1), square=(9, 9, 1), tall=(8, 8, 9)), gap=16)[:2],
-    )
+    figures = list[Box]()
+    lines = place.whole.rows(*board.pick(wide=(7, 7, 1), square=(9, 9, 1), tall=(8, 8, 9)), gap=16)[:2]
     for name, color, parts, there, box in zip(
         ("standard", "FlashAttention-2"), ("dim", "accent"), crossed, theres, lines, strict=True
     ):
@@ -339,7 +343,9 @@ def owners(board: Board, place: Stage, run: Run) -> None:
     words = "Each gradient has one owner, so nothing is added up in HBM; S and dP are made twice."
     turn(board, words, *pictures)
     note(
-        board, place, "FlashAttention-2 in two kernels, as Triton’s; its paper’s Algorithm 2 is one: dQ by atomic adds"
+        board,
+        place,
+        "two kernels, as Triton’s, after that of D; the paper’s Algorithm 2: one, which adds to dQ in HBM",
     )
     for n, (_, _, makes) in enumerate(sides):
         steps = many[1 - n]
@@ -352,25 +358,28 @@ def owners(board: Board, place: Stage, run: Run) -> None:
             board.wait(0.5)
 
 
-def same(board: Board, place: Stage, run: Run, how: dict[str, Any]) -> None:
+def same(board: Board, place: Stage, run: Run) -> None:
     """Gradients of both, and what they differ by, on one scale."""
-    both = [board.record(name, **how, dtype="float32").outputs for name in ("standard-backward", "flash2-backward")]
-    pictures, most = list[tuple[Any, Box]](), 0.0
+    names = "standard-backward", "flash2-backward"
+    both = [recorded(board, name, dtype="float32").trace.outputs for name in names]
+    lines, most, given = [list[tuple[Any, Box]]() for _ in range(3)], 0.0, True
     for name, box in zip(("dQ", "dK", "dV"), place.whole.columns(3, gap=board.pick(wide=60, square=24)), strict=True):
         values = [np.abs(outputs[name].astype(float)) for outputs in both]
         apart = np.abs(both[0][name].astype(float) - both[1][name])
-        most = max(most, float(apart.max()))
+        most, given = max(most, float(apart.max())), given and alike(values[1], values[0], 1e-4)
         titles = f"|{name}|, standard", f"|{name}|, FlashAttention-2", "difference, same scale"
-        for data, title, at in zip((*values, apart), titles, box.rows(3, gap=16), strict=True):
-            matrix = Matrix(grid(data), name, 0.0, float(values[0].max()), title, numbers=False)
-            pictures.append((matrix, at))
+        for line, data, title, at in zip(lines, (*values, apart), titles, box.rows(3, gap=16), strict=True):
+            line.append((Matrix(grid(data), name, 0.0, float(values[0].max()), title, numbers=False), at))
     meta = run.trace.meta
     ratio = run.total.total / count("standard-backward", n=meta["queries"], n_keys=meta["keys"], d=meta["d"],
         block_q=meta["block_q"], block_k=meta["block_k"], dtype=meta["dtype"]).total  # fmt: skip
-    words = f"Same gradients, to {power(most)}."
-    turn(board, words, *pictures, given=most < 1e-4)
+    words = f"Same gradients, to {at_most(most)}."
+    turn(board, words, *lines[0], given=given)
     note(board, place, "both in fp32; in fp16 they differ by what rounding does; a row is a token, a column one of d")
+    for line in lines[1:]:
+        board.wait(0.8)
+        for actor, at in line:
+            board.put(actor, at)
     tiles = f"tiles of {meta['block_q']}" if meta["block_q"] == meta["block_k"] else "its tiles"
-    board.say(
-        f"This toy, with {tiles}, moves {ratio:.1f}× standard’s bytes: to gain, tiles must be tall.", given=ratio > 1
-    )
+    why = "to gain, tiles must be tall" if ratio > 1 else "its tiles are tall enough"
+    board.say(f"This toy, with {tiles}, moves {ratio:.1f}× standard’s bytes: {why}.")

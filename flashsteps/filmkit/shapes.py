@@ -7,6 +7,7 @@ from math import ceil, log2
 from ..theme import hue
 from ..units import short
 from .actors.areas import Area
+from .boxes import Box
 
 BESIDE = 1.3  # where S begins, in widths of Q, which stands at its left, and of K, which lies above it
 
@@ -101,3 +102,28 @@ def owners(blocks: tuple[int, int], keys: bool, lit: float) -> tuple[Area, ...]:
 def owners_size(blocks: tuple[int, int]) -> tuple[float, float]:
     """How wide and how high that is."""
     return LEFT + blocks[1] + 2 * PAD, TOP + blocks[0] + 2 * PAD
+
+
+def strips(read: float, sizes: tuple[int, ...], box: Box) -> tuple[Area, ...]:
+    """K over V in pieces of so many keys, in the units of a box; of each, `read` keys are gone, from above."""
+    letter, high, whole, areas = 50.0, min(54.0, box.h / 2 - 16), sum(sizes), list[Area]()
+    for k, name in enumerate("KV"):
+        y, x = k * (high + 22), letter
+        areas.append(Area(0, y, letter - 8, high, "bg", name))
+        for size in sizes:
+            wide, gone = (box.w - letter) * size / whole, min(1.0, read / size)
+            thin = wide - min(3.0, 0.35 * wide) * (len(sizes) > 1)
+            areas.append(Area(x, y, thin, high, name, strength=0.18))
+            areas.append(Area(x, y + gone * high, thin, (1 - gone) * high, name))
+            x += wide
+    return tuple(areas)
+
+
+def weights(shares: tuple[float, ...], shown: tuple[float, ...], box: Box) -> tuple[Area, ...]:
+    """Shares of 1 as parts of one bar that fills a box, each as far as it has grown."""
+    areas, start = list[Area](), 0.0
+    for n, (share, part) in enumerate(zip(shares, shown, strict=True)):
+        wide = max(0.0, box.w * share * part - 3)
+        areas.append(Area(start, 0, wide, box.h, "stat", f"{share:.2f}", strength=(1.0, 0.6)[n % 2]))
+        start += box.w * share
+    return tuple(areas)

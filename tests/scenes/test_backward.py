@@ -100,3 +100,14 @@ def test_any_input_may_be_told():
         film = fs.film("backward", input=of, block_q=5, block_k=4)
         assert film.frame(12, width=800, height=450).any()
     assert fs.film("backward", cut="short").duration <= 14
+
+
+def test_where_tiles_are_tall_it_says_so():
+    film = fs.film("backward", input="random:64,4", block_q=32, block_k=32)
+    assert "its tiles are tall enough" in said(film.script())
+
+
+def test_it_is_no_film_of_a_kernel_or_a_saved_run():
+    for option in ({"kernel": True}, {"trace": "x.npz"}, {"mask": "causal"}):
+        with pytest.raises(ValueError, match="doesn't take"):
+            fs.film("backward", **option).script()
