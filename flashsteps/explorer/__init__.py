@@ -6,8 +6,10 @@ files (`translate.py`), so there is no second version of them to keep. `page.py`
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+from functools import cache
 from pathlib import Path
 
 from .. import algorithms
@@ -26,6 +28,18 @@ def engine() -> str:
     return f"(() => {{\n{body}\nreturn {{ record, count, programs, asRun, parseMask, DoesNotFit, ALGORITHMS }};\n}})()"
 
 
+@cache
+def performed() -> tuple[str, ...]:
+    """The algorithms that the engine performs: all whose files translate."""
+    found = []
+    for name in algorithms.names():
+        with contextlib.suppress(ValueError):
+            javascript(algorithms.source(name))
+            helpers([algorithms.source(name)])
+            found.append(name)
+    return tuple(found)
+
+
 def plain(module: str) -> str:
     """A module's text without imports and exports, to be joined with others."""
     module = re.sub(r"^import [^;]*;.*\n", "", module, flags=re.MULTILINE)
@@ -33,8 +47,8 @@ def plain(module: str) -> str:
 
 
 def _algorithms() -> str:
-    """All algorithms as functions, with what their files declare, by name."""
-    sources = {name: algorithms.source(name) for name in algorithms.names()}
+    """All of these as functions, with what their files declare, by name."""
+    sources = {name: algorithms.source(name) for name in performed()}
     found = [helpers(list(sources.values())), "const ALGORITHMS = {"]
     for name, source in sources.items():
         declared = algorithms.algorithm(name)

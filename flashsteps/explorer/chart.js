@@ -48,7 +48,7 @@ export class ChartPart extends Part {
       parts.push(svg("line", { class: "grid", x1: left, x2: width - right, y1: y(power), y2: y(power) }));
       text(sizeOf(power).replace(".0", ""), [left - 8, y(power) + 4], { "text-anchor": "end" });
     }
-    const values = series[0][1].map(([value]) => value).filter((value) => Number.isInteger(Math.log2(value)));
+    const values = Array.from({ length: Math.floor(x1) - Math.ceil(x0) + 1 }, (_, n) => 2 ** (Math.ceil(x0) + n));
     const every = Math.max(1, Math.ceil(values.length / ((width - left - right) / 44)));
     values.forEach((value, n) => { if (n % every === 0) text(short(value), [x(value), height - 10], { "text-anchor": "middle" }); });
     for (const [, points, kind] of series) {

@@ -1,10 +1,13 @@
 // What a state comes to: counts, tiles, slots, programs and curves, each worked out by the engine and kept. Nothing here draws.
 
 import { engine } from "./engine.js"; // arrays.js … as_run.js, joined
-import { TILES, TOKENS, DRAWN, maskFor } from "./state.js";
+import { TILES, DRAWN, maskFor } from "./state.js";
 
 /** At most so many tiles a side are drawn; of more, each cell stands for a square of them. */
 const CELLS = 64;
+
+/** The tokens that a curve goes through, besides those at hand: straight lines between them hide nothing. */
+const SHOWN = [16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576];
 
 const kept = new Map();
 
@@ -74,7 +77,7 @@ export function fitting(state, devices) {
 }
 
 /** Bytes at all N, or at all tile sizes: [[x, bytes], …]; a tile is square there, so that one number says it. */
-export const overTokens = (a, state) => TOKENS.filter((n) => n >= 16).map((n) => [n, counted(a, { ...state, n }).total]);
+export const overTokens = (a, state) => [...new Set([...SHOWN, state.n])].sort((x, y) => x - y).map((n) => [n, counted(a, { ...state, n }).total]);
 export const overTiles = (a, state) => TILES.filter((b) => b <= state.n).map((b) => [b, counted(a, { ...state, bq: b, bk: b }).total]);
 
 /** The smallest tile b×b from which on it moves less than standard attention; 0 where there is none. As player/ending.py. */

@@ -17,24 +17,18 @@ from ..inputs.qkv import QKV, load_qkv
 from ..machine.devices import DEVICES
 from ..player import page as pages
 from ..player.pack import pack
+from ..runs.arguments import takes
 from ..runs.record import record
 from ..story.labels import opening
 from ..trace.trace import Trace
-from . import FOLDER, engine, plain
+from . import FOLDER, engine, performed, plain
 from .words import words
 
 #: in the order in which they need each other
 APP = ("state.js", "model.js", "parts.js", "chart.js", "bar.js", "story.js", "app.js")
 
-#: what can be chosen, in this order: those that need no more than Q, K and V (and dO)
-ALGORITHMS = (
-    "standard-forward",
-    "flash-forward",
-    "flash2-forward",
-    "standard-backward",
-    "flash-backward",
-    "flash2-backward",
-)
+#: options that the page has no control for
+_WITHOUT = ("block_mask", "splits", "table")
 
 #: the state that the page opens with; `same` is the run that it holds itself against
 FIRST: dict[str, Any] = {
@@ -60,6 +54,13 @@ window.flashsteps.agrees = await window.flashsteps.same({ header, data: bytes(da
 """
 
 
+def chosen() -> tuple[str, ...]:
+    """What can be chosen: those performed that need no more than Q, K and V (and dO), forward passes first."""
+    found = [name for name in performed() if not any(takes(name, option) for option in _WITHOUT)]
+    order = {"standard": 0, "flash": 1, "flash2": 2}
+    return tuple(sorted(found, key=lambda n: (algorithms.algorithm(n).backward, order.get(n.partition("-")[0], 3), n)))
+
+
 def page(qkv: QKV | None = None, first: dict[str, Any] | None = None) -> str:
     """The page as text; with an input of one's own beside the sample, and another state to open with.
 
@@ -77,7 +78,7 @@ def page(qkv: QKV | None = None, first: dict[str, Any] | None = None) -> str:
                      mask="causal")  # fmt: skip
     packed = pack(checked)
     data = {
-        "words": {name: words(name) for name in ALGORITHMS if name in algorithms.names()},
+        "words": {name: words(name) for name in chosen()},
         "devices": {name: {"title": gpu.title, "shared": gpu.shared_per_block * 1024,
                            "registers": gpu.registers_per_sm * 1024} for name, gpu in DEVICES.items()},
         "inputs": inputs,
@@ -103,8 +104,8 @@ def of_trace(trace: Trace) -> str:
     """The page on the input and the settings of a run. Raises ValueError for a run that the page cannot perform."""
     meta = trace.meta
     algorithm, mask = meta["algorithm"], meta["mask"]
-    if algorithm not in ALGORITHMS or "kernel" in meta or meta.get("heads", 1) > 1 or meta["queries"] != meta["keys"]:
-        raise ValueError(f"the explorer performs one head of {', '.join(ALGORITHMS)}, with as many queries as keys")
+    if algorithm not in chosen() or "kernel" in meta or meta.get("heads", 1) > 1 or meta["queries"] != meta["keys"]:
+        raise ValueError(f"the explorer performs one head of {', '.join(chosen())}, with as many queries as keys")
     if mask not in (None, "causal") or meta.get("softcap") or meta.get("dropout") or meta.get("alibi"):
         raise ValueError(
             "the explorer performs runs without a mask or with the causal one, and nothing else that changes scores"

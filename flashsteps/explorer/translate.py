@@ -27,6 +27,9 @@ _METHODS = (
     *("launch", "pieces", "row"),
 )
 
+#: what several values are called while they are shared out
+_HELD = "held_"
+
 _RESERVED = ("class", "const", "delete", "do", "export", "function", "new", "return", "switch", "this", "typeof", "var")
 
 
@@ -73,7 +76,7 @@ def _function(node: ast.FunctionDef, named: bool = False) -> str:
         heading = f"(hbm, sram, {{ {', '.join(parts)} }})"
     else:
         heading = f"({', '.join(_name(one.arg) for one in all_given)})"
-    declared = [f"  let {', '.join(map(_name, names))};"] if names else []
+    declared = [f"  let {', '.join([*map(_name, names), _HELD])};"]
     return "\n".join([f"function {node.name}{heading} {{", *declared, *_block(body, "  "), "}"])
 
 
@@ -83,6 +86,12 @@ def _block(body: list[ast.stmt], indent: str) -> list[str]:
 
 def _statement(node: ast.stmt, indent: str) -> list[str]:
     match node:
+        case ast.Assign(targets=targets, value=value) if any(map(_names_slots, targets)):
+            lines = [f"{indent}{_HELD} = {_of(value)};"]  # o, lse = sram["O"], sram["LSE"] = …
+            for target in targets:
+                parts = target.elts if isinstance(target, ast.Tuple) else [target]
+                lines += [f"{indent}{_assigned(part, f'{_HELD}[{n}]')};" for n, part in enumerate(parts)]
+            return lines
         case ast.Assign(targets=targets, value=value):
             text = _of(value)
             for target in reversed(targets):
@@ -100,6 +109,11 @@ def _statement(node: ast.stmt, indent: str) -> list[str]:
         case ast.Return(value=value) if value:
             return [f"{indent}return {_of(value)};"]
     raise _unknown(node)
+
+
+def _names_slots(target: ast.expr) -> bool:
+    """Whether several results are named at once."""
+    return isinstance(target, ast.Tuple) and any(isinstance(part, ast.Subscript) for part in target.elts)
 
 
 def _assigned(target: ast.expr, value: str) -> str:
@@ -156,6 +170,10 @@ def _of(node: ast.expr) -> str:
             return f"column({_of(value)})"  # x[:, None]
         case ast.Subscript(value=ast.Attribute(attr="shape") as shape, slice=ast.Constant(value=int(n))):
             return f"{_of(shape)}[{n}]"
+        case ast.Subscript(
+            value=ast.Attribute(attr="shape") as shape, slice=ast.Slice(lower=None, upper=ast.Constant(value=int(n)))
+        ):
+            return f"{_of(shape)}.slice(0, {n})"
         case ast.Subscript(value=value, slice=ast.Name() | ast.Call() as index):
             return f"{_of(value)}.at({_of(index)})"  # the address of a tile
         case ast.Call():

@@ -40,7 +40,7 @@ def draw(rng: random.Random) -> tuple[Problem, dict[str, Any]]:
     problem = Problem(name, n, n_keys, d, *blocks, mask, dtype, rng.randint(0, 999), block_mask, rng.randint(1, 6))
     extra: dict[str, Any] = {}
     takes = algorithms.algorithm(name).parameters
-    if rng.random() < 0.2:
+    if rng.random() < 0.2 and "softcap" in takes:
         extra["softcap"] = rng.choice((2.0, 5.0))
     if rng.random() < 0.2 and "dropout" in takes:
         extra |= {"dropout": 0.25, "seed": rng.randint(0, 2**40)}
@@ -224,6 +224,25 @@ def test_it_counts_the_same(both):
 def test_what_it_cannot_translate_is_refused(line):
     with pytest.raises(ValueError, match="has no JavaScript here"):
         javascript(f"def attend(hbm, sram, Q, *, block_q):\n    '''Nothing.'''\n    {line}\n")
+
+
+def test_all_algorithms_are_performed():
+    assert explorer.performed() == algorithms.names()
+
+
+def test_several_results_are_named_in_one_line():
+    """As in CONTRIBUTING.md: all are made, then each is named, in Python's order."""
+    source = (
+        'def attend(hbm, sram, Q, *, block_q):\n    """Two at once."""\n'
+        '    o, lse = sram["O"], sram["LSE"] = p @ v, m\n    return {"O": o}\n'
+    )
+    assert javascript(source).splitlines()[2:7] == [
+        "  held_ = [matmul(p, v), m];",
+        "  o = held_[0];",
+        "  lse = held_[1];",
+        '  sram.set(3, "O", held_[0]);',
+        '  sram.set(3, "LSE", held_[1]);',
+    ]
 
 
 def test_an_algorithm_that_is_added_is_performed_too(tmp_path):

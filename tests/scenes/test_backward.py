@@ -9,10 +9,9 @@ from flashsteps.filmkit.actors.cards import Text
 from flashsteps.filmkit.actors.equation import Equation
 from flashsteps.filmkit.actors.matrix import Matrix
 from flashsteps.traffic import formulas
-from tests.scenes.seen import actor, actors, said
+from tests.scenes.seen import Told, actor, actors, said
 
-FILM = fs.film("backward")
-SCRIPT = FILM.script()
+SCRIPT = Told("backward")
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,9 @@ from flashsteps.filmkit.actors.bars import Bars
 from flashsteps.filmkit.actors.cards import Card
 from flashsteps.filmkit.actors.curve import Curve
 from flashsteps.filmkit.actors.matrix import Matrix
-from tests.scenes.seen import actor, actors, said
+from tests.scenes.seen import Told, actor, actors, said
 
-FILM = fs.film("block-sparse")
-SCRIPT = FILM.script()
+SCRIPT = Told("block-sparse")
 
 
 def visited() -> np.ndarray:

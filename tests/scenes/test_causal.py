@@ -8,10 +8,9 @@ from flashsteps.filmkit.actors.bars import Bars
 from flashsteps.filmkit.actors.kinds import Kinds
 from flashsteps.filmkit.actors.matrix import Matrix
 from flashsteps.filmkit.actors.table import Table
-from tests.scenes.seen import actor, actors, said
+from tests.scenes.seen import Told, actor, actors, said
 
-FILM = fs.film("causal")
-SCRIPT = FILM.script()
+SCRIPT = Told("causal")
 
 
 def shown(matrix: Matrix) -> np.ndarray:

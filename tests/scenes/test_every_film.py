@@ -1,4 +1,4 @@
-"""What must hold of every film, in every shape, both themes, small and large: one that is added gets these tests, too."""
+"""What must hold of every film, in every shape, both themes, small and large: a new one gets these tests by itself."""
 
 from functools import cache
 from itertools import combinations, pairwise

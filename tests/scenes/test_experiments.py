@@ -12,10 +12,10 @@ from flashsteps.filmkit.actors.bars import Bars
 from flashsteps.filmkit.actors.cards import Text
 from flashsteps.filmkit.actors.columns import Columns
 from flashsteps.filmkit.actors.curve import Curve
-from tests.scenes.seen import actor, actors, said
+from tests.scenes.seen import Told, actor, actors, said
 
 DATA = Path(fs.__file__).parents[1] / "renders" / "data"
-SCRIPT = fs.film("experiments").script()
+SCRIPT = Told("experiments")
 
 
 def rows(kind: str) -> list[dict]:

@@ -11,15 +11,13 @@ from flashsteps.filmkit.actors.pairs import Pairs
 from flashsteps.filmkit.actors.table import Table
 from flashsteps.filmkit.input import Input
 from flashsteps.machine.events import Tile
-from tests.scenes.seen import actor, actors, said
+from tests.scenes.seen import Told, actor, actors, said
 
-FILM = fs.film("kernel")
-SCRIPT = FILM.script()
-END = SCRIPT.time("Pair by pair") - 0.1
+SCRIPT = Told("kernel")
 
 
 def test_every_transfer_is_there_and_agrees():
-    pairs = actor(SCRIPT, END, Pairs)
+    pairs = actor(SCRIPT, "Pair by pair", Pairs)
     program = ["Q", *["K", "V"] * 4, "O", "LSE"]
     assert [transfer.name for transfer in pairs.first] == program * 4
     assert pairs.first == pairs.second
@@ -30,7 +28,7 @@ def test_every_transfer_is_there_and_agrees():
 
 def test_the_lines_that_are_lit_make_the_transfer_at_hand():
     begun = SCRIPT.time("Does it do the same?")
-    for t in np.linspace(begun + 1, END, 20):
+    for t in np.linspace(begun + 1, SCRIPT.time("Pair by pair") - 0.1, 20):
         pairs = actor(SCRIPT, t, Pairs)
         if pairs.seen == 0:
             continue

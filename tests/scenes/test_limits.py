@@ -1,11 +1,10 @@
 """What the film limits claims: against closed forms, what fits on a GPU, and published figures."""
 
-import flashsteps as fs
 from flashsteps.filmkit.actors.bars import Bars
 from flashsteps.filmkit.actors.cards import Card
-from tests.scenes.seen import actor, actors, said
+from tests.scenes.seen import Told, actor, actors, said
 
-SCRIPT = fs.film("limits").script()
+SCRIPT = Told("limits")
 
 
 def test_memory_and_traffic_fall_and_products_remain():
