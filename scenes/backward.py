@@ -317,7 +317,7 @@ def trade(board: Board, place: Stage, standard: Run) -> None:
     if board.short:
         board.say("P is cheaper made than moved.")
     else:
-        board.say(f"At best: the time that its bytes, or else its products, take {a(gpu.model)}.")
+        board.say(f"At best: the longer of the times that its bytes and its products take {a(gpu.model)}.")
 
 
 def owners(board: Board, place: Stage, run: Run) -> None:

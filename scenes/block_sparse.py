@@ -51,7 +51,7 @@ class BlockSparse(Film):
             if not board.short:
                 board.say("K and V come in for every column, as in FlashAttention.")
                 shown.play(columns[middle].start, seconds=4.0)
-            words = "Where the mask is 0 nothing comes but K and V: no Q, no O, no scores."
+            words = "Where the mask is 0 nothing comes: no Q, no O, no scores. K and V come once a column."
             board.say("Where it is 0, only K and V come." if board.short else words)
             shown.play(columns[middle + 1].start, seconds=1.6 if board.short else 6.0)
             if not board.short:

@@ -165,7 +165,7 @@ def idle(board: Board, place: Stage, gpu: Device) -> None:
     pieces, each = shared(gpu)
     busy, read, sms = [board.value(0.0) for _ in "ab"], [board.value(0.0) for _ in "ab"], gpu.multiprocessors
     K, V = (counted(1).by_tensor[name].read for name in "KV")
-    cut = f"{N // BLOCK:,} blocks of {BLOCK}, {each // BLOCK} to a piece: {pieces} pieces"
+    cut = f"{N // BLOCK:,} blocks of {BLOCK} for {sms} SMs: {each // BLOCK} a piece, {pieces} pieces"
     told = (
         ("one program for the one query", f"1 of {sms} SMs reads all {size_of(K + V)}", (N,)),
         (f"the keys in {pieces} pieces", cut, (each,) * (pieces - 1) + (N - each * (pieces - 1),)),

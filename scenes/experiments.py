@@ -69,13 +69,11 @@ def training(board: Board, place: Stage) -> None:
     bert = tuple(bar(who, minutes, grown, error) for who, minutes, error in published.BERT_MINUTES)
     longest = max(minutes + error for _, minutes, error in published.BERT_MINUTES)
     chart = Bars(bert, longest, "{:.1f}", title="BERT-large: minutes to the target", widest="00.0 ± 0.0")
-    words = (
-        f"GPT-2 trains {min(ratios):.1f} to {max(ratios):.1f} times as fast as Hugging Face’s, to the same perplexity."
-    )
+    words = f"With FlashAttention GPT-2 trains {min(ratios):.1f} to {max(ratios):.1f} times as fast as Hugging Face’s."
     if board.short:
         words = f"Published: GPT-2 trains {max(ratios):.1f} times as fast."
     turn(board, words, *pictures, (chart, lower))
-    note(board, place, f"{SOURCE}, Tables 1 and 2, on 8 A100s")
+    note(board, place, f"{SOURCE}, Tables 1 and 2, on 8 A100s; GPT-2 to the same perplexity")
     board.move(grown.to(1.0), seconds=1.5)
 
 
@@ -119,12 +117,16 @@ def measured(board: Board, place: Stage, speed: Results, train: Results) -> None
     sizes = sorted({n for n, backend in held if backend == "standard" and (n, "flash") in held})
     losses = {(row["attention"], row["n"]): row["losses"] for row in train.rows if row["status"] == "ok"}
     size = max(n for attention, n in losses if attention == "sdpa")
+    tokens = speed.settings["tokens"]
     most, grown, steps = max(held[n, "standard"] for n in sizes) / 1e6, board.value(0.0), board.value(0.0)
     groups = Made(
         lambda u: tuple(Group(short(n), tuple(held[n, b] / 1e6 * u for b in ("standard", "flash"))) for n in sizes),
         grown,
     )
-    kinds, name = (("standard", NOT_OURS), ("SDPA, flash", OURS)), "tokens in a sequence; numbers: MB"
+    kinds, name = (
+        (("standard", NOT_OURS), ("SDPA, flash", OURS)),
+        f"tokens in a sequence, {tokens:,} in all; numbers: MB",
+    )
     memory = Columns(groups, kinds, most, title="memory, forward and backward", name=name)
     one, other = (np.array(losses[attention, size]) for attention in ("standard", "sdpa"))
     apart = max(float(np.abs(np.subtract(losses["standard", n], losses["sdpa", n])).max()) for _, n in losses)

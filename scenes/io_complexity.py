@@ -82,7 +82,7 @@ def by_tokens(board: Board, place: Stage) -> tuple[Value, Part]:
     )
     table = Table(ratios, ("of standard’s", "FA1", "FA2"))
     grows = [moved(name, SHOWN[2], TILE) / moved(name, SHOWN[1], TILE) / (SHOWN[2] / SHOWN[1]) ** 2 for name in NAMES]
-    words = "All three grow with N²" + ("." if board.short else ": they differ in height, not in slope.")
+    words = "For many tokens all grow with N²" + ("." if board.short else ": they differ in height, not in slope.")
     alike = max(abs(g - 1) for g in grows) < 0.02
     _, beside = turn(board, words, (chart, place.sides[0]), (table, place.sides[1]), given=alike)
     note(board, place, f"closed forms; FA1: FlashAttention, FA2: FlashAttention-2; {MODEL}")
@@ -101,7 +101,7 @@ def recorded_runs(board: Board, place: Stage, dots: Value, beside: Part) -> None
             rows.append((f"{SHORT[name]}, N = {n}", f"{run:,}", f"{form:,}"))
             exact = exact and run == form
     board.put(Table(tuple(rows), ("bytes", "run", "formula"), seen=seen), place.sides[1])
-    board.say("Rings are recorded runs. They lie on the formulas, byte for byte.", given=exact)
+    board.say("Rings are recorded runs of the reference. They lie on the formulas, byte for byte.", given=exact)
     for n in range(len(rings)):
         board.set(dots.to(tuple(rings[: n + 1])), seen.to(n + 1.0))
         board.wait(0.5)

@@ -53,7 +53,9 @@ class Kernel(Film):
             words = "Triton’s interpreter runs it here, and each load and store is written down."
             board.say("A Triton kernel beside its reference." if board.short else words)
             board.put(Text(Made(lambda at: said(moves[0], at), seen), BODY, "accent", 600, mono=True), middle)
-            note(board, place, "recorded in Triton’s interpreter: what the kernel asks for, not how fast it is")
+            meta = reference.meta
+            size = f"N = {meta['queries']}, d = {meta['d']}, {meta['dtype']}"
+            note(board, place, f"{size}; in Triton’s interpreter: what the kernel asks for, not how fast it is")
         with board.chapter("Pair by pair"):
             if not board.short:
                 board.say("First the queries, then keys and values, block by block: in both the same.")
@@ -99,7 +101,7 @@ def said(moves: tuple[Event, ...], at: float) -> str:
     if not at:
         return ""
     event = moves[min(int(at), len(moves) - 1) if int(at) < at else max(0, int(at) - 1)]
-    return f"{event.op} {event.tile}  {event.nbytes:,} B in both"
+    return f"{event.op} {event.tile}  {event.nbytes:,} B in each"
 
 
 def totals(board: Board, place: Stage, runs: tuple[Run, Run], same: tuple[bool, ...]) -> None:
@@ -112,9 +114,9 @@ def totals(board: Board, place: Stage, runs: tuple[Run, Run], same: tuple[bool, 
                 rows.append((f"{label(name)} {what}", f"{amount:,} B", f"{getattr(other.by_tensor[name], side):,} B"))
     rows.append(("in all", size_of(one.total), size_of(other.total)))
     apart = float(np.abs(runs[0].trace.outputs["O"].astype(float) - runs[1].trace.outputs["O"].astype(float)).max())
-    words = f"All {len(same)} agree, {size_of(one.total)} in both. O differs by {apart:.4f} at most: rounding."
+    words = f"All {len(same)} agree, {size_of(one.total)} in each. O differs by {apart:.4f} at most: rounding."
     if board.short:
-        words = f"All {len(same)} agree: {size_of(one.total)} in both."
+        words = f"All {len(same)} agree: {size_of(one.total)} in each."
     table = Table(tuple(rows), ("", *NAMES), seen=seen, lit=len(rows) - 1)
     turn(
         board, words, (table, place.whole.rows(6, 1)[0]), given=all(same) and one.total == other.total and apart < 0.01

@@ -109,7 +109,7 @@ def remains(board: Board, place: Stage) -> None:
     )
     chart = Bars(bars, 1.0, "{:.1%}", (Mark(1.0, "standard"),), title=f"FlashAttention-2, N = {short(N)}, d = {D}")
     same = io[0].work.matmul == io[1].work.matmul
-    long = "Every product remains: twice the tokens still mean four times the multiplying."
+    long = "Memory is nearly gone, traffic a quarter; every product remains: four times for 2N."
     board.say("Memory and traffic fall; every product remains." if board.short else long, given=same)
     board.put(chart, place.whole) if board.short else turn_to(board, chart, place.whole)
     note(board, place, f"one head, fp16, forward, tiles {TILE}×{TILE}; counted, not measured; {MODEL}")
@@ -168,7 +168,7 @@ def later(board: Board, place: Stage) -> None:
         Card("PyTorch", "scaled_dot_product_attention picks a fused kernel where one fits."),
         Card("FlexAttention", "flex_attention(q, k, v, score_mod) compiles a fused kernel for each variant."),
     )
-    words = "The idea stayed: tiles, a running max, nothing stored. Kernels follow each new chip."
+    words = "The idea stayed: tiles, a running max, no scores stored. Kernels follow the chips."
     board.clear()
     board.say("The idea stayed; kernels follow each new chip." if board.short else words)
     upper, lower, _ = place.whole.rows(*board.pick(wide=(10, 6, 2), square=(30, 20, 1), tall=(12, 6, 3)))

@@ -135,7 +135,7 @@ def one_tile(board: Board, place: Stage) -> None:
     passed, takes = board.value(0.0), {name: TILE / speed for name, speed in SPEED.items()}
     bars = tuple(Bar(name, Made(min, passed, time), "K", figure=Made(bool, passed)) for name, time in takes.items())
     times = {name: time_of(time) for name, time in takes.items()}
-    words = f"One tile: {times['DRAM']} from DRAM, {times['HBM']} from HBM, {times['SRAM']} from SRAM."
+    words = f"A tile in {times['DRAM']} from DRAM, {times['HBM']} from HBM, {times['SRAM']} from all SRAM at once."
     turn(board, words, (Bars(bars, takes["DRAM"], "time", title="until one tile has come"), place.whole))
     source = figure("hbm-bandwidth")
     note(board, place, f"{size_of(TILE)} at the bandwidths of {source.source}, {source.hardware}: without latency")

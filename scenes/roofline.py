@@ -154,7 +154,8 @@ def fused(board: Board, chart: RoofChart, side: Box, gpu: Device) -> None:
     )  # fmt: skip
     board.put(Bars(bars, most, title="bytes moved, and FLOPs a byte"), side)
     top = max(part.intensity for _, part, _ in runs)
-    far = ", up to the ridge" if top >= 0.8 * ridge(gpu) else ""
+    past = " and past it" if top > ridge(gpu) else ""
+    far = f", to the ridge{past}" if top >= 0.8 * ridge(gpu) else ""
     words = "Fused, S and P cost no traffic: the same work climbs the roof" + far + "."
     board.say("Fused, the same work climbs the roof." if board.short else words)
     chart.drop("QK", "softmax", "PV")

@@ -148,7 +148,7 @@ class Lanes(Actor):
     lanes: tuple[Lane, ...]
     moved: float
     most: float
-    says: str = "{} each"
+    says: str = "{} so far"
 
     def draw(self, pen: Pen, box: Box) -> None:
         wide = [max(width(pen, one.name, HEAD, weight=600), width(pen, one.under, LABEL)) for one in self.lanes]
