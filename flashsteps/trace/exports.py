@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from .. import files
 from ..errors import unknown
@@ -14,10 +15,6 @@ from ..machine.events import Event
 from . import document as trace_json
 from . import perfetto
 from .trace import Trace
-
-#: what there is to export to, and the ending of its files
-KINDS = {"perfetto": ".json", "json": ".json", "csv": ".csv"}
-
 
 def export(
     trace: Trace, path: str | os.PathLike[str], *, to: str, device: str | None = None, values: bool = True
@@ -29,13 +26,8 @@ def export(
     each event). Raises ValueError for what isn't known, what isn't for this kind, and a path that cannot be written.
     """
     check_export(path, to, device, values)
-    kinds = {
-        "perfetto": lambda: perfetto.lines(trace, device),
-        "json": lambda: trace_json.lines(trace, values),
-        "csv": lambda: csv_lines(trace),
-    }
     with files.whole(path) as aside, aside.open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(f"{line}\n" for line in kinds[to]())
+        file.writelines(f"{line}\n" for line in KINDS[to].lines(trace, device, values))
 
 
 def check_export(path: str | os.PathLike[str], to: str, device: str | None = None, values: bool = True) -> Path:
@@ -46,7 +38,7 @@ def check_export(path: str | os.PathLike[str], to: str, device: str | None = Non
         raise ValueError(f"device={device!r} is for perfetto, whose times are modelled: leave it out")
     if not values and to != "json":
         raise ValueError(f"{to} holds no values: values=False is for json, leave it out")
-    return files.check(path, (KINDS[to],))
+    return files.check(path, (KINDS[to].ending,))
 
 
 def csv_lines(trace: Trace) -> Iterator[str]:
@@ -71,3 +63,18 @@ def _row(*cells: object) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="").writerow(cells)
     return text.getvalue()
+
+
+class Kind(NamedTuple):
+    """An exporter: the ending of its files, and the lines of one, of a trace, a device and whether values go along."""
+
+    ending: str
+    lines: Callable[[Trace, str | None, bool], Iterable[str]]
+
+
+#: what there is to export to: one entry more is one exporter more
+KINDS = {
+    "perfetto": Kind(".json", lambda trace, device, _: perfetto.lines(trace, device)),
+    "json": Kind(".json", lambda trace, _, values: trace_json.lines(trace, values)),
+    "csv": Kind(".csv", lambda trace, *_: csv_lines(trace)),
+}
