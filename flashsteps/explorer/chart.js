@@ -39,6 +39,13 @@ export class ChartPart extends Part {
     const [x0, x1] = span(all.map(([x]) => x)), [y0, y1] = span([...all.map(([, y]) => y), now]);
     const x = (value) => left + (Math.log2(value) - x0) / Math.max(1, x1 - x0) * (width - left - right);
     const y = (value) => height - bottom - (Math.log2(value) - y0) / Math.max(1, y1 - y0) * (height - top - bottom);
+    const cross = crossover(state), place = { cx: x(Math.min(Math.max(here, 2 ** x0), 2 ** x1)), cy: y(now) };
+    const key = JSON.stringify([width, height, series, y0, y1, cross]);
+    if (key === this.drawn) { // only the reader has moved
+      for (const [name, value] of Object.entries(place)) this.you.setAttribute(name, value);
+      return this.tell(state, cross);
+    }
+    this.drawn = key;
     const parts = [];
     const text = (value, at, attributes) => { const one = svg("text", { x: at[0], y: at[1], ...attributes }); one.textContent = value; parts.push(one); };
     const few = y1 - y0 < 2 * Math.log2(10), ticks = [];
@@ -57,15 +64,19 @@ export class ChartPart extends Part {
     const labels = series.map(([name, points, kind]) => ({ name, kind, at: y(points.at(-1)[1]) })).sort((a, b) => a.at - b.at);
     labels.forEach((one, n) => { if (n) one.at = Math.max(one.at, labels[n - 1].at + 14); });
     for (const { name, kind, at } of labels) text(name, [width - right + 6, at + 4], { class: kind });
-    const cross = crossover(state);
     if (!tokens && cross) {
       const at = x(cross);
       parts.push(svg("line", { class: "cross", x1: at, x2: at, y1: top, y2: height - bottom }));
       text(`less from ${cross}×${cross} on`, [Math.min(at + 6, width - right - 110), top + 8], { class: "own" });
     }
-    parts.push(svg("circle", { class: "you", r: 5.5, cx: x(Math.min(Math.max(here, 2 ** x0), 2 ** x1)), cy: y(now) }));
-    this.host.replaceChildren(svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": this.words(state, cross) }, ...parts));
-    say(this.said, tokens ? `at tiles of ${Math.min(state.bq, state.n)}×${Math.min(state.bk, state.n)}, d ${state.d}` : `at ${whole(state.n)} tokens, d ${state.d}, square tiles`);
+    this.you = svg("circle", { class: "you", r: 5.5, ...place });
+    this.host.replaceChildren(svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": this.words(state, cross) }, ...parts, this.you));
+    this.tell(state, cross);
+  }
+
+  tell(state, cross) {
+    say(this.said, this.kind === "tokens" ? `at tiles of ${Math.min(state.bq, state.n)}×${Math.min(state.bk, state.n)}, d ${state.d}`
+      : `at ${whole(state.n)} tokens, d ${state.d}, square tiles`);
     say(this.note, this.words(state, cross));
   }
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from flashsteps import files
 
@@ -26,7 +27,8 @@ def main() -> None:
             [sys.executable, "-m", "flashsteps", "explore", "-o", page_file], check=True, capture_output=True
         )
         for target, scheme in zip(sys.argv[1:], ("dark", "light"), strict=True):
-            context = running.new_context(viewport={"width": 1280, "height": 1050}, color_scheme=scheme)
+            settings: dict[str, Any] = {"viewport": {"width": 1280, "height": 1050}, "color_scheme": scheme}
+            context = running.new_context(**settings)
             page = context.new_page()
             page.goto(f"{page_file.as_uri()}#{STATE}")
             page.get_by_text("same as Python").wait_for()
