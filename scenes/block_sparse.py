@@ -12,9 +12,9 @@ from flashsteps.filmkit.actors.curve import Axis, Curve, Dot, Line
 from flashsteps.filmkit.actors.kinds import Kind, Kinds
 from flashsteps.filmkit.actors.loops import Loop
 from flashsteps.filmkit.actors.matrix import Matrix, Region, grid
-from flashsteps.filmkit.actors.run_stage import RunStage
 from flashsteps.filmkit.places import Stage, note, stage, turn
 from flashsteps.filmkit.run import Run
+from flashsteps.filmkit.run_stage import RunStage
 from flashsteps.machine import block_masks, masks
 from flashsteps.machine.events import IO
 from flashsteps.runs.record import count

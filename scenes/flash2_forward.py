@@ -3,9 +3,9 @@
 from flashsteps.filmkit import Board, Film, linear, telling
 from flashsteps.filmkit.actors.cards import Text
 from flashsteps.filmkit.actors.loops import Loop, Turned
-from flashsteps.filmkit.actors.run_stage import LANES, RunStage
 from flashsteps.filmkit.closing import coda
 from flashsteps.filmkit.run import Run
+from flashsteps.filmkit.run_stage import LANES, RunStage
 from flashsteps.story.labels import opening
 from flashsteps.story.maxima import slow_rounds
 from flashsteps.theme import HEAD

@@ -3,9 +3,9 @@
 from flashsteps.filmkit import Board, Film, telling
 from flashsteps.filmkit.actors.fit import Fit
 from flashsteps.filmkit.actors.loops import Loop
-from flashsteps.filmkit.actors.run_stage import RunStage
 from flashsteps.filmkit.closing import coda
 from flashsteps.filmkit.run import Run
+from flashsteps.filmkit.run_stage import RunStage
 from flashsteps.runs.record import count
 from flashsteps.story.labels import opening
 from flashsteps.story.maxima import slow_rounds

@@ -7,8 +7,8 @@ from flashsteps.filmkit import Board, Film, telling
 from flashsteps.filmkit.actors.bars import Bar, Bars, Piece
 from flashsteps.filmkit.actors.cards import Card
 from flashsteps.filmkit.actors.loops import Loop
-from flashsteps.filmkit.actors.run_stage import RunStage
 from flashsteps.filmkit.run import Run
+from flashsteps.filmkit.run_stage import RunStage
 from flashsteps.machine.events import IO
 from flashsteps.runs.record import count
 from flashsteps.story.labels import opening

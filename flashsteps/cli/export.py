@@ -28,10 +28,16 @@ def _kinds() -> Any:
     return KINDS
 
 
+def _ending(params: dict[str, Any]) -> str:
+    return str(_kinds()[params["to"]].ending)
+
+
 @click.command(cls=Command, epilog=EXAMPLES)
 @runs.run_argument
 @option("--to", type=take.Name("kind of export", _kinds), required=True, help="For which program.")
-@take.output("FILE", "Where to: .json, or .csv for csv; - is standard output.", lambda params: _kinds()[params["to"]].ending)
+@take.output(
+    "FILE", "Where to: .json, or .csv for csv; - is standard output.", lambda params: _kinds()[params["to"]].ending
+)
 @option("--no-values", is_flag=True, help="Leave out what each step made or stored, in json.")
 @run_options(take.run_blocks)
 def export(run: str, to: str, output: Path, no_values: bool, device: str | None, **options: Any) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -17,19 +17,18 @@ from typing import Any
 
 import numpy as np
 
-from .script import Part, Script
 from .values import Made, Value
 
 
-def digest(script: Script, start: float, stop: float) -> str:
-    """Names what is shown from `start` until just before `stop` (seconds), and the code that draws it."""
-    a, b = start * script.pace, stop * script.pace - 1e-7
+def digest(shape: str, pace: float, parts: Sequence[Any], start: float, stop: float) -> str:
+    """Names what a script's parts show from `start` until just before `stop` (seconds), and the code that draws it."""
+    a, b = start * pace, stop * pace - 1e-7
     seen: dict[int, tuple[Any, str]] = {}
-    shown = [_told((p.actor, p.box, p.opacity), a, b, seen) for p in script.parts if _is_seen(p, a, b)]
-    return hashlib.sha256(f"{script.shape} {script.pace} {shown} {_code()}".encode()).hexdigest()[:16]
+    shown = [_told((p.actor, p.box, p.opacity), a, b, seen) for p in parts if _is_seen(p, a, b)]
+    return hashlib.sha256(f"{shape} {pace} {shown} {_code()}".encode()).hexdigest()[:16]
 
 
-def _is_seen(part: Part, a: float, b: float) -> bool:
+def _is_seen(part: Any, a: float, b: float) -> bool:
     return any(part.opacity.at(t) > 0 for t in (a, b, *(t for t in part.opacity.times if a <= t <= b)))
 
 

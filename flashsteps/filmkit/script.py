@@ -125,7 +125,7 @@ class Script:
         if number not in self._looks:
             from .digest import digest
 
-            self._looks[number] = digest(self, *self.chapters[number][1:])
+            self._looks[number] = digest(self.shape, self.pace, self.parts, *self.chapters[number][1:])
         return self._looks[number]
 
     @cached_property

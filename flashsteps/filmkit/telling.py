@@ -12,9 +12,9 @@ from ..theme import ORDER, hue, label
 from ..units import size_of
 from .actors.bars import Bar, Bars, Legend, Piece
 from .actors.rescale import Rescale
-from .actors.run_stage import RunStage
 from .board import Board
 from .run import Run
+from .run_stage import RunStage
 
 
 def max_moves(board: Board, stage: RunStage, moves: Shrink, then: str) -> None:

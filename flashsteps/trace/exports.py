@@ -16,6 +16,7 @@ from . import document as trace_json
 from . import perfetto
 from .trace import Trace
 
+
 def export(
     trace: Trace, path: str | os.PathLike[str], *, to: str, device: str | None = None, values: bool = True
 ) -> None:

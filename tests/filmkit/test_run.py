@@ -8,9 +8,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import flashsteps as fs
-from flashsteps.filmkit.actors.run_stage import Kind, RunStage, news
 from flashsteps.filmkit.board import Board
 from flashsteps.filmkit.run import Run
+from flashsteps.filmkit.run_stage import Kind, RunStage, news
 from flashsteps.story.maxima import max_that_moves, slow_rounds
 from tests.problems import ALL, PLAIN, Problem, problems
 

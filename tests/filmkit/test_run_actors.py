@@ -17,12 +17,12 @@ from flashsteps.filmkit.actors.loops import Loop, Loops, RunLoops, Turned
 from flashsteps.filmkit.actors.meter import Meter
 from flashsteps.filmkit.actors.program import Program, ProgramHeads
 from flashsteps.filmkit.actors.rescale import Rescale
-from flashsteps.filmkit.actors.run_stage import places
 from flashsteps.filmkit.actors.sram import Sram, fill_of
 from flashsteps.filmkit.actors.tile_map import TileMap
 from flashsteps.filmkit.boxes import CANVASES, Box
 from flashsteps.filmkit.pen import Pen
 from flashsteps.filmkit.run import Run
+from flashsteps.filmkit.run_stage import places
 from flashsteps.theme import THEMES
 from flashsteps.units import size_of
 from tests.problems import Problem, problems

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from ...story.maxima import Shrink
-from ..board import Board
-from ..boxes import Box
-from ..run import ABOUT, Run
-from ..script import Part
-from ..values import linear
-from .bus import Bus
-from .code import Code
-from .hbm import Hbm
-from .kernel import Kernel
-from .loops import Loop, RunLoops
-from .meter import Meter
-from .of_run import OfRun
-from .program import HEADS, Program, ProgramHeads
-from .sram import Sram
-from .tile_map import TileMap
+from ..story.maxima import Shrink
+from .actors.bus import Bus
+from .actors.code import Code
+from .actors.hbm import Hbm
+from .actors.kernel import Kernel
+from .actors.loops import Loop, RunLoops
+from .actors.meter import Meter
+from .actors.of_run import OfRun
+from .actors.program import HEADS, Program, ProgramHeads
+from .actors.sram import Sram
+from .actors.tile_map import TileMap
+from .board import Board
+from .boxes import Box
+from .run import ABOUT, Run
+from .script import Part
+from .values import linear
 
 #: what SRAM shows: one large score tile, programs side by side, or kernels one after another
 Kind = Literal["tile", "lanes", "kernels"]
