@@ -13,22 +13,12 @@ import cairo
 import numpy as np
 
 from .. import theme as themes
-from ..theme import LABEL, RGB, Theme
-from ..theme import contrast as contrast  # what actors choose colours and write numbers by
-from ..theme import ink_on as ink_on
-from ..theme import mix as mix
-from ..theme import rgb as rgb
-from ..units import number as number
+from ..theme import LABEL, RGB, Theme, rgb
 from . import text as texts
 from .boxes import Box
 
 Point = tuple[float, float]
 Align = Literal["left", "center", "right"]
-
-
-def ease(u: float) -> float:
-    """Slow, fast, slow: 0 … 1 to 0 … 1."""
-    return u * u * (3 - 2 * u)
 
 
 class Pen:

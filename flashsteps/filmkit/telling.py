@@ -20,7 +20,7 @@ from .run_stage import RunStage
 def max_moves(board: Board, stage: RunStage, moves: Shrink, then: str) -> None:
     """The round of the max that moves most, step by step: its row alone is lit, and what becomes of its sum is shown in
     the meter's place. `then` says what shrinks, with {} for the factor."""
-    from .pen import number
+    from ..units import number
 
     run, told = stage.run, board.value(0.0)
     found = run.round(moves.event)

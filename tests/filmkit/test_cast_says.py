@@ -18,8 +18,8 @@ from flashsteps.filmkit.actors.table import Table
 from flashsteps.filmkit.actors.tape import Lane, Lanes, averaged, transfers
 from flashsteps.filmkit.actors.writing import spread
 from flashsteps.filmkit.boxes import Box
-from flashsteps.filmkit.pen import Pen, ink_on, mix, rgb
-from flashsteps.theme import THEMES
+from flashsteps.filmkit.pen import Pen
+from flashsteps.theme import THEMES, ink_on, mix, rgb
 from flashsteps.units import size_of
 
 DARK = THEMES["dark"]

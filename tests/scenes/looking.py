@@ -16,8 +16,8 @@ import numpy as np
 from flashsteps.filmkit import text as texts
 from flashsteps.filmkit.boxes import Box
 from flashsteps.filmkit.painter import Painter
-from flashsteps.filmkit.pen import contrast
 from flashsteps.filmkit.script import Script, Shown
+from flashsteps.theme import contrast
 
 
 class Written(NamedTuple):

@@ -63,7 +63,7 @@ class Areas(Actor):
             self._area(pen, area, here, box)
 
     def _area(self, pen: Pen, area: Area, here: Box, box: Box) -> None:
-        from ..pen import ink_on, mix
+        from ...theme import ink_on, mix
 
         color = mix(pen.theme.bg, pen.color(area.hue), area.strength)
         radius = 4 if min(here.w, here.h) > 12 else 0
@@ -81,7 +81,7 @@ class Areas(Actor):
         self._words(pen, area, here, box, "ink" if area.open or area.part < 1 else ink_on(color))
 
     def _words(self, pen: Pen, area: Area, here: Box, box: Box, ink: str) -> None:
-        from ..pen import mix
+        from ...theme import mix
 
         if area.beside:
             place = Box(here.right + pen.px(18), here.y, max(0, box.right - here.right - pen.px(18)), here.h)

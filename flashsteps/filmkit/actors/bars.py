@@ -145,7 +145,7 @@ class Bars(Actor):
             write(pen, Box(box.x, top + high, box.w, under), bar.under, LABEL, "dim")
 
     def _bar(self, pen: Pen, bar: Bar, room: Box) -> None:
-        from ..pen import ink_on
+        from ...theme import ink_on
 
         at, end = 0.0, self.length(bar.value, room.w)
         for piece in bar.pieces or (Piece(bar.value, bar.hue),):
@@ -192,7 +192,7 @@ class Bars(Actor):
 
     def _inside(self, pen: Pen, box: Box, words: str, color: str, plate: bool) -> None:
         """A piece's name in its middle, if there is room; on a plate where there are hatches."""
-        from ..pen import ink_on
+        from ...theme import ink_on
 
         wide = width(pen, words, LABEL, weight=600) + pen.px(16)
         if not pen.fits(LABEL) or wide > box.w or box.h < line(pen, LABEL):

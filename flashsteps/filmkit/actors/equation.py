@@ -84,7 +84,8 @@ class Equation(Actor):
         return max(1, pen.px(4)) if min(w, h) >= pen.px(24) else 1 if min(w, h) >= 6 else 0
 
     def _tile(self, pen: Pen, tile: Tile, place: Box, cell: tuple[int, int], box: Box) -> None:
-        from ..pen import ink_on, mix, number
+        from ...theme import ink_on, mix
+        from ...units import number
 
         (w, h), high, base, full = cell, line(pen, LABEL), pen.color(self.base), pen.color(hue(tile.tensor))
         wide = ceil(width(pen, tile.title, LABEL, weight=600)) + 2

@@ -129,8 +129,8 @@ class Formula(Actor):
 
     def _words(self, pen: Pen, x: float, base: float, words: str, size: float, color: str) -> None:
         """A raised part may be smaller than text that stands alone, as sub- and superscripts in words may."""
+        from ...theme import rgb
         from .. import text as texts
-        from ..pen import rgb
 
         red, green, blue = rgb(pen.color(color))
         texts.draw(pen.ctx, x, base, words, pen.style(size, 500, self.mono), (blue, green, red))

@@ -236,7 +236,8 @@ class Matrix(Actor):
         return Box(x, y, max(1, wide), max(1, high))
 
     def _numbers(self, pen: Pen, place: Place, size: float) -> None:
-        from ..pen import ink_on, mix, number
+        from ...theme import ink_on, mix
+        from ...units import number
 
         base, full, strength = (
             pen.color(self.base),

@@ -67,7 +67,7 @@ class Meter(OfRun):
 
 def bar(pen: Pen, x: float, y: float, h: float, scale: float, moved: Mapping[str, tuple[int, int]]) -> int:
     """Bytes as a bar from x: each tensor in its hue, read solid, with its name, written hatched. Gives its end."""
-    from ..pen import ink_on
+    from ...theme import ink_on
 
     at = float(x)
     for name in sorted(moved, key=lambda name: theme.ORDER.index(name) if name in theme.ORDER else 99):

@@ -18,7 +18,7 @@ PAD = 24
 
 def fill(formula: str, *values: float, places: int = 2) -> str:
     """The formula with each # replaced by a value: "exp(# − #)", 3.459, 4.468 → "exp(3.46 − 4.47)"."""
-    from ..pen import number
+    from ...units import number
 
     for value in values:
         formula = formula.replace("#", number(value, places, 9), 1)
@@ -42,7 +42,7 @@ class Number(Actor):
     bare: bool = False
 
     def draw(self, pen: Pen, box: Box) -> None:
-        from ..pen import number
+        from ...units import number
 
         lit = bool(self.lit) and self.lit == self.name
         if not self.bare:

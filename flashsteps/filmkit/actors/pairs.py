@@ -61,7 +61,7 @@ class Pairs(Actor):
             )
 
     def _transfer(self, pen: Pen, here: Box, transfer: Transfer, live: bool) -> None:
-        from ..pen import ink_on, mix
+        from ...theme import ink_on, mix
 
         color = pen.color(transfer.hue)
         pen.fill(here, color if live else mix(pen.theme.bg, color, 0.22))

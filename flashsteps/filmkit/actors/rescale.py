@@ -26,7 +26,7 @@ class Rescale(Actor):
     base: str = "e"
 
     def draw(self, pen: Pen, box: Box) -> None:
-        from ..pen import number
+        from ...units import number
 
         (m_old, m_new), (l_old, l_new) = self.m, self.l
         wide = box.w >= pen.px(1200)

@@ -165,7 +165,7 @@ class Row(Actor):
         return self.now[0] <= k < self.now[1] or self.now[0] == self.now[1]
 
     def _bar(self, pen: Pen, scale: Scale, k: int, top: float, bottom: float) -> None:
-        from ..pen import mix
+        from ...theme import mix
 
         inset, zero = max(1, round(scale.pitch * 0.1)), scale.y(0)
         left, wide = scale.x(k) + inset, max(1, scale.x(k + 1) - scale.x(k) - 2 * inset)
@@ -184,7 +184,7 @@ class Row(Actor):
 
     def _number(self, pen: Pen, scale: Scale, k: int, high: int, size: float, plate: str) -> None:
         """Beyond the bar's tip, on a plate of its own: a level's line does not run through it."""
-        from ..pen import number
+        from ...units import number
 
         words, tip = number(self.values[k], self.places, 3 + self.places), scale.y(self.values[k])
         wide = min(ceil(pen.figure_width(words, size)) + pen.px(6), scale.x(k + 1) - scale.x(k))

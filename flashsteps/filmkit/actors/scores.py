@@ -83,7 +83,8 @@ def formulas(trace: Trace) -> dict[str, str]:
 
 def tile(pen: Pen, grid: cells.Grid, run: Run, shown: Shown, lit: int | None) -> None:
     """Cells with numbers if they are large enough, else a texture; of a new value the first ones in reading order."""
-    from ..pen import contrast, ink_on, mix, number
+    from ...theme import contrast, ink_on, mix
+    from ...units import number
 
     value = run.value(shown.step)
     rows, columns = value.shape
@@ -118,7 +119,7 @@ def tile(pen: Pen, grid: cells.Grid, run: Run, shown: Shown, lit: int | None) ->
 
 def statistic(pen: Pen, grid: cells.Grid, run: Run, shown: Shown | None, lit: int | None) -> None:
     """One number a row; a texture where rows are too flat for numbers."""
-    from ..pen import number
+    from ...units import number
 
     if shown is None:
         pen.frame(grid.box, "faint", radius=4, dash=6)

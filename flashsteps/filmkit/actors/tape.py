@@ -106,7 +106,7 @@ def marks(tape: tuple[Stretch, ...], most: float, w: int, h: int, apart: int) ->
 
 def _draw(pen: Pen, tape: tuple[Stretch, ...], most: float, room: Box, live: bool) -> None:
     """A tape as it looks when all has moved or, if not `live`, nothing yet: a hue at a time, for marks are many."""
-    from ..pen import mix
+    from ...theme import mix
 
     found = marks(tape, most, int(room.w), int(room.h), pen.px(8))
 
