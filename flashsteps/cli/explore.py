@@ -54,7 +54,7 @@ def explore(output: Path, source: str, head: Head) -> None:
 @option("--at", "state", default="", metavar="STATE", help="What a link to the state has after its #.")
 @option("--src", default="explorer.html", metavar="URL", help="Where the page lies  [default: explorer.html]")
 def embed(explorer: bool, part: str, state: str, src: str) -> None:
-    """Print the lines that put a part of the explorer into a blog, a course, an MDX page.
+    """Print what puts a part of the explorer into a page of yours.
 
     The first is a web component, once a page; the second a place for it, as often as you like: it is as wide as its
     place, and as high as it needs to be."""

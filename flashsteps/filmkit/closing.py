@@ -146,11 +146,8 @@ def coda(board: Board, trace: Trace) -> None:
         board.put(axis, bars, fade=0)
         board.put(Text(now(_figures), align="left"), figures, fade=0)
         of = " and ".join(filter(None, ("forward", mask)))
-        board.put(
-            Text(f"one head, {dtype}, sums wider, {of}; counted, not measured; two levels, no L2, no overlap"),
-            note,
-            fade=0,
-        )
+        model = "counted, not measured; two levels, no L2, no overlap"
+        board.put(Text(f"level: as N grows; one head, {dtype}, sums wider, {of}; {model}"), note, fade=0)
 
         first = moved[0].ratio
         each = f"each block of {kind.rows} fetches {kind.again} again" if first > 1 else "its blocks are tall enough"
@@ -218,9 +215,7 @@ def _to_scale(kind: Kind, path: list[Size], now: Callable[..., Any], how: str) -
         return size.block_k if kind.tensor == "K" else size.block_q
 
     def areas(size: Size, run: Moved) -> tuple[Area, ...]:
-        level = Area(
-            0, 0, size.d, run.level, "ink", f"level at {run.level:.0f}", f"{how}, as N grows", open=True, beside=True
-        )
+        level = Area(0, 0, size.d, run.level, "ink", f"level at {run.level:.0f}", how, open=True, beside=True)
         return Area(0, 0, size.d, rows(size), kind.tensor), *((level,) if run.level >= 2 else ())
 
     return Areas(now(areas), max(size.d for size in path), max(rows(size) for size in path), margin=200)

@@ -184,7 +184,8 @@ def slow(path, text="", **how):
         return
     path.write_bytes(text.encode()[:100])
     print("begun", file=sys.stderr, flush=True)
-    time.sleep(60)
+    for _ in range(600):  # a signal that comes just before one long sleep would not end it
+        time.sleep(0.1)
 Path.write_text = slow
 """
 
@@ -220,7 +221,7 @@ def test_a_second_signal_does_not_stop_the_cleaning_up():
 
 def test_what_nohup_ignores_stays_ignored():
     ignored = {"preexec_fn": lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)}
-    with program("view", *RUN, "-o", "a.html", code=IN_THE_MIDDLE.replace("60", "0.5"), **ignored) as process:
+    with program("view", *RUN, "-o", "a.html", code=IN_THE_MIDDLE.replace("600", "5"), **ignored) as process:
         process.stderr.readline()
         process.send_signal(signal.SIGHUP)
         process.communicate(timeout=20)

@@ -21,7 +21,7 @@ from flashsteps.kernels.targets import configs, tuned
 from flashsteps.kernels.targets.configs import Config
 from flashsteps.kernels.targets.target import Target, pretend
 from tests.kernels.gluon_emulator import Fault, emulate
-from tests.kernels.kernel_problems import Problem, attention, far
+from tests.kernels.kernel_problems import Problem, attention, near
 
 SM_90 = Target("cuda", 90)
 WAIT = "        acc, l_i = warpgroup_mma_wait(0, deps=(acc, l_i))\n"
@@ -51,7 +51,7 @@ def right(problem: Problem, o: torch.Tensor, lse: torch.Tensor) -> bool:
     hidden = torch.isneginf(exact_lse)
     same = torch.equal(torch.isneginf(lse), hidden) and not o[hidden].any() and bool(torch.isfinite(o).all())
     off = float((lse.double() - exact_lse).masked_fill(hidden, 0).abs().max())
-    return same and off < 1e-5 and far(o, exact) <= 2 * far(standard, exact) + 1e-5
+    return same and off < 1e-5 and near(o, exact, standard)
 
 
 @st.composite
@@ -74,7 +74,7 @@ def problems(draw: Any) -> Problem:
 
 
 @given(problems(), st.sampled_from(((128, 2), (64, 3), (32, 2))), st.sampled_from((None, 0, -1)))
-@settings(max_examples=15)
+@settings(max_examples=8)
 def test_it_is_attention(problem: Problem, tile: tuple[int, int], late: int | None) -> None:
     o, lse, _ = run(problem, Config(128, tile[0], 12, tile[1], hopper=True), late=late)
     assert right(problem, o, lse)
