@@ -7,7 +7,7 @@
 # of CPU builds (PIP_EXTRA_INDEX_URL=...). `make demo` needs no torch.
 
 SECONDS := 60
-FILMS := renders/flash-forward.gif renders/flash-forward.mp4
+FILMS := renders/flash-forward.gif renders/flash-forward-short.mp4
 
 .PHONY: help demo gallery test fuzz lint bench bench-gpu clean
 .NOTPARALLEL:
@@ -19,7 +19,8 @@ demo:  ## install what is missing, then render a real attention head to renders/
 	@sh .ci/setup.sh render,inputs
 	@mkdir -p renders
 	@for film in $(FILMS); do \
-	  echo "==> rendering $$film"; .venv/bin/flashsteps render flash-forward -o $$film || exit; \
+	  case $$film in *-short.*) cut=short ;; *) cut=full ;; esac; \
+	  echo "==> rendering $$film"; .venv/bin/flashsteps render flash-forward -o $$film --cut $$cut || exit; \
 	done
 	@echo "==> done" && ls -lh $(FILMS) | awk '{ printf "%8s  %s\n", $$5, $$NF }'
 
