@@ -11,7 +11,9 @@ from flashsteps import units
 
 @given(st.floats(1e-300, 0.9))
 def test_what_is_said_to_be_the_most_is_no_less_and_hardly_more(x):
-    digit, exponent = re.fullmatch(r"(?:(\d)·)?10\^\{−(\d+)\}|", units.at_most(x)).groups()
+    found = re.fullmatch(r"(?:(\d)·)?10\^\{−(\d+)\}", units.at_most(x))
+    assert found
+    digit, exponent = found.groups()
     said = int(digit or 1) * 10.0 ** -int(exponent)
     assert x <= said * (1 + 1e-9)
     assert said <= 2.01 * x  # one digit, rounded up
