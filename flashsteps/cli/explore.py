@@ -35,10 +35,11 @@ PARTS = ("map", "sram", "story", "chart")
 @take.output("FILE.html", "Where to; - is standard output.", ".html")
 @take.input_options
 def explore(output: Path, source: str, head: Head) -> None:
-    """Make an HTML page in which a run is changed by hand: blocks, mask, size, device, input.
+    """Make an HTML page in which a run is changed by hand.
 
-    The page is one file that fetches nothing. It performs the runs itself, up to 64 tokens with their numbers, counts
-    any size up to a million, and holds itself against a run that Python recorded. Whatever it shows, a link to it has.
+    Its blocks, mask, size, device and input. The page is one file that fetches nothing. It performs the runs itself,
+    up to 64 tokens with their numbers, counts any size up to a million, and holds itself against a run that Python
+    recorded. Whatever it shows, a link to it has.
     """
     from ..explorer import page
     from ..inputs.qkv import load_qkv

@@ -50,8 +50,10 @@ def right(problem: Problem, o: torch.Tensor, lse: torch.Tensor) -> bool:
     standard, _ = attention(problem, tensors)
     hidden = torch.isneginf(exact_lse)
     same = torch.equal(torch.isneginf(lse), hidden) and not o[hidden].any() and bool(torch.isfinite(o).all())
-    off = float((lse.double() - exact_lse).masked_fill(hidden, 0).abs().max())
-    return same and off < 1e-5 and near(o, exact, standard)
+    seen = exact_lse.masked_fill(hidden, 0)
+    off = float((lse.double().masked_fill(hidden, 0) - seen).abs().max())
+    # an LSE of 16 is rounded to a place of 1e-6 in fp32, and so is each m_i * scale and log(l_i) that it is the sum of
+    return same and off < 1e-6 * (10 + float(seen.abs().max())) and near(o, exact, standard)
 
 
 @st.composite
