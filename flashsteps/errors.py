@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 def shorten(text: str, most: int) -> str:
-    """A text fit for one line of an error: printable, and not much longer than `most`."""
+    """A text fit for one line: only signs that can be seen, and at most `most` of them."""
     clean = "".join(sign if sign.isprintable() else "·" for sign in text[: most + 1])
     return clean if len(clean) <= most else clean[: most - 1] + "…"
 

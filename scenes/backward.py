@@ -15,7 +15,7 @@ from flashsteps.filmkit.input import check_room
 from flashsteps.filmkit.places import Stage, note, stage, turn
 from flashsteps.filmkit.run import Run
 from flashsteps.filmkit.tiles import blocks, held, made, rows, span, whole
-from flashsteps.machine.devices import device
+from flashsteps.machine.devices import MODEL, device
 from flashsteps.runs.arguments import small_block
 from flashsteps.runs.record import count, record
 from flashsteps.story.labels import a
@@ -24,7 +24,6 @@ from flashsteps.theme import BODY, HEAD, TITLE, hue
 from flashsteps.units import at_most, number, short, size_of, time_of
 
 N, D, TILE_S, TILE_F = 1024, 64, (128, 128), (128, 64)  # a real head, and tiles
-MODEL = "two levels, no L2, no overlap"
 
 
 class Backward(Film):

@@ -16,6 +16,7 @@ from flashsteps.filmkit.places import Stage, note, stage, turn
 from flashsteps.filmkit.run import Run
 from flashsteps.filmkit.run_stage import RunStage
 from flashsteps.machine import block_masks, masks
+from flashsteps.machine.devices import MODEL
 from flashsteps.machine.events import IO
 from flashsteps.runs.record import count
 from flashsteps.theme import HEAD
@@ -24,7 +25,6 @@ from flashsteps.units import short, size_of
 
 BLOCKS, PATTERN = 8, "butterfly"  # so many blocks a side, and which of them are kept
 N, D, TILE = 4096, 64, (64, 256)  # of the paper's plot, and its kernel's tiles
-MODEL = "two levels, no L2, no overlap"
 
 
 class BlockSparse(Film):

@@ -14,6 +14,7 @@ from flashsteps.filmkit.actors.tile_map import TileMap
 from flashsteps.filmkit.places import Stage, note, stage, turn
 from flashsteps.filmkit.run import Run
 from flashsteps.machine import masks
+from flashsteps.machine.devices import MODEL
 from flashsteps.runs.record import count, record
 from flashsteps.theme import HEAD
 from flashsteps.units import number, short, size_of
@@ -21,7 +22,6 @@ from flashsteps.units import number, short, size_of
 N, D, TILE = 8192, 64, 128  # a real head, and the tiles of a real kernel
 REAL = {"n": N, "n_keys": N, "d": D, "block_q": TILE, "block_k": TILE}
 FEW, MANY = 2, 5  # queries and keys of a step of decoding
-MODEL = "two levels, no L2, no overlap"
 
 
 class Causal(Film):

@@ -19,7 +19,7 @@ from flashsteps.filmkit.input import check_room
 from flashsteps.filmkit.places import Stage, note, stage, turn
 from flashsteps.filmkit.run import Run
 from flashsteps.filmkit.tiles import held, made
-from flashsteps.machine.devices import Device, device
+from flashsteps.machine.devices import MODEL, Device, device
 from flashsteps.machine.events import IO
 from flashsteps.runs.record import count, record
 from flashsteps.story.labels import a
@@ -30,7 +30,6 @@ from flashsteps.units import at_most, number, short, size_of
 N, D, BLOCK = 65536, 128, 64  # a long cache, of one head
 PIECES = 4  # of the toy
 FEW, LINE = 6, 30  # keys, and letters, that are named in a line
-MODEL = "two levels, no L2, no overlap"
 
 
 class Decode(Film):

@@ -13,7 +13,7 @@ from flashsteps.filmkit.actors.formula import Formula, Fraction, Term
 from flashsteps.filmkit.actors.table import Table
 from flashsteps.filmkit.places import Stage, note, stage, turn
 from flashsteps.filmkit.script import Part
-from flashsteps.machine.devices import DEFAULT, Device, device
+from flashsteps.machine.devices import DEFAULT, MODEL, Device, device
 from flashsteps.runs.record import record
 from flashsteps.story.labels import a
 from flashsteps.theme import hue
@@ -28,7 +28,7 @@ NAMES = {"standard-forward": "standard", "flash-forward": "FlashAttention", "fla
 SHORT = {"standard-forward": "standard", "flash-forward": "FA1", "flash2-forward": "FA2"}
 LOOKS = {"standard-forward": ("dim", 0), "flash-forward": ("accent", 10), "flash2-forward": ("accent", 0)}
 STANDARD, FLASH, FLASH2 = NAMES
-MODEL = f"one head, d = {D}, fp16; two levels, no L2, no overlap"
+COUNTED = f"one head, d = {D}, fp16; {MODEL}"
 
 
 class IOComplexity(Film):
@@ -85,7 +85,7 @@ def by_tokens(board: Board, place: Stage) -> tuple[Value, Part]:
     words = "For many tokens all grow with N²" + ("." if board.short else ": they differ in height, not in slope.")
     alike = max(abs(g - 1) for g in grows) < 0.02
     _, beside = turn(board, words, (chart, place.sides[0]), (table, place.sides[1]), given=alike)
-    note(board, place, f"closed forms; FA1: FlashAttention, FA2: FlashAttention-2; {MODEL}")
+    note(board, place, f"closed forms; FA1: FlashAttention, FA2: FlashAttention-2; {COUNTED}")
     board.move(upto.to(log10(LENGTHS[-1])), seconds=2.0 if board.short else 3.5)
     return dots, beside
 
@@ -131,7 +131,7 @@ def by_tile(board: Board, place: Stage) -> tuple[Value, Value]:
         ("rows", "FA1", "FA2"),
     )
     turn(board, words, (chart, place.sides[0]), (heights, place.sides[1]), given=abs(half - 0.5) < 0.01)
-    note(board, place, f"closed forms; rows: keys of FA1, queries of FA2; {MODEL}")
+    note(board, place, f"closed forms; rows: keys of FA1, queries of FA2; {COUNTED}")
     board.move(upto.to(log10(TILES[-1])), seconds=1.6 if board.short else 3.0)
     return rules, dots
 

@@ -8,7 +8,7 @@ from flashsteps.filmkit.actors.cards import Card
 from flashsteps.filmkit.actors.table import Table
 from flashsteps.filmkit.boxes import Box
 from flashsteps.filmkit.places import Stage, note, stage, turn
-from flashsteps.machine.devices import Device, device
+from flashsteps.machine.devices import MODEL, Device, device
 from flashsteps.runs.record import count
 from flashsteps.traffic.footprint import footprint
 from flashsteps.traffic.published import figure
@@ -16,7 +16,6 @@ from flashsteps.units import short, size_of
 
 N, D, TILE = 1 << 16, 64, 128  # a real head
 WIDE, FITS = 128, (128, 64)  # a wide head, and the tile that is shipped for it
-MODEL = "two levels, no L2, no overlap"
 
 #: what a variant asks of a kernel: S is never in memory, so nobody can change it from outside
 VARIANTS = (

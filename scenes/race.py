@@ -9,6 +9,7 @@ from flashsteps.filmkit.actors.cards import Text
 from flashsteps.filmkit.actors.tape import Lane, Lanes, averaged, transfers
 from flashsteps.filmkit.closing import TILE, D, N, rule
 from flashsteps.filmkit.telling import times
+from flashsteps.machine.devices import MODEL
 from flashsteps.theme import hue
 from flashsteps.traffic.course import Course, Transfer, counted
 from flashsteps.units import short, size_of
@@ -103,7 +104,7 @@ def lanes(board: Board, courses: Courses, words: str, each: bool = False) -> Any
     pieces = [Piece(1, color, name=name) for color, name in HUES]
     pieces += [Piece(1, "dim", name="read"), Piece(1, "dim", True, "written"), Piece(1, "faint", name="to come")]
     board.put(Legend(tuple(pieces)), legend)
-    board.put(Text(f"{words}; two levels, no L2, no overlap"), note)
+    board.put(Text(f"{words}; {MODEL}"), note)
     return moved
 
 

@@ -11,7 +11,7 @@ from flashsteps.filmkit.boxes import Box
 from flashsteps.filmkit.places import note, stage
 from flashsteps.filmkit.roofs import RoofChart
 from flashsteps.filmkit.script import Part as Placed
-from flashsteps.machine.devices import Device, device
+from flashsteps.machine.devices import MODEL, Device, device
 from flashsteps.runs.record import count
 from flashsteps.story.labels import a
 from flashsteps.theme import BODY, ORDER, hue, label
@@ -24,7 +24,7 @@ EXAMPLE = 3  # FLOPs a byte
 STEPS = ("QK^{T}", "softmax", "PV")
 FUSED = (("FlashAttention", "flash-forward", 128, 128), ("FlashAttention-2", "flash2-forward", 128, 64),
          ("FlashAttention-2", "flash2-forward", 256, 64))  # fmt: skip
-COUNTED = f"counted, not measured: one head, N = {short(N)}, d = {D}, fp16, forward; two levels, no L2, no overlap"
+COUNTED = f"counted, not measured: one head, N = {short(N)}, d = {D}, fp16, forward; {MODEL}"
 
 
 class Roofline(Film):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from ..machine.devices import MODEL
 from ..runs.record import count
 from ..theme import TITLE
 from ..trace.trace import Trace
@@ -146,7 +147,7 @@ def coda(board: Board, trace: Trace) -> None:
         board.put(axis, bars, fade=0)
         board.put(Text(now(_figures), align="left"), figures, fade=0)
         of = " and ".join(filter(None, ("forward", mask)))
-        model = "counted, not measured; two levels, no L2, no overlap"
+        model = f"counted, not measured; {MODEL}"
         board.put(Text(f"level: as N grows; one head, {dtype}, sums wider, {of}; {model}"), note, fade=0)
 
         first = moved[0].ratio

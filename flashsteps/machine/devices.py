@@ -6,6 +6,9 @@ from typing import NamedTuple
 
 from ..errors import unknown
 
+#: what the figures that are counted for a device leave out: said beside them
+MODEL = "two levels, no L2, no overlap"
+
 
 class Device(NamedTuple):
     """One GPU. Shared memory from NVIDIA's architecture traits (CCCL), the rest from datasheets.

@@ -21,12 +21,13 @@ from textual.theme import Theme as Scheme
 from textual.widgets import Footer, Static
 
 from .. import theme as themes
+from ..errors import shorten
 from ..theme import Theme
 from ..trace.trace import Trace
 from . import panes
 from .paint import Paint
 from .screens import Ask, Help, Values
-from .view import View, shortened
+from .view import View
 
 #: steps a second, from which + and − choose
 SPEEDS = (1, 2, 5, 10, 25, 50)
@@ -170,8 +171,8 @@ class StepApp(App[None]):
     def draw(self) -> None:
         """Everything anew, as large as it is."""
         view, paint = self.view, self.paint
-        name = Text.assemble((shortened(view.trace.name, 40), f"bold {paint.color('ink')}"))
-        name.append(f"  {shortened(view.title, 120)}", paint.color("dim"))
+        name = Text.assemble((shorten(view.trace.name, 40), f"bold {paint.color('ink')}"))
+        name.append(f"  {shorten(view.title, 120)}", paint.color("dim"))
         self._put("#title", name)
         self._fill("#hbm", lambda w, h: panes.hbm(view, paint, w, h))
         self.query_one("#sram").border_title = Content(panes.sram_title(view))
@@ -339,7 +340,7 @@ class StepApp(App[None]):
             return self.action_seek(int(found[1]))
         if text:
             last = len(self.view.trace) - 1
-            self.said = f"{shortened(text, 20)!r} is no step and no tile: give 0 to {last}, or a tile: 2,1."
+            self.said = f"{shorten(text, 20)!r} is no step and no tile: give 0 to {last}, or a tile: 2,1."
         self.draw()
 
     def action_help(self) -> None:

@@ -13,12 +13,13 @@ import numpy as np
 from rich.cells import set_cell_size
 from rich.text import Text
 
+from ..errors import shorten
 from ..machine.events import Event, Tile
 from ..runs.stepper import overlap
 from ..theme import ink_on, mix
 from ..units import number, size_of
 from .paint import ABSENT, Paint, binned, shares
-from .view import View, shortened
+from .view import View
 
 # ---- HBM
 
@@ -236,7 +237,7 @@ def _table(view: View, paint: Paint, width: int, height: int, slot: str) -> list
     lines = [Text(" " * left)]
     for c in shown:
         words = heads[c] if heads else slot if value.ndim == 1 else str(c)
-        lines[0].append(f"{set_cell_size(shortened(words, 5), 5)} ", paint.color("dim"))
+        lines[0].append(f"{set_cell_size(shorten(words, 5), 5)} ", paint.color("dim"))
     lines[0].append("  … " if cut else "", paint.color("dim"))
     for name in beside:
         lines[0].append(f"{name:^5.5} ", f"bold {paint.hue(name)}")
@@ -283,12 +284,12 @@ def source(view: View, paint: Paint, width: int, height: int) -> Text:
         text, comment = known[n].code[cut:], code[n - 1][len(known[n].code) :].strip() if known[n].caption else ""
         mark = "▶" if n == now else " "
         line = Text(f"{mark}{n:>3} ", f"bold {paint.color('accent')}" if n == now else paint.color("dim"))
-        body = shortened(text, max(1, width - 5))
+        body = shorten(text, max(1, width - 5))
         lit = f"bold {ink_on(paint.color('accent'))} on {paint.color('accent')}" if paint.rich else "bold reverse"
         line.append(body, lit if n == now else paint.color("ink"))
         room = width - 6 - len(body)
         if comment and room > 12:
-            line.append(f" {shortened(comment, room)}", paint.color("dim"))
+            line.append(f" {shorten(comment, room)}", paint.color("dim"))
         lines.append(line)
     return Text("\n").join(lines)
 

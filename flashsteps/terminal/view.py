@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..errors import shorten
 from ..machine.events import Moved, Tile
 from ..runs.stepper import Stepper, first_of_tiles
 from ..story.ranges import ranges
@@ -137,7 +138,7 @@ class View:
         behind = max(0, m - n) if axis == "q" else max(0, n - m)  # fewer of the one are the last of the other
         if not tokens or row >= (n if axis == "q" else m):
             return str(row)
-        return shortened(tokens[row + behind], most)
+        return shorten(tokens[row + behind], most)
 
     def rows_of(self, slot: str) -> list[str]:
         """What the rows of a slot are called: those of its tile, or of the query block it was computed for."""
@@ -174,12 +175,6 @@ class View:
             if event.slot == slot and event.op in ("load", "compute"):
                 break
         return found
-
-
-def shortened(text: str, most: int) -> str:
-    """A stranger's text as at most so many signs that can be seen."""
-    clean = "".join(sign if sign.isprintable() else "·" for sign in text[: most + 1])
-    return clean if len(clean) <= most else clean[: most - 1] + "…"
 
 
 def _held(trace: Trace) -> list[Mapping[str, Held]]:

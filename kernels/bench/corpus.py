@@ -11,9 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-#: ASCII, and what stands for every other sign
+#: ASCII
 SIGNS = 128
-OTHER = ord("?")
 
 #: characters that are read: enough for a short training, and soon read
 MOST = 4 << 20

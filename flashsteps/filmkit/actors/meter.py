@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ... import theme
+from ...machine.devices import MODEL
 from ...units import size_of
 from ..boxes import Box
 from .of_run import OfRun
@@ -60,9 +61,8 @@ class Meter(OfRun):
             x += pen.label(x, y + base, words, "ink") + pen.px(14)
             pen.figure(x, y + base, size_of(nbytes))
             x += max(pen.figure_width("00.0 KB"), pen.figure_width(size_of(nbytes))) + pen.px(36)
-        model = "two levels, no L2, no overlap"
-        if x + pen.width(model, theme.LABEL) <= box.right:
-            pen.label(box.right, y + base, model, align="right")
+        if x + pen.width(MODEL, theme.LABEL) <= box.right:
+            pen.label(box.right, y + base, MODEL, align="right")
 
 
 def bar(pen: Pen, x: float, y: float, h: float, scale: float, moved: Mapping[str, tuple[int, int]]) -> int:
