@@ -10,8 +10,9 @@ for each warpgroup. Three things are in flight at a time, and for one warpgroup 
     softmax             S₀ → P₀   S₁ → P₁          S₂ → P₂
 
 Scores of the next tile and the output of the last are asked for together; the exponentials of the next tile are taken
-while the output is still being made (FA3, section 3.2), and the other warpgroup fills what gaps are left. A stage is
-handed over by barriers: `full` when its bytes are there, `empty` when both warpgroups have read it.
+while the output is still being made (FA3, section 3.2), and the other warpgroup fills what gaps are left. With IN_TURN
+the two ask for products by turns, so that one multiplies while the other takes exponentials (FA3, section 3.1). A stage
+is handed over by barriers: `full` when its bytes are there, `empty` when both warpgroups have read it.
 """
 
 from __future__ import annotations
@@ -91,20 +92,25 @@ def softmax(s, m_i, l_i, factor, tokens, start, N, M, left, right, BLOCK_N: gl.c
 
 
 @gluon.jit
-def consume_tiles(acc, l_i, m_i, p, q, k_sm, v_sm, k_full, k_empty, v_full, v_empty, tokens, lo, j_lo, j_hi, hi, N, M,
-                  factor, left, right, HALF: gl.constexpr, BLOCK_N: gl.constexpr, D: gl.constexpr,
-                  STAGES: gl.constexpr, LEFT: gl.constexpr, RIGHT: gl.constexpr, CUT: gl.constexpr,
-                  S_LAYOUT: gl.constexpr, O_LAYOUT: gl.constexpr, P_LAYOUT: gl.constexpr):  # fmt: skip
+def consume_tiles(acc, l_i, m_i, p, q, k_sm, v_sm, k_full, k_empty, v_full, v_empty, turn, tokens, lo, j_lo, j_hi, hi,
+                  N, M, factor, left, right, C: gl.constexpr, HALF: gl.constexpr, BLOCK_N: gl.constexpr,
+                  D: gl.constexpr, STAGES: gl.constexpr, IN_TURN: gl.constexpr, LEFT: gl.constexpr,
+                  RIGHT: gl.constexpr, CUT: gl.constexpr, S_LAYOUT: gl.constexpr, O_LAYOUT: gl.constexpr,
+                  P_LAYOUT: gl.constexpr):  # fmt: skip
     """Tiles j_lo … j_hi − 1, of which the scores are made, and the tiles before them, of which the output is."""
     zero = gl.zeros([HALF, BLOCK_N], gl.float32, S_LAYOUT)
     for j in range(j_lo, j_hi):
         t = j - lo
         stage = t % STAGES
         last = (t - 1) % STAGES
+        if IN_TURN:
+            mbarrier.wait(turn.index(C), (t & 1) ^ C ^ 1)
         s = warpgroup_mma(q, k_sm.index(stage).reshape([BLOCK_N, D]).permute((1, 0)), zero, use_acc=False,
                           is_async=True)  # fmt: skip
         wait_for(v_full, t - 1, STAGES, True)
         acc = warpgroup_mma(p, v_sm.index(last).reshape([BLOCK_N, D]), acc, is_async=True)
+        if IN_TURN:
+            mbarrier.arrive(turn.index(1 - C), count=1)
         s = warpgroup_mma_wait(1, deps=(s,))  # the scores are there, the output is still being made
         mbarrier.arrive(k_empty.index(stage), count=1)
         p, alpha, m_i, l_i = softmax(s, m_i, l_i, factor, tokens, j * BLOCK_N, N, M, left, right, BLOCK_N, LEFT, RIGHT,
@@ -118,10 +124,10 @@ def consume_tiles(acc, l_i, m_i, p, q, k_sm, v_sm, k_full, k_empty, v_full, v_em
 
 
 @gluon.jit
-def consume(O, LSE, q_sm, k_sm, v_sm, q_full, k_full, k_empty, v_full, v_empty, b, h, heads_kv, first, lo, full, cut,
-            hi, N, M, scale, left, right, C: gl.constexpr, GROUP: gl.constexpr, BLOCK_N: gl.constexpr,
-            D: gl.constexpr, STAGES: gl.constexpr, HALF: gl.constexpr, TOKENS: gl.constexpr, LEFT: gl.constexpr,
-            RIGHT: gl.constexpr, EVEN: gl.constexpr):  # fmt: skip
+def consume(O, LSE, q_sm, k_sm, v_sm, q_full, k_full, k_empty, v_full, v_empty, turn, b, h, heads_kv, first, lo, full,
+            cut, hi, N, M, scale, left, right, C: gl.constexpr, GROUP: gl.constexpr, BLOCK_N: gl.constexpr,
+            D: gl.constexpr, STAGES: gl.constexpr, IN_TURN: gl.constexpr, HALF: gl.constexpr, TOKENS: gl.constexpr,
+            LEFT: gl.constexpr, RIGHT: gl.constexpr, EVEN: gl.constexpr):  # fmt: skip
     """One warpgroup: HALF rows of queries from token `first` + C · TOKENS on, their output and their LSE."""
     S_LAYOUT: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, BLOCK_N, 16])
     O_LAYOUT: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, D, 16])
@@ -139,8 +145,12 @@ def consume(O, LSE, q_sm, k_sm, v_sm, q_full, k_full, k_empty, v_full, v_empty, 
     # the first tile's scores, with nothing beside them
     mbarrier.wait(q_full.index(C), 0)
     wait_for(k_full, 0, STAGES, some)
+    if IN_TURN:  # the first begins: its barrier is passed as one that was never waited for
+        mbarrier.wait(turn.index(C), C ^ 1)
     s = warpgroup_mma(q, k_sm.index(0).reshape([BLOCK_N, D]).permute((1, 0)),
                       gl.zeros([HALF, BLOCK_N], gl.float32, S_LAYOUT), use_acc=False, is_async=True)  # fmt: skip
+    if IN_TURN:
+        mbarrier.arrive(turn.index(1 - C), count=1)
     s = warpgroup_mma_wait(0, deps=(s,))
     mbarrier.arrive(k_empty.index(0), count=1)
     p, alpha, m_i, l_i = softmax(s, m_i, l_i, factor, tokens, lo * BLOCK_N, N, M, left, right, BLOCK_N, LEFT, RIGHT,
@@ -150,16 +160,19 @@ def consume(O, LSE, q_sm, k_sm, v_sm, q_full, k_full, k_empty, v_full, v_empty, 
     begun = lo + 1
     if LEFT:
         acc, l_i, m_i, p = consume_tiles(
-            acc, l_i, m_i, p, q, k_sm, v_sm, k_full, k_empty, v_full, v_empty, tokens, lo, begun, full, hi, N, M,
-            factor, left, right, HALF, BLOCK_N, D, STAGES, LEFT, RIGHT, True, S_LAYOUT, O_LAYOUT, P_LAYOUT)  # fmt: skip
+            acc, l_i, m_i, p, q, k_sm, v_sm, k_full, k_empty, v_full, v_empty, turn, tokens, lo, begun, full, hi, N,
+            M, factor, left, right, C, HALF, BLOCK_N, D, STAGES, IN_TURN, LEFT, RIGHT, True, S_LAYOUT, O_LAYOUT,
+            P_LAYOUT)  # fmt: skip
         begun = gl.maximum(begun, full)
     acc, l_i, m_i, p = consume_tiles(
-        acc, l_i, m_i, p, q, k_sm, v_sm, k_full, k_empty, v_full, v_empty, tokens, lo, begun, cut, hi, N, M, factor,
-        left, right, HALF, BLOCK_N, D, STAGES, LEFT, RIGHT, False, S_LAYOUT, O_LAYOUT, P_LAYOUT)  # fmt: skip
+        acc, l_i, m_i, p, q, k_sm, v_sm, k_full, k_empty, v_full, v_empty, turn, tokens, lo, begun, cut, hi, N, M,
+        factor, left, right, C, HALF, BLOCK_N, D, STAGES, IN_TURN, LEFT, RIGHT, False, S_LAYOUT, O_LAYOUT,
+        P_LAYOUT)  # fmt: skip
     if RIGHT or not EVEN:
         acc, l_i, m_i, p = consume_tiles(
-            acc, l_i, m_i, p, q, k_sm, v_sm, k_full, k_empty, v_full, v_empty, tokens, lo, gl.maximum(begun, cut), hi,
-            hi, N, M, factor, left, right, HALF, BLOCK_N, D, STAGES, LEFT, RIGHT, True, S_LAYOUT, O_LAYOUT,
+            acc, l_i, m_i, p, q, k_sm, v_sm, k_full, k_empty, v_full, v_empty, turn, tokens, lo,
+            gl.maximum(begun, cut), hi, hi, N, M, factor, left, right, C, HALF, BLOCK_N, D, STAGES, IN_TURN, LEFT,
+            RIGHT, True, S_LAYOUT, O_LAYOUT,
             P_LAYOUT)  # fmt: skip
     # the last tile's output, with nothing beside it
     wait_for(v_full, gl.maximum(hi - lo - 1, 0), STAGES, some)
@@ -179,23 +192,25 @@ def consume(O, LSE, q_sm, k_sm, v_sm, q_full, k_full, k_empty, v_full, v_empty, 
 
 
 @gluon.jit
-def consume_first(O, LSE, q_sm, k_sm, v_sm, q_full, k_full, k_empty, v_full, v_empty, b, h, heads_kv, first, lo, full,
-                  cut, hi, N, M, scale, left, right, GROUP: gl.constexpr, BLOCK_N: gl.constexpr, D: gl.constexpr,
-                  STAGES: gl.constexpr, HALF: gl.constexpr, TOKENS: gl.constexpr, LEFT: gl.constexpr,
-                  RIGHT: gl.constexpr, EVEN: gl.constexpr):  # fmt: skip
+def consume_first(O, LSE, q_sm, k_sm, v_sm, q_full, k_full, k_empty, v_full, v_empty, turn, b, h, heads_kv, first, lo,
+                  full, cut, hi, N, M, scale, left, right, GROUP: gl.constexpr, BLOCK_N: gl.constexpr,
+                  D: gl.constexpr, STAGES: gl.constexpr, IN_TURN: gl.constexpr, HALF: gl.constexpr,
+                  TOKENS: gl.constexpr, LEFT: gl.constexpr, RIGHT: gl.constexpr, EVEN: gl.constexpr):  # fmt: skip
     """The warpgroup of the first half of the rows."""
-    consume(O, LSE, q_sm, k_sm, v_sm, q_full, k_full, k_empty, v_full, v_empty, b, h, heads_kv, first, lo, full, cut,
-            hi, N, M, scale, left, right, 0, GROUP, BLOCK_N, D, STAGES, HALF, TOKENS, LEFT, RIGHT, EVEN)  # fmt: skip
+    consume(O, LSE, q_sm, k_sm, v_sm, q_full, k_full, k_empty, v_full, v_empty, turn, b, h, heads_kv, first, lo, full,
+            cut, hi, N, M, scale, left, right, 0, GROUP, BLOCK_N, D, STAGES, IN_TURN, HALF, TOKENS, LEFT, RIGHT,
+            EVEN)  # fmt: skip
 
 
 @gluon.jit
-def consume_second(O, LSE, q_sm, k_sm, v_sm, q_full, k_full, k_empty, v_full, v_empty, b, h, heads_kv, first, lo, full,
-                   cut, hi, N, M, scale, left, right, GROUP: gl.constexpr, BLOCK_N: gl.constexpr, D: gl.constexpr,
-                   STAGES: gl.constexpr, HALF: gl.constexpr, TOKENS: gl.constexpr, LEFT: gl.constexpr,
-                   RIGHT: gl.constexpr, EVEN: gl.constexpr):  # fmt: skip
+def consume_second(O, LSE, q_sm, k_sm, v_sm, q_full, k_full, k_empty, v_full, v_empty, turn, b, h, heads_kv, first, lo,
+                   full, cut, hi, N, M, scale, left, right, GROUP: gl.constexpr, BLOCK_N: gl.constexpr,
+                   D: gl.constexpr, STAGES: gl.constexpr, IN_TURN: gl.constexpr, HALF: gl.constexpr,
+                   TOKENS: gl.constexpr, LEFT: gl.constexpr, RIGHT: gl.constexpr, EVEN: gl.constexpr):  # fmt: skip
     """The warpgroup of the second half."""
-    consume(O, LSE, q_sm, k_sm, v_sm, q_full, k_full, k_empty, v_full, v_empty, b, h, heads_kv, first, lo, full, cut,
-            hi, N, M, scale, left, right, 1, GROUP, BLOCK_N, D, STAGES, HALF, TOKENS, LEFT, RIGHT, EVEN)  # fmt: skip
+    consume(O, LSE, q_sm, k_sm, v_sm, q_full, k_full, k_empty, v_full, v_empty, turn, b, h, heads_kv, first, lo, full,
+            cut, hi, N, M, scale, left, right, 1, GROUP, BLOCK_N, D, STAGES, IN_TURN, HALF, TOKENS, LEFT, RIGHT,
+            EVEN)  # fmt: skip
 
 
 @gluon.jit
@@ -211,7 +226,7 @@ def barriers(COUNT: gl.constexpr, ARRIVALS: gl.constexpr):
 def hopper_forward_kernel(Q, K, V, O, LSE, heads_kv, N, M, scale, left, right, GROUP: gl.constexpr, D: gl.constexpr,
                           BLOCK_Q: gl.constexpr, BLOCK_M: gl.constexpr, BLOCK_N: gl.constexpr, LEFT: gl.constexpr,
                           RIGHT: gl.constexpr, EVEN: gl.constexpr, HEAVY_FIRST: gl.constexpr, STAGES: gl.constexpr,
-                          CONSUMING: gl.constexpr, PRODUCING: gl.constexpr):  # fmt: skip
+                          IN_TURN: gl.constexpr, CONSUMING: gl.constexpr, PRODUCING: gl.constexpr):  # fmt: skip
     """O and LSE (B, H, N); Q and O are descriptors of (B, heads_kv, N, GROUP, d), K and V of (B, heads_kv, M, d)."""
     i = gl.program_id(0)
     if HEAVY_FIRST:
@@ -229,14 +244,15 @@ def hopper_forward_kernel(Q, K, V, O, LSE, heads_kv, N, M, scale, left, right, G
     k_empty = barriers(STAGES, 2)
     v_full = barriers(STAGES, 1)
     v_empty = barriers(STAGES, 2)
+    turn = barriers(2, 1)
     # fmt: off
     gl.warp_specialize([
-        (consume_first, (O, LSE, q_sm, k_sm, v_sm, q_full, k_full, k_empty, v_full, v_empty, b, h, heads_kv, first, lo,
-                         full, cut, hi, N, M, scale, left, right, GROUP, BLOCK_N, D, STAGES, HALF, TOKENS, LEFT, RIGHT,
-                         EVEN)),
-        (consume_second, (O, LSE, q_sm, k_sm, v_sm, q_full, k_full, k_empty, v_full, v_empty, b, h, heads_kv, first, lo,
-                          full, cut, hi, N, M, scale, left, right, GROUP, BLOCK_N, D, STAGES, HALF, TOKENS, LEFT, RIGHT,
-                          EVEN)),
+        (consume_first, (O, LSE, q_sm, k_sm, v_sm, q_full, k_full, k_empty, v_full, v_empty, turn, b, h, heads_kv,
+                         first, lo, full, cut, hi, N, M, scale, left, right, GROUP, BLOCK_N, D, STAGES, IN_TURN, HALF,
+                         TOKENS, LEFT, RIGHT, EVEN)),
+        (consume_second, (O, LSE, q_sm, k_sm, v_sm, q_full, k_full, k_empty, v_full, v_empty, turn, b, h, heads_kv,
+                          first, lo, full, cut, hi, N, M, scale, left, right, GROUP, BLOCK_N, D, STAGES, IN_TURN, HALF,
+                          TOKENS, LEFT, RIGHT, EVEN)),
         (produce, (Q, K, V, q_sm, k_sm, v_sm, q_full, k_full, k_empty, v_full, v_empty, b, h, first, lo, hi, BLOCK_N, D,
                    STAGES, HALF, TOKENS)),
     ], [4, 1], [CONSUMING, PRODUCING])
@@ -278,6 +294,7 @@ def forward(
         LSE=lse,
         **arguments(hopper_forward_kernel, problem, tile),
         STAGES=config.num_stages,
+        IN_TURN=config.in_turn,
         CONSUMING=CONSUMING,
         PRODUCING=PRODUCING,
     )

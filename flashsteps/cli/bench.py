@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ Examples:
   flashsteps bench --backends flash,standard --passes forward --json
   flashsteps bench --train --plot train.svg
   flashsteps bench --from results.json --plot speed.svg --theme dark
-  flashsteps bench --all
+  flashsteps bench --on-gpu results
 
 \b
 `make bench` is something else: how fast films are drawn and runs recorded.
@@ -43,7 +44,7 @@ TAKES = {
     "speed": {"passes", "sizes", "dims", "causal", "full", "names", "dtype"} | DRAWN | SAVED | RUN,
     "tune": {"dims", "causal", "full", "dtype"} | SAVED | RUN,
     "train": {"sizes", "steps"} | DRAWN | SAVED | RUN,
-    "every": RUN,
+    "folder": RUN,
     "source": DRAWN | SAVED,
 }
 
@@ -74,7 +75,13 @@ def _output() -> str:
 @click.command(cls=Command, epilog=EXAMPLES)
 @option("--tune", is_flag=True, help="On a GPU: time the kernels' candidate tiles, and keep the best.")
 @option("--train", is_flag=True, help="Train a small GPT with standard attention, torch's and, on a GPU, ours.")
-@option("--all", "every", is_flag=True, help="Tune, validate, measure, train and draw, one after another.")
+@option(
+    "--on-gpu",
+    "folder",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Check, tune, measure and train, what matters most first, each line kept as it comes; then one tar.",
+)
 @option(
     "--from", "source", type=click.Path(path_type=Path), metavar="FILE", help="Show or draw results measured before."
 )
@@ -95,7 +102,7 @@ def _output() -> str:
         help="Draw speed, and memory to FILE-memory, or the training: .svg or .png.")  # fmt: skip
 @option("--theme", "theme_name", type=take.THEME, help=take.plot_theme_help)
 @click.pass_context
-def bench(ctx: click.Context, /, tune: bool, train: bool, every: bool, source: Path | None, output: Path | None,
+def bench(ctx: click.Context, /, tune: bool, train: bool, folder: Path | None, source: Path | None, output: Path | None,
           as_json: bool, plot: Path | None, theme_name: str | None, **options: Any) -> None:  # fmt: skip
     """Measure how fast attention is here.
 
@@ -104,10 +111,11 @@ def bench(ctx: click.Context, /, tune: bool, train: bool, every: bool, source: P
     """
     mode = _mode(ctx)
     _check_files(output, plot)
-    if every:
-        from . import bench_phases as phases
-
-        ctx.exit(phases.run(options["minutes"] or MINUTES, quick=options["quick"], say=say))
+    if folder:
+        on_gpu = _bench_module("on_gpu")
+        begin = partial(on_gpu.command, quick=options["quick"])
+        seconds = 60 * (options["minutes"] or MINUTES)
+        ctx.exit(on_gpu.run(folder, seconds, say=say, command=begin, rehearsed=options["quick"]))
     if source:
         from .. import results
 
@@ -157,20 +165,25 @@ def _check_files(output: Path | None, plot: Path | None) -> None:
 
 def _measuring(mode: str, options: dict[str, Any]) -> Iterator[Results]:
     """Results as they come. Raises ValueError for what won't do, and where torch is missing."""
-    try:
-        modes = importlib.import_module("flashsteps.kernels.bench.modes")
-    except ModuleNotFoundError as missing:
-        if missing.name not in ("torch", "triton"):
-            raise
-        raise ValueError(
-            f"bench needs {missing.name}, and it is not installed: pip install 'flashsteps[kernels]'"
-        ) from None
+    modes = _bench_module("modes")
     masks = {(True, False): (True,), (False, True): (False,)}.get((options.pop("causal"), options.pop("full")))
     asked = {"masks": masks, **options, "minutes": options["minutes"] or MINUTES}
     made: Iterator[Results] = getattr(modes, f"{mode}_results")(
         **{name: value for name, value in asked.items() if name in TAKES[mode] | {"masks"} and value is not None}
     )
     return made
+
+
+def _bench_module(name: str) -> Any:
+    """A module of the kernels' bench. Raises ValueError where torch or triton is missing."""
+    try:
+        return importlib.import_module(f"flashsteps.kernels.bench.{name}")
+    except ModuleNotFoundError as missing:
+        if missing.name not in ("torch", "triton"):
+            raise
+        raise ValueError(
+            f"bench needs {missing.name}, and it is not installed: pip install 'flashsteps[kernels]'"
+        ) from None
 
 
 # ---- what comes of it

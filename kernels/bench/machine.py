@@ -34,6 +34,9 @@ class Machine(Protocol):
 
     kind: str
 
+    def about_to(self, what: str) -> None:
+        """Hear what is begun now, for whoever waits and would know what never ended. May raise what forbids it."""
+
     def mark(self) -> Any:
         """A point in the machine's own time, once all that was asked of it before is done."""
 
@@ -64,7 +67,8 @@ class Gpu:
 
     kind = "cuda"
 
-    def __init__(self) -> None:
+    def __init__(self, about_to: Callable[[str], None] = lambda what: None) -> None:
+        self.about_to = about_to
         total = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
         self._other = torch.empty(min(FLUSH_BYTES, total // 16) // 4, dtype=torch.int32, device="cuda")
 
@@ -115,7 +119,8 @@ class Cpu:
 
     kind = "cpu"
 
-    def __init__(self) -> None:
+    def __init__(self, about_to: Callable[[str], None] = lambda what: None) -> None:
+        self.about_to = about_to
         self._other = torch.empty(1 << 26, dtype=torch.int8)  # 64 MiB: more than most last-level caches
 
     def mark(self) -> float:
@@ -172,9 +177,9 @@ class Cpu:
         }
 
 
-def this() -> Machine:
-    """The GPU where torch sees one, else the CPU."""
-    return Gpu() if torch.cuda.is_available() else Cpu()
+def this(about_to: Callable[[str], None] = lambda what: None) -> Machine:
+    """The GPU where torch sees one, else the CPU. `about_to` hears what is begun."""
+    return Gpu(about_to) if torch.cuda.is_available() else Cpu(about_to)
 
 
 def versions() -> dict[str, str | None]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import torch
 
@@ -13,7 +13,7 @@ from flashsteps.results import Results
 
 from . import backends, corpus, speed, train
 from .machine import Machine, this, versions
-from .schedule import Deadline
+from .schedule import LEAST, Deadline
 from .trial import PASSES, SETS
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
@@ -46,6 +46,7 @@ def speed_results(
     masks: Sequence[bool] = (False, True),
     names: Sequence[str] | None = None,
     dtype: str | None = None,
+    least: int = LEAST,
     quick: bool = False,
     minutes: float | None = None,
     machine: Machine | None = None,
@@ -76,6 +77,7 @@ def speed_results(
         + ("the GPU's events" if machine.kind == "cuda" else "the wall's clock"),
         "inputs": f"normal random, {SETS} sets in turn",
         "seconds_a_backend": budget,
+        "runs_at_least": least,
         "peak_bytes": "the most held at one time, with q, k and v; backward: a forward and a backward pass, with dO",
         "check": "each backend's O, dQ, dK and dV against wider arithmetic, before it is timed (exact.py)",
     }
@@ -83,7 +85,7 @@ def speed_results(
     yield made
     order = tuple(which for which in PASSES if which in passes)
     for rows in speed.run(
-        machine, wanted, todo, passes=order, dtype=DTYPES[dtype], deadline=Deadline(minutes), budget=budget
+        machine, wanted, todo, passes=order, dtype=DTYPES[dtype], deadline=Deadline(minutes), budget=budget, least=least
     ):
         made = made._replace(rows=made.rows + rows)
         yield made
@@ -139,10 +141,12 @@ def tune_results(
     quick: bool = False,
     minutes: float | None = None,
     machine: Machine | None = None,
+    prepare: Callable[..., dict[Any, str]] | None = None,
 ) -> Iterator[Results]:
     """The time of each candidate tile, with the rows of one kernel, d and mask more each time.
 
-    The best are written down in `tuned.PATH`, where the kernels find them. Raises ValueError without a GPU.
+    The best are written down in `tuned.PATH`, where the kernels find them; `prepare` is in the place of
+    `tune.compile_all`. Raises ValueError without a GPU.
     """
     machine = machine or this()
     if machine.kind != "cuda":
@@ -161,7 +165,8 @@ def tune_results(
     about = machine.about()
     made = results.begin("tune", about, versions(), settings)
     yield made
-    for rows in tune.run(machine, todo, n=n, hidden=hidden, dtype=DTYPES[dtype], deadline=Deadline(minutes)):
+    options = {"n": n, "hidden": hidden, "dtype": DTYPES[dtype], "prepare": prepare}
+    for rows in tune.run(machine, todo, deadline=Deadline(minutes), **options):
         tuned.keep(about["name"], 8 * DTYPES[dtype].itemsize, rows)
         made = made._replace(rows=made.rows + rows)
         yield made

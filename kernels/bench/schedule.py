@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterator, Mapping
 #: how often a call is timed, at least and at most
 LEAST, MOST = 3, 30
 
+#: how often it is called before, so that what is found out at first is not timed
+WARM = 5
+
 
 def times(seconds: float, budget: float, least: int = LEAST, most: int = MOST) -> int:
     """How often a call that takes so many seconds is timed in so many."""

@@ -68,9 +68,10 @@ def run(
     dtype: torch.dtype,
     deadline: Deadline,
     budget: float = BUDGET,
+    least: int = schedule.LEAST,
     seed: int = 0,
 ) -> Iterator[list[Row]]:
-    """The rows of one point after the other, one for each pass and backend, whatever came of it.
+    """The rows of one point after the other, one for each pass and backend, whatever came of it; `least` runs each.
 
     Where the time will not do for all that is left, what has to be compiled is left out first.
     """
@@ -91,7 +92,7 @@ def run(
         before, compiling = deadline.clock(), 0.0
         try:
             rows, compiling = measure(
-                machine, now, point, passes, dtype=dtype, budget=budget, seed=seed, clock=deadline.clock
+                machine, now, point, passes, dtype=dtype, budget=budget, least=least, seed=seed, clock=deadline.clock
             )
         except Lost as error:
             lost = f"the machine failed: {error}"
@@ -113,6 +114,7 @@ def measure(
     *,
     dtype: torch.dtype,
     budget: float,
+    least: int = schedule.LEAST,
     seed: int,
     clock: Callable[[], float],
 ) -> tuple[list[Row], float]:
@@ -127,7 +129,7 @@ def measure(
     for name, backend in backends.items():
         began = clock()
         try:
-            attentions[name] = trial.ready(machine, backend, given, passes)
+            attentions[name] = trial.ready(machine, f"{name} {point}", backend, given, passes)
         except Failed as failure:
             for which in passes:
                 failed[which][name] = failure.status, failure.why
@@ -148,7 +150,7 @@ def measure(
             weigh = partial(trial.peak, machine, attention, backends[name], given, which)
             if (found := trial.or_failed(machine, name, weigh, failed[which])) is not None:
                 peaks[name] = found[0]
-        seconds = timed(machine, {name: calls[name] for name in peaks}, failed[which], budget)
+        seconds = timed(machine, {name: calls[name] for name in peaks}, failed[which], budget, least)
         rows += _rows(point, (which,), failed[which])
         rows += [_row(point, which, name, peak=peaks[name], seconds=each) for name, each in seconds.items()]
     return rows, compiling
@@ -159,16 +161,17 @@ def timed(
     calls: Mapping[str, Callable[[int], tuple[Any, Any]]],
     failed: dict[str, tuple[str, str]],
     budget: float,
+    least: int = schedule.LEAST,
 ) -> dict[str, list[float]]:
-    """Seconds of each call, by name, turn about; one that fails on the way goes to `failed`.
+    """Seconds of each call, by name, turn about, `least` times or more; one that fails on the way goes to `failed`.
 
     Nothing waits for the machine between calls, so that it is never idle when the next one comes.
     """
     counts = {}
     for name, call in calls.items():
-        warm = trial.or_failed(machine, name, lambda call=call: (call(0), call(1))[1], failed)  # type: ignore[misc]
+        warm = trial.or_failed(machine, name, partial(_warmed, call), failed)
         if warm is not None:
-            counts[name] = schedule.times(machine.seconds(*warm[0]), budget)
+            counts[name] = schedule.times(machine.seconds(*warm[0]), budget, least)
     marks: dict[str, list[tuple[Any, Any]]] = {name: [] for name in counts}
     for name, turn in schedule.rounds(counts):
         if name in marks:
@@ -180,6 +183,11 @@ def timed(
     trial.settled(machine)
     machine.release()
     return {name: [machine.seconds(*pair) for pair in pairs] for name, pairs in marks.items()}
+
+
+def _warmed(call: Callable[[int], tuple[Any, Any]]) -> tuple[Any, Any]:
+    """The marks of the last of some calls that do not count."""
+    return [call(turn) for turn in range(schedule.WARM)][-1]
 
 
 # ---- rows

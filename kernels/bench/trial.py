@@ -89,7 +89,7 @@ def or_failed(
 ) -> tuple[T] | None:
     """What `work` gives, guarded, in a tuple; None where it failed, and then `failed` says how. Raises Lost."""
     try:
-        return (guarded(machine, work),)
+        return (guarded(machine, lambda: (machine.about_to(name), work())[1]),)
     except Failed as failure:
         failed[name] = failure.status, failure.why
         return None
@@ -116,8 +116,8 @@ def settled(machine: Machine) -> None:
         raise Lost(plain(error)) from None
 
 
-def ready(machine: Machine, backend: Backend, given: Inputs, passes: tuple[str, ...]) -> Attention:
-    """The backend, once it has made the right outputs, and with a backward pass to come the right gradients.
+def ready(machine: Machine, name: str, backend: Backend, given: Inputs, passes: tuple[str, ...]) -> Attention:
+    """The backend of this name, once it has made the right outputs, and with a backward pass to come right gradients.
 
     Raises Failed: also before it is tried, where what it needs is known to be more than there is.
     """
@@ -128,6 +128,7 @@ def ready(machine: Machine, backend: Backend, given: Inputs, passes: tuple[str, 
         raise Failed("out of memory", f"it would take {needed / 1e9:.1f} GB, and {room / 1e9:.1f} GB are free")
 
     def work() -> Attention:
+        machine.about_to(name)
         attention = backend.make(n, given.causal, q.device)
         leaves = [x.detach().requires_grad_() for x in (q, k, v)]
         out = attention(*leaves)

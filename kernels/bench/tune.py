@@ -28,8 +28,8 @@ from .schedule import Deadline
 from .speed import Point, summary, timed
 from .trial import Failed, Inputs, Lost
 
-#: seconds that one candidate is timed, about
-BUDGET = 0.05
+#: seconds that one candidate is timed, about, and how often at least
+BUDGET, LEAST = 0.05, 20
 
 #: processes that compile at one time, at most: each holds a GPU's context
 PROCESSES = 14
@@ -37,31 +37,36 @@ PROCESSES = 14
 #: tokens with which a kernel is compiled: no fewer than the largest tile
 SMALL = 512
 
-#: which outputs each kernel makes
-MAKES = {"forward": ("O",), "dkdv": ("dK", "dV"), "dq": ("dQ",)}
+#: which outputs each kernel makes; `backward` is the one pass of `hopper_backward`, held against the other two together
+MAKES = {"forward": ("O",), "dkdv": ("dK", "dV"), "dq": ("dQ",), "backward": ("dQ", "dK", "dV")}
 
 Row = dict[str, Any]
 Set = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 class Candidate(NamedTuple):
-    """A tile for one kernel, for heads of d, causal or not."""
+    """A tile for one kernel, for heads of d, causal or not; None is what stands in its place where none is faster."""
 
     kernel: str
     d: int
     causal: bool
-    config: Config
+    config: Config | None
+
+    def __str__(self) -> str:
+        return f"{self.kernel} d={self.d}{' causal' * self.causal} {self.config or 'plain'}"
 
 
 def all_candidates(dims: Sequence[int], masks: Sequence[bool], device: torch.device) -> list[Candidate]:
-    """All that is tried on this GPU."""
-    return [
-        Candidate(kernel, d, causal, config)
-        for d in dims
-        for kernel in MAKES
-        for causal in masks
-        for config in configs.candidates(kernel, d, target(device), causal=causal)
-    ]
+    """All that is tried on this GPU, in the order to try it: a `backward` is held against the best dkdv and dq."""
+    found = []
+    for d in dims:
+        for kernel in MAKES:
+            for causal in masks:
+                mine = configs.candidates(kernel, d, target(device), causal=causal)
+                found += [Candidate(kernel, d, causal, config) for config in mine]
+                if kernel == "backward" and mine:
+                    found.append(Candidate(kernel, d, causal, None))
+    return found
 
 
 def run(
@@ -81,10 +86,10 @@ def run(
     given: tuple[tuple[int, bool], Inputs] | None = None
     for d, causal, kernel in sorted(groups, key=lambda group: (-group[0], group[1])):
         mine = [one for one in todo if (one.d, one.causal, one.kernel) == (d, causal, kernel)]
-        failed = {str(at): ("not available", harmful[one]) for at, one in enumerate(mine) if one in harmful}
+        failed = {str(one): ("not available", harmful[one]) for one in mine if one in harmful}
         seconds: dict[str, list[float]] = {}
         if lost or deadline.over:
-            failed = {str(at): ("not run", lost or "the time was over") for at in range(len(mine))}
+            failed = dict.fromkeys(map(str, mine), ("not run", lost or "the time was over"))
         else:
             try:
                 if given is None or given[0] != (d, causal):
@@ -93,10 +98,10 @@ def run(
                     given = (d, causal), trial.guarded(machine, partial(inputs, machine, point, dtype))
                 seconds = _group(machine, mine, given[1], failed, deadline)
             except Failed as failure:
-                failed |= {str(at): (failure.status, failure.why) for at in range(len(mine))}
+                failed |= dict.fromkeys(map(str, mine), (failure.status, failure.why))
             except Lost as error:
                 lost = f"the machine failed: {error}"
-                failed |= {str(at): ("not run", lost) for at in range(len(mine))}
+                failed |= dict.fromkeys(map(str, mine), ("not run", lost))
         yield _rows(mine, n, dtype, seconds, failed)
 
 
@@ -113,18 +118,19 @@ def _group(
     failed: dict[str, tuple[str, str]],
     deadline: Deadline,
 ) -> dict[str, list[float]]:
-    """Seconds of the candidates of one kernel that make the right outputs, by their place. Raises Lost and Failed."""
+    """Seconds of the candidates of one kernel that make the right outputs, by name. Raises Lost and Failed."""
     causal = mine[0].causal
     before = [trial.guarded(machine, partial(_before, one, causal)) for one in given.sets]
     calls: dict[str, Callable[[int], tuple[Any, Any]]] = {}
-    for at, one in enumerate(mine):
-        if str(at) in failed:
+    for one in mine:
+        name = str(one)
+        if name in failed:
             continue
         if deadline.over:
-            failed[str(at)] = "not run", "the time was over"
-        elif trial.or_failed(machine, str(at), partial(_checked, one, given, before[0]), failed):
-            calls[str(at)] = partial(_marked, machine, one, given.sets, before)
-    return timed(machine, calls, failed, BUDGET)
+            failed[name] = "not run", "the time was over"
+        elif trial.or_failed(machine, name, partial(_checked, one, given, before[0]), failed):
+            calls[name] = partial(_marked, machine, one, given.sets, before)
+    return timed(machine, calls, failed, BUDGET, LEAST)
 
 
 def _before(one: Set, causal: bool) -> tuple[Tensor, Tensor]:
@@ -138,8 +144,11 @@ def call(one: Candidate, given: Set, before: tuple[Tensor, Tensor]) -> dict[str,
     q, k, v, do = given
     if one.kernel == "forward":
         return {"O": forward(q, k, v, causal=one.causal, config=one.config)[0]}
-    with using(one.kernel, one.config):
-        made = backward(do, q, k, v, *before, causal=one.causal)
+    if one.config and one.config.hopper:
+        made = backward(do, q, k, v, *before, causal=one.causal, config=one.config)
+    else:
+        with using(one.kernel, one.config):
+            made = backward(do, q, k, v, *before, causal=one.causal, deterministic=True)
     return {name: x for name, x in zip(("dQ", "dK", "dV"), made, strict=True) if name in MAKES[one.kernel]}
 
 
@@ -158,7 +167,7 @@ def _marked(
 
 
 @contextmanager
-def using(name: str, config: Config) -> Iterator[None]:
+def using(name: str, config: Config | None) -> Iterator[None]:
     """Let one kernel have this tile, and all others their own."""
     shipped = configs.shipped
     configs.shipped = lambda kernel, problem, **options: (
@@ -177,14 +186,16 @@ def _rows(
     seconds: dict[str, list[float]],
     failed: dict[str, tuple[str, str]],
 ) -> list[Row]:
-    found = {at: summary(each) for at, each in seconds.items()}
-    first = min(found, key=lambda at: found[at]["median"], default=None)
+    found = {name: summary(each) for name, each in seconds.items()}
+    first = min(found, key=lambda name: found[name]["median"], default=None)
     rows = []
-    for at, one in ((str(at), one) for at, one in enumerate(mine)):
-        status, why = failed.get(at, ("ok", None))
+    for one in mine:
+        name = str(one)
+        status, why = failed.get(name, ("ok", None))
         row = {"kernel": one.kernel, "n": n, "d": one.d, "causal": one.causal, "dtype": str(dtype).partition(".")[2]}
-        row |= {"config": one.config._asdict(), "status": status, "why": why, "seconds": found.get(at)}
-        rows.append(row | {"runs": len(seconds.get(at, ())) or None, "best": at == first})
+        row |= {"config": one.config._asdict() if one.config else {}, "status": status, "why": why}
+        row |= {"seconds": found.get(name), "runs": len(seconds.get(name, ())) or None, "best": name == first}
+        rows.append(row)
     return rows
 
 
@@ -209,7 +220,7 @@ def compile_all(
             if done.exception() is None and (why := done.result()):
                 harmful[waiting[done]] = why
     except TimeoutError:  # a wrong barrier would hang here, too: what has not ended once is not begun again
-        late = (one for future, one in waiting.items() if one.config.hopper and not future.done())
+        late = (one for future, one in waiting.items() if one.config and one.config.hopper and not future.done())
         harmful |= dict.fromkeys(late, "it did not end in time")
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
@@ -228,8 +239,8 @@ def _tried(one: Candidate, hidden: int, dtype: torch.dtype) -> str:
         return ""
     try:
         shape = 1, hidden // one.d, SMALL, one.d
-        q, k, v, do = (torch.randn(shape, device="cuda", dtype=dtype) for _ in range(4))
-        call(one, (q, k, v, do), _before((q, k, v, do), one.causal))
+        q, k, v, do, o = (torch.randn(shape, device="cuda", dtype=dtype) for _ in range(5))
+        call(one, (q, k, v, do), (o, torch.zeros(shape[:3], device="cuda")))
         torch.cuda.synchronize()
     except Exception as error:
         try:

@@ -26,11 +26,12 @@ def best(gpu: str, kernel: str, d: int, causal: bool, bits: int) -> dict[str, An
 def keep(gpu: str, bits: int, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write down the best of these rows of tuning, in place of what was there for the same GPU, kernel, d and mask.
 
+    A best row without a tile says that none of them is faster than what is there without it: then none is written down.
     Raises ValueError where the file cannot be written.
     """
     tiles = dict(_all(PATH))
     tiles |= {(gpu, row["kernel"], row["d"], row["causal"], bits): row["config"] for row in rows if row["best"]}
-    lines = [json.dumps(dict(zip(KEY, key, strict=True)) | one) for key, one in sorted(tiles.items())]
+    lines = [json.dumps(dict(zip(KEY, key, strict=True)) | one) for key, one in sorted(tiles.items()) if one]
     with whole(PATH) as aside:
         aside.write_text("[\n  " + ",\n  ".join(lines) + "\n]\n" if lines else "[]\n", encoding="utf-8")
     _all.cache_clear()

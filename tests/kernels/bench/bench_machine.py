@@ -19,6 +19,9 @@ class FakeMachine:
         self.now, self.log = 0.0, list[str]()
         self._peak, self._room, self.broken = peak, room, ""
 
+    def about_to(self, what: str) -> None:
+        pass
+
     def spend(self, seconds: float) -> None:
         self.now += seconds
 

@@ -87,9 +87,9 @@ def test_every_backend_of_a_cpu_is_right(name, dtype):
     made = trial.inputs((1, 2, 40, 16), causal=True, dtype=dtype, device=torch.device("cpu"), seed=1)
     if name == "numpy" and dtype != torch.float32:
         with pytest.raises(trial.Failed, match="NumPy has fast products of float32"):
-            trial.ready(machine.Cpu(), backends.BACKENDS[name], made, trial.PASSES)
+            trial.ready(machine.Cpu(), name, backends.BACKENDS[name], made, trial.PASSES)
     else:
-        trial.ready(machine.Cpu(), backends.BACKENDS[name], made, trial.PASSES)
+        trial.ready(machine.Cpu(), name, backends.BACKENDS[name], made, trial.PASSES)
 
 
 @pytest.mark.parametrize("name", ["O", "dQ", "dK", "dV"])
