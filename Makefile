@@ -1,12 +1,14 @@
 # Set-up is in .ci/setup.sh, what is installed in pyproject.toml and constraints.txt.
 #
 #   SECONDS=600                        how long `make fuzz` looks
+#   RESULTS=folder                     where `make bench-gpu` leaves what it found
 #   PYTHON=python3.12                  which Python a new .venv is made from; else the first found that is 3.11 or newer
 #
 # The tests need torch 2.13. On Linux pip's default is its CUDA build, of several GB: to save them, point pip at an index
 # of CPU builds (PIP_EXTRA_INDEX_URL=...). `make demo` needs no torch.
 
 SECONDS := 60
+RESULTS := results
 FILMS := renders/flash-forward.gif renders/flash-forward-short.mp4
 
 .PHONY: help demo gallery test fuzz lint bench bench-gpu clean
@@ -49,9 +51,8 @@ bench:  ## measure how fast films are drawn and runs recorded here (attention it
 	@sh .ci/setup.sh test
 	@.venv/bin/python tests/bench.py
 
-bench-gpu:  ## on a GPU, in 9 minutes: tune, validate and measure the kernels, train with them, plots to renders/data
-	@sh .ci/setup.sh kernels,plot
-	@.venv/bin/flashsteps bench --all
+bench-gpu:  ## on a GPU, in 8 minutes: check, tune and measure the kernels, train with them; all in one tar in RESULTS
+	@sh .ci/bench-gpu.sh $(RESULTS)
 
 clean:  ## remove .venv and what tools leave behind; the films stay
 	rm -rf .venv build dist media *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
