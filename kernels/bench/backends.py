@@ -145,7 +145,7 @@ def _flashsteps(n: int, causal: bool, device: torch.device) -> Attention:
     if device.type == "cpu":
         raise Unavailable("on a CPU Triton's interpreter runs the kernel to check it: its time says nothing")
     try:
-        flash_attention: Any = importlib.import_module(f"{__package__}").flash_attention
+        flash_attention: Any = importlib.import_module(f"{__package__}".rpartition(".")[0]).flash_attention
     except ImportError as error:
         raise Unavailable(f"it needs triton: {plain(error)}") from error
 

@@ -360,7 +360,8 @@ def _errors(asked: Asked, name: str, config: configs.Config | None, *, d: int, n
     right = 0 if causal else right
     seen = ((place <= right) | (right < 0)) & ((place >= -left) | (left < 0))
     exact, near = (
-        standard.attention(given, seen, scale=d**-0.5, softcap=None, dtype=one) for one in (torch.float64, dtype)
+        standard.attention(given, seen.to(device), scale=d**-0.5, softcap=None, dtype=one, device=device)
+        for one in (torch.float64, dtype)
     )
     q, k, v, do = (x.to(device) for x in given)
     options: Line = {"causal": causal, "window": window}
@@ -369,14 +370,14 @@ def _errors(asked: Asked, name: str, config: configs.Config | None, *, d: int, n
         o, lse = forward(q, k, v, config=config, **options)
         found = {"O": o, "LSE": lse}
     else:
-        o, lse = (exact[one].to(device, kind) for one, kind in (("O", dtype), ("LSE", torch.float32)))
+        o, lse = (exact[one].to(kind) for one, kind in (("O", dtype), ("LSE", torch.float32)))
         made = backward(do, q, k, v, o.contiguous(), lse.contiguous(), config=config, **options)
         found = dict(zip(("dQ", "dK", "dV"), made, strict=True))
     asked.machine.wait()
     errors = {}
     for one, x in found.items():
-        right_value, off = exact[one], x.double().cpu() - exact[one]
-        off = torch.where(torch.isneginf(right_value) & torch.isneginf(x.double().cpu()), 0.0, off).abs()
+        right_value, off = exact[one], x.double() - exact[one]
+        off = torch.where(torch.isneginf(right_value) & torch.isneginf(x), 0.0, off).abs()
         allowed = compare.FACTOR * float((near[one].double() - right_value).nan_to_num(0).abs().max()) + 1e-5
         if one == "LSE":
             allowed = max(allowed, 1e-4)

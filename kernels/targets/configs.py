@@ -106,7 +106,7 @@ _HOPPER: dict[int, tuple[Config, ...]] = {
 
 def tried(kernel: str, d: int, on: Target) -> list[Config]:
     """All tiles that were ever thought of, for one of `TUNED` and a head dimension."""
-    plain = [Config(*one, descriptors=on.descriptors) for one in _TRIED[kernel, head_dim(d)]]
+    plain = [Config(*one, descriptors=on.descriptors) for one in _TRIED.get((kernel, head_dim(d)), ())]
     hopper = _HOPPER[head_dim(d)] if kernel == "forward" and on == Target("cuda", 90) else ()
     return [*plain, *hopper]
 

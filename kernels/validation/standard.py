@@ -21,13 +21,19 @@ class Tensors(NamedTuple):
 
 
 def attention(
-    given: Tensors, keep: torch.Tensor, *, scale: float, softcap: float | None, dtype: torch.dtype
+    given: Tensors,
+    keep: torch.Tensor,
+    *,
+    scale: float,
+    softcap: float | None,
+    dtype: torch.dtype,
+    device: torch.device | str = "cpu",
 ) -> dict[str, torch.Tensor]:
-    """O, LSE, D and the gradients dQ, dK and dV, all computed in `dtype`; `keep` (n, m) is True where a key is seen.
+    """O, LSE, D, dQ, dK and dV, all computed in `dtype` on `device`; `keep` (n, m) is True where a key is seen.
 
     O is 0 and LSE −∞ where a query sees no key. Shapes are those of `given`; LSE and D (batch, heads, n).
     """
-    q, k, v, do = (x.detach().to("cpu", dtype) for x in given)
+    q, k, v, do = (x.detach().to(device, dtype) for x in given)
     q, k, v = (x.requires_grad_() for x in (q, k, v))
     group = q.shape[1] // k.shape[1]
     s = q @ k.repeat_interleave(group, 1).mT * scale
