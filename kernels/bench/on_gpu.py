@@ -20,6 +20,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
+
 from flashsteps import files, results
 from flashsteps.results import Results
 
@@ -74,11 +76,13 @@ def command(name: str, seconds: float, folder: Path, without: Sequence[str], *, 
 class Run:
     """One run: the folder, its end, and what has been heard of each stage so far."""
 
-    def __init__(self, folder: Path, seconds: float, say: Callable[[str], None], clock: Callable[[], float]) -> None:
-        self.folder, self.say, self.clock = folder, say, clock
+    def __init__(
+        self, folder: Path, seconds: float, gpu: bool, say: Callable[[str], None], clock: Callable[[], float]
+    ) -> None:
+        self.folder, self.gpu, self.say, self.clock = folder, gpu, say, clock
         self.begun = clock()
         self.end = self.begun + seconds
-        self.name, self.kind = "gpu", ""
+        self.name = "gpu"
         self.harmful: list[str] = []
         self.heard: dict[str, Results] = {}
         self._lock, self._lines = threading.Lock(), (folder / "results.jsonl").open("a", encoding="utf-8")
@@ -94,7 +98,6 @@ class Run:
             )
             self._lines.flush()
             if "machine" in line:
-                self.kind = line["machine"]["kind"]
                 self.name = results.default_path("", line["machine"]["name"]).stem.rstrip("-")
             if "harmful" in line:
                 self.harmful.append(line["harmful"])
@@ -131,6 +134,7 @@ def run(
     seconds: float,
     *,
     say: Callable[[str], None],
+    gpu: bool | None = None,
     order: Sequence[Sequence[Stage]] = ORDER,
     command: Command = command,
     clock: Callable[[], float] = time.monotonic,
@@ -141,13 +145,16 @@ def run(
     Raises ValueError where the folder is not a new one or cannot be written, and without a GPU, unless `rehearsed`:
     then a CPU will do, with Triton's interpreter.
     """
+    gpu = torch.cuda.is_available() if gpu is None else gpu
+    if not (gpu or rehearsed):
+        raise ValueError("torch sees no GPU here: run it where there is one, or rehearse it with --quick")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             raise ValueError(f"'{folder}' is not empty: name a new folder, or empty it")
     except OSError as error:
         raise ValueError(f"'{folder}': {error.strerror}: name a folder that can be written") from None
-    going, failed = Run(folder, seconds, say, clock), []
+    going, failed = Run(folder, seconds, gpu, say, clock), []
     with ThreadPoolExecutor() as pool:
         for beside in order:
             done = list(pool.map(lambda stage: perform(going, stage, command), beside))
@@ -155,8 +162,6 @@ def run(
                 going.save(stage)
                 if why:
                     failed.append(f"{stage.name}: {why}")
-            if going.kind == "cpu" and not rehearsed:
-                raise ValueError("torch sees no GPU here: run it where there is one, or rehearse it with --quick")
     for line in failed or ["all done"]:
         say(line)
     say(str(folder / f"{going.name}.tar"))
@@ -187,7 +192,7 @@ def perform(going: Run, stage: Stage, command: Command) -> str:
 def _once(going: Run, stage: Stage, command: Sequence[str], end: float) -> tuple[str, str]:
     """Begin a stage and hear it to its end: what it did last, and how it broke, or "" if it did not."""
     doing, said = "", queue.Queue[str | None]()
-    env = os.environ | ({"TRITON_INTERPRET": "1"} if going.kind == "cpu" else {})
+    env = os.environ | ({} if going.gpu else {"TRITON_INTERPRET": "1"})
     with (going.folder / "log.txt").open("ab") as log:
         process = subprocess.Popen(
             command,

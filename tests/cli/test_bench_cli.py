@@ -1,6 +1,5 @@
 """`flashsteps bench` as users have it: tables, files, plots, refusals, and what a run that is cut off leaves behind."""
 
-import importlib
 import json
 import subprocess
 import sys
@@ -11,7 +10,6 @@ import pytest
 from click.testing import CliRunner
 
 from flashsteps import results
-from flashsteps.cli import bench_phases as phases
 from flashsteps.cli import main
 from flashsteps.kernels.bench import machine, modes, train
 from flashsteps.plots import speed_plot
@@ -170,7 +168,7 @@ def test_showing_needs_no_torch():
         ("--tune --train", ("--tune and --train", "give one of them")),
         ("--train --d 64", ("--d is not for --train", "leave it out")),
         ("--steps 10", ("--steps is not for measuring speed", "leave it out")),
-        ("--all --plot a.svg", ("--plot is not for --all", "leave it out")),
+        ("--on-gpu out --plot a.svg", ("--plot is not for --on-gpu", "leave it out")),
         ("--from a.json --n 64", ("--n is not for --from", "leave it out")),
         ("--from a.json", ("'a.json': no such file",)),
         ("--from words.json", ("'words.json': not results", "bench")),
@@ -231,83 +229,16 @@ def test_a_wrong_backend_is_said_in_the_table():
     assert "wrong  flex: wrong: O is 0.5 off" in lines
 
 
-# ---- all of it
-
-
-class FakeRunner:
-    """Notes what it is to run; each command takes a share of its time, and ends as told."""
-
-    def __init__(self, ends: dict[str, int | None] | None = None, takes: float = 1.0) -> None:
-        self.ends, self.takes, self.now = ends or {}, takes, 0.0
-        self.ran: list[tuple[str, float]] = []
-
-    def __call__(self, command, seconds, printed):
-        words = " ".join(command[3:])
-        self.ran.append((words, seconds))
-        self.now += self.takes * (seconds - phases.GRACE)
-        return next((code for name, code in self.ends.items() if name in words), 0)
-
-    def clock(self) -> float:
-        return self.now
-
-
-def test_all_is_one_thing_after_another_within_the_time(monkeypatch, folder):
-    runner, said = FakeRunner(), list[str]()
-    monkeypatch.setattr(phases, "ASK", 'print(\'{"kind": "cuda", "name": "NVIDIA H200"}\')')
-    assert phases.run(8, quick=False, say=said.append, runner=runner, clock=runner.clock) == 0
-    at = "renders/data/nvidia-h200"
-    assert [words.partition(" --minutes")[0] for words, _ in runner.ran] == [
-        f"bench --tune -o {at}-tune.json",
-        "validate --json",
-        f"bench -o {at}-speed.json",
-        f"bench --from {at}-speed.json --plot {at}-speed.svg --theme dark",
-        f"bench --from {at}-speed.json --plot {at}-speed-light.svg --theme light",
-        f"bench --train -o {at}-train.json",
-        f"bench --from {at}-train.json --plot {at}-train.svg --theme dark",
-        f"bench --from {at}-train.json --plot {at}-train-light.svg --theme light",
-    ]
-    told = [float(words.rpartition(" ")[2]) for words, _ in runner.ran if "--minutes" in words]
-    assert len(told) == 3
-    assert sum(told) < 8
-    assert runner.now == pytest.approx(8 * 60)
-    assert said[-1] == "all done"
-    for words, _ in runner.ran:
-        if words.startswith("bench"):
-            main.commands["bench"].make_context("bench", words.split()[1:])  # each can be typed
-
-
-def test_what_fails_or_hangs_does_not_stop_the_others_but_is_said(monkeypatch):
-    runner, said = FakeRunner({"--tune": 1, "--train": None}, takes=0.5), list[str]()
-    monkeypatch.setattr(phases, "ASK", 'print(\'{"kind": "cuda", "name": "X"}\')')
-    assert phases.run(8, quick=True, say=said.append, runner=runner, clock=runner.clock) == 1
-    assert len(runner.ran) == 8
-    assert said[-2] == "tune: failed, exit code 1"
-    assert said[-1].startswith("train: ended, it took longer than ")
-    assert "--quick" in runner.ran[0][0]
-
-
-def test_on_a_cpu_nothing_is_tuned():
-    assert [phase.name for phase in phases.phases("A CPU", gpu=False) if phase.share] == ["validate", "speed", "train"]
-
-
-def test_a_command_that_hangs_is_ended(folder):
-    assert phases._run([sys.executable, "-c", "import time; time.sleep(60)"], 0.2, None) is None
-    assert phases._run([sys.executable, "-c", "raise SystemExit(3)"], 60, None) == 3
-    assert phases._run([sys.executable, "-c", "print('{}')"], 60, Path("a.json")) == 0
-    assert Path("a.json").read_text() == "{}\n"
-
-
 def test_help_says_what_make_bench_is_instead():
     text = " ".join(" ".join(flashsteps("bench", "--help")).split())
     assert "`make bench` is something else" in text
-    assert "--all" in text
+    assert "--on-gpu" in text
 
 
 def test_the_command_line_starts_without_torch():
     code = "import sys; from flashsteps.cli import main; print({'torch', 'numpy', 'triton'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "set()", done.stderr
-    assert importlib.import_module("flashsteps.cli.bench").MINUTES * 60 + phases.GRACE < 9.5 * 60
 
 
 # ---- what is in the repository
@@ -345,9 +276,11 @@ def test_the_readme_shows_what_was_measured():
 
 
 def test_make_says_what_it_measures():
-    text = (ROOT / "Makefile").read_text(encoding="utf-8")
-    recipe = text.partition("\nbench-gpu:")[2].partition("\n\n")[0]
-    (line,) = (line for line in recipe.splitlines() if "flashsteps bench" in line)
-    main.commands["bench"].make_context("bench", line.split()[2:])
+    script = (ROOT / ".ci/bench-gpu.sh").read_text(encoding="utf-8")
+    lines = [line.rpartition("flashsteps ")[2] for line in script.splitlines() if "flashsteps bench --on-gpu " in line]
+    for line in lines:
+        words = line.replace('"$folder"', "results").replace('"$minutes"', "8").replace("MINUTES", "8").split()
+        main.commands["bench"].make_context("bench", words[1:])
+    assert len(lines) == 3
     said = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True).stdout
     assert "make bench-gpu  on a GPU" in said

@@ -19,7 +19,8 @@ from tests.kernels.bench.bench_machine import FakeMachine
 
 D, N = 16, 32
 SMALL, LARGE = Config(16, 16), Config(32, 16)
-TODO = [Candidate(kernel, D, True, config) for kernel in tune.MAKES for config in (SMALL, LARGE)]
+KERNELS = ("forward", "dkdv", "dq")
+TODO = [Candidate(kernel, D, True, config) for kernel in KERNELS for config in (SMALL, LARGE)]
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ def test_the_fastest_of_each_kernel_is_the_best(fake):
     assert {row["n"] for row in rows} == {N}
 
 
-@pytest.mark.parametrize("kernel", list(tune.MAKES))
+@pytest.mark.parametrize("kernel", KERNELS)
 def test_a_wrong_tile_is_neither_timed_nor_best(fake, monkeypatch, kernel):
     right = tune.call
 
@@ -204,7 +205,7 @@ def test_the_table_shows_every_candidate(fake, tmp_path, monkeypatch):
     lines = flashsteps("bench", "--from", "a.json")
     assert ["forward", "causal", "d=16", "30", "ms*"] in [line.split()[:5] for line in lines]
     assert sum("block_m=" in line for line in lines) == len(TODO)
-    assert sum("*" in line for line in lines) == len(tune.MAKES) + 1  # and what it means
+    assert sum("*" in line for line in lines) == len(KERNELS) + 1  # and what it means
 
 
 @pytest.mark.parametrize("gpu", [80, 90])

@@ -1,0 +1,222 @@
+"""`bench --on-gpu`: what hangs or breaks is named and left out, and every line that was said is there."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tarfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from flashsteps import results
+from flashsteps.kernels.bench import machine, on_gpu, stages
+from flashsteps.kernels.bench.on_gpu import Stage
+from flashsteps.kernels.bench.stages import Asked
+from flashsteps.kernels.bench.trial import Failed
+from flashsteps.kernels.targets import tuned
+from tests.cli.test_cli_errors import refused
+
+#: a process that does three things, and breaks in the second in the way that it is told
+PROCESS = """
+import json, os, signal, subprocess, sys, time
+name, how, *without = sys.argv[1:]
+def say(**line):
+    print(json.dumps(line), flush=True)
+if name == "machine":
+    say(machine={"kind": "cuda", "name": "A GPU 80GB"})
+head = {"kind": "tune", "date": "2026-01-01", "machine": {"name": "A GPU 80GB"}, "versions": {}, "rows": [],
+        "settings": {"dtype": "bfloat16", "n": 8}, "finished": False}
+say(head=head)
+for at, what in enumerate(("one", "two", "three")):
+    if what in without:
+        say(left_out=what)
+        continue
+    say(doing=what)
+    if what == "two" and how == "hangs":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        open("child", "w").write(str(child.pid))
+        time.sleep(600)
+    if what == "two" and how == "breaks":
+        print("CUDA error: an illegal memory access", file=sys.stderr)
+        os._exit(7)
+    if what == "two" and how == "talks":
+        print("not a line of ours")
+    row = {"kernel": what, "n": 8, "d": 64, "causal": False, "dtype": "bfloat16", "config": {}, "status": "ok",
+           "why": None, "seconds": {"median": 1.0 + at, "min": 1.0, "max": 4.0}, "runs": 3, "best": False}
+    say(row=row)
+"""
+
+ORDER = ((Stage("machine", 20),), (Stage("compile", 20), Stage("baselines", 20)), (Stage("tune", 20, "tune"),))
+
+
+def command(how: dict[str, str]) -> on_gpu.Command:
+    def made(name: str, seconds: float, folder: Path, without: Sequence[str]) -> list[str]:
+        return [sys.executable, "-c", PROCESS, name, how.get(name, ""), *without]
+
+    return made
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tuned, "PATH", tmp_path / "tuned.json")
+
+
+def done(folder: Path, how: dict[str, str], patience: float = 20.0, **options: Any) -> tuple[int, list[str]]:
+    order = [[stage._replace(patience=patience) for stage in beside] for beside in ORDER]
+    said: list[str] = []
+    return on_gpu.run(folder, 60, say=said.append, gpu=True, order=order, command=command(how), **options), said
+
+
+def test_all_lines_are_there_and_one_tar_of_everything(tmp_path: Path) -> None:
+    tuned.PATH.write_text("[]")
+    code, said = done(tmp_path / "a", {"baselines": "talks"})
+    assert (code, said[-2:]) == (0, ["all done", str(tmp_path / "a" / "a-gpu-80gb.tar")])
+    found = lines(tmp_path / "a")
+    for beside in ORDER:
+        for stage in beside:
+            assert [one["row"]["kernel"] for one in found if one["stage"] == stage.name and "row" in one] == [
+                "one", "two", "three",
+            ]  # fmt: skip
+    assert [one["said"] for one in found if "said" in one] == ["not a line of ours"]
+    made = results.read(tmp_path / "a" / "a-gpu-80gb-tune.json")
+    assert (made.finished, [row["kernel"] for row in made.rows]) == (True, ["one", "two", "three"])
+    with tarfile.open(tmp_path / "a" / "a-gpu-80gb.tar") as tar:
+        assert sorted(tar.getnames()) == ["a-gpu-80gb-tune.json", "log.txt", "results.jsonl", "tuned.json"]
+        kept = tar.extractfile("results.jsonl")
+        assert kept
+        assert kept.read() == (tmp_path / "a" / "results.jsonl").read_bytes()
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended, or does within seconds."""
+    for _ in range(100):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        if Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z":  # ended, and nobody has asked how
+            return True
+        time.sleep(0.1)
+    return False
+
+
+@pytest.mark.parametrize("stage", ["compile", "baselines", "tune"])
+@pytest.mark.parametrize("how", ["hangs", "breaks"])
+def test_what_hangs_or_breaks_is_left_out_and_all_else_is_done(tmp_path: Path, stage: str, how: str) -> None:
+    code, said = done(tmp_path / "a", {stage: how}, patience=1.5 if how == "hangs" else 20.0)
+    assert code == 1
+    why = "said nothing for 2 s" if how == "hangs" else "exit code 7: CUDA error: an illegal memory access"
+    assert any(text.startswith(f"{stage}: two ") and why in text for text in said)
+    found = [one for one in lines(tmp_path / "a") if one["stage"] == stage]
+    assert [one["broke"] for one in found if "broke" in one] == ["two"]
+    kernels = [one["row"]["kernel"] for one in found if "row" in one]
+    assert kernels == ["one", "one", "three"]
+    assert [one["left_out"] for one in found if "left_out" in one] == ["two"]
+    others = [one["row"]["kernel"] for one in lines(tmp_path / "a") if "row" in one and one["stage"] != stage]
+    assert sorted(others) == sorted(["one", "two", "three"] * 3)
+    rows = results.read(tmp_path / "a" / "a-gpu-80gb-tune.json").rows
+    assert [row["kernel"] for row in rows] == (["one", "three"] if stage == "tune" else ["one", "two", "three"])
+    if how == "hangs":  # with all that it began
+        assert gone(int(Path("child").read_text()))
+
+
+def test_what_a_stage_calls_harmful_is_done_by_none_after_it(tmp_path: Path) -> None:
+    def made(name: str, seconds: float, folder: Path, without: Sequence[str]) -> list[str]:
+        code = "import json, sys; print(json.dumps({sys.argv[1]: 'two', 'without': sys.argv[2:]}))"
+        return [sys.executable, "-c", code, "harmful" if name == "compile" else "found", *without]
+
+    order = ((Stage("compile", 20),), (Stage("check", 20),))
+    on_gpu.run(tmp_path / "a", 60, say=lambda text: None, gpu=True, order=order, command=made)
+    assert [one["without"] for one in lines(tmp_path / "a")] == [[], ["two"]]
+
+
+def test_the_time_that_is_over_ends_a_stage_and_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not done when the time is over, and what never began."""
+    monkeypatch.setattr(on_gpu, "RESERVE", 0.0)
+    order = [[stage._replace(patience=100) for stage in beside] for beside in ORDER]
+    said: list[str] = []
+    how = command({"machine": "hangs"})
+    assert on_gpu.run(tmp_path / "a", 3, say=said.append, gpu=True, order=order, command=how) == 1
+    assert "machine: two was not done when its time was over" in said
+    assert "tune: not run, the time was over" in said
+    assert [one["row"]["kernel"] for one in lines(tmp_path / "a") if "row" in one] == ["one"]
+
+
+def test_a_folder_that_is_in_use_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "b").touch()
+    with pytest.raises(ValueError, match="is not empty: name a new folder"):
+        done(tmp_path / "a", {})
+    (tmp_path / "c").touch()
+    with pytest.raises(ValueError, match="name a folder that can be written"):
+        done(tmp_path / "c", {})
+
+
+def test_without_a_gpu_it_is_refused_and_says_how_to_rehearse(tmp_path: Path) -> None:
+    line = refused(["bench", "--on-gpu", str(tmp_path / "a")])
+    assert "torch sees no GPU here" in line
+    assert "--quick" in line
+
+
+def test_every_stage_is_begun_once_and_can_be(tmp_path: Path) -> None:
+    names = [stage.name for beside in on_gpu.ORDER for stage in beside]
+    assert sorted(names) == sorted(stages.STAGES)
+    words = on_gpu.command("check", 3, tmp_path, ["a b", "c"], quick=True)
+    assert words[1] == "-P"
+    assert words[-5:] == ["--quick", "--without", "a b", "--without", "c"]
+    assert {stage.file for beside in on_gpu.ORDER for stage in beside} == {
+        "", "tune", "tune-others", "duel", "train", "speed",
+    }  # fmt: skip
+
+
+# ---- the stages themselves
+
+
+def asked(**without: str) -> Asked:
+    def about_to(what: str) -> None:
+        if any(word in what for word in without.values()):
+            raise Failed("not run", "it hung")
+
+    return Asked(machine.Cpu(about_to), 60, Path(), True)
+
+
+def test_numbers_are_checked_and_wrong_ones_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [line["check"] for line in stages.check(asked(hung="backward"))]
+    assert [one["holds"] for one in found] == ["forward" in one["what"] for one in found]
+    assert {one["why"] for one in found if not one["holds"]} == {"it hung"}
+    right = stages.forward
+
+    def wrong(*given: Any, **options: Any) -> Any:
+        o, lse = right(*given, **options)
+        o[..., -1, -1] = torch.nan  # one number that was never written
+        return o, lse
+
+    monkeypatch.setattr(stages, "forward", wrong)
+    assert not any(line["check"]["holds"] for line in stages.check(asked(hung="backward")))
+
+
+def test_memory_that_outputs_are_made_of_holds_no_zeros() -> None:
+    """What is poisoned is what the next tensor of that shape gets, where an allocator keeps what is free."""
+    like = torch.empty(1000)
+    stages.poison(like)  # on a CPU nothing is promised: only that it does no harm
+    assert like.shape == (1000,)
+
+
+def test_a_row_is_said_once() -> None:
+    made = results.begin("train", {"name": "x"}, {}, {})
+    coming = [made, made._replace(rows=[{"n": 1}]), made._replace(rows=[{"n": 1}, {"n": 2}])]
+    said = list(stages._told(iter(coming)))
+    assert said == [{"head": made._asdict() | {"rows": []}}, {"row": {"n": 1}}, {"row": {"n": 2}}]
