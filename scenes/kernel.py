@@ -1,17 +1,21 @@
 """The Triton kernel: its own recorded loads and stores beside the reference's, ticked off one by one."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from flashsteps import schedules
 from flashsteps.filmkit import Board, Film, Made, linear
 from flashsteps.filmkit.actors.cards import Card, Text
 from flashsteps.filmkit.actors.code import Listing, source
+from flashsteps.filmkit.actors.lanes import Lanes, Work
 from flashsteps.filmkit.actors.pairs import Pairs, Transfer
 from flashsteps.filmkit.actors.table import Table
 from flashsteps.filmkit.places import Stage, note, stage, turn
 from flashsteps.filmkit.run import Run
 from flashsteps.machine.events import Event
+from flashsteps.schedules import Schedule
 from flashsteps.theme import BODY, hue, label
 from flashsteps.trace.trace import Trace
 from flashsteps.units import size_of
@@ -68,6 +72,9 @@ class Kernel(Film):
         if not board.short:
             with board.chapter("What it shows"):
                 shows(board, place)
+            if log := schedules.kept(causal=True):
+                with board.chapter("On a GPU"):
+                    on_a_gpu(board, place, log)
 
 
 def in_order(trace: Trace) -> list[Event]:
@@ -141,3 +148,45 @@ def shows(board: Board, place: Stage) -> None:
     words = "It shows what the kernel asks for: not what a compiler makes of it, nor its speed."
     turn(board, words, *zip(cards, boxes, strict=True))
     note(board, place, "flashsteps validate holds all kernels against their references like this")
+
+
+def on_a_gpu(board: Board, place: Stage, log: Schedule) -> None:
+    """The same kernel's own log from a GPU: which SM worked on which tile when, slowed down."""
+    lanes = {sm: lane for lane, sm in enumerate(log.sms)}
+    works = tuple(Work(lanes[one.sm], tuple(map(float, one.begun)), one.end) for one in log.programs)
+    now, seconds = board.value(0.0), 20.0
+    ticks = tuple((1000.0 * us, f"{us} µs") for us in range(0, int(log.end / 1000) + 1, 20))
+    picture = Lanes(len(lanes), works, log.end, now, ticks)
+    gpu = log.gpu.removeprefix("NVIDIA ").split()[0]
+    words = f"On an {gpu} its {len(works)} programs run side by side: each lane is one of {len(lanes)} SMs."
+    turn(board, words, (picture, place.whole), given=len(works) > len(lanes))
+    slower = round(seconds / (log.end / 1e9), -3)
+    size = f"N = {log.n:,}, {log.heads} heads, d = {log.d}, causal"
+    note(board, place, f"{size}; the kernel's own log, {log.gpu}; slowed down {slower:,.0f} times")
+    board.move(now.to(log.end * 0.35), seconds=0.35 * seconds, ease=linear)
+    board.say("Each shade is a tile. When a program ends, its SM takes the next one.", given=not together(log))
+    board.move(now.to(log.end * 0.65), seconds=0.3 * seconds, ease=linear)
+    words = "The last queries see most keys and come first in each head: what is left is short."
+    board.say(words, given=heavy_first(log))
+    board.move(now.to(log.end), seconds=0.35 * seconds, ease=linear)
+
+
+def together(log: Schedule) -> bool:
+    """Whether two programs are ever on one SM at one time."""
+    spans = sorted((one.sm, one.begun[0], one.begun[-1]) for one in log.programs)
+    return any(a[0] == b[0] and b[1] < a[2] for a, b in pairwise(spans))
+
+
+def heavy_first(log: Schedule) -> bool:
+    """Whether each head's blocks begin with those that have most tiles, but for a few turns, once all SMs work."""
+    first = {sm: min(one.begun[0] for one in log.programs if one.sm == sm) for sm in log.sms}
+    seen = False
+    for head in range(log.heads):
+        mine = sorted((one for one in log.programs if one.head == head), key=lambda one: one.begun[0])
+        if any(one.begun[0] == first[one.sm] for one in mine):
+            continue
+        heavy = sorted(mine, key=lambda one: -len(one.begun))
+        seen = True
+        if any(abs(mine.index(one) - at) > 4 for at, one in enumerate(heavy)):
+            return False
+    return seen
