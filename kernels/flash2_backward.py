@@ -29,6 +29,7 @@ from .tile import (
     store_statistic,
     store_tile,
     visited,
+    work,
 )
 
 
@@ -83,17 +84,16 @@ def add_queries(
     return dk, dv
 
 
-@triton.jit(do_not_specialize=["N", "M", "left", "right"])
+@triton.jit(do_not_specialize=["section", "N", "M", "left", "right"])
 def dkdv_kernel(
-    Q, K, V, dO, LSE, D_, dK, dV, q_strides, k_strides, v_strides, do_strides, dk_strides, dv_strides, heads_kv, N, M,
-    scale, softcap, left, right,
+    Q, K, V, dO, LSE, D_, dK, dV, q_strides, k_strides, v_strides, do_strides, dk_strides, dv_strides,
+    heads_kv, section, N, M, scale, softcap, left, right,
     GROUP: tl.constexpr, HEAD_DIM: tl.constexpr, D: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr, LEFT: tl.constexpr, RIGHT: tl.constexpr, SOFTCAP: tl.constexpr, EVEN_Q: tl.constexpr,
-    TMA: tl.constexpr, PRECISION: tl.constexpr,
+    TMA: tl.constexpr, PRECISION: tl.constexpr, HEAVY_FIRST: tl.constexpr,
 ):  # fmt: skip
     """dK and dV (B, heads_kv, M, HEAD_DIM); under a causal mask the first keys are seen most, and begun first."""
-    b, h = part(heads_kv)
-    j = tl.program_id(0)
+    j, b, h = work(heads_kv, section, False, HEAVY_FIRST)
     start = j * BLOCK_N
     lo, full, cut, hi = seeing(start, tl.minimum(start + BLOCK_N, M) - 1, N, M, left, right, BLOCK_Q, LEFT, RIGHT)
     keys = start + tl.arange(0, BLOCK_N)
@@ -149,19 +149,17 @@ def add_keys(
     return dq
 
 
-@triton.jit(do_not_specialize=["N", "M", "left", "right"])
+@triton.jit(do_not_specialize=["section", "N", "M", "left", "right"])
 def dq_kernel(
-    Q, K, V, dO, LSE, D_, dQ, q_strides, k_strides, v_strides, do_strides, dq_strides, heads_kv, N, M,
+    Q, K, V, dO, LSE, D_, dQ, q_strides, k_strides, v_strides, do_strides, dq_strides, heads_kv, section, N, M,
     scale, softcap, left, right,
     GROUP: tl.constexpr, HEAD_DIM: tl.constexpr, D: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr, LEFT: tl.constexpr, RIGHT: tl.constexpr, SOFTCAP: tl.constexpr, EVEN: tl.constexpr,
     TMA: tl.constexpr, PRECISION: tl.constexpr, HEAVY_FIRST: tl.constexpr,
 ):  # fmt: skip
     """dQ (B, H, N, HEAD_DIM)."""
-    i = tl.program_id(0)
-    if HEAVY_FIRST:  # Under a causal mask the last queries see most keys: what takes longest is begun first.
-        i = tl.num_programs(0) - 1 - i
-    b, h = part(heads_kv)
+    # Under a causal mask the last queries see most keys: what takes longest is begun first.
+    i, b, h = work(heads_kv, section, HEAVY_FIRST, HEAVY_FIRST)
     first, head, heads = i * BLOCK_Q, h * GROUP, heads_kv * GROUP
     lo, full, cut, hi = visited(first, tl.minimum(first + BLOCK_Q, N) - 1, N, M, left, right, BLOCK_N, LEFT, RIGHT)
     tokens = first + tl.arange(0, BLOCK_M) // GROUP

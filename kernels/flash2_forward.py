@@ -25,11 +25,11 @@ from .tile import (
     natural_lse,
     one_over,
     or_nan,
-    part,
     sees_any,
     store_statistic,
     store_tile,
     visited,
+    work,
 )
 from .trace_log import stamp
 
@@ -52,18 +52,16 @@ def attend_keys(acc, l_i, m_i, q, tokens, K, V, k_strides, v_strides, b, h, lo, 
     return acc, l_i, m_i
 
 
-@triton.jit(do_not_specialize=["N", "M", "left", "right"])
-def forward_kernel(Q, K, V, O, LSE, q_strides, k_strides, v_strides, o_strides, heads_kv, N, M, scale, softcap, left,
-                   right, log, GROUP: tl.constexpr, HEAD_DIM: tl.constexpr, D: tl.constexpr, BLOCK_Q: tl.constexpr,
-                   BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, LEFT: tl.constexpr, RIGHT: tl.constexpr,
-                   SOFTCAP: tl.constexpr, EVEN: tl.constexpr, TMA_Q: tl.constexpr, TMA: tl.constexpr,
-                   PRECISION: tl.constexpr, HEAVY_FIRST: tl.constexpr, TRACE: tl.constexpr,
+@triton.jit(do_not_specialize=["section", "N", "M", "left", "right"])
+def forward_kernel(Q, K, V, O, LSE, q_strides, k_strides, v_strides, o_strides, heads_kv, section, N, M, scale, softcap,
+                   left, right, log, GROUP: tl.constexpr, HEAD_DIM: tl.constexpr, D: tl.constexpr,
+                   BLOCK_Q: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, LEFT: tl.constexpr,
+                   RIGHT: tl.constexpr, SOFTCAP: tl.constexpr, EVEN: tl.constexpr, TMA_Q: tl.constexpr,
+                   TMA: tl.constexpr, PRECISION: tl.constexpr, HEAVY_FIRST: tl.constexpr, TRACE: tl.constexpr,
                    CLOCK: tl.constexpr):  # fmt: skip
     """O (B, H, N, HEAD_DIM) and LSE (B, H, N) from Q (B, H, N, HEAD_DIM), K and V (B, heads_kv, M, HEAD_DIM)."""
-    i = tl.program_id(0)
-    if HEAVY_FIRST:  # Under a causal mask the last queries see most keys: what takes longest is begun first.
-        i = tl.num_programs(0) - 1 - i
-    b, h = part(heads_kv)
+    # Under a causal mask the last queries see most keys: what takes longest is begun first.
+    i, b, h = work(heads_kv, section, HEAVY_FIRST, HEAVY_FIRST)
     first = i * BLOCK_Q
     lo, full, cut, hi = visited(first, tl.minimum(first + BLOCK_Q, N) - 1, N, M, left, right, BLOCK_N, LEFT, RIGHT)
     tokens = first + tl.arange(0, BLOCK_M) // GROUP

@@ -33,7 +33,7 @@ from . import checks
 from .launch import Tiles, arguments, describable, grid, launch
 from .problem import Problem
 from .targets.configs import Config
-from .tile import LN_2, LOG2_E, one_over, or_nan, part, sees_any, visited
+from .tile import LN_2, LOG2_E, one_over, or_nan, sees_any, visited, work
 
 #: rows of a program, half of them for each warpgroup; a product of Hopper has 64
 ROWS = 128
@@ -222,16 +222,14 @@ def barriers(COUNT: gl.constexpr, ARRIVALS: gl.constexpr):
     return made
 
 
-@gluon.jit(do_not_specialize=["N", "M", "left", "right"])
-def hopper_forward_kernel(Q, K, V, O, LSE, heads_kv, N, M, scale, left, right, GROUP: gl.constexpr, D: gl.constexpr,
-                          BLOCK_Q: gl.constexpr, BLOCK_M: gl.constexpr, BLOCK_N: gl.constexpr, LEFT: gl.constexpr,
-                          RIGHT: gl.constexpr, EVEN: gl.constexpr, HEAVY_FIRST: gl.constexpr, STAGES: gl.constexpr,
-                          IN_TURN: gl.constexpr, CONSUMING: gl.constexpr, PRODUCING: gl.constexpr):  # fmt: skip
+@gluon.jit(do_not_specialize=["section", "N", "M", "left", "right"])
+def hopper_forward_kernel(Q, K, V, O, LSE, heads_kv, section, N, M, scale, left, right, GROUP: gl.constexpr,
+                          D: gl.constexpr, BLOCK_Q: gl.constexpr, BLOCK_M: gl.constexpr, BLOCK_N: gl.constexpr,
+                          LEFT: gl.constexpr, RIGHT: gl.constexpr, EVEN: gl.constexpr, HEAVY_FIRST: gl.constexpr,
+                          STAGES: gl.constexpr, IN_TURN: gl.constexpr, CONSUMING: gl.constexpr,
+                          PRODUCING: gl.constexpr):  # fmt: skip
     """O and LSE (B, H, N); Q and O are descriptors of (B, heads_kv, N, GROUP, d), K and V of (B, heads_kv, M, d)."""
-    i = gl.program_id(0)
-    if HEAVY_FIRST:
-        i = gl.num_programs(0) - 1 - i
-    b, h = part(heads_kv)
+    i, b, h = work(heads_kv, section, HEAVY_FIRST, HEAVY_FIRST)
     first = i * BLOCK_Q
     lo, full, cut, hi = visited(first, gl.minimum(first + BLOCK_Q, N) - 1, N, M, left, right, BLOCK_N, LEFT, RIGHT)
     HALF: gl.constexpr = BLOCK_M // 2

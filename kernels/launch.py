@@ -17,6 +17,9 @@ from .problem import Problem
 from .targets.configs import Config
 from .targets.target import Launch, interpreted, pretended, target
 
+#: of keys and values, in bytes, that programs which run at one time may work on: what an L2 of 40 or 50 MB keeps
+L2_BYTES = 32 << 20
+
 #: an axis of a grid other than the first has at most so many programs
 MOST = 65_535
 
@@ -52,6 +55,7 @@ def arguments(kernel: Any, problem: Problem, tiles: Tiles) -> dict[str, Any]:
     on = target(problem.device).backend
     known = {
         "heads_kv": problem.kv_heads,
+        "section": max(1, L2_BYTES // max(1, 2 * problem.m * tiles.d * problem.dtype.itemsize)),
         "N": problem.n,
         "M": problem.m,
         "scale": problem.scale,

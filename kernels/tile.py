@@ -114,6 +114,27 @@ def part(heads_kv):
 
 
 @triton.jit
+def work(heads_kv, section, LAST_FIRST: tl.constexpr, TOGETHER: tl.constexpr):
+    """Which block, batch entry and key-value head this program is for, such that what takes longest is begun first.
+
+    Programs begin in the order of their numbers. With TOGETHER the blocks of `section` parts, which have their keys and
+    values in L2 together, take turns: else the long blocks of the last part would begin when all others are done. With
+    LAST_FIRST the last block of a part is the first. Without both a program is where the grid has it.
+    """
+    i, blocks = tl.program_id(0), tl.num_programs(0)
+    index = tl.program_id(2) * tl.num_programs(1) + tl.program_id(1)
+    if TOGETHER:
+        number = index * blocks + i
+        start = number // (section * blocks) * section
+        many = tl.minimum(section, tl.num_programs(1) * tl.num_programs(2) - start)
+        number -= start * blocks
+        index, i = start + number % many, number // many
+    if LAST_FIRST:
+        i = blocks - 1 - i
+    return i, index // heads_kv, index % heads_kv
+
+
+@triton.jit
 def visited(first, last, n, m, left, right, BLOCK_N: tl.constexpr, LEFT: tl.constexpr, RIGHT: tl.constexpr):
     """Which tiles of m keys the tokens first … last of n see: (lo, full, cut, hi).
 

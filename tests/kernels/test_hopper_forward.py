@@ -96,11 +96,14 @@ def test_it_moves_what_the_trace_moves(mask: str | None) -> None:
         if event.op in ("load", "store") and event.tile and event.tile.tensor != "LSE":
             expected.setdefault(event.program, []).append((event.op, *event.tile))
     found = {}
+    blocks = -(-problem.n // 128)
     for (i, part), moved in programs:
-        first = -(-problem.n // 128) - 1 - i if mask else i
+        first = i
+        if mask:  # the last blocks of both heads, then those before them
+            first, part = blocks - 1 - (part * blocks + i) // 2, (part * blocks + i) % 2
         steps = [(op, name, _rows(at, problem)) for op, name, at in moved if name != "LSE"]
         loads = [_whole(name, run) for name, run in groupby((one for one in steps if one[1] != "O"), _of)]
-        found[part * -(-problem.n // 128) + first] = [*loads, _whole("O", (one for one in steps if one[1] == "O"))]
+        found[part * blocks + first] = [*loads, _whole("O", (one for one in steps if one[1] == "O"))]
     assert found == expected
 
 

@@ -10,7 +10,7 @@ import torch
 import triton
 import triton.language as tl
 
-from flashsteps.kernels.tile import seeing, visited
+from flashsteps.kernels.tile import seeing, visited, work
 
 
 @triton.jit
@@ -62,3 +62,33 @@ def test_tiles_are_sorted_as_the_mask_has_them(block: int, bounded: tuple[bool, 
         whole = [number for number, tile in enumerate(tiles) if tile.all() and tile.shape[1] == block]
         assert list(range(lo, hi)) == touched
         assert list(range(full, cut)) == whole
+
+
+@triton.jit
+def say_work(found, heads_kv, section, LAST_FIRST: tl.constexpr, TOGETHER: tl.constexpr):
+    """found (programs, 3): block, batch entry and head of each program, in the order in which they begin."""
+    number = tl.program_id(0) + tl.num_programs(0) * (tl.program_id(1) + tl.num_programs(1) * tl.program_id(2))
+    i, b, h = work(heads_kv, section, LAST_FIRST, TOGETHER)
+    tl.store(found + 3 * number, i)
+    tl.store(found + 3 * number + 1, b)
+    tl.store(found + 3 * number + 2, h)
+
+
+@pytest.mark.parametrize("three", [False, True], ids=["blocks, parts", "blocks, heads, batch"])
+@pytest.mark.parametrize("section", [1, 2, 4, 5, 100])
+@pytest.mark.parametrize("last_first", [False, True])
+def test_each_block_of_each_head_has_one_program_and_long_ones_begin_first(
+    section: int, last_first: bool, three: bool
+) -> None:
+    blocks, heads, batch = 3, 3, 2
+    grid = (blocks, heads, batch) if three else (blocks, heads * batch)
+    found = torch.full((blocks * heads * batch, 3), -1)
+    say_work[grid](found, heads, section, last_first, True)
+    assert sorted(map(tuple, found.tolist())) == list(product(range(blocks), range(batch), range(heads))), found
+    order = [(b * heads + h, i) for i, b, h in found.tolist()]
+    groups = [order[at : at + section * blocks] for at in range(0, len(order), section * blocks)]
+    for number, group in enumerate(groups):
+        assert {part // section for part, _ in group} == {number}  # whose keys are in L2 together
+        assert [i for _, i in group] == sorted((i for _, i in group), reverse=last_first)
+    say_work[grid](found, heads, section, False, False)
+    assert [(b * heads + h, i) for i, b, h in found.tolist()] == list(product(range(heads * batch), range(blocks)))
