@@ -1,5 +1,6 @@
 """Causal: tiles that are skipped, tiles that the diagonal cuts, what both save; and where the diagonal ends."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -71,11 +72,15 @@ def ahead(board: Board, place: Stage, run: Run, scores: np.ndarray) -> None:
     board.set(lit.to((Region(row, row + 1, 0, scores.shape[1]),)))
     figures = ("keys up to itself", str(before)), ("keys that come after it", str(scores.shape[1] - before))
     words = "Without a mask its row has a score for each key, those of the future too."
-    board.put(Card(run.quoted("queries", row), words, figures), right.rows(5, 7)[0])
+    beside, _ = right.rows(5, 7)
+    card = board.put(Card(run.quoted("queries", row), words, figures), beside)
     board.read()
     board.set(lit.to(()))
+    board.remove(card)
     board.swap(free, whole(run, np.where(seen, scores, -np.inf), scores))
     board.say("Above the diagonal scores count as −∞: their weights are 0.")
+    words = "With the mask only keys up to itself count: hatched scores are −∞."
+    board.put(Card(run.quoted("queries", row), words, (figures[0], ("weights of the others", "0"))), beside)
 
 
 def kinds(board: Board, place: Stage, run: Run, scores: np.ndarray) -> None:
@@ -143,15 +148,16 @@ def bar(name: str, sizes: dict[str, Any], grown: Any, dtype: str) -> Bar:
 def programs(board: Board, place: Stage, run: Run) -> None:
     """Side by side, so that the first ones have nothing left to do while the last one still works."""
     (left, right), now = place.sides, board.value(0.0)
-    tiles = [[r for r in run.rounds if any(i == row for i, _ in r.tiles)] for row in range(run.lanes)]
+    tiles = [sum(i == row for r in run.rounds for i, _ in r.tiles) for row in range(run.lanes)]
 
-    def bar_of(row: int) -> Bar:
-        done = Made(lambda at: float(sum(r.stop <= at for r in tiles[row])), now)
-        return Bar(f"program {row}", done, "S", whole=float(len(tiles[row])))
+    def done(row: int, at: float) -> float:
+        return float(sum(i == row for r in run.rounds[: run.done(at)[0]] for i, _ in r.tiles))
 
-    bars = tuple(map(bar_of, range(run.lanes)))
-    chart = Bars(bars, float(max(map(len, tiles))), "{:.0f}", title="tiles done, of those that its queries may see")
-    words = f"The first program sees {blocks(len(tiles[0]))} of keys, the last one {blocks(len(tiles[-1]))}."
+    bars = tuple(
+        Bar(f"program {row}", Made(partial(done, row), now), "S", whole=float(many)) for row, many in enumerate(tiles)
+    )
+    chart = Bars(bars, float(max(tiles)), "{:.0f}", title="tiles done, of those that its queries may see")
+    words = f"The first program sees {blocks(tiles[0])} of keys, the last one {blocks(tiles[-1])}."
     turn(board, words, (TileMap(run, now, "tiles of S"), left), (chart, right))
     note(board, place, "side by side is a model of the schedule; who is done leaves its SM to others")
     board.move(now.to(float(len(run))), seconds=4.0, ease=linear)
