@@ -51,7 +51,8 @@ class BlockSparse(Film):
             if not board.short:
                 board.say("K and V come in for every column, as in FlashAttention.")
                 shown.play(columns[middle].start, seconds=4.0)
-            words = "Where the mask is 0 nothing comes: no Q, no O, no scores. K and V come once a column."
+            visited = listed(np.flatnonzero(kept[:, middle]).tolist())
+            words = f"Column {middle} (from 0) keeps rows {visited}: only for these come Q, O, ℓ and m."
             board.say("Where it is 0, only K and V come." if board.short else words)
             shown.play(columns[middle + 1].start, seconds=1.6 if board.short else 6.0)
             if not board.short:
@@ -64,6 +65,11 @@ class BlockSparse(Film):
                 shares(board, place)
             with board.chapter("Another function"):
                 lost(board, place, run, scores, kept)
+
+
+def listed(numbers: list[int]) -> str:
+    """`1, 2, 3 and 7`."""
+    return " and ".join(filter(None, (", ".join(map(str, numbers[:-1])), str(numbers[-1]))))
 
 
 def left_out(run: Run, kept: np.ndarray) -> tuple[Region, ...]:
@@ -107,11 +113,19 @@ def saved(board: Board, run: Run, kept: np.ndarray) -> None:
     sizes = {"n": meta["queries"], "n_keys": meta["keys"], "d": meta["d"], "dtype": meta["dtype"]}
     dense = count("flash-forward", block_q=meta["block_q"], block_k=meta["block_k"], **sizes)
     some, all_ = run.total.total, dense.total
-    telling.put_totals(board, {f"all {kept.size} tiles": dense, f"{kept.sum()} tiles": run.total})
+    totals = {f"all {kept.size} tiles": dense, f"{kept.sum()} tiles": run.total}
+    telling.put_totals(board, totals | ({} if board.short else {"standard": run.standard}))
     words = f"{size_of(some)} instead of {size_of(all_)}"
     half = kept.mean() == 0.5
     before = f"{'Half' if half else f'{kept.mean():.0%} of'} the tiles, {some / all_:.0%} of the bytes"
     board.say(f"{before}{'' if board.short else f': {words}'}.", given=some < all_)
+    if board.short:
+        return
+    always = "K and V, and the first O, ℓ and m, move whatever the mask"
+    board.say(f"More than {'half' if half else 'that'}: {always}.", given=some / all_ > kept.mean())
+    if some > run.standard.total:
+        each = f"in tiles this small each block of {meta['block_k']} keys fetches Q and O again"
+        board.say(f"Standard moves {size_of(run.standard.total)}: {each}.")
 
 
 @cache
@@ -147,13 +161,22 @@ def shares(board: Board, place: Stage) -> None:
     for box, (title, under, hue, points, most, unit) in zip(place.sides, ways, strict=True):
         head, below, body = box.rows(*board.pick(wide=(1.1, 1, 10), square=(2, 1.5, 11), tall=(1.2, 1, 10)), gap=6)
         ticks = tuple((most * k / 2, f"{most * k // 2} {unit}") for k in (0, 1, 2))
-        rings = Made(lambda x, of=points, h=hue: tuple(Dot(a, b, hue=h, ring=True) for a, b in of if a <= x), upto)
+        rings = Made(lambda x, of=points, h=hue, u=unit: tuple(ring(*at, h, u) for at in of if at[0] <= x), upto)
         line = (Line("", points, hue),) if unit == "MB" else ()
         chart = Curve(Axis(0, 1, percent, "tiles kept"), Axis(0, most, ticks), lines=line, dots=rings, upto=upto)
         charts += [(Text(title, HEAD, "ink", 600), head), (Text(under), below), (chart, body)]
     turn(board, "Traffic falls with the share of tiles kept; the paper’s measured times fall with it.", *charts)
     note(board, place, f"N = {short(N)}; left: random masks, {MODEL}; right: read off the paper’s plot")
     board.move(upto.to(1.0), seconds=3.0)
+    whole, standard = dots[-1][1].total, count("standard-forward", n=N, d=D, block_q=TILE[0], block_k=TILE[1]).total
+    real = f"With {short(N)} tokens and tiles of {TILE[0]}×{TILE[1]}"
+    board.say(f"{real} all tiles move {size_of(whole)}, standard {size_of(standard)}.", given=whole < standard)
+
+
+def ring(share: float, value: float, hue: str, unit: str) -> Dot:
+    """A point of a chart; that of half the tiles, and that of all, with its number."""
+    said = f"{value:.1f} {unit}" if share in (0.5, 1.0) else ""
+    return Dot(share, value, said, hue, "above left", ring=True)
 
 
 def lost(board: Board, place: Stage, run: Run, scores: np.ndarray, kept: np.ndarray) -> None:
