@@ -161,7 +161,7 @@ def shares(board: Board, place: Stage) -> None:
     for box, (title, under, hue, points, most, unit) in zip(place.sides, ways, strict=True):
         head, below, body = box.rows(*board.pick(wide=(1.1, 1, 10), square=(2, 1.5, 11), tall=(1.2, 1, 10)), gap=6)
         ticks = tuple((most * k / 2, f"{most * k // 2} {unit}") for k in (0, 1, 2))
-        rings = Made(lambda x, of=points, h=hue, u=unit: tuple(ring(*at, h, u) for at in of if at[0] <= x), upto)
+        rings = Made(lambda x, of=points, h=hue, u=unit: tuple(ring(a, b, h, u) for a, b in of if a <= x), upto)
         line = (Line("", points, hue),) if unit == "MB" else ()
         chart = Curve(Axis(0, 1, percent, "tiles kept"), Axis(0, most, ticks), lines=line, dots=rings, upto=upto)
         charts += [(Text(title, HEAD, "ink", 600), head), (Text(under), below), (chart, body)]

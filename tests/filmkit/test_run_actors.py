@@ -195,9 +195,11 @@ def test_a_tile_that_is_skipped_never_looks_like_one_that_is_on():
     for now in range(len(run)):
         _, on = run.done(float(now))
         framed = (abs(painted(TileMap(run, float(now)), box, field=370) - white) < 2).all(axis=2)
-        for tile in (*on.tiles, *on.hidden) if on else ():
+        if on is None:
+            continue
+        for tile in (*on.tiles, *on.hidden):
             at = tile_map.tile_box(grid, run.trace.meta, *tile)
-            is_framed = framed[at.y : at.bottom, at.x : at.right].any()
+            is_framed = framed[int(at.y) : int(at.bottom), int(at.x) : int(at.right)].any()
             seen.add((tile in on.hidden, bool(is_framed)))
     assert seen == {(True, False), (False, True)}
 
