@@ -12,7 +12,7 @@ from flashsteps.filmkit.actors.curve import Axis, Curve, Dot, Line
 from flashsteps.filmkit.actors.kinds import Kind, Kinds
 from flashsteps.filmkit.actors.loops import Loop
 from flashsteps.filmkit.actors.matrix import Matrix, Region, grid
-from flashsteps.filmkit.places import Stage, note, stage, turn
+from flashsteps.filmkit.places import Stage, aside, note, stage, turn
 from flashsteps.filmkit.run import Run
 from flashsteps.filmkit.run_stage import RunStage
 from flashsteps.machine import block_masks, masks
@@ -56,6 +56,7 @@ class BlockSparse(Film):
             board.say("Where it is 0, only K and V come." if board.short else words)
             shown.play(columns[middle + 1].start, seconds=1.6 if board.short else 6.0)
             if not board.short:
+                board.say("So on, column by column.")
                 shown.play(len(run), seconds=3.0)
         with board.chapter("What it saves"):
             board.clear()
@@ -99,7 +100,7 @@ def masked(board: Board, place: Stage, run: Run, scores: np.ndarray, kept: np.nd
         Kind("skipped", f"{out} tiles left out", "mask 0: no scores, no weights"),
     )
     board.put(tiled(run, scores, hatched=hatched), place.sides[0])
-    board.put(Kinds(kinds, there), place.sides[1].rows(4, 5)[0])
+    board.put(Kinds(kinds, there), aside(board, place))
     which = f"A mask of blocks says which tiles count: here {kept.sum()} of {kept.size}."
     board.say(f"A mask keeps {kept.sum()} of {kept.size} tiles." if board.short else which)
     note(board, place, f"a {PATTERN} of blocks over the scores of this head; hatched: left out")
@@ -158,7 +159,7 @@ def shares(board: Board, place: Stage) -> None:
         ),
         ("time, published", f"forward + backward, {source.hardware} ({source.source})", "ink", times, 200, source.unit),
     )
-    for box, (title, under, hue, points, most, unit) in zip(place.sides, ways, strict=True):
+    for box, (title, under, hue, points, most, unit) in zip(stage(board).sides, ways, strict=True):
         head, below, body = box.rows(*board.pick(wide=(1.1, 1, 10), square=(2, 1.5, 11), tall=(1.2, 1, 10)), gap=6)
         ticks = tuple((most * k / 2, f"{most * k // 2} {unit}") for k in (0, 1, 2))
         rings = Made(lambda x, of=points, h=hue, u=unit: tuple(ring(a, b, h, u) for a, b in of if a <= x), upto)
@@ -166,7 +167,8 @@ def shares(board: Board, place: Stage) -> None:
         chart = Curve(Axis(0, 1, percent, "tiles kept"), Axis(0, most, ticks), lines=line, dots=rings, upto=upto)
         charts += [(Text(title, HEAD, "ink", 600), head), (Text(under), below), (chart, body)]
     turn(board, "Traffic falls with the share of tiles kept; the paper’s measured times fall with it.", *charts)
-    note(board, place, f"N = {short(N)}; left: random masks, {MODEL}; right: read off the paper’s plot")
+    first, second = board.pick(wide=("left", "right"), square=("above", "below"))
+    note(board, place, f"N = {short(N)}; {first}: random masks, {MODEL}; {second}: read off the paper’s plot")
     board.move(upto.to(1.0), seconds=3.0)
     whole, standard = dots[-1][1].total, count("standard-forward", n=N, d=D, block_q=TILE[0], block_k=TILE[1]).total
     real = f"With {short(N)} tokens and tiles of {TILE[0]}×{TILE[1]}"
@@ -191,8 +193,8 @@ def lost(board: Board, place: Stage, run: Run, scores: np.ndarray, kept: np.ndar
     turn(board, words, (tiled(run, scores, hatched=regions, frames=frames), place.sides[0]))
     asks, of = run.quoted("queries", int(row)), run.quoted("keys", int(key))
     figures = ("its score", f"{scores[row, key]:.1f}"), ("its weight, by the mask", "0")
-    words = "The highest score that the mask leaves out: framed at the left."
-    board.put(Card(f"{asks} for {of}", words, figures), place.sides[1].rows(4, 5)[0])
+    words = "The highest score that the mask leaves out: the framed cell."
+    board.put(Card(f"{asks} for {of}", words, figures), aside(board, place))
     for _ in range(3):
         board.set(frames.to((cell,)))
         board.wait(0.6)

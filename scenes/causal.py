@@ -12,7 +12,7 @@ from flashsteps.filmkit.actors.kinds import Kind, Kinds
 from flashsteps.filmkit.actors.matrix import Matrix, Region, grid
 from flashsteps.filmkit.actors.table import Table
 from flashsteps.filmkit.actors.tile_map import TileMap
-from flashsteps.filmkit.places import Stage, note, stage, turn
+from flashsteps.filmkit.places import Stage, aside, note, stage, turn
 from flashsteps.filmkit.run import Run
 from flashsteps.machine import masks
 from flashsteps.machine.devices import MODEL
@@ -64,7 +64,7 @@ def whole(run: Run, values: np.ndarray, scores: np.ndarray, **how: Any) -> Matri
 
 def ahead(board: Board, place: Stage, run: Run, scores: np.ndarray) -> None:
     """All scores are there; then those above the diagonal are not."""
-    seen, row, (left, right) = seen_of(scores.shape), len(scores) * 3 // 8, place.sides
+    seen, row, (left, _) = seen_of(scores.shape), len(scores) * 3 // 8, place.sides
     before, lit = int(seen[row].sum()), board.value(())
     free = board.put(whole(run, scores, scores, lit=lit), left)
     board.say("A model that writes must not look ahead.")
@@ -72,14 +72,14 @@ def ahead(board: Board, place: Stage, run: Run, scores: np.ndarray) -> None:
     board.set(lit.to((Region(row, row + 1, 0, scores.shape[1]),)))
     figures = ("keys up to itself", str(before)), ("keys that come after it", str(scores.shape[1] - before))
     words = "Without a mask its row has a score for each key, those of the future too."
-    beside, _ = right.rows(5, 7)
+    beside = aside(board, place)
     card = board.put(Card(run.quoted("queries", row), words, figures), beside)
     board.read()
     board.set(lit.to(()))
     board.remove(card)
     board.swap(free, whole(run, np.where(seen, scores, -np.inf), scores))
     board.say("Above the diagonal scores count as −∞: their weights are 0.")
-    words = "With the mask only keys up to itself count: hatched scores are −∞."
+    words = "With the mask only keys up to itself count. What comes after it is grey: −∞."
     board.put(Card(run.quoted("queries", row), words, (figures[0], ("weights of the others", "0"))), beside)
 
 
@@ -181,7 +181,8 @@ def saved(board: Board, place: Stage) -> None:
         with_it, without = moved(name, "causal"), moved(name, None)
         said = "as without the mask" if with_it == without else f"of {size_of(without)} without the mask"
         length = Made(lambda u, of=with_it: of * u, grown)
-        bars.append(Bar(title, length, hue, whole=float(without), note=said))
+        after, below = board.pick(wide=(said, ""), square=("", said))
+        bars.append(Bar(title, length, hue, whole=float(without), note=after, under=below))
     most = moved("standard-forward", None)
     title = f"HBM traffic of one head, causal, N = {short(N)}, d = {D}"
     chart = Bars(tuple(bars), float(most), title=title)

@@ -54,8 +54,8 @@ class Flash2Forward(Film):
             out = run.after(tensor="O", op="store")
             lse = "the LSE" if "kernel" in meta else "LSE = m + ln ℓ"  # whose m has a factor of its own
             board.say(f"At last acc is divided by ℓ; O goes out once, and one number a row: {lse}.")
-            stage.tell(max(stage.at, out - 2), seconds=min(2.5, 0.6 * run.rounds_between(stage.at, out)))
-            stage.play(len(run), seconds=4.0)
+            stage.tell(max(stage.at, out - 2), seconds=min(2.2, 0.6 * run.rounds_between(stage.at, out)))
+            stage.play(len(run), seconds=3.4)
 
         other = telling.counted(run, "flash-forward")
         if other:
@@ -65,7 +65,7 @@ class Flash2Forward(Film):
                 ours, theirs = size_of(run.total.total), size_of(other.total)
                 less = "instead of" if run.total.total < other.total else "where FlashAttention moves"
                 times = telling.times(programs) if meta["mask"] is None else "again and again"
-                board.say(f"Q and O cross less often, K and V more, {times}: {ours} {less} {theirs}.")
+                board.say(f"Q and O cross less often, K and V {times}: {ours} {less} {theirs}.")
 
         coda(board, trace)
 

@@ -53,9 +53,10 @@ class FlashForward(Film):
             larger = min(2 * bq, meta["queries"]), min(2 * bk, meta["keys"])
             sizes = {"n": meta["queries"], "n_keys": meta["keys"], "d": meta["d"], "dtype": meta["dtype"]}
             needed = count("flash-forward", block_q=larger[0], block_k=larger[1], **sizes).peak.total
-            too_large = f"Blocks of {larger[0]}×{larger[1]} would need {needed:,} B on chip, not {run.sram:,}"
+            too_large = f"Blocks of {larger[0]}×{larger[1]} would need {needed:,} B of the toy’s {run.sram:,}"
             more = too_large if needed > run.sram else f"Standard attention moves {size_of(run.standard.total)}"
-            board.say(f"{telling.toy(run)}, none of S. {more}.", given=not {*"SP"} & {*run.total.by_tensor})
+            tiles = telling.tiles(run)
+            board.say(f"{tiles}, and S never goes out. {more}.", given=not {*"SP"} & {*run.total.by_tensor})
             stage.tell(len(run), seconds=min(3.6, 0.45 * run.rounds_between(stage.at, len(run))))
             if needed > run.sram:
                 stage.hide("meter")

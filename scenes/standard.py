@@ -54,8 +54,9 @@ class Standard(Film):
             board.say("Softmax fetches all of S and writes P, just as large.")
             stage.play(starts[2], seconds=6.0)
             both = 2 * trace.initial["S"].nbytes
+            place = stage.places.map
             extra = ("here", f"{both:,} B"), (f"at {tokens(SIZES[-1])}", size_of(4 * SIZES[-1] ** 2))
-            board.put(Card("S and P", "extra memory", extra, "S"), stage.places.map._replace(h=250))
+            board.put(Card("S and P", "extra memory", extra, "S"), place._replace(h=min(250, place.h)))
 
         with board.chapter("The output"):
             board.say("Last kernel: P comes back in, with V, and O goes out.")

@@ -73,8 +73,13 @@ def pieces_of(moved: Mapping[str, Moved]) -> tuple[Piece, ...]:
 
 def toy(run: Run) -> str:
     """`16 tiles, 16.5 KB`: what a run came to."""
-    tiles = sum(len(found.tiles) for found in run.visited)
-    return f"{tiles} {'tile' if tiles == 1 else 'tiles'}, {size_of(run.total.total)}"
+    return f"{tiles(run)}, {size_of(run.total.total)}"
+
+
+def tiles(run: Run) -> str:
+    """`16 tiles`: how many it made."""
+    count = sum(len(found.tiles) for found in run.visited)
+    return f"{count} {'tile' if count == 1 else 'tiles'}"
 
 
 def counted(run: Run, algorithm: str) -> IO | None:
