@@ -11,10 +11,11 @@ from flashsteps.filmkit.actors.cards import Card, Text
 from flashsteps.filmkit.actors.curve import Axis, Curve, Dot, Line
 from flashsteps.filmkit.actors.kinds import Kind, Kinds
 from flashsteps.filmkit.actors.loops import Loop
-from flashsteps.filmkit.actors.matrix import Matrix, Region, grid
+from flashsteps.filmkit.actors.matrix import Matrix, Region
 from flashsteps.filmkit.places import Stage, aside, note, stage, turn
 from flashsteps.filmkit.run import Run
 from flashsteps.filmkit.run_stage import RunStage
+from flashsteps.filmkit.tiles import regions, scores
 from flashsteps.machine import block_masks, masks
 from flashsteps.machine.devices import MODEL
 from flashsteps.machine.events import IO
@@ -38,11 +39,11 @@ class BlockSparse(Film):
         run = Run(board.record("block-sparse-forward", block_mask=PATTERN, **how))
         free = Run(board.record("standard-forward", mask=None, dtype="float32", sram=None, block_q=None, block_k=None))
         kept = block_masks.parse(PATTERN, masks.parse(None, rows, keys), block_q, block_k).visited
-        place, scores = stage(board, *board.pick(wide=(10, 9), square=(11, 6), tall=(11, 8))), free.hbm(len(free))["S"]
+        place, S = stage(board, *board.pick(wide=(10, 9), square=(11, 6), tall=(11, 8))), free.hbm(len(free))["S"]
         columns = tuple(r for j in range(kept.shape[1]) for r in run.rounds if (*r.tiles, *r.hidden)[0] == (0, j))
 
         with board.chapter("A mask of blocks"):
-            masked(board, place, run, scores, kept)
+            masked(board, place, run, S, kept)
         with board.chapter("Column by column"):
             board.clear()
             loops = Loop("for j: K, V", kept.shape[1]), Loop("for i if M: Q, O, ℓ, m", kept.shape[0])
@@ -65,7 +66,7 @@ class BlockSparse(Film):
             with board.chapter("By the share kept"):
                 shares(board, place)
             with board.chapter("Another function"):
-                lost(board, place, run, scores, kept)
+                lost(board, place, run, S, kept)
 
 
 def listed(numbers: list[int]) -> str:
@@ -73,25 +74,13 @@ def listed(numbers: list[int]) -> str:
     return " and ".join(filter(None, (", ".join(map(str, numbers[:-1])), str(numbers[-1]))))
 
 
-def left_out(run: Run, kept: np.ndarray) -> tuple[Region, ...]:
-    """The tiles that the mask of blocks leaves out, as regions of S."""
-    bq, bk, meta = run.trace.meta["block_q"], run.trace.meta["block_k"], run.trace.meta
-    edges = (
-        (i * bq, min((i + 1) * bq, meta["queries"]), j * bk, min((j + 1) * bk, meta["keys"]))
-        for i, j in np.argwhere(~kept)
-    )
-    return tuple(Region(*edge) for edge in edges)
+def tiled(run: Run, S: np.ndarray, **how: Any) -> Matrix:
+    """All scores in tiles."""
+    meta = run.trace.meta
+    return scores(run, S, tile=(meta["block_q"], meta["block_k"]), gap=6.0, **how)
 
 
-def tiled(run: Run, scores: np.ndarray, **how: Any) -> Matrix:
-    """All scores in tiles, with their tokens."""
-    tile = run.trace.meta["block_q"], run.trace.meta["block_k"]
-    how = {"rows": run.names["queries"], "columns": run.names["keys"], "names": ("query", "key"), "tile": tile, **how}
-    low, high = float(scores.min()), float(scores.max())
-    return Matrix(grid(scores), "S", low, high, gap=6.0, square=True, numbers=False, **how)
-
-
-def masked(board: Board, place: Stage, run: Run, scores: np.ndarray, kept: np.ndarray) -> None:
+def masked(board: Board, place: Stage, run: Run, S: np.ndarray, kept: np.ndarray) -> None:
     """All tiles, then those that are kept."""
     hatched = board.value(())
     there, out = board.value(1.0), kept.size - int(kept.sum())
@@ -99,13 +88,13 @@ def masked(board: Board, place: Stage, run: Run, scores: np.ndarray, kept: np.nd
         Kind("full", f"{kept.sum()} tiles kept", "as in FlashAttention"),
         Kind("skipped", f"{out} tiles left out", "mask 0: no scores, no weights"),
     )
-    board.put(tiled(run, scores, hatched=hatched), place.sides[0])
+    board.put(tiled(run, S, hatched=hatched), place.sides[0])
     board.put(Kinds(kinds, there), aside(board, place))
     which = f"A mask of blocks says which tiles count: here {kept.sum()} of {kept.size}."
     board.say(f"A mask keeps {kept.sum()} of {kept.size} tiles." if board.short else which)
     note(board, place, f"a {PATTERN} of blocks over the scores of this head; hatched: left out")
     board.wait(0.3)
-    board.set(hatched.to(left_out(run, kept)), there.to(2.0))
+    board.set(hatched.to(regions(run, ~kept)), there.to(2.0))
 
 
 def saved(board: Board, run: Run, kept: np.ndarray) -> None:
@@ -181,18 +170,18 @@ def ring(share: float, value: float, hue: str, unit: str) -> Dot:
     return Dot(share, value, said, hue, "above left", ring=True)
 
 
-def lost(board: Board, place: Stage, run: Run, scores: np.ndarray, kept: np.ndarray) -> None:
+def lost(board: Board, place: Stage, run: Run, S: np.ndarray, kept: np.ndarray) -> None:
     """The strongest score that the mask leaves out."""
-    regions, outside = left_out(run, kept), np.full(scores.shape, -np.inf)
-    for r in regions:
+    hatched, outside = regions(run, ~kept), np.full(S.shape, -np.inf)
+    for r in hatched:
         part = np.s_[int(r.top) : int(r.bottom), int(r.left) : int(r.right)]
-        outside[part] = scores[part]
-    row, key = np.unravel_index(int(outside.argmax()), scores.shape)
+        outside[part] = S[part]
+    row, key = np.unravel_index(int(outside.argmax()), S.shape)
     frames, cell = board.value(()), Region(int(row), int(row) + 1, int(key), int(key) + 1, "accent")
     words = "It is no longer the same function: what the mask leaves out is never seen."
-    turn(board, words, (tiled(run, scores, hatched=regions, frames=frames), place.sides[0]))
+    turn(board, words, (tiled(run, S, hatched=hatched, frames=frames), place.sides[0]))
     asks, of = run.quoted("queries", int(row)), run.quoted("keys", int(key))
-    figures = ("its score", f"{scores[row, key]:.1f}"), ("its weight, by the mask", "0")
+    figures = ("its score", f"{S[row, key]:.1f}"), ("its weight, by the mask", "0")
     words = "The highest score that the mask leaves out: the framed cell."
     board.put(Card(f"{asks} for {of}", words, figures), aside(board, place))
     for _ in range(3):
