@@ -11,10 +11,11 @@ from flashsteps.filmkit.actors.cards import Card, Text
 from flashsteps.filmkit.actors.curve import Axis, Curve, Dot, Line
 from flashsteps.filmkit.actors.kinds import Kind, Kinds
 from flashsteps.filmkit.actors.loops import Loop
-from flashsteps.filmkit.actors.matrix import Matrix, Region, grid
-from flashsteps.filmkit.places import Stage, note, stage, turn
+from flashsteps.filmkit.actors.matrix import Matrix, Region
+from flashsteps.filmkit.places import Stage, aside, note, stage, turn
 from flashsteps.filmkit.run import Run
 from flashsteps.filmkit.run_stage import RunStage
+from flashsteps.filmkit.tiles import regions, scores
 from flashsteps.machine import block_masks, masks
 from flashsteps.machine.devices import MODEL
 from flashsteps.machine.events import IO
@@ -38,11 +39,11 @@ class BlockSparse(Film):
         run = Run(board.record("block-sparse-forward", block_mask=PATTERN, **how))
         free = Run(board.record("standard-forward", mask=None, dtype="float32", sram=None, block_q=None, block_k=None))
         kept = block_masks.parse(PATTERN, masks.parse(None, rows, keys), block_q, block_k).visited
-        place, scores = stage(board, *board.pick(wide=(10, 9), square=(11, 6), tall=(11, 8))), free.hbm(len(free))["S"]
+        place, S = stage(board, *board.pick(wide=(10, 9), square=(11, 6), tall=(11, 8))), free.hbm(len(free))["S"]
         columns = tuple(r for j in range(kept.shape[1]) for r in run.rounds if (*r.tiles, *r.hidden)[0] == (0, j))
 
         with board.chapter("A mask of blocks"):
-            masked(board, place, run, scores, kept)
+            masked(board, place, run, S, kept)
         with board.chapter("Column by column"):
             board.clear()
             loops = Loop("for j: K, V", kept.shape[1]), Loop("for i if M: Q, O, ℓ, m", kept.shape[0])
@@ -51,10 +52,12 @@ class BlockSparse(Film):
             if not board.short:
                 board.say("K and V come in for every column, as in FlashAttention.")
                 shown.play(columns[middle].start, seconds=4.0)
-            words = "Where the mask is 0 nothing comes: no Q, no O, no scores. K and V come once a column."
+            visited = listed(np.flatnonzero(kept[:, middle]).tolist())
+            words = f"Column {middle} (from 0) keeps rows {visited}: only for these come Q, O, ℓ and m."
             board.say("Where it is 0, only K and V come." if board.short else words)
             shown.play(columns[middle + 1].start, seconds=1.6 if board.short else 6.0)
             if not board.short:
+                board.say("So on, column by column.")
                 shown.play(len(run), seconds=3.0)
         with board.chapter("What it saves"):
             board.clear()
@@ -63,28 +66,21 @@ class BlockSparse(Film):
             with board.chapter("By the share kept"):
                 shares(board, place)
             with board.chapter("Another function"):
-                lost(board, place, run, scores, kept)
+                lost(board, place, run, S, kept)
 
 
-def left_out(run: Run, kept: np.ndarray) -> tuple[Region, ...]:
-    """The tiles that the mask of blocks leaves out, as regions of S."""
-    bq, bk, meta = run.trace.meta["block_q"], run.trace.meta["block_k"], run.trace.meta
-    edges = (
-        (i * bq, min((i + 1) * bq, meta["queries"]), j * bk, min((j + 1) * bk, meta["keys"]))
-        for i, j in np.argwhere(~kept)
-    )
-    return tuple(Region(*edge) for edge in edges)
+def listed(numbers: list[int]) -> str:
+    """`1, 2, 3 and 7`."""
+    return " and ".join(filter(None, (", ".join(map(str, numbers[:-1])), str(numbers[-1]))))
 
 
-def tiled(run: Run, scores: np.ndarray, **how: Any) -> Matrix:
-    """All scores in tiles, with their tokens."""
-    tile = run.trace.meta["block_q"], run.trace.meta["block_k"]
-    how = {"rows": run.names["queries"], "columns": run.names["keys"], "names": ("query", "key"), "tile": tile, **how}
-    low, high = float(scores.min()), float(scores.max())
-    return Matrix(grid(scores), "S", low, high, gap=6.0, square=True, numbers=False, **how)
+def tiled(run: Run, S: np.ndarray, **how: Any) -> Matrix:
+    """All scores in tiles."""
+    meta = run.trace.meta
+    return scores(run, S, tile=(meta["block_q"], meta["block_k"]), gap=6.0, **how)
 
 
-def masked(board: Board, place: Stage, run: Run, scores: np.ndarray, kept: np.ndarray) -> None:
+def masked(board: Board, place: Stage, run: Run, S: np.ndarray, kept: np.ndarray) -> None:
     """All tiles, then those that are kept."""
     hatched = board.value(())
     there, out = board.value(1.0), kept.size - int(kept.sum())
@@ -92,13 +88,13 @@ def masked(board: Board, place: Stage, run: Run, scores: np.ndarray, kept: np.nd
         Kind("full", f"{kept.sum()} tiles kept", "as in FlashAttention"),
         Kind("skipped", f"{out} tiles left out", "mask 0: no scores, no weights"),
     )
-    board.put(tiled(run, scores, hatched=hatched), place.sides[0])
-    board.put(Kinds(kinds, there), place.sides[1].rows(4, 5)[0])
+    board.put(tiled(run, S, hatched=hatched), place.sides[0])
+    board.put(Kinds(kinds, there), aside(board, place))
     which = f"A mask of blocks says which tiles count: here {kept.sum()} of {kept.size}."
     board.say(f"A mask keeps {kept.sum()} of {kept.size} tiles." if board.short else which)
     note(board, place, f"a {PATTERN} of blocks over the scores of this head; hatched: left out")
     board.wait(0.3)
-    board.set(hatched.to(left_out(run, kept)), there.to(2.0))
+    board.set(hatched.to(regions(run, ~kept)), there.to(2.0))
 
 
 def saved(board: Board, run: Run, kept: np.ndarray) -> None:
@@ -107,11 +103,19 @@ def saved(board: Board, run: Run, kept: np.ndarray) -> None:
     sizes = {"n": meta["queries"], "n_keys": meta["keys"], "d": meta["d"], "dtype": meta["dtype"]}
     dense = count("flash-forward", block_q=meta["block_q"], block_k=meta["block_k"], **sizes)
     some, all_ = run.total.total, dense.total
-    telling.put_totals(board, {f"all {kept.size} tiles": dense, f"{kept.sum()} tiles": run.total})
+    totals = {f"all {kept.size} tiles": dense, f"{kept.sum()} tiles": run.total}
+    telling.put_totals(board, totals | ({} if board.short else {"standard": run.standard}))
     words = f"{size_of(some)} instead of {size_of(all_)}"
     half = kept.mean() == 0.5
     before = f"{'Half' if half else f'{kept.mean():.0%} of'} the tiles, {some / all_:.0%} of the bytes"
     board.say(f"{before}{'' if board.short else f': {words}'}.", given=some < all_)
+    if board.short:
+        return
+    always = "K and V, and the first O, ℓ and m, move whatever the mask"
+    board.say(f"More than {'half' if half else 'that'}: {always}.", given=some / all_ > kept.mean())
+    if some > run.standard.total:
+        each = f"in tiles this small each block of {meta['block_k']} keys fetches Q and O again"
+        board.say(f"Standard moves {size_of(run.standard.total)}: {each}.")
 
 
 @cache
@@ -144,32 +148,42 @@ def shares(board: Board, place: Stage) -> None:
         ),
         ("time, published", f"forward + backward, {source.hardware} ({source.source})", "ink", times, 200, source.unit),
     )
-    for box, (title, under, hue, points, most, unit) in zip(place.sides, ways, strict=True):
+    for box, (title, under, hue, points, most, unit) in zip(stage(board).sides, ways, strict=True):
         head, below, body = box.rows(*board.pick(wide=(1.1, 1, 10), square=(2, 1.5, 11), tall=(1.2, 1, 10)), gap=6)
         ticks = tuple((most * k / 2, f"{most * k // 2} {unit}") for k in (0, 1, 2))
-        rings = Made(lambda x, of=points, h=hue: tuple(Dot(a, b, hue=h, ring=True) for a, b in of if a <= x), upto)
+        rings = Made(lambda x, of=points, h=hue, u=unit: tuple(ring(a, b, h, u) for a, b in of if a <= x), upto)
         line = (Line("", points, hue),) if unit == "MB" else ()
         chart = Curve(Axis(0, 1, percent, "tiles kept"), Axis(0, most, ticks), lines=line, dots=rings, upto=upto)
         charts += [(Text(title, HEAD, "ink", 600), head), (Text(under), below), (chart, body)]
     turn(board, "Traffic falls with the share of tiles kept; the paper’s measured times fall with it.", *charts)
-    note(board, place, f"N = {short(N)}; left: random masks, {MODEL}; right: read off the paper’s plot")
+    first, second = board.pick(wide=("left", "right"), square=("above", "below"))
+    note(board, place, f"N = {short(N)}; {first}: random masks, {MODEL}; {second}: read off the paper’s plot")
     board.move(upto.to(1.0), seconds=3.0)
+    whole, standard = dots[-1][1].total, count("standard-forward", n=N, d=D, block_q=TILE[0], block_k=TILE[1]).total
+    real = f"With {short(N)} tokens and tiles of {TILE[0]}×{TILE[1]}"
+    board.say(f"{real} all tiles move {size_of(whole)}, standard {size_of(standard)}.", given=whole < standard)
 
 
-def lost(board: Board, place: Stage, run: Run, scores: np.ndarray, kept: np.ndarray) -> None:
+def ring(share: float, value: float, hue: str, unit: str) -> Dot:
+    """A point of a chart; that of half the tiles, and that of all, with its number."""
+    said = f"{value:.1f} {unit}" if share in (0.5, 1.0) else ""
+    return Dot(share, value, said, hue, "above left", ring=True)
+
+
+def lost(board: Board, place: Stage, run: Run, S: np.ndarray, kept: np.ndarray) -> None:
     """The strongest score that the mask leaves out."""
-    regions, outside = left_out(run, kept), np.full(scores.shape, -np.inf)
-    for r in regions:
+    hatched, outside = regions(run, ~kept), np.full(S.shape, -np.inf)
+    for r in hatched:
         part = np.s_[int(r.top) : int(r.bottom), int(r.left) : int(r.right)]
-        outside[part] = scores[part]
-    row, key = np.unravel_index(int(outside.argmax()), scores.shape)
+        outside[part] = S[part]
+    row, key = np.unravel_index(int(outside.argmax()), S.shape)
     frames, cell = board.value(()), Region(int(row), int(row) + 1, int(key), int(key) + 1, "accent")
     words = "It is no longer the same function: what the mask leaves out is never seen."
-    turn(board, words, (tiled(run, scores, hatched=regions, frames=frames), place.sides[0]))
+    turn(board, words, (tiled(run, S, hatched=hatched, frames=frames), place.sides[0]))
     asks, of = run.quoted("queries", int(row)), run.quoted("keys", int(key))
-    figures = ("its score", f"{scores[row, key]:.1f}"), ("its weight, by the mask", "0")
-    words = "The highest score that the mask leaves out: framed at the left."
-    board.put(Card(f"{asks} for {of}", words, figures), place.sides[1].rows(4, 5)[0])
+    figures = ("its score", f"{S[row, key]:.1f}"), ("its weight, by the mask", "0")
+    words = "The highest score that the mask leaves out: the framed cell."
+    board.put(Card(f"{asks} for {of}", words, figures), aside(board, place))
     for _ in range(3):
         board.set(frames.to((cell,)))
         board.wait(0.6)

@@ -1,5 +1,6 @@
 """Causal: tiles that are skipped, tiles that the diagonal cuts, what both save; and where the diagonal ends."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ from flashsteps.filmkit.actors.kinds import Kind, Kinds
 from flashsteps.filmkit.actors.matrix import Matrix, Region, grid
 from flashsteps.filmkit.actors.table import Table
 from flashsteps.filmkit.actors.tile_map import TileMap
-from flashsteps.filmkit.places import Stage, note, stage, turn
+from flashsteps.filmkit.places import Stage, aside, note, stage, turn
 from flashsteps.filmkit.run import Run
+from flashsteps.filmkit.tiles import regions, scores
 from flashsteps.machine import masks
 from flashsteps.machine.devices import MODEL
 from flashsteps.runs.record import count, record
@@ -31,21 +33,21 @@ class Causal(Film):
         trace = board.record("flash2-forward", mask="causal")
         run = Run(trace, lanes=-(-trace.meta["queries"] // trace.meta["block_q"]))
         free = Run(board.record("standard-forward", mask=None, dtype="float32", sram=None))
-        scores = free.hbm(len(free))["S"]
+        S = free.hbm(len(free))["S"]
         place = stage(board, *board.pick(wide=(10, 9), square=(11, 9), tall=(11, 9)))
         if not board.short:
             with board.chapter("No looking ahead"):
-                ahead(board, place, run, scores)
+                ahead(board, place, run, S)
         with board.chapter("Three kinds of tiles"):
-            kinds(board, place, run, scores)
+            kinds(board, place, run, S)
         if not board.short:
             with board.chapter("Program by program"):
                 programs(board, place, run)
             with board.chapter("What standard saves"):
                 saved(board, place)
-        if not board.short and min(scores.shape) >= MANY:
+        if not board.short and min(S.shape) >= MANY:
             with board.chapter("Where it ends"):
-                ends(board, place, run, scores)
+                ends(board, place, run, S)
             with board.chapter("More queries than keys"):
                 nothing(board, place, run)
 
@@ -55,40 +57,38 @@ def seen_of(shape: tuple[int, ...]) -> np.ndarray:
     return masks.parse("causal", *shape).keep(*(slice(0, n) for n in shape))
 
 
-def whole(run: Run, values: np.ndarray, scores: np.ndarray, **how: Any) -> Matrix:
-    """All scores, or what is left of them, with their tokens."""
-    how = {"rows": run.names["queries"], "columns": run.names["keys"], "names": ("query", "key"), **how}
-    return Matrix(grid(values), "S", float(scores.min()), float(scores.max()), square=True, numbers=False, **how)
-
-
-def ahead(board: Board, place: Stage, run: Run, scores: np.ndarray) -> None:
+def ahead(board: Board, place: Stage, run: Run, S: np.ndarray) -> None:
     """All scores are there; then those above the diagonal are not."""
-    seen, row, (left, right) = seen_of(scores.shape), len(scores) * 3 // 8, place.sides
+    seen, row, (left, _) = seen_of(S.shape), len(S) * 3 // 8, place.sides
     before, lit = int(seen[row].sum()), board.value(())
-    free = board.put(whole(run, scores, scores, lit=lit), left)
+    free = board.put(scores(run, S, lit=lit), left)
     board.say("A model that writes must not look ahead.")
     board.wait(0.8)
-    board.set(lit.to((Region(row, row + 1, 0, scores.shape[1]),)))
-    figures = ("keys up to itself", str(before)), ("keys that come after it", str(scores.shape[1] - before))
+    board.set(lit.to((Region(row, row + 1, 0, S.shape[1]),)))
+    figures = ("keys up to itself", str(before)), ("keys that come after it", str(S.shape[1] - before))
     words = "Without a mask its row has a score for each key, those of the future too."
-    board.put(Card(run.quoted("queries", row), words, figures), right.rows(5, 7)[0])
+    beside = aside(board, place)
+    card = board.put(Card(run.quoted("queries", row), words, figures), beside)
     board.read()
     board.set(lit.to(()))
-    board.swap(free, whole(run, np.where(seen, scores, -np.inf), scores))
+    board.remove(card)
+    board.swap(free, scores(run, np.where(seen, S, -np.inf), S))
     board.say("Above the diagonal scores count as −∞: their weights are 0.")
+    words = "With the mask only keys up to itself count. What comes after it is grey: −∞."
+    board.put(Card(run.quoted("queries", row), words, (figures[0], ("weights of the others", "0"))), beside)
 
 
-def kinds(board: Board, place: Stage, run: Run, scores: np.ndarray) -> None:
+def kinds(board: Board, place: Stage, run: Run, S: np.ndarray) -> None:
     """Tiles part: full ones, cut ones, skipped ones; and what comes in of K and V."""
     meta, (left, right) = run.trace.meta, place.sides
     bq, bk = meta["block_q"], meta["block_k"]
-    tiles = masks.parse("causal", *scores.shape).grid(bq, bk)
-    cut, skipped = (tuple(region(i, j, bq, bk, scores.shape) for i, j in np.argwhere(tiles == kind)) for kind in (1, 0))
+    each = masks.parse("causal", *S.shape).grid(bq, bk)
+    cut, skipped = (regions(run, each == kind) for kind in (1, 0))
     frames, gap, there, grown = board.value(()), board.value(0.0), board.value(0.0), board.value(0.0)
-    visible = np.where(seen_of(scores.shape), scores, np.nan)
-    matrix = whole(run, visible, scores, tile=(bq, bk), gap=gap, hatched=skipped, frames=frames)
+    visible = np.where(seen_of(S.shape), S, np.nan)
+    matrix = scores(run, visible, S, tile=(bq, bk), gap=gap, hatched=skipped, frames=frames)
     told = (
-        Kind("full", tiles_of(int((tiles == 2).sum()), "full"), "no mask needed"),
+        Kind("full", tiles_of(int((each == 2).sum()), "full"), "no mask needed"),
         Kind("cut", tiles_of(len(cut), "cut by the diagonal"), "masked on chip: no bytes for it"),
         Kind("skipped", tiles_of(len(skipped), "skipped"), "nothing loaded, nothing computed"),
     )
@@ -99,7 +99,7 @@ def kinds(board: Board, place: Stage, run: Run, scores: np.ndarray) -> None:
     chart = Bars(lengths, 1.0, "", title="K and V read, of what comes in without the mask")
     words = f"Tiles above the diagonal are skipped: no loads, no work. At N = {short(N)} that is nearly half."
     if board.short:
-        words = f"{len(skipped)} of {tiles.size} tiles are skipped: no loads."
+        words = f"{len(skipped)} of {each.size} tiles are skipped: no loads."
     turn(board, words, (matrix, left), (Kinds(told, there), legend), (chart, bars), given=bool(skipped))
     note(board, place, f"FlashAttention-2; {MODEL}")
     board.move(gap.to(10.0), seconds=0.5 if board.short else 0.8)
@@ -112,10 +112,6 @@ def kinds(board: Board, place: Stage, run: Run, scores: np.ndarray) -> None:
         board.say(f"At N = {short(N)} nearly half is saved.", given=0.5 < share(REAL, meta["dtype"]) < 0.55)
     else:
         board.move(grown.to(1.0), seconds=1.2)
-
-
-def region(i: int, j: int, bq: int, bk: int, shape: tuple[int, ...]) -> Region:
-    return Region(i * bq, min((i + 1) * bq, shape[0]), j * bk, min((j + 1) * bk, shape[1]))
 
 
 def tiles_of(many: int, kind: str) -> str:
@@ -143,15 +139,16 @@ def bar(name: str, sizes: dict[str, Any], grown: Any, dtype: str) -> Bar:
 def programs(board: Board, place: Stage, run: Run) -> None:
     """Side by side, so that the first ones have nothing left to do while the last one still works."""
     (left, right), now = place.sides, board.value(0.0)
-    tiles = [[r for r in run.rounds if any(i == row for i, _ in r.tiles)] for row in range(run.lanes)]
+    tiles = [sum(i == row for r in run.rounds for i, _ in r.tiles) for row in range(run.lanes)]
 
-    def bar_of(row: int) -> Bar:
-        done = Made(lambda at: float(sum(r.stop <= at for r in tiles[row])), now)
-        return Bar(f"program {row}", done, "S", whole=float(len(tiles[row])))
+    def done(row: int, at: float) -> float:
+        return float(sum(i == row for r in run.rounds[: run.done(at)[0]] for i, _ in r.tiles))
 
-    bars = tuple(map(bar_of, range(run.lanes)))
-    chart = Bars(bars, float(max(map(len, tiles))), "{:.0f}", title="tiles done, of those that its queries may see")
-    words = f"The first program sees {blocks(len(tiles[0]))} of keys, the last one {blocks(len(tiles[-1]))}."
+    bars = tuple(
+        Bar(f"program {row}", Made(partial(done, row), now), "S", whole=float(many)) for row, many in enumerate(tiles)
+    )
+    chart = Bars(bars, float(max(tiles)), "{:.0f}", title="tiles done, of those that its queries may see")
+    words = f"The first program sees {blocks(tiles[0])} of keys, the last one {blocks(tiles[-1])}."
     turn(board, words, (TileMap(run, now, "tiles of S"), left), (chart, right))
     note(board, place, "side by side is a model of the schedule; who is done leaves its SM to others")
     board.move(now.to(float(len(run))), seconds=4.0, ease=linear)
@@ -175,7 +172,8 @@ def saved(board: Board, place: Stage) -> None:
         with_it, without = moved(name, "causal"), moved(name, None)
         said = "as without the mask" if with_it == without else f"of {size_of(without)} without the mask"
         length = Made(lambda u, of=with_it: of * u, grown)
-        bars.append(Bar(title, length, hue, whole=float(without), note=said))
+        after, below = board.pick(wide=(said, ""), square=("", said))
+        bars.append(Bar(title, length, hue, whole=float(without), note=after, under=below))
     most = moved("standard-forward", None)
     title = f"HBM traffic of one head, causal, N = {short(N)}, d = {D}"
     chart = Bars(tuple(bars), float(most), title=title)
@@ -185,11 +183,11 @@ def saved(board: Board, place: Stage) -> None:
     board.move(grown.to(1.0), seconds=1.5)
 
 
-def ends(board: Board, place: Stage, run: Run, scores: np.ndarray) -> None:
+def ends(board: Board, place: Stage, run: Run, S: np.ndarray) -> None:
     """Two queries and five keys: the diagonal at the bottom right, and at the top left."""
-    first = min(6, scores.shape[1] - MANY) if scores.shape[0] == scores.shape[1] else scores.shape[1] - MANY
-    last = first + MANY if scores.shape[0] == scores.shape[1] else scores.shape[0]
-    part = scores[last - FEW : last, first : first + MANY]
+    first = min(6, S.shape[1] - MANY) if S.shape[0] == S.shape[1] else S.shape[1] - MANY
+    last = first + MANY if S.shape[0] == S.shape[1] else S.shape[0]
+    part = S[last - FEW : last, first : first + MANY]
     asked, keys = run.names["queries"][last - FEW : last], run.names["keys"][first : first + MANY]
     low, high, shape, pictures = float(part.min()), float(part.max()), (FEW, MANY), list[Any]()
     ways = (

@@ -119,15 +119,12 @@ def measured(board: Board, place: Stage, speed: Results, train: Results) -> None
     size = max(n for attention, n in losses if attention == "sdpa")
     tokens = speed.settings["tokens"]
     most, grown, steps = max(held[n, "standard"] for n in sizes) / 1e6, board.value(0.0), board.value(0.0)
-    groups = Made(
-        lambda u: tuple(Group(short(n), tuple(held[n, b] / 1e6 * u for b in ("standard", "flash"))) for n in sizes),
-        grown,
-    )
+    groups = tuple(Group(short(n), tuple(held[n, b] / 1e6 for b in ("standard", "flash"))) for n in sizes)
     kinds, name = (
         (("standard", NOT_OURS), ("SDPA, flash", OURS)),
         f"tokens in a sequence, {tokens:,} in all; numbers: MB",
     )
-    memory = Columns(groups, kinds, most, title="memory, forward and backward", name=name)
+    memory = Columns(groups, kinds, most, title="memory, forward and backward", name=name, grown=grown)
     one, other = (np.array(losses[attention, size]) for attention in ("standard", "sdpa"))
     apart = max(float(np.abs(np.subtract(losses["standard", n], losses["sdpa", n])).max()) for _, n in losses)
     low, high, count = np.floor(one.min()), np.ceil(one.max()), len(one)

@@ -33,22 +33,17 @@ class Flash2Forward(Film):
         with board.chapter("Programs"):
             board.clear()
             stage = RunStage(board, run, loops=loops, names=("i", "j"), **shown)
-            board.say("Each block of queries is a program; none needs anything of another.")
+            beside = f"{programs} programs, one for each block of queries: side by side here, recorded one by one."
+            board.say(beside if lanes > 1 else "Each block of queries is a program; none needs anything of another.")
             stage.play(run.after(first, slot="k", first=True) - 1)
             if "kernel" in meta:
                 board.say("What moves here is what its Triton kernel loaded and stored, as it was recorded.")
-            if lanes > 1:
-                board.say("They can run at once: side by side is a model. The recording ran one after another.")
 
         with board.chapter("Keys stream past"):
-            board.say("Keys and values stream past each program, block by block.")
-            stage.play(run.after(first, slot="S", op="compute"))
-
-        with board.chapter("acc stays"):
-            board.say("The output is summed up on chip, as acc: it never goes out half done.")
-            stage.play(first.stop)
+            board.say("Keys and values stream past; acc, the output so far, stays on chip until the end.")
+            stage.play(first.stop, seconds=5.0)
             until = run.round(moves.event).start if moves else last.start
-            stage.tell(until, seconds=min(6.0, 0.8 * run.rounds_between(first.stop, until)))
+            stage.tell(until, seconds=min(3.0, 0.5 * run.rounds_between(first.stop, until)))
 
         if moves:
             with board.chapter("A max moves"):
@@ -57,14 +52,10 @@ class Flash2Forward(Film):
 
         with board.chapter("Out, once"):
             out = run.after(tensor="O", op="store")
-            if out - 2 > stage.at:
-                board.say("So on, to the last block of keys.")
-            stage.tell(max(stage.at, out - 2), seconds=min(4.0, 0.8 * run.rounds_between(stage.at, out)))
-            board.say("All keys seen: acc is divided by ℓ, and the output goes out, once.")
-            stage.play(out)
             lse = "the LSE" if "kernel" in meta else "LSE = m + ln ℓ"  # whose m has a factor of its own
-            board.say(f"And one number a row: {lse}. From it a backward pass makes P again.")
-            stage.play(len(run))
+            board.say(f"At last acc is divided by ℓ; O goes out once, and one number a row: {lse}.")
+            stage.tell(max(stage.at, out - 2), seconds=min(2.2, 0.6 * run.rounds_between(stage.at, out)))
+            stage.play(len(run), seconds=3.4)
 
         other = telling.counted(run, "flash-forward")
         if other:
@@ -74,7 +65,7 @@ class Flash2Forward(Film):
                 ours, theirs = size_of(run.total.total), size_of(other.total)
                 less = "instead of" if run.total.total < other.total else "where FlashAttention moves"
                 times = telling.times(programs) if meta["mask"] is None else "again and again"
-                board.say(f"Q and O cross less often, K and V more, {times}: {ours} {less} {theirs}.")
+                board.say(f"Q and O cross less often, K and V {times}: {ours} {less} {theirs}.")
 
         coda(board, trace)
 
@@ -83,14 +74,15 @@ def turn_round(board: Board, words: str, outer: Loop, inner: Loop) -> None:
     """FA1's brackets, and how they change places."""
     turned = board.value(0.0)
     column = board.main.columns(1, 3, 1)[1] if board.shape == "wide" else board.main
-    _, name, middle, _ = column.rows(2, 1, 4, 2)
+    _, name, middle, below = column.rows(2, 1, 4, 2)
     first = board.put(Text("FlashAttention", HEAD, weight=600), name)
     board.put(Turned(outer, inner, turned), middle)
-    board.say(words)
+    board.put(Text(words), below)
     board.say("FlashAttention-2 turns the loops round: queries outside, keys inside.")
-    board.wait(0.6)
+    board.wait(2.0)
     board.move(turned.to(1.0), seconds=2.4, ease=linear)
     board.swap(first, Text("FlashAttention-2", HEAD, "accent", weight=600))
+    board.wait(1.5)
 
 
 def short(board: Board, stage: RunStage) -> None:

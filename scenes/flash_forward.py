@@ -28,51 +28,41 @@ class FlashForward(Film):
         with board.chapter("One head"):
             stage = RunStage(board, run, loops=loops, names=("j", "i"), **shown)
             board.say(opening(trace))
-            written = sum(event.nbytes for event in trace if event.op == "store" and not event.loop)
-            board.say(f"O, ℓ and m start in HBM as 0, 0 and −∞: that alone writes {size_of(written)}.")
-            stage.play(run.after(op="load", first=True) - 1)
+            board.say("O, ℓ and m start in HBM as 0, 0 and −∞.")
+            stage.play(run.after(op="load", first=True) - 1, seconds=2.6)
 
-        with board.chapter("Keys, values"):
-            board.say("A block of keys and values comes in, and stays for all queries.")
-            stage.play(run.after(first, slot="q", first=True) - 1)
-
-        with board.chapter("Queries"):
-            board.say("Inner loop: queries come in, with what they have so far: O, ℓ and m.")
-            stage.play(run.after(first, slot="S", first=True) - 1)
+        with board.chapter("What comes in"):
+            board.say("Keys and values come in and stay; then queries, with their O, ℓ and m so far.")
+            stage.play(run.after(first, slot="S", first=True) - 1, seconds=4.5)
 
         with board.chapter("A tile of scores"):
-            board.say("Scores are made on chip. P takes their place; each row’s max and sum stand beside.")
-            stage.play(run.after(first, slot="o", op="compute") - 1)
-            board.say("S and P may be forgotten: m, ℓ and O are all that later tiles need of them.")
-            stage.play(run.after(first, slot="o", op="compute"))
+            board.say("S and P may be forgotten: m (max), ℓ (sum) and O are all that later tiles need.")
+            stage.play(run.after(first, slot="o", op="compute"), seconds=5.0)
 
         with board.chapter("Out, and round"):
             board.say("O, ℓ and m go back to HBM until the next keys come.")
             stage.play(first.stop)
             until = run.round(moves.event).start if moves else len(run)
-            stage.tell(until, seconds=min(6.0, 0.6 * run.rounds_between(first.stop, until)))
+            stage.tell(until, seconds=min(3.6, 0.35 * run.rounds_between(first.stop, until)))
 
         if moves:
             with board.chapter("A max moves"):
                 telling.max_moves(board, stage, moves, "its old sum counts {} of what it did")
 
         with board.chapter("All tiles"):
-            board.say(
-                "So on, tile by tile: no tile of scores ever goes to HBM.",
-                given=all(name not in "SP" for name in run.total.by_tensor),
-            )
-            stage.tell(len(run), seconds=min(5.0, 0.6 * run.rounds_between(stage.at, len(run))))
             larger = min(2 * bq, meta["queries"]), min(2 * bk, meta["keys"])
             sizes = {"n": meta["queries"], "n_keys": meta["keys"], "d": meta["d"], "dtype": meta["dtype"]}
             needed = count("flash-forward", block_q=larger[0], block_k=larger[1], **sizes).peak.total
-            words = f"{telling.toy(run)}. Standard attention moves {size_of(run.standard.total)}."
+            too_large = f"Blocks of {larger[0]}×{larger[1]} would need {needed:,} B of the toy’s {run.sram:,}"
+            more = too_large if needed > run.sram else f"Standard attention moves {size_of(run.standard.total)}"
+            tiles = telling.tiles(run)
+            board.say(f"{tiles}, and S never goes out. {more}.", given=not {*"SP"} & {*run.total.by_tensor})
+            stage.tell(len(run), seconds=min(3.6, 0.45 * run.rounds_between(stage.at, len(run))))
             if needed > run.sram:
-                board.read()
                 stage.hide("meter")
                 blocks = (f"{bq}×{bk}", trace.peak.total), (f"{larger[0]}×{larger[1]}", needed)
                 board.put(Fit(blocks, run.sram, "the toy’s SRAM"), stage.places.meter)
-                words = f"{telling.toy(run)}. Larger blocks would need {needed:,} B: the toy has {run.sram:,}."
-            board.say(words)
+                board.wait(1.5)
 
         coda(board, trace)
 

@@ -162,7 +162,6 @@ def by_sram(board: Board, place: Stage, gpu: Device) -> None:
             f"M = {short(M)}",
             now,
             "accent",
-            figure=Made(bool, now),
             under=f"{formulas.flash_blocks(M, D)[1]} keys a tile",
         )
         for M, now in zip(SRAMS, values, strict=True)

@@ -133,7 +133,7 @@ def ladder(board: Board, place: Stage, gpu: Device) -> None:
 def one_tile(board: Board, place: Stage) -> None:
     """How long one tile takes, as lengths."""
     passed, takes = board.value(0.0), {name: TILE / speed for name, speed in SPEED.items()}
-    bars = tuple(Bar(name, Made(min, passed, time), "K", figure=Made(bool, passed)) for name, time in takes.items())
+    bars = tuple(Bar(name, Made(min, passed, time), "K") for name, time in takes.items())
     times = {name: time_of(time) for name, time in takes.items()}
     words = f"A tile in {times['DRAM']} from DRAM, {times['HBM']} from HBM, {times['SRAM']} from all SRAM at once."
     turn(board, words, (Bars(bars, takes["DRAM"], "time", title="until one tile has come"), place.whole))

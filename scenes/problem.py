@@ -98,16 +98,19 @@ def weights(board: Board, place: Stage, run: Run, matrix: Part, lit: Value, said
 def doubling(board: Board, place: Stage) -> None:
     """N doubles, four times, all at one scale."""
     (left, right), middle, room = place.sides, board.shape != "wide", DOUBLED[-1] + shapes.BESIDE * D
-    n, before = board.value(float(DOUBLED[0])), board.value(0.0)
+    n, before, named = board.value(float(DOUBLED[0])), board.value(0.0), board.value(DOUBLED[0])
     areas = Areas(Made(shapes.scores, n, D, before), room, room, middle)
     each = {"Q": "×2 each time", "K": "×2 each time", "V": "×2 each time", "S": "×4 each time"}
-    bars = tuple(Bar(name, Made(lambda n, of=name: held(n, of), n), name, under=each[name]) for name in each)
-    title = Made(lambda n: f"one head, d = {D}: N = {short(round(n))} tokens", n)
+    there = Made(float.is_integer, n)  # an N on its way has no number
+    bars = tuple(
+        Bar(name, Made(lambda n, of=name: held(n, of), n), name, under=each[name], stands=there) for name in each
+    )
+    title = Made(lambda n: f"one head, d = {D}: N = {short(n)} tokens", named)
     chart = Bars(bars, held(DOUBLED[-1], "S"), title=title)
     turn(board, "Twice the tokens: Q and K double, S grows fourfold.", (areas, left), (chart, right))
     note(board, place, "Q and K stand at the sides of S, all to scale; 2 B a number")
     for was, now in zip(DOUBLED, DOUBLED[1:], strict=False):
-        board.set(before.to(float(was)))
+        board.set(before.to(float(was)), named.to(now))
         board.move(n.to(float(now)), seconds=0.8)
         board.wait(0.5)
 
@@ -164,7 +167,7 @@ def time(board: Board, place: Stage) -> None:
     )
     grown = [board.value(0.0) for _ in ms]
     bars = tuple(
-        Bar(name, now, hue, pieces=parts, figure=Made(bool, now))
+        Bar(name, now, hue, pieces=parts)
         for name, now, hue, parts in zip(names, grown, ("dim", "S", "ink"), ((), pieces, ()), strict=True)
     )
     words = "Most of the time is moving bytes."

@@ -8,8 +8,8 @@ from flashsteps.filmkit.actors.bars import Legend, Piece
 from flashsteps.filmkit.actors.cards import Text
 from flashsteps.filmkit.actors.tape import Lane, Lanes, averaged, transfers
 from flashsteps.filmkit.closing import TILE, D, N, rule
-from flashsteps.filmkit.telling import times
-from flashsteps.machine.devices import MODEL
+from flashsteps.machine.devices import DEFAULT, MODEL, device
+from flashsteps.story.labels import a
 from flashsteps.theme import hue
 from flashsteps.traffic.course import Course, Transfer, counted
 from flashsteps.units import short, size_of
@@ -35,7 +35,7 @@ class Race(Film):
         toy = {name: Course(name, run) for name, run in runs.items()}
         real = {name: counted(name, n, D, TILE, mask, meta["dtype"]) for name in NAMES}
         order, later = ranked(toy), ranked(real)
-        first, second, third = (toy[name].total for name in order)
+        first, _, third = (toy[name].total for name in order)
         carried = [size_of(real[name].total) for name in reversed(later)]
         in_all = f"{carried[0]} against {carried[1]} and {carried[2]}"
 
@@ -67,10 +67,9 @@ class Race(Film):
             board.say(f"With this toy’s {size} tiles, {NAMES[order[0]]} has the fewest bytes to carry: it wins.")
 
         with board.chapter("All are done"):
-            board.say(fetched_again(meta))
-            board.move(moved.to(second), seconds=2.2, ease=linear, step=order[1])
-            board.wait(0.4)
-            board.move(moved.to(third), seconds=2.4, ease=linear, step=order[2])
+            for name in order[1:]:
+                board.say(why(name, meta))
+                board.move(moved.to(toy[name].total), seconds=2.2, ease=linear, step=name)
 
         with board.chapter("A real size"):
             board.clear()
@@ -81,12 +80,19 @@ class Race(Film):
             board.wait(0.6)
             board.move(moved.to(real[later[0]].total), seconds=3.6, ease=linear, step="real")
             board.say(one_is_done(real, later[0]))
+            gpu, S = device(DEFAULT), sum(t.nbytes for t in real[STANDARD].transfers if t.tensor == "S" and t.written)
+            if gpu.shared < S:
+                chip = f"all {gpu.multiprocessors} SMs of {a(gpu.model)} hold {size_of(gpu.shared)}"
+                board.say(f"S can’t stay on chip: it is {size_of(S)}, and {chip}.")
 
         turned = later != order
         with board.chapter("The order turns" if turned else "The order stays"):
             board.say(f"{in_all}: real tiles {'turn the order round' if turned else 'keep the order'}.")
             board.move(moved.to(real[later[1]].total), seconds=1.6, ease=linear)
             board.move(moved.to(real[later[2]].total), seconds=2.4, ease=linear)
+            if turned and meta["block_q"] == meta["block_k"]:
+                now = f"What a tile fetches now serves {TILE} tokens, not {meta['block_q']}"
+                board.say(f"{now}; S still goes out, and comes back.", given=meta["block_q"] < TILE)
 
 
 def ranked(courses: Courses) -> list[str]:
@@ -134,14 +140,14 @@ def status_of(course: Course, nbytes: float) -> str:
     return f"{done.tiles:,} of {whole.tiles:,} tiles done, {rows}"
 
 
-def fetched_again(meta: Mapping[str, Any]) -> str:
-    """Why the flash algorithms carry more than a toy can bear."""
-    queries, keys = -(-meta["queries"] // meta["block_q"]), -(-meta["keys"] // meta["block_k"])
-    if meta["mask"]:
-        return "FlashAttention fetches Q and O again and again, FlashAttention-2 K and V."
-    if queries == keys:
-        return f"{meta['block_k']} keys a tile: FlashAttention fetches Q and O {times(keys)}, the other K and V."
-    return f"FlashAttention fetches Q and O {times(keys)}, FlashAttention-2 K and V {times(queries)}."
+def why(name: str, meta: Mapping[str, Any]) -> str:
+    """Why it carries so much."""
+    if name == STANDARD:
+        return "Standard attention writes S and P, and reads them back."
+    of, fetched = {FLASH: ("keys", "Q and O again, and writes O"), FLASH2: ("queries", "K and V again")}[name]
+    many = -(-meta[of] // meta[{"keys": "block_k", "queries": "block_q"}[of]])
+    each = "its one block" if many == 1 else "each block" if meta["mask"] else f"each of {many} blocks"
+    return f"{NAMES[name]}: {each} of {of} fetches {fetched if many > 1 else fetched.replace(' again', '')}."
 
 
 def one_is_done(real: Courses, best: str) -> str:

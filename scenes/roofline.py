@@ -148,7 +148,7 @@ def fused(board: Board, chart: RoofChart, side: Box, gpu: Device) -> None:
     bars = tuple(
         Bar(
             name, Made(lambda u, of=part.total: u * of, u), pieces=pieces(part),
-            under=figure if wide else "", note="" if wide else figure, figure=Made(bool, u),
+            under=figure if wide else "", note="" if wide else figure,
         )
         for (name, part, _), figure, u in zip(runs, said, grown, strict=True)
     )  # fmt: skip

@@ -9,9 +9,10 @@ from flashsteps.filmkit.actors.cards import Card
 from flashsteps.filmkit.actors.loops import Loop
 from flashsteps.filmkit.run import Run
 from flashsteps.filmkit.run_stage import RunStage
+from flashsteps.machine.devices import DEFAULT, Device, device
 from flashsteps.machine.events import IO
 from flashsteps.runs.record import count
-from flashsteps.story.labels import opening
+from flashsteps.story.labels import a, opening
 from flashsteps.units import short as tokens
 from flashsteps.units import size_of
 
@@ -26,7 +27,8 @@ class Standard(Film):
         blocks = -(-trace.meta["queries"] // trace.meta["block_q"])
         run = Run(trace, slowly=(0, blocks, 2 * blocks))
         kernels = Loop("1  S = Q K^{T} / √d", blocks), Loop("2  P = softmax(S)", blocks), Loop("3  O = P V", blocks)
-        shown = {"kind": "kernels", "device": board.option("device", ""), "code": board.option("code", False)}
+        chosen = board.option("device", "")
+        shown = {"kind": "kernels", "device": chosen, "code": board.option("code", False)}
         starts = [run.start_of(program) for program in range(3)]
         if board.short:
             return short(board, RunStage(board, run, loops=kernels, **shown))
@@ -52,8 +54,9 @@ class Standard(Film):
             board.say("Softmax fetches all of S and writes P, just as large.")
             stage.play(starts[2], seconds=6.0)
             both = 2 * trace.initial["S"].nbytes
+            place = stage.places.map
             extra = ("here", f"{both:,} B"), (f"at {tokens(SIZES[-1])}", size_of(4 * SIZES[-1] ** 2))
-            board.put(Card("S and P", "extra memory", extra, "S"), stage.places.map._replace(h=200))
+            board.put(Card("S and P", "extra memory", extra, "S"), place._replace(h=min(250, place.h)))
 
         with board.chapter("The output"):
             board.say("Last kernel: P comes back in, with V, and O goes out.")
@@ -71,20 +74,32 @@ class Standard(Film):
             counts = [count("standard-forward", n=n, d=D, block_q=128, block_k=128) for n in SIZES]
             grown = board.value(0.0)
             board.put(shares([scores_of(io) / io.total for io in counts], grown), board.main)
-            board.say(f"The share of S and P in one head’s traffic, d = {D}, as the tokens grow.")
+            share = scores_of(counts[-1]) / counts[-1].total
+            board.say(f"More tokens, more of it: at {tokens(SIZES[-1])} S and P are {share:.1%} of all traffic.")
             board.move(grown.to(100.0), seconds=2.5)
-            board.say(
-                f"At {tokens(SIZES[-1])} tokens S and P are {scores_of(counts[-1]) / counts[-1].total:.1%} of it."
-            )
 
-        with board.chapter("And memory"):
+        with board.chapter("Too large to stay"):
             board.clear()
-            own, needed = 2 * 2 * SIZES[-1] ** 2, 4 * 2 * SIZES[-1] * D  # fp16: S and P; Q, K, V and O
-            extra = board.value(0)
-            bars = Bar("Q, K, V, O", needed, "ink"), Bar("S and P", extra, "S")
-            board.put(Bars(bars, own, title=f"memory of one head of {tokens(SIZES[-1])} tokens, fp16"), board.main)
-            board.say(f"And they take {size_of(own)} of memory a head that the result doesn’t need.")
-            board.move(extra.to(own), seconds=1.5)
+            too_large(board, device(chosen or DEFAULT), SIZES[-1])
+
+
+def too_large(board: Board, gpu: Device, n: int) -> None:
+    """S of one head of n tokens, beside what all of a GPU's SMs hold; and S and P, beside what the result needs."""
+    one, needed = 2 * n * n, 4 * 2 * n * D  # fp16: S, and P is as large; Q, K, V and O
+    S, both = board.value(0), board.value(0)
+    each = f"{gpu.shared_per_sm} KiB of shared memory each"
+    bars = (
+        Bar(f"all {gpu.multiprocessors} SMs", gpu.shared, "sram_line", under=each),
+        Bar("S", S, "S"),
+        Bar("S and P", both, "S"),
+        Bar("Q, K, V and O", needed, "ink"),
+    )
+    board.put(Bars(bars, 2 * one, title=f"one head of {tokens(n)} tokens, fp16, beside {a(gpu.model)}"), board.main)
+    chip = f"the {gpu.multiprocessors} SMs of {a(gpu.model)} hold {size_of(gpu.shared)}"
+    board.say(f"S can’t stay on chip: it is {size_of(one)}, and {chip}.", given=one > gpu.shared)
+    board.move(S.to(one), seconds=1.5)
+    board.say(f"S and P take {size_of(2 * one)} of memory a head that the result doesn’t need.")
+    board.move(both.to(2 * one), seconds=1.5)
 
 
 def scores_of(io: IO) -> int:
@@ -103,6 +118,7 @@ def shares(each: Sequence[float], grown: Any) -> Bars:
             for n, share in zip(SIZES, each, strict=True)
         ),
         100.0,
+        title=f"what of one head’s traffic is S and P, d = {D}",
     )  # fmt: skip
 
 

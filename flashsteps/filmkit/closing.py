@@ -152,7 +152,7 @@ def coda(board: Board, trace: Trace) -> None:
 
         first = moved[0].ratio
         each = f"each block of {kind.rows} fetches {kind.again} again" if first > 1 else "its blocks are tall enough"
-        board.say(f"This toy moves {first:.2f} times what standard does: {each}.")
+        board.say(f"This toy moves {size_of(moved[0].own)}, {first:.2f} times as much: {each}.")
         board.wait(3.0)
         stops = [len(grown), len(grown) + len(tall), len(path) - 1]
 
@@ -165,17 +165,16 @@ def coda(board: Board, trace: Trace) -> None:
         ratio = moved[stops[0]].ratio
         masked = meta["mask"] != mask
         worse = "make it worse" if ratio > first * 1.02 else "help" if ratio < first * 0.98 else "change little"
-        board.say(f"More tokens alone {worse}{', without that mask' if masked else ''}: {ratio:.2f} times standard’s.")
+        board.say(f"More tokens alone {worse}{', without that mask' if masked else ''}: {ratio:.2f} times.")
         go(stops[0], "tokens N", 1.4)
-        more = f"More {kind.rows} a block: {kind.again} come in less often"
-        board.say(f"{more}, {moved[stops[1]].ratio:.2f} times standard’s.")
+        board.say(f"Taller tiles fetch less often: {moved[stops[1]].ratio:.2f} times.")
         go(stops[1], "tile", 1.4)
         last, size = moved[-1], path[-1]
         if mask is None:
-            above = f"above {kind.formula(_constant(trace))} {kind.rows} a block it moves less"
+            above = f"it moves less above {kind.formula(_constant(trace))} {kind.rows} a block"
         else:
-            above = f"from {last.level:.0f} {kind.rows} a block on it moves less"
-        words = f"With many tokens: {above}; with {size.block_k}, {last.ratio:.2f} times."
+            above = f"it moves less from {last.level:.0f} {kind.rows} a block on"
+        words = f"With many tokens {above}; with {size.block_k}, {last.ratio:.2f} times."
         board.say(words, given=last.ratio < 1)
         if wide:
             go(stops[2], "head width d", 1.0)

@@ -27,6 +27,11 @@ def stage(board: Board, left: float = 1, right: float = 1) -> Stage:
     return Stage(whole, (first, second), below)
 
 
+def aside(board: Board, place: Stage) -> Box:
+    """Where a few words stand beside a picture: the upper part of the second side, as high as they need."""
+    return place.sides[1].rows(*board.pick(wide=(4, 5), square=(1,), tall=(1, 1)))[0]
+
+
 def turn(board: Board, words: str, *pictures: tuple[Any, Box], given: bool = True) -> list[Part]:
     """To another picture: all goes, these actors come to their boxes, and the words to them; in a short cut the words
     come first, which saves time."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import log10
 
-from ..machine.devices import Device
+from ..machine.devices import DEVICES, Device
 from ..traffic.intensity import ridge, roof
 from .actors.curve import Area, Axis, Curve, Dot, Line, Rule, Side
 from .board import Board
@@ -29,7 +29,7 @@ class RoofChart:
         now = Made(lambda speeds: gpu._replace(bandwidth=speeds[0], tflops=speeds[1]), self.speeds)
         lines = (Line("", Made(_slope, now, self.drawn), "ink"),)
         dots = Made(lambda marks, gpu, there: _dots(marks, gpu, there, low), self.dots, now, self.there)
-        rules = Made(lambda gpu, there: (Rule(ridge(gpu), f"{ridge(gpu):.0f}"),) * there, now, self.there)
+        rules = Made(lambda gpu, there: (Rule(ridge(gpu), f"{ridge(gpu):.0f}" * _real(gpu)),) * there, now, self.there)
         self.actor = Curve(x, y, lines, dots, Made(_grounds, now, self.there), rules, title=self.model)
 
     def draw(self) -> None:
@@ -91,4 +91,9 @@ def _dots(marks: tuple[Mark, ...], gpu: Device, there: bool, low: float) -> tupl
         Dot(4, roof(gpu, 4), f"HBM: {gpu.bandwidth:.4g} TB/s", "dim", "below right", bare=True),
         Dot(HIGH / 2.2, gpu.tflops, f"{gpu.tflops:.0f} TFLOP/s", "dim", "above", bare=True),
     )
-    return (*dots, *(names if there else ()))
+    return (*dots, *(names if there and _real(gpu) else ()))
+
+
+def _real(gpu: Device) -> bool:
+    """Is it one that there is? A roof on its way from one to another is nobody's, and has no numbers."""
+    return any((gpu.bandwidth, gpu.tflops) == (one.bandwidth, one.tflops) for one in DEVICES.values())

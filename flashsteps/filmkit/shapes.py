@@ -14,7 +14,7 @@ BESIDE = 1.3  # where S begins, in widths of Q, which stands at its left, and of
 
 def scores(n: float, d: int, was: float = 0) -> tuple[Area, ...]:
     """S of n tokens with Q and K at its sides; what it was before is dashed."""
-    at, half, name = BESIDE * d, n / 2, f"{short(round(n))} × {short(round(n))}"
+    at, half, name = BESIDE * d, n / 2, _squared(n)
     square = Area(at, at, n, n, "S"), Area(at + half, at + half, half, half, "S", name)
     strips = Area(0, at, d, n, "Q", "Q"), Area(at, 0, n, d, "K", "K")
     return (*square, *strips, *([Area(at, at, was, was, "bg", open=True)] if was else []))
@@ -23,11 +23,16 @@ def scores(n: float, d: int, was: float = 0) -> tuple[Area, ...]:
 def nested(n: float, d: int, sizes: tuple[int, ...]) -> tuple[Area, ...]:
     """The same, with those of the sizes that are smaller inside."""
     at, inside = BESIDE * d, [m for m in reversed(sizes) if m < n]
-    whole = Area(at, at, n, n, "S", f"S: {short(round(n))} × {short(round(n))}", edge="bg", strength=0.6)
+    whole = Area(at, at, n, n, "S", f"S {_squared(n)}".rstrip(), edge="bg", strength=0.6)
     squares = (
         Area(at, at, m, m, "S", short(m), edge="bg", strength=0.8 + 0.2 * min(k, 1)) for k, m in enumerate(inside)
     )
     return (whole, *squares, Area(0, at, d, n, "Q"), Area(at, 0, n, d, "K"))
+
+
+def _squared(n: float) -> str:
+    """`1K × 1K`; nothing while n is on its way."""
+    return f"{short(int(n))} × {short(int(n))}" if n == int(n) else ""
 
 
 def packed(count: float, fit: float, name: str) -> tuple[Area, ...]:
@@ -48,7 +53,7 @@ def multiprocessor(shared: int, registers: int, part: float) -> tuple[Area, ...]
     """What an SM has on chip (KiB), as far as it is filled: as wide as large, and 0.45 as high as both are wide."""
     gap, high = 3.0, (shared + registers) * 0.45
     return tuple(
-        Area(x, 0, size - gap, high, "sram_line", f"{part * size:.0f} KiB", name, part=part, edge="sram_line")
+        Area(x, 0, size - gap, high, "sram_line", f"{size} KiB", name, part=part, edge="sram_line")
         for x, size, name in ((0, shared, "shared memory"), (shared + gap, registers, "registers"))
     )
 

@@ -20,8 +20,6 @@ from .run_stage import RunStage
 def max_moves(board: Board, stage: RunStage, moves: Shrink, then: str) -> None:
     """The round of the max that moves most, step by step: its row alone is lit, and what becomes of its sum is shown in
     the meter's place. `then` says what shrinks, with {} for the factor."""
-    from ..units import number
-
     run, told = stage.run, board.value(0.0)
     found = run.round(moves.event)
     stage.hide("meter")
@@ -29,16 +27,15 @@ def max_moves(board: Board, stage: RunStage, moves: Shrink, then: str) -> None:
     base = "2" if "kernel" in run.trace.meta else "e"
     asks, by = run.quoted("queries", moves.query), run.quoted("keys", moves.key)
     card = board.put(Rescale(asks, by, moves.m, moves.alpha, moves.l, told, base), stage.places.meter)
-    board.say(f"The max of {asks} is {number(moves.m[0], 2)} up to now, and its sum {number(moves.l[0], 2)}.")
-    stage.play(run.after(found, slot="S", op="compute"))
     words = f"{by} beats the old max of {asks}: {then.format(f'{moves.alpha:.2f}')}."
     board.say(words[0].upper() + words[1:])
+    stage.play(run.after(found, slot="S", op="compute"), seconds=2.0)
     stage.play(run.after(found, slot="m_new" if run.has("m_new") else "m_i", op="compute"))
     board.move(told.to(1.0), seconds=0.1)
     board.wait(1.2)
-    board.move(told.to(2.0), seconds=1.2)
+    board.move(told.to(2.0), seconds=1.0)
     board.wait(0.5)
-    board.move(told.to(3.0), seconds=0.8)
+    board.move(told.to(3.0), seconds=0.6)
     stage.play(max(stage.at, run.after(found, slot="l_new" if run.has("l_new") else "l_i", op="compute")))
     board.wait(0.5)
     board.read()
@@ -76,8 +73,13 @@ def pieces_of(moved: Mapping[str, Moved]) -> tuple[Piece, ...]:
 
 def toy(run: Run) -> str:
     """`16 tiles, 16.5 KB`: what a run came to."""
-    tiles = sum(len(found.tiles) for found in run.visited)
-    return f"{tiles} {'tile' if tiles == 1 else 'tiles'}, {size_of(run.total.total)}"
+    return f"{tiles(run)}, {size_of(run.total.total)}"
+
+
+def tiles(run: Run) -> str:
+    """`16 tiles`: how many it made."""
+    count = sum(len(found.tiles) for found in run.visited)
+    return f"{count} {'tile' if count == 1 else 'tiles'}"
 
 
 def counted(run: Run, algorithm: str) -> IO | None:

@@ -1,9 +1,12 @@
-"""What a run held, tile by tile, and what all tiles of a slot come to, as one matrix."""
+"""What a run held, tile by tile, what all tiles of a slot come to, as one matrix, and how films show that."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from .actors.matrix import Matrix, Region, grid
 from .run import Run
 
 
@@ -29,6 +32,19 @@ def rows(run: Run, i: int, axis: str = "queries") -> slice:
     """The rows of a block."""
     size, many = run.trace.meta[{"queries": "block_q", "keys": "block_k"}[axis]], run.trace.meta[axis]
     return slice(i * size, min((i + 1) * size, many))
+
+
+def regions(run: Run, tiles: np.ndarray) -> tuple[Region, ...]:
+    """The tiles for which an array (blocks of queries, blocks of keys) is true, as regions of S."""
+    edges = ((rows(run, i), rows(run, j, "keys")) for i, j in np.argwhere(tiles).tolist())
+    return tuple(Region(down.start, down.stop, across.start, across.stop) for down, across in edges)
+
+
+def scores(run: Run, values: np.ndarray, like: np.ndarray | None = None, **how: Any) -> Matrix:
+    """Scores with their tokens, without numbers, on the scale of those that they are a part of."""
+    like = values if like is None else like
+    how = {"rows": run.names["queries"], "columns": run.names["keys"], "names": ("query", "key"), **how}
+    return Matrix(grid(values), "S", float(like.min()), float(like.max()), square=True, numbers=False, **how)
 
 
 def held(run: Run, name: str) -> np.ndarray:

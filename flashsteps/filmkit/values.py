@@ -8,6 +8,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 Ease = Callable[[float], float]
+INSTANT = 1e-6  # seconds: shorter than anything that is seen
 
 if TYPE_CHECKING:  # a value may be given for a field of any type
     Anything = Any
@@ -107,6 +108,11 @@ def at(x: Any, t: float) -> Any:
         return x
     parts = (at(part, t) for part in x)
     return type(x)(*parts) if hasattr(x, "_fields") else tuple(parts)
+
+
+def stands(x: Any, t: float) -> bool:
+    """Is it at rest at t? What is on its way from one value to another has no number that is right."""
+    return not changes(x) or bool(at(x, t) == at(x, t + INSTANT))
 
 
 def changes(x: Any) -> bool:

@@ -32,6 +32,11 @@ class Device(NamedTuple):
         """Its title without its maker."""
         return self.title.partition(" ")[2]
 
+    @property
+    def shared(self) -> int:
+        """Bytes of shared memory in all multiprocessors together: what of S could stay on chip at most."""
+        return self.multiprocessors * self.shared_per_sm * 1024
+
 
 DEVICES = {
     "t4": Device("NVIDIA T4", 40, 64, 64, 256, 4, 16, "GDDR6", 0.320, 65),

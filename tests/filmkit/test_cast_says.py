@@ -19,6 +19,7 @@ from flashsteps.filmkit.actors.tape import Lane, Lanes, averaged, transfers
 from flashsteps.filmkit.actors.writing import spread
 from flashsteps.filmkit.boxes import Box
 from flashsteps.filmkit.pen import Pen
+from flashsteps.filmkit.values import Value
 from flashsteps.theme import THEMES, ink_on, mix, rgb
 from flashsteps.units import size_of
 
@@ -91,6 +92,23 @@ def test_room_for_numbers_does_not_depend_on_the_numbers_of_now():
     """Else the axis would move with them."""
     ends = [extent(of(look(Bars((Bar("x", v, whole=1e6),), 1e6))[0], "dim"))[2] for v in (0, 999, 12_345, 1e6)]
     assert max(ends) - min(ends) <= 1
+
+
+def test_a_bar_has_its_number_only_while_it_stands():
+    grows = Value(0.0)
+    grows.move(6144.0, 1.0, 2.0)
+    counts = Value(0)
+    counts.move(2, 1.5, 1.5)
+    bars = Bars((Bar("x", grows, note="in all"), Bar("y", counts, note="of 4")), 6144.0)
+    there = [set(look(bars.at(t))[1]) for t in (0.5, 1.0, 1.4, 1.6, 2.0)]
+    assert there == [{"x", "y"}] * 3 + [{"x", "y", "2 B", "of 4"}, {"x", "y", "2 B", "of 4", "6,144 B", "in all"}]
+
+
+def test_columns_have_their_numbers_when_they_stand():
+    columns = [Columns((Group("1K", (10.0,)),), (("a", "Q"),), 40, grown=part) for part in (0.5, 1.0)]
+    (half, words), (whole, then) = map(look, columns)
+    assert ("10" in words, "10" in then) == (False, True)
+    assert extent(of(half, "Q"))[3] == pytest.approx(extent(of(whole, "Q"))[3] / 2, abs=2)
 
 
 def test_a_mark_stands_at_its_value_and_gives_way_to_numbers():

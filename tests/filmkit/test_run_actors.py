@@ -23,7 +23,7 @@ from flashsteps.filmkit.boxes import CANVASES, Box
 from flashsteps.filmkit.pen import Pen
 from flashsteps.filmkit.run import Run
 from flashsteps.filmkit.run_stage import places
-from flashsteps.theme import THEMES
+from flashsteps.theme import THEMES, rgb
 from flashsteps.units import size_of
 from tests.problems import Problem, problems
 
@@ -186,6 +186,22 @@ def test_the_maps_tiles_fill_it_and_keep_apart(run, box, unit):
     tiles = [tile_map.tile_box(grid, meta, i, j) for i in range(rows) for j in range(columns)]
     assert sum(tile.w * tile.h for tile in tiles) == grid.box.w * grid.box.h
     assert not any(one.overlaps(other) for n, one in enumerate(tiles) for other in tiles[n + 1 :])
+
+
+def test_a_tile_that_is_skipped_never_looks_like_one_that_is_on():
+    run, box = Run(Problem("flash2-forward", 8, 8, 4, 2, 2, mask="causal").record(), lanes=4), Box(4, 4, 360, 360)
+    pen = Pen(cairo.Context(cairo.ImageSurface(cairo.FORMAT_RGB24, 9, 9)), THEMES["dark"], 0.67)
+    grid, white, seen = tile_map.place(pen, box, run), np.array([255 * c for c in rgb(THEMES["dark"].ink)]), set()
+    for now in range(len(run)):
+        _, on = run.done(float(now))
+        framed = (abs(painted(TileMap(run, float(now)), box, field=370) - white) < 2).all(axis=2)
+        if on is None:
+            continue
+        for tile in (*on.tiles, *on.hidden):
+            at = tile_map.tile_box(grid, run.trace.meta, *tile)
+            is_framed = framed[int(at.y) : int(at.bottom), int(at.x) : int(at.right)].any()
+            seen.add((tile in on.hidden, bool(is_framed)))
+    assert seen == {(True, False), (False, True)}
 
 
 def test_rows_that_nothing_was_written_to_are_blank():

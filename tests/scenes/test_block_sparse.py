@@ -29,10 +29,12 @@ def test_what_is_saved_is_algorithm_5s_closed_form():
     N, d, fp16, fp32 = 16, 32, 2, 4
     K_V, start = 2 * N * d * fp16, N * d * fp16 + 2 * N * fp32
     tile = 3 * 2 * d * fp16 + 4 * 2 * fp32  # Q and O in, O out; ℓ and m in and out
-    dense, sparse = actor(SCRIPT, "What it saves", Bars).bars
+    dense, sparse, standard = actor(SCRIPT, "What it saves", Bars).bars
     assert dense.value == K_V + start + 64 * tile
     assert sparse.value == K_V + start + 32 * tile
     assert f"{sparse.value / dense.value:.0%} of the bytes" in said(SCRIPT)
+    assert standard.value == (4 * N * d + 4 * N * N) * fp16
+    assert f"Standard moves {standard.value:,.0f} B" in said(SCRIPT)
 
 
 def test_bytes_are_a_straight_line_in_the_share_and_times_are_the_papers():
@@ -43,6 +45,14 @@ def test_bytes_are_a_straight_line_in_the_share_and_times_are_the_papers():
     np.testing.assert_allclose(megabytes, start + slope * shares, rtol=1e-6)
     assert [dot.y for dot in published.dots] == [27.2, 43.4, 60.3, 81.2, 99.4, 117.0, 135.6, 155.6, 175.6, 188.4]
     assert not published.lines  # dots that were read off, and no line of ours through them
+    assert [dot.name for dot in published.dots if dot.name] == ["99.4 ms", "188.4 ms"]
+    standard = 2 * (4 * 4096 * 64 + 4 * 4096**2) / 1e6
+    assert f"all tiles move {megabytes[-1]:.1f} MB, standard {standard:.0f} MB" in said(SCRIPT)
+
+
+def test_a_column_brings_in_the_rows_that_are_kept():
+    *some, last = (str(row) for row in np.flatnonzero(visited()[:, 3]))
+    assert f"Column 3 (from 0) keeps rows {', '.join(some)} and {last}" in said(SCRIPT)
 
 
 def test_the_score_that_is_lost_is_the_highest_of_those_left_out():

@@ -86,6 +86,22 @@ def test_it_is_told_the_same_twice(name, shape):
 
 
 @FILMS
+def test_no_number_of_a_chart_is_on_its_way(name):
+    """While a bar grows or a roof lifts there is no number that is right. What counts, counts: it is no chart."""
+    script, charts = reel(name).script(), {"Areas", "Bars", "Columns", "Curve"}
+    looker, frame = Looker(script, SIZES["wide"][0], "dark"), 1 / 25
+
+    def numbers(t: float) -> set[str]:
+        looker.look(t)
+        return {one.words for one in looker.written if one.who in charts and any(map(str.isdigit, one.words))}
+
+    for t in np.arange(0.13, script.duration - HOLD, 0.5).tolist():
+        if script.at(t) != script.at(t + frame):
+            before, now, after = (numbers(t + k * frame) for k in (-1, 0, 1))
+            assert now <= before | after, f"{t:.2f} s"
+
+
+@FILMS
 @SHAPES
 @pytest.mark.parametrize("theme", ["dark", "light"])
 def test_a_frame_alone_is_the_frame_in_sequence(name, shape, theme):

@@ -61,6 +61,21 @@ def test_scales_stay_within_a_chapter(script):
         assert len(most) == 1, chapter.name
 
 
+def test_s_is_said_not_to_stay_on_chip_where_it_is_larger(script):
+    S, chip = 2 * 8192**2, 108 * 164 * 1024
+    assert f"it is {S / 1e6:.0f} MB, and all 108 SMs of an A100 80 GB hold {chip / 1e6:.1f} MB" in said(script)
+    assert "stay on chip" not in said(fs.film("race", mask="causal").script())  # of 2K tokens
+
+
+def test_why_each_carries_so_much(script):
+    assert "FlashAttention: each of 4 blocks of keys fetches Q and O again, and writes O." in said(script)
+    assert "FlashAttention-2: each of 4 blocks of queries fetches K and V again." in said(script)
+    assert "serves 128 tokens, not 4" in said(script)
+    whole = said(fs.film("race", block_q=16, block_k=16).script())
+    assert "FlashAttention: its one block of keys fetches Q and O, and writes O." in whole
+    assert "Standard attention writes S and P, and reads them back." in whole
+
+
 def test_who_wins_depends_on_the_tile_and_the_words_say_so():
     assert "standard attention has the fewest bytes" in said(fs.film("race").script())
     large = fs.film("race", block_q=16, block_k=16)

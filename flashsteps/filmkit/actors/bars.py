@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from ...theme import BODY, LABEL, SMALL
 from ...units import size_of, time_of
+from .. import values
 from ..boxes import Box
 from .actor import Actor
 from .writing import line, spread, width, write
@@ -37,7 +38,8 @@ class Mark(NamedTuple):
 class Bar(Actor):
     """`value` is its length and its number. `pieces` are what it is made of, in order, shown as far as the value
     goes; `whole` is a dashed outline, `under` stands below the name, `inside` on the bar, `note` after the number.
-    `error` is ± so much. A bar without a number has `figure` False."""
+    `error` is ± so much. A bar without a number has `figure` False; and number and note are only there while the bar
+    `stands`: one that is on its way, or has yet to come, has none that is right."""
 
     name: str
     value: float
@@ -49,6 +51,12 @@ class Bar(Actor):
     whole: float | None = None
     error: float = 0.0
     figure: bool = True
+    stands: bool = True
+
+    def at(self, t: float) -> Self:
+        shown = super().at(t)
+        to_come = shown.value == 0 and values.changes(self.value)
+        return replace(shown, stands=False) if to_come or not values.stands(self.value, t) else shown
 
 
 def says_how(says: str, value: float) -> str:
@@ -176,6 +184,8 @@ class Bars(Actor):
 
     def _figure(self, pen: Pen, bar: Bar, room: Box, box: Box) -> None:
         """The number and what is said of it, right after the bar, on a plate: no mark runs through them."""
+        if not bar.stands:
+            return
         x = room.x + self.length(bar.value + bar.error, room.w) + pen.px(18)
         high = line(pen, self.size)
         y = min(max(room.y + (room.h - high) // 2, box.y), max(box.y, box.bottom - high))

@@ -59,12 +59,12 @@ class Bus(OfRun):
         values = self.run.value(event.step) if event.op == "store" else self.run.value(event.step)[event.row :]
         assert event.tile is not None
         w, h = pen.px(LONG if values.ndim == 2 else 30), min(pen.px(HIGH), rail.h - pen.px(8))
-        u = u if event.op == "load" else 1 - u
+        u, edge = u if event.op == "load" else 1 - u, 3  # px: room for its frame
         if sideways:
-            x, y = rail.x + (rail.w - w) * u, rail.y + (rail.h - h) / 2
+            x, y = rail.x + edge + (rail.w - w - 2 * edge) * u, rail.y + (rail.h - h) / 2
         else:
             h = min(h, round(rail.h * 0.55))
-            x, y = rail.x + (rail.w - w) / 2, rail.y + (rail.h - h) * u
+            x, y = rail.x + (rail.w - w) / 2, rail.y + edge + (rail.h - h - 2 * edge) * u
         columns = values.shape[1] if values.ndim == 2 else 1
         at = cells.grid(Box(x, y, w, h).whole(), len(values), columns, finest=2)
         box = Box(round(x), round(y), w, h)

@@ -24,7 +24,8 @@ class Group(NamedTuple):
 
 @dataclass(frozen=True)
 class Columns(Actor):
-    """The axis goes from 0 to `most`. `kinds` are (name, hue), in the order of a group's values."""
+    """The axis goes from 0 to `most`. `kinds` are (name, hue), in the order of a group's values. `grown` is how far the
+    bars have come up, all at once; they have their numbers when they stand."""
 
     groups: tuple[Group, ...]
     kinds: tuple[tuple[str, str], ...]
@@ -32,6 +33,7 @@ class Columns(Actor):
     says: str = "{:.0f}"
     title: str = ""
     name: str = ""
+    grown: float = 1.0
 
     def draw(self, pen: Pen, box: Box) -> None:
         high = line(pen, LABEL) if pen.fits(LABEL) else 0
@@ -53,11 +55,11 @@ class Columns(Actor):
             for k, (value, (_, color)) in enumerate(zip(group.values, self.kinds, strict=False)):
                 if value is None:
                     continue
-                tall = round(plot.h * min(1.0, value / self.most))
+                tall = round(plot.h * min(1.0, self.grown * value / self.most))
                 here = Box(start + k * wide, plot.bottom - tall, wide - max(1, pen.px(4)), tall)
                 pen.fill(here, color, radius=4)
                 words = says_how(self.says, value)
-                if width(pen, words, LABEL, mono=True) <= wide + pen.px(20):
+                if self.grown == 1 and width(pen, words, LABEL, mono=True) <= wide + pen.px(20):
                     over = Box(here.x - pen.px(12), here.y - high, here.w + pen.px(24), high)
                     write(pen, over, words, LABEL, mono=True, align="center")
             under = Box(round(plot.x + n * pitch), plot.bottom + 1, round(pitch), high)

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from ..pen import Pen
 
 
+GAUGE = 60  # units that a gauge takes at least
+
+
 @dataclass(frozen=True)
 class Sram(OfRun):
     """`lit` is a row of the score tile that stands out; `alpha` whether α has a column of its own."""
@@ -77,14 +80,14 @@ def head(pen: Pen, box: Box, run: Run, held: tuple[tuple[str, int], ...]) -> Non
     base = box.y + pen.px(50 if box.h >= pen.px(70) else 44)
     left = box.x + pen.text(box.x, base, "SRAM", HEAD, weight=700) + pen.px(20)
     words = fill_of(sum(size for _, size in held), run.sram)
-    if left + pen.figure_width(f"takes {words}") + pen.px(16 + 90) <= box.right:
+    if left + pen.figure_width(f"takes {words}") + pen.px(16 + GAUGE) <= box.right:
         words = f"takes {words}"
     right = box.right - pen.figure(box.right, base, words, align="right") - pen.px(16)
     note = "a toy’s" if run.is_toy else ""
     if note and left + pen.width(note, LABEL) + pen.px(16 + 90) <= right:
         left += pen.label(left, base, note) + pen.px(16)
     wide = min(pen.px(190), right - left)
-    if wide >= pen.px(60):
+    if wide >= pen.px(GAUGE):
         gauge(pen, Box(right - wide, base - pen.px(24), wide, pen.px(26)).whole(), held, run.sram)
 
 

@@ -50,12 +50,16 @@ class TileMap(OfRun):
                     continue
                 tile = tile_box(grid, meta, i, j)
                 inside = Box(tile.x, tile.y, tile.w - gap, tile.h - gap)
-                if (i, j) in r.hidden and r.number < count:
-                    pen.hatch(inside, "dim" if r == on else "faint", alpha=1.0, step=9)
-                elif r.number < count:
-                    pen.fill(inside, "S", radius=4 if gap else 0, alpha=1.0 if r == on else 0.35)
+                radius = 4 if gap else 0
+                if (i, j) in r.hidden:  # stepped over: never framed as one that is on
+                    if r.number < count:
+                        pen.hatch(inside, "faint", alpha=1.0, step=14)
+                        pen.frame(inside, "dim" if r == on else "faint", radius=radius, dash=6)
+                    continue
+                if r.number < count:
+                    pen.fill(inside, "S", radius=radius, alpha=1.0 if r == on else 0.35)
                 if r == on:
-                    pen.frame(inside, "ink", width=3, radius=4 if gap else 0)
+                    pen.frame(inside, "ink", width=3, radius=radius)
         lit = [
             frozenset(x for tile in now for x in range(tile[axis] * meta[b], tile[axis] * meta[b] + meta[b]))
             for axis, b in ((0, "block_q"), (1, "block_k"))
