@@ -235,7 +235,7 @@ def profile(asked: Asked) -> Iterator[Line]:
     sections = [x for name in ("SpeedOfLight", "WarpStateStats", "Occupancy") for x in ("--section", name)]
     command = [ncu, "--clock-control", "none", *sections, "--csv", "-k", "regex:hopper|forward_kernel|dkdv|dq_"]
     ran = subprocess.run(
-        [*command, sys.executable, "-c", program], capture_output=True, text=True, timeout=asked.seconds
+        [*command, sys.executable, "-P", "-c", program], capture_output=True, text=True, timeout=asked.seconds
     )
     _keep(asked, "profile.csv", lambda path: path.write_text(ran.stdout))
     yield {"profile": ran.returncode, "lines": ran.stdout.count("\n"), "why": machine.plain(ran.stderr)}
