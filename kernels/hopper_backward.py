@@ -336,7 +336,8 @@ def backward(
     """
     dq, dk, dv = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
     d = checks.on_chip_d(problem.d)
-    tile = Tiles(config.block_m, config.block_m, config.block_n, d)
+    block_m = 64 * 128 // d  # so that each warpgroup makes 64 × 64 of dQ
+    tile = Tiles(block_m, block_m, KEYS, d)
     padded = -(-problem.n // tile.block_m) * tile.block_m
     rows = torch.empty(*q.shape[:2], 2, padded, dtype=torch.float32, device=q.device)
     total = torch.empty(q.shape, dtype=torch.float32, device=q.device)
