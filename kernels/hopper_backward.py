@@ -57,7 +57,7 @@ def tma_add(tensor: Any, coord: Any, src: Any, _semantic: Any = None) -> None:
 
 
 @gluon.jit
-def produce(Q, K, V, dO, Rows, k_sm, v_sm, q_sm, do_sm, lse_sm, d_sm, kv_full, q_full, q_empty, do_full, do_empty, b, h,
+def produce(Q, K, V, dO, Rows, k_sm, v_sm, q_sm, do_sm, lse_sm, d_sm, kv_full, q_full, do_full, empty, b, h,
             start, lo, hi, GROUP: gl.constexpr, BLOCK_M: gl.constexpr, D: gl.constexpr, HALF: gl.constexpr,
             STAGES: gl.constexpr):  # fmt: skip
     """Fetch keys and values, then tile after tile of queries and dO, each when its stage is empty."""
@@ -69,15 +69,13 @@ def produce(Q, K, V, dO, Rows, k_sm, v_sm, q_sm, do_sm, lse_sm, d_sm, kv_full, q
         tma.async_copy_global_to_shared(V, [b, h, start + c * HALF, 0], kv_full.index(1), v_sm.index(c))
     for t in range(0, GROUP * (hi - lo)):
         stage = t % STAGES
-        free = ((t // STAGES) & 1) ^ 1  # all stages are empty at first
         head = h * GROUP + t // (hi - lo)
         first = (lo + t % (hi - lo)) * BLOCK_M
-        mbarrier.wait(q_empty.index(stage), free)
+        mbarrier.wait(empty.index(stage), ((t // STAGES) & 1) ^ 1)  # all stages are empty at first
         mbarrier.expect(q_full.index(stage), BLOCK_M * D * 2 + 2 * BLOCK_M * 4)
         tma.async_copy_global_to_shared(Q, [b, head, first, 0], q_full.index(stage), q_sm.index(stage))
         tma.async_copy_global_to_shared(Rows, [b, head, 0, first], q_full.index(stage), lse_sm.index(stage))
         tma.async_copy_global_to_shared(Rows, [b, head, 1, first], q_full.index(stage), d_sm.index(stage))
-        mbarrier.wait(do_empty.index(stage), free)
         mbarrier.expect(do_full.index(stage), BLOCK_M * D * 2)
         tma.async_copy_global_to_shared(dO, [b, head, first, 0], do_full.index(stage), do_sm.index(stage))
 
@@ -100,8 +98,8 @@ def begun(lse, low, high, first, BLOCK_M: gl.constexpr, LEFT: gl.constexpr, CUT:
 
 
 @gluon.jit
-def consume(dQ, dK, dV, k_sm, v_sm, q_sm, do_sm, lse_sm, d_sm, ds_sm, dq_sm, kv_full, q_full, q_empty, do_full,
-            do_empty, ds_full, k_free, b, h, start, lo, hi, N, M, scale, left, right, C: gl.constexpr,
+def consume(dQ, dK, dV, k_sm, v_sm, q_sm, do_sm, lse_sm, d_sm, ds_sm, dq_sm, kv_full, q_full, do_full,
+            empty, ds_full, k_free, b, h, start, lo, hi, N, M, scale, left, right, C: gl.constexpr,
             GROUP: gl.constexpr, BLOCK_M: gl.constexpr, D: gl.constexpr, HALF: gl.constexpr, STAGES: gl.constexpr,
             LEFT: gl.constexpr, RIGHT: gl.constexpr, EVEN: gl.constexpr):  # fmt: skip
     """One warpgroup: HALF keys from `start` + C · HALF on, their dK and dV, and half of each tile's dQ."""
@@ -151,8 +149,6 @@ def consume(dQ, dK, dV, k_sm, v_sm, q_sm, do_sm, lse_sm, d_sm, ds_sm, dq_sm, kv_
         fence_async_shared()
         mbarrier.arrive(ds_full.index(0), count=1)
         dk = warpgroup_mma(gl.convert_layout(ds, P_LAYOUT), q, dk, is_async=True)
-        dv = warpgroup_mma_wait(1, deps=(dv,))
-        mbarrier.arrive(do_empty.index(stage), count=1)
         mbarrier.wait(ds_full.index(0), t & 1)
         dq = gl.zeros([64, 64], gl.float32, DQ_LAYOUT)
         for c in gl.static_range(2):
@@ -163,8 +159,8 @@ def consume(dQ, dK, dV, k_sm, v_sm, q_sm, do_sm, lse_sm, d_sm, ds_sm, dq_sm, kv_
             else:
                 ds_c = ds_c.slice(C * 64, 64, 1)
             dq = warpgroup_mma(ds_c.permute((1, 0)), k_c, dq, use_acc=c > 0, is_async=True)
-        dk = warpgroup_mma_wait(2, deps=(dk,))
-        mbarrier.arrive(q_empty.index(stage), count=1)
+        dk, dv = warpgroup_mma_wait(2, deps=(dk, dv))
+        mbarrier.arrive(empty.index(stage), count=1)
         if GROUP == 1:
             where_head, where_row = h, (lo + t) * BLOCK_M
             i = lo + t + 1
@@ -201,23 +197,23 @@ def consume(dQ, dK, dV, k_sm, v_sm, q_sm, do_sm, lse_sm, d_sm, ds_sm, dq_sm, kv_
 
 
 @gluon.jit
-def consume_first(dQ, dK, dV, k_sm, v_sm, q_sm, do_sm, lse_sm, d_sm, ds_sm, dq_sm, kv_full, q_full, q_empty, do_full,
-                  do_empty, ds_full, k_free, b, h, start, lo, hi, N, M, scale, left, right,
+def consume_first(dQ, dK, dV, k_sm, v_sm, q_sm, do_sm, lse_sm, d_sm, ds_sm, dq_sm, kv_full, q_full, do_full,
+                  empty, ds_full, k_free, b, h, start, lo, hi, N, M, scale, left, right,
                   GROUP: gl.constexpr, BLOCK_M: gl.constexpr, D: gl.constexpr, HALF: gl.constexpr,
                   STAGES: gl.constexpr, LEFT: gl.constexpr, RIGHT: gl.constexpr, EVEN: gl.constexpr):  # fmt: skip
     """The warpgroup of the first half of the keys."""
-    consume(dQ, dK, dV, k_sm, v_sm, q_sm, do_sm, lse_sm, d_sm, ds_sm, dq_sm, kv_full, q_full, q_empty, do_full, do_empty,
+    consume(dQ, dK, dV, k_sm, v_sm, q_sm, do_sm, lse_sm, d_sm, ds_sm, dq_sm, kv_full, q_full, do_full, empty,
             ds_full, k_free, b, h, start, lo, hi, N, M, scale, left, right, 0, GROUP, BLOCK_M, D, HALF,
             STAGES, LEFT, RIGHT, EVEN)  # fmt: skip
 
 
 @gluon.jit
-def consume_second(dQ, dK, dV, k_sm, v_sm, q_sm, do_sm, lse_sm, d_sm, ds_sm, dq_sm, kv_full, q_full, q_empty, do_full,
-                   do_empty, ds_full, k_free, b, h, start, lo, hi, N, M, scale, left, right,
+def consume_second(dQ, dK, dV, k_sm, v_sm, q_sm, do_sm, lse_sm, d_sm, ds_sm, dq_sm, kv_full, q_full, do_full,
+                   empty, ds_full, k_free, b, h, start, lo, hi, N, M, scale, left, right,
                    GROUP: gl.constexpr, BLOCK_M: gl.constexpr, D: gl.constexpr, HALF: gl.constexpr,
                    STAGES: gl.constexpr, LEFT: gl.constexpr, RIGHT: gl.constexpr, EVEN: gl.constexpr):  # fmt: skip
     """The warpgroup of the second half."""
-    consume(dQ, dK, dV, k_sm, v_sm, q_sm, do_sm, lse_sm, d_sm, ds_sm, dq_sm, kv_full, q_full, q_empty, do_full, do_empty,
+    consume(dQ, dK, dV, k_sm, v_sm, q_sm, do_sm, lse_sm, d_sm, ds_sm, dq_sm, kv_full, q_full, do_full, empty,
             ds_full, k_free, b, h, start, lo, hi, N, M, scale, left, right, 1, GROUP, BLOCK_M, D, HALF,
             STAGES, LEFT, RIGHT, EVEN)  # fmt: skip
 
@@ -247,20 +243,19 @@ def hopper_backward_kernel(Q, K, V, dO, Rows, dQ, dK, dV, heads_kv, N, M, scale,
     dq_sm = gl.allocate_shared_memory(gl.float32, [2, 1, 1, 64, 64], dQ.layout)
     kv_full = barriers(2, 1)
     q_full = barriers(STAGES, 1)
-    q_empty = barriers(STAGES, 2)
     do_full = barriers(STAGES, 1)
-    do_empty = barriers(STAGES, 2)
+    empty = barriers(STAGES, 2)
     ds_full = barriers(1, 2)
     k_free = barriers(1, 2)
     # fmt: off
     gl.warp_specialize([
-        (consume_first, (dQ, dK, dV, k_sm, v_sm, q_sm, do_sm, lse_sm, d_sm, ds_sm, dq_sm, kv_full, q_full, q_empty, do_full,
-                         do_empty, ds_full, k_free, b, h, start, lo, hi, N, M, scale, left, right, GROUP,
+        (consume_first, (dQ, dK, dV, k_sm, v_sm, q_sm, do_sm, lse_sm, d_sm, ds_sm, dq_sm, kv_full, q_full, do_full,
+                         empty, ds_full, k_free, b, h, start, lo, hi, N, M, scale, left, right, GROUP,
                          BLOCK_M, D, HALF, STAGES, LEFT, RIGHT, EVEN)),
-        (consume_second, (dQ, dK, dV, k_sm, v_sm, q_sm, do_sm, lse_sm, d_sm, ds_sm, dq_sm, kv_full, q_full, q_empty, do_full,
-                          do_empty, ds_full, k_free, b, h, start, lo, hi, N, M, scale, left, right, GROUP,
+        (consume_second, (dQ, dK, dV, k_sm, v_sm, q_sm, do_sm, lse_sm, d_sm, ds_sm, dq_sm, kv_full, q_full, do_full,
+                          empty, ds_full, k_free, b, h, start, lo, hi, N, M, scale, left, right, GROUP,
                           BLOCK_M, D, HALF, STAGES, LEFT, RIGHT, EVEN)),
-        (produce, (Q, K, V, dO, Rows, k_sm, v_sm, q_sm, do_sm, lse_sm, d_sm, kv_full, q_full, q_empty, do_full, do_empty, b,
+        (produce, (Q, K, V, dO, Rows, k_sm, v_sm, q_sm, do_sm, lse_sm, d_sm, kv_full, q_full, do_full, empty, b,
                    h, start, lo, hi, GROUP, BLOCK_M, D, HALF, STAGES)),
     ], [4, 1], [CONSUMING, PRODUCING])
     # fmt: on

@@ -77,7 +77,9 @@ class Turns:
             raise self.error
 
     def _ready(self) -> str:
-        return next((name for name, ready in self.waiting.items() if ready()), "")
+        """Who goes on: who has waited longest, or, with the last copies first, one partition as long as it can."""
+        row = reversed(self.waiting.items()) if self.next else self.waiting.items()
+        return next((name for name, ready in row if ready()), "")
 
     def _next(self) -> None:
         try:

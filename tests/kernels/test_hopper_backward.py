@@ -12,8 +12,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import flashsteps as fs
 from flashsteps.kernels import checks, hopper_backward
 from flashsteps.kernels.flash2_backward import backward
+from flashsteps.kernels.problem import Problem as CallProblem
 from flashsteps.kernels.targets import configs, tuned
 from flashsteps.kernels.targets.configs import Config
 from flashsteps.kernels.targets.target import Target, pretend
@@ -81,3 +83,167 @@ def problems(draw: Any) -> Problem:
 @settings(max_examples=8)
 def test_it_is_the_gradient_of_attention(problem: Problem, stages: int, late: int | None) -> None:
     assert right(problem, Run(problem, stages, late=late))
+
+
+def test_it_is_the_same_for_d_and_rows_that_see_nothing() -> None:
+    """D is written where it is asked for; rows with no key have no gradient, nor do keys that nobody sees."""
+    problem = Problem(200, 90, 64, dtype=torch.bfloat16, causal=True)
+    run = Run(problem)
+    assert right(problem, run)
+    assert torch.isfinite(run.delta).all()
+    assert not run.made[0][:, :, :110].any()
+    alone = Run(Problem(20, 300, 64, dtype=torch.bfloat16, window=(0, 0)))
+    assert not any(x[:, :, :280].any() for x in alone.made[1:])
+
+
+@pytest.mark.parametrize("mask", [None, "causal", "window:60,9"])
+def test_it_moves_what_the_trace_moves(mask: str | None) -> None:
+    """For each block of keys the tiles of queries and of dO that the two-kernel pass has, and to each of them its dQ."""
+    options: dict[str, Any] = {"causal": mask == "causal", "window": (60, 9) if mask and "window" in mask else None}
+    problem = Problem(150, 333, 128, kv_heads=2, dtype=torch.float16, **options)
+    q, k, v = (x.float().flatten(0, 1).numpy() for x in problem.tensors())
+    reference = fs.record("flash2-backward", q, k, v, do=q, block_q=64, block_k=128, mask=mask, dtype="float16")
+    programs: dict[int, list[Any]] = {}
+    for event in reference:
+        if event.op in ("load", "store") and event.tile and event.tile.tensor not in ("LSE", "D"):
+            programs.setdefault(event.program, []).append((event.op, *event.tile))
+    expected = [one for one in programs.values() if one[0][1] == "K"]
+    found = {}
+    for (j, part), moved in Run(problem).programs:
+        assert [one for one in _tiles(moved, "add", problem) if one[1] == "dQ"] == [
+            ("add", "dQ", *one[2:]) for one in _tiles(moved, "load", problem) if one[1] == "Q"
+        ]
+        steps = [one for one in _tiles(moved, "load", problem) if one[1] != "Rows"]
+        found[part * -(-problem.m // 128) + j] = [*steps, *sorted(_tiles(moved, "store", problem), reverse=True)]
+    ours = [found[at] for at in sorted(found)]
+    assert [_sorted_end(one) for one in ours] == [_sorted_end(one) for one in expected]
+
+
+def _sorted_end(steps: list[Any]) -> list[Any]:
+    """dK and dV last, in whatever order they are stored."""
+    return [one for one in steps if one[0] == "load"] + sorted(one for one in steps if one[0] == "store")
+
+
+def _tiles(moved: list[Any], kind: str, problem: Problem) -> list[Any]:
+    """What was moved, as (load, tensor, first row, row after the last): halves side by side as the one that they are."""
+    found: list[Any] = []
+    for op, name, at in moved:
+        length = problem.m if name[-1] in "KV" else problem.n
+        first, last = at[1].start * length + at[2].start, at[1].start * length + at[2].stop
+        whole = next((one for one in found if one[1] == name and _touch(one, first, last)), None)
+        if op != kind or last <= first:
+            continue
+        if whole and (name[-1] in "KV" or kind == "add"):
+            found[found.index(whole)] = (op, name, min(whole[2], first), max(whole[3], last))
+        else:
+            found.append((op, name, first, last))
+    return found
+
+
+def _touch(one: Any, first: int, last: int) -> bool:
+    return bool(one[3] == first or one[2] == last or (one[2], one[3]) == (first, last))
+
+
+WAIT = "        dk, dv = warpgroup_mma_wait(2, deps=(dk, dv))\n"
+GIVE_BACK = "        mbarrier.arrive(empty.index(stage), count=1)\n"
+FENCE = "        fence_async_shared()\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("((t // STAGES) & 1) ^ 1)", "(t // STAGES) & 1)"),
+        ("    empty = barriers(STAGES, 2)", "    empty = barriers(STAGES, 3)"),
+        ("    ds_full = barriers(1, 2)", "    ds_full = barriers(1, 1)"),
+        ("        wait_for(do_full, t, STAGES, True)\n", ""),
+        ("        wait_for(q_full, t + 1, STAGES, t + 1 < total)\n", ""),
+        ("        mbarrier.wait(ds_full.index(0), t & 1)\n", ""),
+        ("    mbarrier.wait(k_free.index(0), 0)\n", ""),
+        (WAIT + GIVE_BACK, GIVE_BACK + WAIT),
+        ("        tma.store_wait(0)\n", ""),
+        (".store(ds)\n" + FENCE, ".store(ds)\n"),
+        (".store(dq)\n" + FENCE, ".store(dq)\n"),
+        ("head = h * GROUP + t // (hi - lo)", "head = h * GROUP"),
+        ("C * 64], dq_sm", "0], dq_sm"),
+    ],
+    ids=["phase", "arrivals", "one half of dS", "dO too soon", "queries too soon", "dS too soon", "keys overwritten",
+         "given back too soon", "dQ overwritten", "dS not fenced", "dQ not fenced", "heads",
+         "halves"],
+)  # fmt: skip
+def test_a_fault_is_caught(old: str, new: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A barrier that is wrong hangs, or lets somebody read what is not there: there are no third ways."""
+    text = Path(hopper_backward.__file__).read_text(encoding="utf-8")
+    assert text.count(old) == 1
+    path = tmp_path / "mutant_hopper.py"
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    spec = importlib.util.spec_from_file_location("flashsteps.kernels.mutant_hopper", path)
+    assert spec
+    assert spec.loader
+    mutant = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, mutant)
+    spec.loader.exec_module(mutant)
+    assert any(_faulty(mutant, late) for late in (None, 0, -1))
+
+
+def _faulty(mutant: Any, late: int | None) -> bool:
+    try:
+        run = Run(PROBLEM, module=mutant, late=late)
+    except Fault:
+        return True
+    return not right(PROBLEM, run)
+
+
+# ---- when it is chosen
+
+HOPPER = configs.tried("backward", 64, SM_90)[0]
+PLAIN = ["delta_kernel", "dkdv_kernel", "dq_kernel"]
+OURS = ["rows_kernel", "hopper_backward_kernel", "round_kernel"]
+
+
+def launched(**options: Any) -> list[str]:
+    """The kernels that `backward` would run on an H100."""
+    options = {"dtype": torch.bfloat16, "heads": 4, "d": 64} | options
+    q = torch.empty(1, options.pop("heads"), 256, options.pop("d"), dtype=options.pop("dtype"))
+    k = torch.empty(1, 1, 256, q.shape[3], dtype=q.dtype)
+    with pretend(SM_90) as launches:
+        backward(q, q, k, k, q, torch.empty(q.shape[:3]), **options)
+    return [one.kernel.__name__ for one in launches]
+
+
+def test_it_is_never_chosen_by_itself() -> None:
+    assert HOPPER.hopper
+    assert launched() == PLAIN
+    assert not configs.tried("backward", 256, SM_90)
+    assert not configs.tried("backward", 64, Target("cuda", 100))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"softcap": 5.0}, {"dtype": torch.float32}, {"d": 32}, {"d": 68}, {"d": 256}, {"block_q": 64}, {"block_k": 64},
+     {"deterministic": True}],
+    ids=str,
+)  # fmt: skip
+def test_what_it_does_not_take_is_the_plain_kernels(options: dict[str, Any]) -> None:
+    assert launched(config=HOPPER) == OURS
+    assert launched(config=HOPPER, **options) == PLAIN
+
+
+def test_where_torch_asks_for_what_is_deterministic_it_does_not_run() -> None:
+    torch.use_deterministic_algorithms(True)
+    try:
+        assert launched(config=HOPPER) == PLAIN
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+def test_where_tuning_found_it_faster_it_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tuned, "name", lambda device: "NVIDIA H100")
+    sizes = CallProblem(1, 4, 1, 256, 256, 64, -1, -1, 0.1, 0.0, torch.bfloat16, torch.device("cuda"))
+    with pretend(SM_90):
+        monkeypatch.setattr(tuned, "best", lambda *key: HOPPER._asdict() if key[1] == "backward" else None)
+        assert configs.shipped_backward(sizes) == HOPPER
+        monkeypatch.setattr(tuned, "best", lambda *key: None)
+        assert configs.shipped_backward(sizes) is None
+    with pretend(Target("cuda", 100)):
+        monkeypatch.setattr(tuned, "best", lambda *key: HOPPER._asdict())
+        assert configs.shipped_backward(sizes) is None
