@@ -2,20 +2,21 @@
 
 The fast twin of `flash2_backward` on sm_90, for what it takes (FA2, Algorithm 2, as FA3 lays it out for Hopper): where
 that makes S and dP twice, once for dK and dV and once for dQ, here each is made once, and dQ is summed in HBM, by the
-copy engine, which adds float32 to float32 there. It is written in Gluon, as `hopper_forward` is. A program has 128 keys,
-64 for each of two warpgroups, past which queries stream. Scores are held the other way round, keys by queries: P and dS
-are then in registers as dV and dK want them. dS goes to shared memory, too, where the warpgroups meet: each makes one
-half of dQ, from the keys of both. For one warpgroup these lie so, from S of a tile to S of the next:
+copy engine, which adds float32 to float32 there. It is written in Gluon, as `hopper_forward` is. A program has 128
+keys, 64 for each of two warpgroups, past which queries stream. Scores are held the other way round, keys by queries: P
+and dS are then in registers as dV and dK want them. dS goes to shared memory, too, where the warpgroups meet: each
+makes one half of dQ, from the keys of both. For one warpgroup these lie so, from S of a tile to S of the next:
 
-    copies     Q₁ dO₁ Q₂ …                         the producer is ahead by as many tiles as there are stages
-    products   [dP₀ = V dO₀ᵀ][dV += P₀ dO₀][dK += dS₀ Q₀][dQ₀ = dS₀ᵀ K][S₁ = K Q₁ᵀ][dP₁ …
-    the rest       S₀ → P₀     dP₀ → dS₀   dS₀ → shared memory    …     dQ₀ → HBM     S₁ → P₁
+    copies     Q₁ dO₁ Q₂ …              the producer is ahead by as many tiles as there are stages
+    products   [dP₀ = V dO₀ᵀ][dV += P₀ dO₀][dK += dS₀ Q₀][dQ₀ = dS₀ᵀ K][S₁ = K Q₁ᵀ]  [dP₁ …
+    the rest       S₀ → P₀        dP₀ → dS₀    dS₀ → shared memory  mask    dQ₀ → HBM     S₁ → P₁
 
-So whatever is done beside products, one is under way (FA3, section 3.2). Barriers: `full` when bytes are there, `empty`
-when both warpgroups have read them, `ds_full` when both halves of dS are there. dS has two places, which is why it needs
-no `empty`: who has waited for both halves of one tile's dS knows that the other has read the dS of the tile before.
+So whatever is done beside products, one is under way (FA3, section 3.2). Sums start not from 0 but from −LSE, where S
+is made, and from −D, where dP is: then P = e^S and dS = P · dP, and a mask is a start of −∞. Barriers: `full` when
+bytes are there, `empty` when both warpgroups have read them, `ds_full` when both halves of dS are there. dS has two
+places, and so needs no `empty`: who has waited for both halves of one dS knows that the other has read the one before.
 
-A second, small kernel comes before (D, LSE as exponents of 2, dQ = 0), and one after it: dQ is scaled and rounded.
+A small kernel comes before it, for LSE and D of each row and dQ = 0, and one after it: dQ is scaled and rounded.
 """
 
 from __future__ import annotations
@@ -36,10 +37,9 @@ from triton.experimental.gluon.language.nvidia.hopper import (
     warpgroup_mma,
     warpgroup_mma_wait,
 )
-from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 
 from . import checks
-from .hopper_forward import CONSUMING, PRODUCING, REGISTERS, barriers, wait_for
+from .hopper_forward import CONSUMING, PRODUCING, REGISTERS, barriers, described, wait_for
 from .launch import Tiles, arguments, describable, grid, launch, strides
 from .problem import Problem
 from .targets.configs import Config
@@ -81,12 +81,9 @@ def produce(Q, K, V, dO, Rows, k_sm, v_sm, q_sm, do_sm, lse_sm, d_sm, kv_full, q
 
 
 @gluon.jit
-def begun(lse, low, high, first, BLOCK_M: gl.constexpr, LEFT: gl.constexpr, CUT: gl.constexpr, zero,
+def begun(lse, low, high, first, zero, BLOCK_M: gl.constexpr, LEFT: gl.constexpr, CUT: gl.constexpr,
           LAYOUT: gl.constexpr):  # fmt: skip
-    """What the scores of a tile are added to: −LSE of each row, and −∞ where it does not see a key.
-
-    Keys are seen by the tokens low … high.
-    """
+    """What the scores of a tile are added to: −LSE of each row, but −∞ where a key is not seen: by low … high it is."""
     s, zero = gl.broadcast(lse[None, :], zero)
     if CUT:
         token = gl.arange(0, BLOCK_M, gl.SliceLayout(0, LAYOUT))[None, :]
@@ -129,8 +126,8 @@ def consume(dQ, dK, dV, k_sm, v_sm, q_sm, do_sm, lse_sm, d_sm, ds_sm, dq_sm, kv_
     head = h * GROUP
     mbarrier.wait(kv_full.index(0), 0)
     wait_for(q_full, 0, STAGES, total > 0)
-    s = begun(lse_sm.index(0).reshape([BLOCK_M]).load(ROW), low, high, i * BLOCK_M, BLOCK_M, LEFT, CUT,
-              zero, S_LAYOUT)  # fmt: skip
+    s = begun(lse_sm.index(0).reshape([BLOCK_M]).load(ROW), low, high, i * BLOCK_M, zero, BLOCK_M, LEFT, CUT,
+              S_LAYOUT)  # fmt: skip
     s = warpgroup_mma(k, q_sm.index(0).reshape([BLOCK_M, D]).permute((1, 0)), s, is_async=True)
     s = warpgroup_mma_wait(0, deps=(s,))
     mbarrier.wait(kv_full.index(1), 0)
@@ -171,8 +168,8 @@ def consume(dQ, dK, dV, k_sm, v_sm, q_sm, do_sm, lse_sm, d_sm, ds_sm, dq_sm, kv_
             i = gl.where(i == hi, lo, i)
         following = (t + 1) % STAGES
         wait_for(q_full, t + 1, STAGES, t + 1 < total)
-        s = begun(lse_sm.index(following).reshape([BLOCK_M]).load(ROW), low, high, i * BLOCK_M, BLOCK_M,
-                  LEFT, CUT, zero, S_LAYOUT)  # fmt: skip
+        s = begun(lse_sm.index(following).reshape([BLOCK_M]).load(ROW), low, high, i * BLOCK_M, zero, BLOCK_M,
+                  LEFT, CUT, S_LAYOUT)  # fmt: skip
         s = warpgroup_mma(k, q_sm.index(following).reshape([BLOCK_M, D]).permute((1, 0)), s, is_async=True)
         dq = warpgroup_mma_wait(1, deps=(dq,))
         tma.store_wait(0)
@@ -266,9 +263,9 @@ def rows_kernel(
     O, dO, LSE, dLSE, D_, Rows, dQ, o_strides, do_strides, dq_strides, heads, N, PADDED, scale,
     HEAD_DIM: tl.constexpr, D: tl.constexpr, BLOCK_M: tl.constexpr, DLSE: tl.constexpr, DELTA: tl.constexpr,
 ):  # fmt: skip
-    """What the other kernel wants of each row, in Rows (B, H, 2, PADDED): LSE as an exponent of 2, and D. And dQ is 0.
+    """What the other kernel wants of each row, in Rows (B, H, 2, PADDED): −LSE, for scores not scaled, and −D. dQ is 0.
 
-    Where there is no row, or it sees no key, LSE is ∞: so all of its P are 0. D is also D_ (B, H, N), if that is given.
+    Where there is no row, or it sees no key, that is −∞: so all of its P are 0. D_ (B, H, N), if given, is D, too.
     """
     b, h = part(heads)
     first = tl.program_id(0) * BLOCK_M
@@ -362,14 +359,14 @@ def backward(
         grid(problem, -(-problem.m // tile.block_n)),
         problem,
         {"num_warps": 4, "maxnreg": REGISTERS},
-        Q=_descriptor(q, rest),
-        K=_descriptor(k, half),
-        V=_descriptor(v, half),
-        dO=_descriptor(do, rest),
-        Rows=_descriptor(rows, [1, 1, 1, tile.block_m], swizzled=False),
-        dQ=_descriptor(total, [1, 1, 64, 64]),
-        dK=_descriptor(dk, half),
-        dV=_descriptor(dv, half),
+        Q=described(q, rest),
+        K=described(k, half),
+        V=described(v, half),
+        dO=described(do, rest),
+        Rows=described(rows, [1, 1, 1, tile.block_m], swizzle=0),
+        dQ=described(total, [1, 1, 64, 64]),
+        dK=described(dk, half),
+        dV=described(dv, half),
         **arguments(hopper_backward_kernel, problem, tile),
         STAGES=config.num_stages,
         CONSUMING=CONSUMING,
@@ -387,12 +384,3 @@ def backward(
         **arguments(round_kernel, problem, tile),
     )
     return dq, dk, dv
-
-
-def _descriptor(x: torch.Tensor, block: list[int], *, swizzled: bool = True) -> TensorDescriptor:
-    """A descriptor of blocks of x; the stride of a dimension of one element is never used, but has to fit."""
-    strides = [stride if size > 1 else 16 for size, stride in zip(x.shape, x.stride(), strict=True)]
-    layout = gl.NVMMASharedLayout(
-        swizzle_byte_width=128 * swizzled, element_bitwidth=8 * x.element_size(), rank=len(block)
-    )
-    return TensorDescriptor(x, list(x.shape), [*strides[:-1], 1], block, layout)

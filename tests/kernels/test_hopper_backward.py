@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,9 @@ def config(d: int, stages: int = 2) -> Config:
 class Run:
     """One backward pass: its gradients, D and what moved, program by program; all poisoned before."""
 
-    def __init__(self, problem: Problem, stages: int = 2, module: Any = hopper_backward, late: int | None = None) -> None:
+    def __init__(
+        self, problem: Problem, stages: int = 2, module: Any = hopper_backward, late: int | None = None
+    ) -> None:
         q, k, v = problem.tensors()
         torch.manual_seed(problem.seed + 1)
         self.do = torch.randn(q.transpose(1, 2).shape).to(q.dtype).transpose(1, 2)
@@ -98,7 +102,7 @@ def test_it_is_the_same_for_d_and_rows_that_see_nothing() -> None:
 
 @pytest.mark.parametrize("mask", [None, "causal", "window:60,9"])
 def test_it_moves_what_the_trace_moves(mask: str | None) -> None:
-    """For each block of keys the tiles of queries and of dO that the two-kernel pass has, and to each of them its dQ."""
+    """For each block of keys, the tiles that the two-kernel pass moves for dK and dV; and to each tile its dQ."""
     options: dict[str, Any] = {"causal": mask == "causal", "window": (60, 9) if mask and "window" in mask else None}
     problem = Problem(150, 333, 128, kv_heads=2, dtype=torch.float16, **options)
     q, k, v = (x.float().flatten(0, 1).numpy() for x in problem.tensors())
@@ -110,38 +114,25 @@ def test_it_moves_what_the_trace_moves(mask: str | None) -> None:
     expected = [one for one in programs.values() if one[0][1] == "K"]
     found = {}
     for (j, part), moved in Run(problem).programs:
-        assert [one for one in _tiles(moved, "add", problem) if one[1] == "dQ"] == [
-            ("add", "dQ", *one[2:]) for one in _tiles(moved, "load", problem) if one[1] == "Q"
-        ]
-        steps = [one for one in _tiles(moved, "load", problem) if one[1] != "Rows"]
-        found[part * -(-problem.m // 128) + j] = [*steps, *sorted(_tiles(moved, "store", problem), reverse=True)]
-    ours = [found[at] for at in sorted(found)]
-    assert [_sorted_end(one) for one in ours] == [_sorted_end(one) for one in expected]
+        steps = [(op, name, *_rows(name, at, problem)) for op, name, at in moved if name != "Rows"]
+        loads = [one for one in steps if one[1] in ("Q", "dO")]
+        adds = Counter(one[2:] for one in steps if one[0] == "add")
+        assert adds == {one[2:]: 2 for one in loads if one[1] == "Q"}  # each half of a row
+        whole = {name: _whole(one for one in steps if one[1] == name) for name in ("K", "V", "dK", "dV")}
+        found[part * -(-problem.m // 128) + j] = [whole["K"], whole["V"], *loads, whole["dK"], whole["dV"]]
+    assert [found[at] for at in sorted(found)] == expected
 
 
-def _sorted_end(steps: list[Any]) -> list[Any]:
-    """dK and dV last, in whatever order they are stored."""
-    return [one for one in steps if one[0] == "load"] + sorted(one for one in steps if one[0] == "store")
+def _rows(name: str, at: tuple[slice, ...], problem: Problem) -> tuple[int, int]:
+    """The rows of HBM that a copy is of: those of one head after those of another."""
+    length = problem.m if name[-1] in "KV" else problem.n
+    return at[1].start * length + at[2].start, at[1].start * length + at[2].stop
 
 
-def _tiles(moved: list[Any], kind: str, problem: Problem) -> list[Any]:
-    """What was moved, as (load, tensor, first row, row after the last): halves side by side as the one that they are."""
-    found: list[Any] = []
-    for op, name, at in moved:
-        length = problem.m if name[-1] in "KV" else problem.n
-        first, last = at[1].start * length + at[2].start, at[1].start * length + at[2].stop
-        whole = next((one for one in found if one[1] == name and _touch(one, first, last)), None)
-        if op != kind or last <= first:
-            continue
-        if whole and (name[-1] in "KV" or kind == "add"):
-            found[found.index(whole)] = (op, name, min(whole[2], first), max(whole[3], last))
-        else:
-            found.append((op, name, first, last))
-    return found
-
-
-def _touch(one: Any, first: int, last: int) -> bool:
-    return bool(one[3] == first or one[2] == last or (one[2], one[3]) == (first, last))
+def _whole(steps: Iterable[Any]) -> Any:
+    """Copies side by side as the one that they are in the trace; what is empty is past the end."""
+    parts = [one for one in steps if one[3] > one[2]]
+    return (*parts[0][:2], min(one[2] for one in parts), max(one[3] for one in parts))
 
 
 WAIT = "        dk, dv = warpgroup_mma_wait(2, deps=(dk, dv))\n"
