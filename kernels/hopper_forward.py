@@ -281,7 +281,7 @@ def forward(
     lse = torch.empty(q.shape[:3], dtype=torch.float32, device=q.device)
     tile = Tiles(ROWS // problem.group, ROWS, config.block_n, checks.on_chip_d(problem.d))
     by_queries = {name: _packed(x, problem, tile) for name, x in {"Q": q, "O": o}.items()}
-    by_keys = {name: _descriptor(x, [1, 1, tile.block_n, tile.d]) for name, x in {"K": k, "V": v}.items()}
+    by_keys = {name: described(x, [1, 1, tile.block_n, tile.d]) for name, x in {"K": k, "V": v}.items()}
     launch(
         hopper_forward_kernel,
         grid(problem, -(-problem.n // tile.block_q)),
@@ -302,11 +302,11 @@ def forward(
 def _packed(x: torch.Tensor, problem: Problem, tile: Tiles) -> TensorDescriptor:
     """A descriptor of x (B, H, N, d) as (B, key-value heads, N, heads of the group, d): half a program's rows."""
     packed = x.unflatten(1, (problem.kv_heads, problem.group)).transpose(2, 3)
-    return _descriptor(packed, [1, 1, tile.block_q // 2, problem.group, tile.d])
+    return described(packed, [1, 1, tile.block_q // 2, problem.group, tile.d])
 
 
-def _descriptor(x: torch.Tensor, block: list[int]) -> TensorDescriptor:
-    """A descriptor that fetches blocks of x; the stride of a dimension of one element is never used, but has to fit."""
+def described(x: torch.Tensor, block: list[int], swizzle: int = 128) -> TensorDescriptor:
+    """A descriptor that copies blocks of x; the stride of a dimension of one element is never used, but has to fit."""
     strides = [stride if size > 1 else 16 for size, stride in zip(x.shape, x.stride(), strict=True)]
-    layout = gl.NVMMASharedLayout(swizzle_byte_width=128, element_bitwidth=16, rank=len(block))
+    layout = gl.NVMMASharedLayout(swizzle, element_bitwidth=8 * x.element_size(), rank=len(block))
     return TensorDescriptor(x, list(x.shape), [*strides[:-1], 1], block, layout)

@@ -15,7 +15,7 @@ from ..targets import configs
 from ..targets.target import Launch, Target, pretend
 from .offline import TYPES, Resources, compile_for, resources
 
-#: what `hopper_forward` is for
+#: what `hopper_forward` and `hopper_backward` are for
 SM_90 = Target("cuda", 90)
 
 
@@ -58,6 +58,15 @@ def hopper() -> list[Build]:
     plain = [Build("forward", d, causal=causal, config=first[d]) for d in configs.HEAD_DIMS for causal in (False, True)]
     grouped = Build("forward", 128, torch.float16, causal=True, group=4, config=first[128])
     return [*plain, grouped, Build("forward", 128, window=(256, 64), config=first[128])]
+
+
+def hopper_backward() -> list[Build]:
+    """`hopper_backward`, likewise."""
+    first = {d: configs.tried("backward", d, SM_90)[0] for d in (64, 128)}
+    plain = [Build("backward", d, causal=causal, config=first[d]) for d in first for causal in (False, True)]
+    grouped = Build("backward", 128, torch.float16, causal=True, group=4, config=first[128])
+    deep = Build("backward", 128, config=configs.tried("backward", 128, SM_90)[-1])
+    return [*plain, grouped, Build("backward", 128, window=(256, 64), config=first[128]), deep]
 
 
 def tried(on: Target) -> list[Build]:

@@ -25,7 +25,8 @@ COMPILED = Path(__file__).with_name("compiled.json")
 class Config(NamedTuple):
     """A tile of block_m rows by block_n keys, and how it is compiled; `descriptors`: fetched by TMA where possible.
 
-    With `hopper` it is for `hopper_forward`, which has warps of its own for what it does, with `in_turn` by turns.
+    With `hopper` it is for `hopper_forward` or `hopper_backward`, which have warps of their own for what they do; the
+    warpgroups of `hopper_forward` do it `in_turn`.
     """
 
     block_m: int
@@ -89,26 +90,26 @@ _TRIED: dict[tuple[str, int], tuple[tuple[int, int, int, int], ...]] = {
 }  # fmt: skip
 
 
-#: the same for `hopper_forward`, by head dimension: a producer, and two warpgroups of 64 rows
-_HOPPER: dict[int, tuple[Config, ...]] = {
-    d: tuple(
-        Config(128, block_n, 12, stages, descriptors=True, hopper=True, in_turn=in_turn)
-        for block_n, stages in shapes
-        for in_turn in (False, True)
-    )
-    for d, shapes in {
-        64: ((128, 2), (128, 3), (64, 4)),
-        128: ((128, 2), (64, 3), (64, 4)),
-        256: ((64, 2), (32, 3)),
-    }.items()
+#: the same for `hopper_forward` and `hopper_backward`, by head dimension: (block_m, block_n, warps, stages), a producer
+#: and two warpgroups, which have 64 rows each, or 64 keys
+_HOPPER: dict[tuple[str, int], tuple[tuple[int, int, int, int], ...]] = {
+    ("forward", 64): ((128, 128, 12, 2), (128, 128, 12, 3), (128, 64, 12, 4)),
+    ("forward", 128): ((128, 128, 12, 2), (128, 64, 12, 3)),
+    ("forward", 256): ((128, 64, 12, 2), (128, 32, 12, 3)),
+    ("backward", 64): ((128, 128, 12, 2), (128, 128, 12, 3)),
+    ("backward", 128): ((64, 128, 12, 2), (64, 128, 12, 3)),
 }
 
 
 def tried(kernel: str, d: int, on: Target) -> list[Config]:
-    """All tiles that were ever thought of, for one of `TUNED` and a head dimension."""
+    """All tiles that were ever thought of, for one of `TUNED` and a head dimension; or for "backward", the whole pass.
+
+    That is one kernel only on Hopper.
+    """
     plain = [Config(*one, descriptors=on.descriptors) for one in _TRIED.get((kernel, head_dim(d)), ())]
-    hopper = _HOPPER[head_dim(d)] if kernel == "forward" and on == Target("cuda", 90) else ()
-    return [*plain, *hopper]
+    hopper = _HOPPER.get((kernel, head_dim(d)), ()) if on == Target("cuda", 90) else ()
+    turns = (False, True) if kernel == "forward" else (False,)
+    return plain + [Config(*one, descriptors=True, hopper=True, in_turn=turn) for one in hopper for turn in turns]
 
 
 #: bytes a thread that a candidate may spill: two programs a multiprocessor can be worth more
@@ -225,6 +226,15 @@ def shipped(kernel: str, problem: Problem, *, plain: bool = False) -> Config:
         if fastest and not (plain and fastest.get("hopper")):
             return Config(**fastest)
     return config._replace(descriptors=on.descriptors)
+
+
+def shipped_backward(problem: Problem) -> Config | None:
+    """The tile of `hopper_backward`, where tuning on such a GPU found it faster than "dkdv" and "dq", else None."""
+    if problem.device.type != "cuda" or target(problem.device) != Target("cuda", 90):
+        return None
+    gpu, bits = tuned.name(problem.device), 8 * problem.dtype.itemsize
+    fastest = tuned.best(gpu, "backward", head_dim(problem.d), problem.right >= 0, bits)
+    return Config(**fastest) if fastest and fastest.get("hopper") else None
 
 
 def family(on: Target) -> str:

@@ -5,7 +5,9 @@ registers are NumPy arrays, a partition is a thread, of which one runs at a time
 done at once and a product reads its operands when it is waited for, after all others have run; or, with `late`, a
 product reads at once and a copy is done when nothing else can go on, NaN until then: of several that which was asked
 for first (0) or last (−1), since a GPU may do them in any order. So memory that is given back too soon makes wrong
-numbers in the first case, memory that is read too soon in the others, and what would hang on a GPU is a Fault.
+numbers in the first case, memory that is read too soon in the others, and what would hang on a GPU is a Fault. So is
+memory that a partition has written and the copy engine or a product reads with no fence between. Copies to HBM read
+shared memory when they are waited for, or at once, in the same two cases as products.
 """
 
 from __future__ import annotations
@@ -75,7 +77,9 @@ class Turns:
             raise self.error
 
     def _ready(self) -> str:
-        return next((name for name, ready in self.waiting.items() if ready()), "")
+        """Who goes on: who has waited longest, or, with the last copies first, one partition as long as it can."""
+        row = reversed(self.waiting.items()) if self.next else self.waiting.items()
+        return next((name for name, ready in row if ready()), "")
 
     def _next(self) -> None:
         try:
@@ -134,22 +138,40 @@ class Barrier:
 
 
 class Shared:
-    """Shared memory: an array, or barriers."""
+    """Shared memory: an array, or barriers. What was written, and by whom, is in `unfenced` until there is a fence."""
 
-    def __init__(self, array: Any, dtype: Any) -> None:
-        self.array, self.dtype = array, dtype
+    def __init__(self, array: Any, dtype: Any, unfenced: list[tuple[str, np.ndarray]]) -> None:
+        self.array, self.dtype, self.unfenced = array, dtype, unfenced
+
+    @property
+    def nbytes(self) -> int:
+        return int(self.array.size) * (self.dtype.itemsize if self.dtype else 4)
 
     def index(self, at: int) -> Shared:
-        return Shared(self.array[int(at)], self.dtype)
+        return Shared(self.array[int(at)], self.dtype, self.unfenced)
 
     def reshape(self, shape: Any) -> Shared:
-        return Shared(self.array.reshape(shape), self.dtype)
+        return Shared(self.array.reshape(shape), self.dtype, self.unfenced)
 
     def permute(self, axes: Any) -> Shared:
-        return Shared(self.array.transpose(axes), self.dtype)
+        return Shared(self.array.transpose(axes), self.dtype, self.unfenced)
+
+    def slice(self, start: int, length: int, dim: int) -> Shared:
+        return Shared(self.array[(slice(None),) * dim + (slice(start, start + length),)], self.dtype, self.unfenced)
 
     def store(self, x: Any) -> None:
+        self.unfenced.append((threading.current_thread().name, self.array))
         self.array[...] = x
+
+    def load(self, layout: Any) -> Registers:
+        return in_registers(self.array.copy())
+
+    def read(self) -> np.ndarray:
+        """What the copy engine, or a product, finds here."""
+        if any(np.shares_memory(self.array, written) for _, written in self.unfenced):
+            raise Fault("shared memory was written, and is read by another engine with no fence between")
+        found: np.ndarray = self.array
+        return found
 
 
 class Descriptor:
@@ -177,20 +199,25 @@ class Descriptor:
         self.moved.append(("store", self.name, there))
         self.given.base[there] = torch.from_numpy(np.ascontiguousarray(block[here])).to(self.dtype)
 
+    def add(self, at: Any, block: np.ndarray) -> None:
+        there, here = self._inside(at)
+        self.moved.append(("add", self.name, there))
+        self.given.base[there] += torch.from_numpy(np.ascontiguousarray(block[here]))
+
 
 class Product:
     """An accumulator that is still being made."""
 
     def __init__(self, a: Any, b: Shared, acc: Any, use_acc: bool) -> None:
-        assert not isinstance(acc, Product), "an accumulator was used before it was waited for"
         self.operands, self.done = (a, b, acc if use_acc else 0), False
         self._made: Registers | None = None
 
     def made(self) -> Registers:
         if self._made is None:
             a, b, acc = self.operands
-            wide = a.array if isinstance(a, Shared) else np.asarray(a)
-            self._made = in_registers(wide @ b.array + np.asarray(acc))
+            wide = a.read() if isinstance(a, Shared) else np.asarray(a)
+            before = acc.made() if isinstance(acc, Product) else acc  # one product after another, in the same registers
+            self._made = in_registers(wide @ b.read() + np.asarray(before))
         return self._made
 
 
@@ -200,10 +227,12 @@ class Emulator:
     def __init__(self, grid: tuple[int, ...], place: tuple[int, ...], moved: list[Any], late: int | None) -> None:
         self.turns, self.moved, self.late = Turns(late or 0), moved, late
         self.going: dict[str, list[Product]] = {}
+        self.storing: dict[str, list[Callable[[], None]]] = {}  # copies to HBM that nobody has waited for
+        self.unfenced: list[tuple[str, np.ndarray]] = []
         numpy = {name: np.__dict__[name] for name in ("maximum", "minimum", "exp2", "log2")}
         self.gl = SimpleNamespace(
             **numpy,
-            **dict.fromkeys(("constexpr", "NVMMADistributedLayout", "DotOperandLayout", "SliceLayout"), _nothing),
+            **dict.fromkeys(_LAYOUTS, _nothing),
             float32=None,
             int64="barrier",
             program_id=lambda axis: Scalar(place[axis]),
@@ -213,7 +242,8 @@ class Emulator:
             zeros=lambda shape, *rest: in_registers(np.zeros(shape, np.float32)),
             max=lambda x, axis: x.max(axis),
             sum=lambda x, axis: x.sum(axis),
-            where=lambda x, a, b: in_registers(np.asarray(np.where(x, a, b), np.float32)),
+            where=_where,
+            broadcast=lambda *x: tuple(in_registers(one.copy()) for one in np.broadcast_arrays(*x)),
             convert_layout=lambda x, layout: x,
             static_range=range,
             allocate_shared_memory=self._allocate,
@@ -229,22 +259,23 @@ class Emulator:
         )
         self.tma = SimpleNamespace(
             async_copy_global_to_shared=self._fetch,
-            async_copy_shared_to_global=lambda tensor, at, sm: tensor.store(at, sm.array),
-            store_wait=_nothing,
+            async_copy_shared_to_global=lambda tensor, at, sm: self._send(tensor.store, at, sm),
+            store_wait=self._sent,
         )
 
     def names(self) -> dict[str, Any]:
         """What stands for the names of a kernel's module."""
         return {"gl": self.gl, "tl": _scalars(self.gl), "mbarrier": self.mbarrier, "tma": self.tma,
                 "warpgroup_mma": self._multiply, "warpgroup_mma_wait": self._finish,
-                "fence_async_shared": _nothing}  # fmt: skip
+                "tma_add": lambda tensor, at, sm: self._send(tensor.add, at, sm),
+                "fence_async_shared": self._fence}  # fmt: skip
 
     # ---- memory and barriers
 
     def _allocate(self, dtype: Any, shape: Any, layout: Any) -> Shared:
         if dtype == "barrier":
-            return Shared(np.array([[Barrier()] for _ in range(shape[0])]), dtype)
-        return Shared(np.full(shape, np.nan, np.float32), dtype)  # what lies there before means nothing
+            return Shared(np.array([[Barrier()] for _ in range(shape[0])]), dtype, self.unfenced)
+        return Shared(np.full(shape, np.nan, np.float32), dtype, self.unfenced)  # what lies there before means nothing
 
     def _init(self, bar: Shared, count: int) -> None:
         _one(bar).count = _one(bar).left = count
@@ -256,12 +287,27 @@ class Emulator:
     def _fetch(self, tensor: Descriptor, at: Any, bar: Shared, sm: Shared) -> None:
         def copy() -> None:
             sm.array[...] = block
-            _one(bar).arrive(0, -sm.array.size * 2)
+            _one(bar).arrive(0, -sm.nbytes)
 
         block, sm.array[...] = tensor.load(at), np.nan
         self.turns.copies.append(copy)
         if self.late is None:
             self.turns.copies.pop()()
+
+    def _send(self, store: Callable[[Any, Any], None], at: Any, sm: Shared) -> None:
+        sm.read()
+        if self.late is None:
+            self.storing.setdefault(threading.current_thread().name, []).append(lambda: store(at, sm.array))
+        else:
+            store(at, sm.array)
+
+    def _sent(self, pendings: int) -> None:
+        going = self.storing.get(threading.current_thread().name, [])
+        while len(going) > pendings:
+            going.pop(0)()
+
+    def _fence(self) -> None:
+        self.unfenced[:] = [one for one in self.unfenced if one[0] != threading.current_thread().name]
 
     def _store(self, at: Any, x: Any, mask: Any) -> None:
         tensor, place = at
@@ -274,6 +320,8 @@ class Emulator:
         names = (function.__name__ for function, _ in partitions)
         each = dict(zip(names, partitions, strict=True))
         self.turns.run({name: (lambda one=one: one[0](*one[1])) for name, one in each.items()})  # type: ignore[misc]
+        if any(self.storing.values()):
+            raise Fault("a program has ended, and with it what the copy engine has yet to read")
 
     def _multiply(self, a: Any, b: Shared, acc: Any, use_acc: bool = True, is_async: bool = False) -> Product:
         made = Product(a, b, acc, use_acc)
@@ -294,8 +342,16 @@ class Emulator:
         return tuple(found) if len(found) > 1 else found[0]
 
 
+_LAYOUTS = ("constexpr", "NVMMADistributedLayout", "NVMMASharedLayout", "DotOperandLayout", "SliceLayout")
+
+
 def _nothing(*given: Any, **named: Any) -> None:
     return None
+
+
+def _where(x: Any, a: Any, b: Any) -> Any:
+    found = np.where(x, a, b)
+    return _plain(found.astype(np.float32) if found.dtype.kind == "f" else found)
 
 
 def _one(bar: Shared) -> Barrier:

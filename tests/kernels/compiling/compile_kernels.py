@@ -2,6 +2,7 @@
 
 python tests/kernels/compiling/compile_kernels.py 90  what is shipped: registers, spills, shared memory, moves
 python tests/kernels/compiling/compile_kernels.py hopper  hopper_forward: the same, and the order of its code
+python tests/kernels/compiling/compile_kernels.py hopper_backward  likewise
 python tests/kernels/compiling/compile_kernels.py untraced  the forward kernel with TRACE off, and with no such switch
 """
 
@@ -38,9 +39,9 @@ def shipped(gpu: str) -> list[dict[str, Any]]:
     return rows
 
 
-def hopper() -> list[dict[str, Any]]:
+def hopper(found: list[builds.Build]) -> list[dict[str, Any]]:
     rows = []
-    for build in builds.hopper():
+    for build in found:
         kernel = offline.compile_for(builds.launch_of(build, builds.SM_90), builds.SM_90)
         taken = offline.resources(kernel, builds.SM_90)._asdict()
         keys = build.config.block_n if build.config else 0
@@ -103,5 +104,7 @@ def _code(ptx: str) -> str:
 
 
 if __name__ == "__main__":
-    others = {"untraced": untraced, "hopper": hopper}
+    others: dict[str, Any] = {"untraced": untraced}
+    others["hopper"] = lambda: hopper(builds.hopper())
+    others["hopper_backward"] = lambda: hopper(builds.hopper_backward())
     json.dump(others[sys.argv[1]]() if sys.argv[1] in others else shipped(sys.argv[1]), sys.stdout)

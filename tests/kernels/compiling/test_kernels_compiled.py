@@ -139,3 +139,19 @@ def test_hoppers_exponentials_are_taken_while_the_last_output_is_still_being_mad
             assert runs[at + 1] == ("MUFU.EX2", exponentials), row["build"]
             assert runs[at + 2][0] == "wait 0", row["build"]
             assert runs[at + 3][0] == "HGMMA", row["build"]
+
+
+def test_hoppers_backward_pass_keeps_its_tiles_in_registers() -> None:
+    """hopper_backward spills a few addresses at most, and its order is as it is meant."""
+    for row in compiled("hopper_backward"):
+        assert row["registers"] == 168, row["build"]
+        assert row["spilled"] <= 128, row["build"]
+        assert row["shared"] <= DEVICES["h200"].shared_per_block * 1024, row["build"]
+        waits = [one for one in row["order"] if one.startswith("wait")]
+        # S; then a tile: dP, dV and dK, dQ, S of the next; for each of two warpgroups
+        assert waits == ["wait 0", "wait 1", "wait 2", "wait 1", "wait 0"] * 2, row["build"]
+        halves = "".join({"HGMMA": "H", "MUFU.EX2": "E"}.get(one, "|") for one in row["order"]).split("|")
+        for first in (1, 6):
+            assert "H" in halves[first], row["build"]
+            assert "E" in halves[first], row["build"]  # exponentials are taken while dP is being made
+            assert not any("E" in one for one in halves[first + 1 : first + 5]), row["build"]
