@@ -26,7 +26,7 @@ import torch
 from flashsteps import __version__
 
 #: what is zeroed between two timed calls: many times any L2, and so long a write that the next launch is in time
-FLUSH_BYTES = 1 << 30
+FLUSH_BYTES = 2 << 30
 
 
 class Machine(Protocol):

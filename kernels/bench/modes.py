@@ -141,6 +141,7 @@ def tune_results(
     quick: bool = False,
     minutes: float | None = None,
     machine: Machine | None = None,
+    kernels: Sequence[str] | None = None,
     prepare: Callable[..., dict[Any, str]] | None = None,
 ) -> Iterator[Results]:
     """The time of each candidate tile, with the rows of one kernel, d and mask more each time.
@@ -159,7 +160,7 @@ def tune_results(
     usual = DEFAULTS[machine.kind, quick]
     dtype, hidden, n = dtype or usual.dtype, usual.hidden, usual.tokens
     speed.points([n], dims or usual.dims, masks, n, hidden)  # refuses what is wrong
-    todo = tune.all_candidates(dims or usual.dims, masks, torch.device(machine.kind))
+    todo = tune.all_candidates(dims or usual.dims, masks, torch.device(machine.kind), kernels or tuple(tune.MAKES))
     settings = {"dtype": dtype, "n": n, "hidden": hidden, "seconds_a_candidate": tune.BUDGET}
     settings |= {"time": "median of runs that take turns, the cache flushed before each; dkdv and dq: a whole backward"}
     about = machine.about()

@@ -55,11 +55,12 @@ ORDER: tuple[tuple[Stage, ...], ...] = (
     (Stage("duel", 75, "duel"),),
     (Stage("schedule", 30),),
     (Stage("grouped", 30),),
-    (Stage("validate", 60),),
     (Stage("tune-others", 60, "tune-others"),),
-    (Stage("profile", 60, patience=60),),
+    (Stage("tune-wide", 30, "tune-wide"),),
+    (Stage("validate", 60),),
     (Stage("train", 60, "train"),),
     (Stage("table", 240, "speed", patience=60),),
+    (Stage("profile", 60, patience=60),),
 )
 
 #: the command of a stage: name, seconds, folder, and what it must not do

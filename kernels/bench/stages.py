@@ -14,7 +14,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -45,8 +45,11 @@ from .trial import PASSES, Failed, Inputs
 
 Line = dict[str, Any]
 
-#: the head that the aims are about, and those that are tuned after it
-FIRST, OTHERS = 128, (64,)
+#: all that are tuned
+KERNELS = tuple(tune.MAKES)
+
+#: the head that the aims are about, those that are tuned after it, and those of which only the forward pass is
+FIRST, OTHERS, WIDE = 128, (64,), (256,)
 
 #: how often what is held against each other is timed
 TURNS = 30
@@ -113,7 +116,7 @@ def compiling(asked: Asked) -> Iterator[Line]:
     """Every candidate, compiled and run once, in as many processes as there are cores; which must not be run again."""
     if not asked.gpu:
         return
-    todo = _candidates(asked, (FIRST, *OTHERS))
+    todo = _candidates()
     harmful = tune.compile_all(todo, asked.hidden, torch.bfloat16, Deadline(2 * 0.85 * asked.minutes))
     yield {"compiled": len(todo)}
     for one, why in harmful.items():
@@ -143,13 +146,14 @@ def check(asked: Asked) -> Iterator[Line]:
         yield {"check": found}
 
 
-def tuning(asked: Asked, dims: tuple[int, ...] = (FIRST,)) -> Iterator[Line]:
+def tuning(asked: Asked, dims: tuple[int, ...] = (FIRST,), kernels: Sequence[str] = KERNELS) -> Iterator[Line]:
     """The fastest tile of each kernel; the kernels take it from then on."""
     if not asked.gpu:
         return
     yield from _told(
         modes.tune_results(
             dims=dims,
+            kernels=kernels,
             minutes=asked.minutes,
             machine=asked.machine,
             quick=asked.quick,
@@ -252,9 +256,10 @@ STAGES: dict[str, Callable[[Asked], Iterator[Line]]] = {
     "validate": proof,
     "schedule": schedule,
     "tune-others": partial(tuning, dims=OTHERS),
-    "profile": profile,
+    "tune-wide": partial(tuning, dims=WIDE, kernels=("forward",)),
     "train": training,
     "table": table,
+    "profile": profile,
 }
 
 
@@ -277,8 +282,9 @@ def _speed(asked: Asked, **options: Any) -> Iterator[Results]:
     return modes.speed_results(dims=(asked.d,), sizes=sizes, quick=asked.quick, machine=asked.machine, **given)
 
 
-def _candidates(asked: Asked, dims: tuple[int, ...]) -> list[tune.Candidate]:
-    found = tune.all_candidates(dims, (False, True), torch.device(asked.machine.kind))
+def _candidates() -> list[tune.Candidate]:
+    gpu, masks = torch.device("cuda"), (False, True)
+    found = tune.all_candidates((FIRST, *OTHERS), masks, gpu) + tune.all_candidates(WIDE, masks, gpu, ("forward",))
     return sorted(found, key=lambda one: not (one.config and one.config.hopper))  # what may hang is begun first
 
 
@@ -339,8 +345,8 @@ def _checks(asked: Asked) -> Iterator[tuple[str, configs.Config | None, Line]]:
     for d in dims:
         for name in ("forward", "backward"):
             own = [one for one in configs.tried(name, d, on) if one.hopper] if on.backend == "cuda" else []
-            for config in (*own, None):
-                for n, m in sizes:
+            for at, config in enumerate((*own, None)):
+                for n, m in sizes if config is None or not at else sizes[-1:]:
                     for causal in (False, True):
                         yield name, config, {"d": d, "n": n, "m": m, "causal": causal}
             for options in special[: 1 if asked.quick else None]:

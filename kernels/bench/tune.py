@@ -56,11 +56,13 @@ class Candidate(NamedTuple):
         return f"{self.kernel} d={self.d}{' causal' * self.causal} {self.config or 'plain'}"
 
 
-def all_candidates(dims: Sequence[int], masks: Sequence[bool], device: torch.device) -> list[Candidate]:
+def all_candidates(
+    dims: Sequence[int], masks: Sequence[bool], device: torch.device, kernels: Sequence[str] = tuple(MAKES)
+) -> list[Candidate]:
     """All that is tried on this GPU, in the order to try it: a `backward` is held against the best dkdv and dq."""
     found = []
     for d in dims:
-        for kernel in MAKES:
+        for kernel in kernels:
             for causal in masks:
                 mine = configs.candidates(kernel, d, target(device), causal=causal)
                 found += [Candidate(kernel, d, causal, config) for config in mine]

@@ -184,7 +184,7 @@ def test_kernels_take_the_tile_that_was_kept_for_their_gpu_and_no_other(tmp_path
 def test_results_come_kernel_by_kernel_and_the_best_are_kept_at_once(fake, monkeypatch, tmp_path):
     monkeypatch.setattr(tuned, "PATH", tmp_path / "tuned.json")
     rows = rows_of(fake)
-    monkeypatch.setattr(tune, "all_candidates", lambda dims, masks, device: TODO)
+    monkeypatch.setattr(tune, "all_candidates", lambda dims, masks, device, kernels: TODO)
     monkeypatch.setattr(tune, "run", lambda machine, todo, **given: iter([rows[:2], rows[2:]]))
     gpu = FakeMachine()
     gpu.kind = "cuda"
