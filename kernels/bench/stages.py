@@ -117,7 +117,7 @@ def compiling(asked: Asked) -> Iterator[Line]:
     if not asked.gpu:
         return
     todo = _candidates()
-    harmful = tune.compile_all(todo, asked.hidden, torch.bfloat16, Deadline(2 * 0.85 * asked.minutes))
+    harmful = tune.compile_all(todo, asked.hidden, torch.bfloat16, Deadline(2 * asked.minutes))
     yield {"compiled": len(todo)}
     for one, why in harmful.items():
         yield {"harmful": str(one), "why": why}

@@ -99,7 +99,7 @@ def test_it_moves_what_the_trace_moves(mask: str | None) -> None:
     blocks = -(-problem.n // 128)
     for (i, part), moved in programs:
         first = i
-        if mask:  # the last blocks of both heads, then those before them
+        if mask == "causal":  # the last blocks of both heads, then those before them
             first, part = blocks - 1 - (part * blocks + i) // 2, (part * blocks + i) % 2
         steps = [(op, name, _rows(at, problem)) for op, name, at in moved if name != "LSE"]
         loads = [_whole(name, run) for name, run in groupby((one for one in steps if one[1] != "O"), _of)]

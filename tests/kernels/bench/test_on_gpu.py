@@ -178,7 +178,7 @@ def test_every_stage_is_begun_once_and_can_be(tmp_path: Path) -> None:
     assert words[1] == "-P"
     assert words[-5:] == ["--quick", "--without", "a b", "--without", "c"]
     assert {stage.file for beside in on_gpu.ORDER for stage in beside} == {
-        "", "tune", "tune-others", "tune-wide", "duel", "train", "speed",
+        "", "tune", "duel", "train", "speed",
     }  # fmt: skip
 
 
