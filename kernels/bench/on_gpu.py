@@ -86,6 +86,7 @@ class Run:
         self.name = "gpu"
         self.harmful: list[str] = []
         self.heard: dict[str, Results] = {}
+        self.unfinished: dict[str, set[str]] = {}
         self._lock, self._lines = threading.Lock(), (folder / "results.jsonl").open("a", encoding="utf-8")
 
     def left(self) -> float:
@@ -102,8 +103,11 @@ class Run:
                 self.name = results.default_path("", line["machine"]["name"]).stem.rstrip("-")
             if "harmful" in line:
                 self.harmful.append(line["harmful"])
-            if stage.file and "head" in line and stage.file not in self.heard:
-                self.heard[stage.file] = Results(**line["head"])
+            if stage.file and "head" in line:
+                self.heard.setdefault(stage.file, Results(**line["head"]))
+                self.unfinished.setdefault(stage.file, set()).add(stage.name)
+            if stage.file and line.get("finished"):
+                self.unfinished[stage.file].discard(stage.name)
             if stage.file and "row" in line:
                 self.heard[stage.file].rows.append(line["row"])
 
@@ -112,7 +116,7 @@ class Run:
         if made := self.heard.get(stage.file):
             last = {json.dumps({k: v for k, v in row.items() if k in _KEY[made.kind]}): row for row in made.rows}
             rows = list(last.values())
-            finished = all(row["status"] != "not run" for row in rows)
+            finished = not self.unfinished[stage.file]
             results.write(self.folder / f"{self.name}-{stage.file}.json", made._replace(rows=rows, finished=finished))
         if tuned.PATH.exists():
             (self.folder / tuned.PATH.name).write_bytes(tuned.PATH.read_bytes())

@@ -267,13 +267,14 @@ STAGES: dict[str, Callable[[Asked], Iterator[Line]]] = {
 
 
 def _told(coming: Iterator[Results]) -> Iterator[Line]:
-    """Results as lines: once of what they are, then each row once."""
-    said = None
+    """Results as lines: once of what they are, then each row once, and whether nothing is left to do."""
+    said, finished = None, False
     for made in coming:
         if said is None:
             yield {"head": made._asdict() | {"rows": []}}
         yield from ({"row": row} for row in made.rows[said or 0 :])
-        said = len(made.rows)
+        said, finished = len(made.rows), made.finished
+    yield {"finished": finished}
 
 
 def _speed(asked: Asked, **options: Any) -> Iterator[Results]:
