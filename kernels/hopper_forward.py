@@ -263,6 +263,7 @@ def takes(problem: Problem, *tensors: torch.Tensor) -> bool:
         and problem.dtype in (torch.float16, torch.bfloat16)
         and problem.softcap == 0
         and problem.d > 32
+        and problem.d % 8 == 0  # rows of the output, which is made here, lie at multiples of 16 bytes
         and problem.group & (problem.group - 1) == 0
         and problem.group <= ROWS // 2
         and describable(*tensors)

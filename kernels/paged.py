@@ -95,6 +95,14 @@ def paged_decode(
 
     Raises ValueError for arguments that make no sense.
     """
+    if torch.compiler.is_compiling() and config is None:
+        lengths = n_keys if isinstance(n_keys, torch.Tensor) else None
+        keys = None if isinstance(n_keys, torch.Tensor) else n_keys
+        left, right = window or (-1, -1)
+        whole: tuple[torch.Tensor, torch.Tensor] = _whole(
+            q, k_pool, v_pool, table, lengths, keys, causal, left, right, scale, softcap, block_q
+        )
+        return whole
     for name, x in {"k_pool": k_pool, "v_pool": v_pool}.items():
         checks.matrix_of_heads(name, x, "(pages, rows of a page, key-value heads, head dimension)")
     checks.matrix_of_heads("q", q)
@@ -135,6 +143,32 @@ def paged_decode(
         LENGTHS=lengths is not None,
     )
     return o, lse
+
+
+@torch.library.custom_op("flashsteps::paged_decode", mutates_args=())
+def _whole(
+    q: torch.Tensor,
+    k_pool: torch.Tensor,
+    v_pool: torch.Tensor,
+    table: torch.Tensor,
+    lengths: torch.Tensor | None,
+    keys: int | None,
+    causal: bool,
+    left: int,
+    right: int,
+    scale: float | None,
+    softcap: float | None,
+    block_q: int | None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same as one operation, which torch.compile sees from outside."""
+    return paged_decode(q, k_pool, v_pool, table, keys if lengths is None else lengths, causal=causal,
+                        window=None if left == right == -1 else (left, right), scale=scale, softcap=softcap,
+                        block_q=block_q)  # type: ignore[arg-type]  # fmt: skip
+
+
+@_whole.register_fake
+def _whole_shapes(q: Any, *rest: Any) -> Any:
+    return torch.empty_like(q), q.new_empty(q.shape[:3], dtype=torch.float32)
 
 
 def _by_page(pool: torch.Tensor) -> tuple[int, int, int]:

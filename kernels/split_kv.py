@@ -7,6 +7,8 @@ is (block of queries, piece, part): grid (blocks · pieces, parts); of the secon
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import triton
 import triton.language as tl
@@ -127,6 +129,11 @@ def split_kv_decode(
     ValueError for arguments that make no sense.
     """
     problem = checks.problem(q, k, v, causal=causal, window=window, scale=scale, softcap=softcap)
+    if torch.compiler.is_compiling() and partial is None and config is None:
+        whole: tuple[torch.Tensor, torch.Tensor] = _whole(
+            q, k, v, splits, problem.left, problem.right, problem.scale, problem.softcap, block_q, block_k
+        )
+        return whole
     config = config or configs.shipped("split_kv", problem)
     tile = tiles(problem, config, block_q, block_k)
     o = torch.empty_like(q)
@@ -171,6 +178,29 @@ def split_kv_decode(
         **arguments(merge_kernel, problem, tile),
     )
     return o, lse
+
+
+@torch.library.custom_op("flashsteps::split_kv_decode", mutates_args=())
+def _whole(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    splits: int,
+    left: int,
+    right: int,
+    scale: float,
+    softcap: float,
+    block_q: int | None,
+    block_k: int | None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same as one operation, which torch.compile sees from outside."""
+    return split_kv_decode(q, k, v, splits=splits, window=(left, right), scale=scale, softcap=softcap or None,
+                           block_q=block_q, block_k=block_k)  # fmt: skip
+
+
+@_whole.register_fake
+def _whole_shapes(q: Any, *rest: Any) -> Any:
+    return torch.empty_like(q), q.new_empty(q.shape[:3], dtype=torch.float32)
 
 
 def partial_results(
