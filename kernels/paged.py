@@ -163,7 +163,7 @@ def _whole(
     """The same as one operation, which torch.compile sees from outside."""
     return paged_decode(q, k_pool, v_pool, table, keys if lengths is None else lengths, causal=causal,
                         window=None if left == right == -1 else (left, right), scale=scale, softcap=softcap,
-                        block_q=block_q)  # type: ignore[arg-type]  # fmt: skip
+                        block_q=block_q)  # fmt: skip
 
 
 @_whole.register_fake

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -42,7 +43,7 @@ def _forms() -> Sequence[str]:
 @option("--at", "state", metavar="STATE", help="What a link to the state has after its #.")
 @option("--src", metavar="URL", help="Where the page lies  [default: explorer.html]")
 @click.pass_context
-def embed(ctx: click.Context, name: str | None, explorer: bool, **options: object) -> None:
+def embed(ctx: click.Context, /, name: str | None, explorer: bool, **options: Any) -> None:
     """Print what puts a film, or a part of the explorer, into a page of yours.
 
     A film is one of the gallery (`flashsteps gallery`): dark or light as the reader has it, a still for who wants no
@@ -59,11 +60,10 @@ def embed(ctx: click.Context, name: str | None, explorer: bool, **options: objec
         say(line)
 
 
-def _film(name: str, **chosen: object) -> list[str]:
+def _film(name: str, **chosen: Any) -> list[str]:
     from ..filmkit import embedding
 
-    made: list[str] = embedding.lines(name, **chosen)  # type: ignore[arg-type]
-    return made
+    return embedding.lines(name, **chosen)
 
 
 def _explorer(part: str = "map", state: str = "", src: str = "explorer.html") -> list[str]:

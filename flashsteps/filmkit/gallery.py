@@ -158,7 +158,12 @@ def _make(folder: Path, piece: Piece, told: Callable[[int], None]) -> dict[str, 
         else:
             with files.whole(path) as aside:
                 aside.write_text(shown.script().vtt(), encoding="utf-8", newline="\n")
-    about = {"film": piece.film, "cut": piece.cut, "theme": piece.theme, "command": piece.command(folder.as_posix())}
+    about: Entry = {
+        "film": piece.film,
+        "cut": piece.cut,
+        "theme": piece.theme,
+        "command": piece.command(folder.as_posix()),
+    }
     about |= {"shows": shows, "width": look.width, "height": look.height, "seconds": round(shown.duration, 2)}
     return {
         name: about | {"bytes": (folder / name).stat().st_size, "sha256": _hash(folder / name)} for name in piece.names
