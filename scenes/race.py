@@ -7,8 +7,9 @@ from flashsteps.filmkit import Board, Film, Made, linear
 from flashsteps.filmkit.actors.bars import Legend, Piece
 from flashsteps.filmkit.actors.cards import Text
 from flashsteps.filmkit.actors.tape import Lane, Lanes, averaged, transfers
-from flashsteps.filmkit.closing import TILE, D, N, rule
+from flashsteps.filmkit.closing import TILE, D, N
 from flashsteps.machine.devices import DEFAULT, MODEL, device
+from flashsteps.machine.masks import for_any_size
 from flashsteps.story.labels import a
 from flashsteps.theme import hue
 from flashsteps.traffic.course import Course, Transfer, counted
@@ -29,7 +30,7 @@ class Race(Film):
 
     def storyboard(self, board: Board) -> None:
         runs = {name: board.record(name, sram=None) for name in NAMES}
-        meta, mask = runs[STANDARD].meta, rule(runs[STANDARD].meta["mask"])
+        meta, mask = runs[STANDARD].meta, for_any_size(runs[STANDARD].meta["mask"])
         size = f"{meta['block_q']}×{meta['block_k']}"
         n = N if mask is None else MASKED
         toy = {name: Course(name, run) for name, run in runs.items()}

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..machine.devices import MODEL
+from ..machine.masks import for_any_size
 from ..runs.record import count
 from ..theme import TITLE
 from ..trace.trace import Trace
@@ -82,19 +83,13 @@ def way(toy: Size) -> list[list[Size]]:
     return [grown, tall, wide]
 
 
-def rule(mask: str | None) -> str | None:
-    """The mask, if it is a rule for any number of tokens; None where it is for this very input."""
-    fixed = ("document", "file", "matrix")
-    return None if mask is None or any(part.startswith(fixed) for part in mask.split("+")) else mask
-
-
 def coda(board: Board, trace: Trace) -> None:
     """One chapter: this toy's verdict, held; then N, the tile and d grow, and the bar beside standard's, which stays.
 
     For flash-forward and flash2-forward. What stood on the board goes.
     """
     meta = trace.meta
-    kind, mask, dtype = KINDS[meta["algorithm"]], rule(meta["mask"]), meta["dtype"]
+    kind, mask, dtype = KINDS[meta["algorithm"]], for_any_size(meta["mask"]), meta["dtype"]
     toy = Size(meta["queries"], meta["keys"], meta["d"], meta["block_q"], meta["block_k"])
     grown, tall, wide = way(toy)
     path = [toy, *grown, *tall, *wide]

@@ -29,6 +29,7 @@ class Input:
 
     def __init__(self) -> None:
         self._made: dict[Any, Any] = {}
+        self.unproven = False  # is there a saved run that was not held against its algorithm?
 
     def qkv(self, option: Callable[..., Any]) -> QKV:
         """q, k and v, as `input` and `head` say. Raises ValueError where they can't be read."""
@@ -108,7 +109,17 @@ class Input:
         if len(run.values) != len(run):
             raise ValueError(NO_VALUES)
         check_room(meta["queries"], meta["keys"], meta["d"])
+        self._once(("proven", id(run)), partial(self._prove, run))
         return run
+
+    def _prove(self, run: Trace) -> bool:
+        from . import proof
+
+        if proof.can_be_proven(run):
+            proof.check(run)
+        else:
+            self.unproven = True
+        return True
 
     def _once(self, key: Any, make: Callable[[], Any]) -> Any:
         if key not in self._made:

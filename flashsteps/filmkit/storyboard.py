@@ -57,7 +57,14 @@ class Storyboard:
         """The film in a shape, told once. Raises ValueError for an option that this film has no use for."""
         if shape not in self._scripts:
             board = Board(shape, self.title, options=self.chosen, source=self._source)
-            self.storyboard(board)
+            try:
+                self.storyboard(board)
+            except (LookupError, ArithmeticError, AttributeError, TypeError, StopIteration) as error:
+                if not self._source.unproven:
+                    raise
+                raise ValueError(
+                    f"this trace is not as its algorithm leaves it ({type(error).__name__}: {error}): record it anew"
+                ) from None
             script = board.script()
             if unread := board.unread:
                 value = self.chosen[unread[0]]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ..machine.events import IO, Moved
+from ..machine.masks import for_any_size
 from ..runs.record import count
 from ..story.maxima import Shrink
 from ..theme import ORDER, hue, label
@@ -86,7 +87,7 @@ def counted(run: Run, algorithm: str) -> IO | None:
     """What another algorithm moves on the same problem; None where its mask is for this very input."""
     meta = run.trace.meta
     mask = meta["mask"]
-    if mask is not None and any(part.startswith(("document", "file", "matrix")) for part in mask.split("+")):
+    if mask != for_any_size(mask):
         return None
     sizes = {name: meta[name] for name in ("d", "block_q", "block_k", "mask", "dtype")}
     return count(algorithm, n=meta["queries"], n_keys=meta["keys"], **sizes)

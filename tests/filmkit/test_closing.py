@@ -7,7 +7,7 @@ from flashsteps.filmkit.actors.areas import Areas
 from flashsteps.filmkit.actors.bars import Bars
 from flashsteps.filmkit.actors.cards import Chips
 from flashsteps.filmkit.board import Board
-from flashsteps.filmkit.closing import Size, coda, rule, way
+from flashsteps.filmkit.closing import Size, coda, way
 
 ALGORITHMS = ["flash-forward", "flash2-forward"]
 
@@ -71,8 +71,5 @@ def test_its_words_say_what_its_bars_do(name, ratios):
 
 
 def test_a_mask_of_this_very_input_is_left_behind():
-    assert rule("causal+window:4,0") == "causal+window:4,0"
-    assert rule("document:5,11") is None
-    assert rule(None) is None
     script = told("flash2-forward", mask="document:5,11")
     assert "without that mask" in script.captions[1].name
