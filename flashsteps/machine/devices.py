@@ -7,7 +7,7 @@ from typing import NamedTuple
 from ..errors import unknown
 
 #: what the figures that are counted for a device leave out: said beside them
-MODEL = "two levels, no L2, no overlap"
+MODEL = "counted between HBM and SRAM only"
 
 
 class Device(NamedTuple):
