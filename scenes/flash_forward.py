@@ -47,7 +47,7 @@ class FlashForward(Film):
 
         if moves:
             with board.chapter("A max moves"):
-                telling.max_moves(board, stage, moves, "its old sum counts {} of what it did")
+                telling.max_moves(board, stage, moves)
 
         with board.chapter("All tiles"):
             larger = min(2 * bq, meta["queries"]), min(2 * bk, meta["keys"])
