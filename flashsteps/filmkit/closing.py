@@ -203,7 +203,7 @@ def _on_chip(gpu: Device, algorithm: str, io: IO) -> tuple[Run, ...]:
         Run(f"{registers} KiB", "accent", 600, True),
         Run(f" of {gpu.registers_per_sm} of registers: ", "dim"),
         Run("fits" if enough else "too large for", "ink", 600),
-        Run(f" {'on ' if enough else ''}an SM of {a(gpu.model)}", "dim"),
+        Run(f" {'on ' if enough else ''}an SM of {a(gpu.chip)}", "dim"),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from ..errors import unknown
@@ -31,6 +32,11 @@ class Device(NamedTuple):
     def model(self) -> str:
         """Its title without its maker."""
         return self.title.partition(" ")[2]
+
+    @property
+    def chip(self) -> str:
+        """Its model without its memory: what is said of what is on chip."""
+        return re.sub(r" \d+ GB$", "", self.model)
 
     @property
     def shared(self) -> int:

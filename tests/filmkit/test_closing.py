@@ -94,7 +94,7 @@ def test_what_a_real_tile_needs_on_chip_is_beside_what_an_sm_has(name, shared):
     assert most > 2 * block * block * fp32 / KiB  # S and P at least
     assert words == (
         f"on chip at most  {shared} KiB of 164 of shared memory,  {most:.0f} KiB of 256 of registers: "
-        "fits on an SM of an A100 80 GB"
+        "fits on an SM of an A100"
     )
 
 

@@ -284,6 +284,6 @@ def test_a_sum_of_before_is_pale_while_its_new_max_is_there():
     second = run.visited[1]
     new_max, new_sum = (run.after(second, slot=slot, op="compute") for slot in ("m_i", "l_i"))
     assert new_max < new_sum
-    for now, expected in ((new_max - 1, False), (new_max, True), (new_sum - 0.9, True), (new_sum, False)):
+    for now, expected in ((new_max - 1, False), (new_max, True), (new_sum - 1, True), (new_sum, False)):
         assert scores.behind(run, now, 0, "ℓ") == expected, now
         assert not scores.behind(run, now, 0, "m")

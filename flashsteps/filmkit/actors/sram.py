@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 GAUGE = 60  # units that a gauge takes at least
-NEEDS = "needs at most", "needs up to", "up to"  # before what is needed, as there is room
+NEEDS = "needs at most", "needs up to", "at most"  # before what is needed, as there is room
 
 
 @dataclass(frozen=True)
