@@ -244,4 +244,4 @@ def _to_scale(kind: Kind, path: list[Size], now: Callable[..., Any], how: str) -
         level = Area(0, 0, size.d, run.level, "ink", f"even from {run.level:.0f}", how, open=True, beside=True)
         return Area(0, 0, size.d, rows(size), kind.tensor), *((level,) if run.level >= 2 else ())
 
-    return Areas(now(areas), max(size.d for size in path), max(rows(size) for size in path), margin=200)
+    return Areas(now(areas), max(size.d for size in path), max(rows(size) for size in path), margin=240)
