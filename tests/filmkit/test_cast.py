@@ -65,7 +65,7 @@ def matrices(draw):
         grid(values), draw(HUES), -2, 2, title=draw(WORDS), note=draw(WORDS), rows=draw(tuples(WORDS, 0, tall)),
         columns=draw(tuples(WORDS, 0, wide)), names=(draw(WORDS), draw(WORDS)), seen=draw(st.floats(0, tall)),
         tile=draw(st.sampled_from([(0, 0), (4, 4), (3, 5)])), gap=draw(st.floats(0, 12)), lit=draw(tuples(ends, 0, 2)),
-        hatched=draw(tuples(ends, 0, 2)), frames=draw(tuples(ends, 0, 2)), square=draw(st.booleans()),
+        skipped=draw(tuples(ends, 0, 2)), frames=draw(tuples(ends, 0, 2)), square=draw(st.booleans()),
     )  # fmt: skip
 
 

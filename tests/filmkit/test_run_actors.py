@@ -54,6 +54,7 @@ def actors(draw, now=None):
     now = draw(moments(run)) if now is None else now
     kinds = [
         lambda: Hbm(run, now), lambda: Bus(run, now, run.lanes), lambda: TileMap(run, now), lambda: Code(run, now),
+        lambda: TileMap(run, now, numbered=True, framed=((0, 0),)),
         lambda: Meter(run, now, standard=draw(st.booleans())), lambda: Program(run, now, draw(st.integers(0, 2))),
         lambda: ProgramHeads(run, now), lambda: Sram(run, now, draw(st.none() | st.integers(0, 3)), alpha=True),
         lambda: Sram(run, now),

@@ -106,7 +106,7 @@ def tile(pen: Pen, grid: cells.Grid, run: Run, shown: Shown, lit: int | None) ->
         box = Box(grid.box.x + c * w, grid.box.y + r * h, w - gap, h - gap)
         pen.fill(box, color, radius=5)
         if np.isneginf(x):
-            pen.hatch(box, "faint", alpha=0.6)
+            pen.frame(box, "line", width=1, radius=5)
         if size:
             ink = "ink" if np.isneginf(x) else ink_on(color)
             if not strong and contrast(pen.color("dim"), color) >= READABLE:
