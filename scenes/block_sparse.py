@@ -196,11 +196,11 @@ def lost(board: Board, place: Stage, run: Run, S: np.ndarray, kept: np.ndarray) 
     turn(board, words, (tiled(run, S, skipped=skipped, frames=frames), place.sides[0]))
     asks, of = run.quoted("queries", int(row)), run.quoted("keys", int(key))
     second = np.where(outside == outside.max(), -np.inf, outside)
-    r, c = map(int, np.unravel_index(int(second.argmax()), S.shape))
-    next_to = f"{run.quoted('queries', r)} for {run.quoted('keys', c)}"
+    at = np.unravel_index(int(second.argmax()), S.shape)
+    next_to = f"{run.quoted('queries', int(at[0]))} for {run.quoted('keys', int(at[1]))}"
     figures = (
         ("its score", f"{S[row, key]:.3f}"),
-        (f"the next, {next_to}", f"{S[r, c]:.3f}"),
+        (f"the next, {next_to}", f"{second.max():.3f}"),
         ("its weight, by the mask", "0"),
     )
     words = "The highest score that the mask leaves out: the framed cell."

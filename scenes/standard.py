@@ -74,9 +74,9 @@ class Standard(Film):
             board.clear()
             counts = [count("standard-forward", n=n, d=D, block_q=128, block_k=128) for n in SIZES]
             grown = board.value(0.0)
-            place = places.stage(board)
-            board.put(shares([scores_of(io) / io.total for io in counts], grown), place.whole)
-            places.note(board, place, BEST)
+            here = places.stage(board)
+            board.put(shares([scores_of(io) / io.total for io in counts], grown), here.whole)
+            places.note(board, here, BEST)
             share = scores_of(counts[-1]) / counts[-1].total
             board.say(f"More tokens, more of it: at {tokens(SIZES[-1])} S and P are {share:.1%} of all traffic.")
             board.move(grown.to(100.0), seconds=2.5)

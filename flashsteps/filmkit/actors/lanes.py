@@ -46,7 +46,7 @@ class Lanes(Actor):
         gap = 1 if pitch >= 3 else 0
 
         def x(time: float) -> int:
-            return left + round(room * min(time, self.end) / self.end)
+            return int(left + round(room * min(time, self.end) / self.end))
 
         pen.fill(Box(left, box.y, room, foot - box.y), "panel")
         for work in self.works:
