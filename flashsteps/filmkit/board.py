@@ -154,8 +154,9 @@ class Board:
         self._turn()
         self.now += seconds
 
-    def say(self, words: str, given: bool = True) -> None:
-        """Words that stand until the next ones, and cut. `given` is what they rest on.
+    def say(self, words: str, given: bool = True, *, early: bool = False) -> None:
+        """Words that stand until the next ones, and cut. `given` is what they rest on; `early` ones come before the
+        chapter's picture and name.
 
         Raises ValueError where the run turns out otherwise, so that there is no film, and for words that are too long.
         """
@@ -164,7 +165,8 @@ class Board:
         if len(words) > LONGEST_CAPTION:
             raise ValueError(f"{len(words)} characters are more than a caption's {LONGEST_CAPTION}: {words!r}")
         self._until_read()
-        self._turn()
+        if not early:
+            self._turn()
         self.captions.append(Span(words, self.now, self.now))
         self._words.move(words, self.now, self.now)
         self.now += LEAD
