@@ -177,7 +177,7 @@ def coda(board: Board, trace: Trace) -> None:
         worse = "make it worse" if ratio > first * 1.02 else "help" if ratio < first * 0.98 else "change little"
         board.say(f"More tokens alone {worse}{masked}.")
         go(stops[0], "tokens N", 1.4)
-        board.say(f"Taller tiles: fewer blocks of {kind.rows}, so {kind.again} come in less often.")
+        board.say(f"Taller tiles: {kind.again} come in less often.")
         go(stops[1], "tile", 1.4)
         last, size = moved[-1], path[-1]
         if wide:

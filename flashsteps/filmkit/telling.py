@@ -27,11 +27,13 @@ def max_moves(board: Board, stage: RunStage, moves: Shrink) -> None:
     base = "2" if "kernel" in run.trace.meta else "e"
     asks, by = run.quoted("queries", moves.query), run.quoted("keys", moves.key)
     card = board.put(Rescale(asks, by, moves.m, moves.alpha, moves.l, told, base), stage.places.meter)
-    words = f"{by} beats the old max of {asks}: its old sum counts {moves.alpha:.2f} of what it did."
+    words = f"{by} beats the old max of {asks}."
     board.say(words[0].upper() + words[1:])
     stage.play(run.after(found, slot="S", op="compute"), seconds=2.0)
+    board.read()
     board.move(told.to(1.0), seconds=0.1)
-    board.wait(1.2)
+    board.say(f"So its old sum counts {moves.alpha:.2f} of what it did; then this tile is added.")
+    board.wait(0.6)
     board.move(told.to(2.0), seconds=1.0)
     board.wait(0.5)
     board.move(told.to(3.0), seconds=0.6)
