@@ -89,11 +89,11 @@ class Standard(Film):
 def too_large(board: Board, gpu: Device, n: int) -> None:
     """S of one head of n tokens, beside what all of a GPU's SMs hold; and S and P, beside what the result needs."""
     one, needed = 2 * n * n, 4 * 2 * n * D  # fp16: S, and P is as large; Q, K, V and O
-    S, both = board.value(0), board.value(0)
+    both = board.value(0)
     each = f"processors, {gpu.shared_per_sm} KiB of SRAM each"
     bars = (
         Bar(f"all {gpu.multiprocessors} SMs", gpu.shared, "sram_line", under=each),
-        Bar("S", S, "S"),
+        Bar("S", one, "S"),
         Bar("S and P", both, "S"),
         Bar("Q, K, V and O", needed, "ink"),
     )
@@ -102,9 +102,9 @@ def too_large(board: Board, gpu: Device, n: int) -> None:
     )
     chip = f"the {gpu.multiprocessors} SMs (processors) of {a(gpu.chip)} hold {size_of(gpu.shared)}"
     board.say(f"S can’t stay on chip: it is {size_of(one)}; {chip}.", given=one > gpu.shared)
-    board.move(S.to(one), seconds=1.5)
-    board.say(f"S and P take {size_of(2 * one)} for each head; Q, K, V and O only {size_of(needed)}.")
+    board.wait(3.0)
     board.move(both.to(2 * one), seconds=1.5)
+    board.say(f"S and P take {size_of(2 * one)} for each head; Q, K, V and O only {size_of(needed)}.")
 
 
 def scores_of(io: IO) -> int:
