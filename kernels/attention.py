@@ -39,9 +39,10 @@ def flash_attention(
     makes each scaled score softcap · tanh(score / softcap). A query that sees no key gives 0, and −∞ as lse; one whose
     scores overflow float32 gives NaN.
 
-    Gradients flow through o and lse, once, and backwards: forward-mode and second derivatives are refused. Under
-    autocast, inputs are cast as for torch's own function. Raises ValueError, one line, where an argument makes no
-    sense, and for tensors on a CPU unless Triton's interpreter was asked for (TRITON_INTERPRET=1, before Python
+    Gradients flow through o and lse, once, and backwards: forward-mode and second derivatives are refused. On an H100
+    dQ is summed in no fixed order, unless torch.use_deterministic_algorithms(True) was called. Under autocast, inputs
+    are cast as for torch's own function: float64 stays what it is. Raises ValueError, one line, where an argument makes
+    no sense, and for tensors on a CPU unless Triton's interpreter was asked for (TRITON_INTERPRET=1, before Python
     starts).
     """
     for name, x in {"q": q, "k": k, "v": v}.items():
@@ -53,7 +54,7 @@ def flash_attention(
         raise ValueError(f"flash_attention has no forward-mode derivatives (torch.func.jvp): {_INSTEAD}")
     if torch.is_autocast_enabled(q.device.type):
         dtype = torch.get_autocast_dtype(q.device.type)
-        q, k, v = q.to(dtype), k.to(dtype), v.to(dtype)
+        q, k, v = (x if x.dtype == torch.float64 else x.to(dtype) for x in (q, k, v))
     problem = checks.problem(q, k, v, causal=causal, window=window, scale=scale, softcap=softcap)
     if not isinstance(return_lse, bool):
         raise ValueError(f"return_lse is {return_lse!r}: give True or False")

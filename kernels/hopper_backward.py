@@ -218,13 +218,13 @@ def consume_second(dQ, dK, dV, k_sm, v_sm, q_sm, do_sm, lse_sm, d_sm, ds_sm, dq_
 @gluon.jit(do_not_specialize=["section", "N", "M", "left", "right"])
 def hopper_backward_kernel(Q, K, V, dO, Rows, dQ, dK, dV, heads_kv, section, N, M, scale, left, right,
                            GROUP: gl.constexpr, D: gl.constexpr, BLOCK_M: gl.constexpr, BLOCK_N: gl.constexpr,
-                           LEFT: gl.constexpr, RIGHT: gl.constexpr, EVEN: gl.constexpr, STAGES: gl.constexpr,
-                           CONSUMING: gl.constexpr, PRODUCING: gl.constexpr):  # fmt: skip
+                           LEFT: gl.constexpr, RIGHT: gl.constexpr, EVEN: gl.constexpr, HEAVY_FIRST: gl.constexpr,
+                           STAGES: gl.constexpr, CONSUMING: gl.constexpr, PRODUCING: gl.constexpr):  # fmt: skip
     """dK and dV, and dQ added up in float32; all tensors are descriptors, `Rows` of (B, H, 2, N and more): LSE and D.
 
     Under a causal mask the first keys are seen most, and begun first.
     """
-    j, b, h = work(heads_kv, section, False, RIGHT)
+    j, b, h = work(heads_kv, section, False, HEAVY_FIRST)
     start = j * BLOCK_N
     lo, full, cut, hi = seeing(start, gl.minimum(start + BLOCK_N, M) - 1, N, M, left, right, BLOCK_M, LEFT, RIGHT)
     HALF: gl.constexpr = BLOCK_N // 2

@@ -92,7 +92,7 @@ def softmax(s, m_i, l_i, factor, tokens, start, N, M, left, right, BLOCK_N: gl.c
 
 
 @gluon.jit
-def consume_tiles(acc, l_i, m_i, p, q, k_sm, v_sm, k_full, k_empty, v_full, v_empty, turn, tokens, lo, j_lo, j_hi, hi,
+def consume_tiles(acc, l_i, m_i, p, q, k_sm, v_sm, q_full, k_full, k_empty, v_full, v_empty, tokens, lo, j_lo, j_hi, hi,
                   N, M, factor, left, right, C: gl.constexpr, HALF: gl.constexpr, BLOCK_N: gl.constexpr,
                   D: gl.constexpr, STAGES: gl.constexpr, IN_TURN: gl.constexpr, LEFT: gl.constexpr,
                   RIGHT: gl.constexpr, CUT: gl.constexpr, S_LAYOUT: gl.constexpr, O_LAYOUT: gl.constexpr,
@@ -104,13 +104,13 @@ def consume_tiles(acc, l_i, m_i, p, q, k_sm, v_sm, k_full, k_empty, v_full, v_em
         stage = t % STAGES
         last = (t - 1) % STAGES
         if IN_TURN:
-            mbarrier.wait(turn.index(C), (t & 1) ^ C ^ 1)
+            mbarrier.wait(q_full.index(2 + C), (t & 1) ^ C ^ 1)
         s = warpgroup_mma(q, k_sm.index(stage).reshape([BLOCK_N, D]).permute((1, 0)), zero, use_acc=False,
                           is_async=True)  # fmt: skip
         wait_for(v_full, t - 1, STAGES, True)
         acc = warpgroup_mma(p, v_sm.index(last).reshape([BLOCK_N, D]), acc, is_async=True)
         if IN_TURN:
-            mbarrier.arrive(turn.index(1 - C), count=1)
+            mbarrier.arrive(q_full.index(3 - C), count=1)
         s = warpgroup_mma_wait(1, deps=(s,))  # the scores are there, the output is still being made
         mbarrier.arrive(k_empty.index(stage), count=1)
         p, alpha, m_i, l_i = softmax(s, m_i, l_i, factor, tokens, j * BLOCK_N, N, M, left, right, BLOCK_N, LEFT, RIGHT,
@@ -124,7 +124,7 @@ def consume_tiles(acc, l_i, m_i, p, q, k_sm, v_sm, k_full, k_empty, v_full, v_em
 
 
 @gluon.jit
-def consume(O, LSE, q_sm, k_sm, v_sm, q_full, k_full, k_empty, v_full, v_empty, turn, b, h, heads_kv, first, lo, full,
+def consume(O, LSE, q_sm, k_sm, v_sm, q_full, k_full, k_empty, v_full, v_empty, b, h, heads_kv, first, lo, full,
             cut, hi, N, M, scale, left, right, C: gl.constexpr, GROUP: gl.constexpr, BLOCK_N: gl.constexpr,
             D: gl.constexpr, STAGES: gl.constexpr, IN_TURN: gl.constexpr, HALF: gl.constexpr, TOKENS: gl.constexpr,
             LEFT: gl.constexpr, RIGHT: gl.constexpr, EVEN: gl.constexpr):  # fmt: skip
@@ -146,11 +146,11 @@ def consume(O, LSE, q_sm, k_sm, v_sm, q_full, k_full, k_empty, v_full, v_empty, 
     mbarrier.wait(q_full.index(C), 0)
     wait_for(k_full, 0, STAGES, some)
     if IN_TURN:  # the first begins: its barrier is passed as one that was never waited for
-        mbarrier.wait(turn.index(C), C ^ 1)
+        mbarrier.wait(q_full.index(2 + C), C ^ 1)
     s = warpgroup_mma(q, k_sm.index(0).reshape([BLOCK_N, D]).permute((1, 0)),
                       gl.zeros([HALF, BLOCK_N], gl.float32, S_LAYOUT), use_acc=False, is_async=True)  # fmt: skip
     if IN_TURN:
-        mbarrier.arrive(turn.index(1 - C), count=1)
+        mbarrier.arrive(q_full.index(3 - C), count=1)
     s = warpgroup_mma_wait(0, deps=(s,))
     mbarrier.arrive(k_empty.index(0), count=1)
     p, alpha, m_i, l_i = softmax(s, m_i, l_i, factor, tokens, lo * BLOCK_N, N, M, left, right, BLOCK_N, LEFT, RIGHT,
@@ -160,17 +160,17 @@ def consume(O, LSE, q_sm, k_sm, v_sm, q_full, k_full, k_empty, v_full, v_empty, 
     begun = lo + 1
     if LEFT:
         acc, l_i, m_i, p = consume_tiles(
-            acc, l_i, m_i, p, q, k_sm, v_sm, k_full, k_empty, v_full, v_empty, turn, tokens, lo, begun, full, hi, N,
+            acc, l_i, m_i, p, q, k_sm, v_sm, q_full, k_full, k_empty, v_full, v_empty, tokens, lo, begun, full, hi, N,
             M, factor, left, right, C, HALF, BLOCK_N, D, STAGES, IN_TURN, LEFT, RIGHT, True, S_LAYOUT, O_LAYOUT,
             P_LAYOUT)  # fmt: skip
         begun = gl.maximum(begun, full)
     acc, l_i, m_i, p = consume_tiles(
-        acc, l_i, m_i, p, q, k_sm, v_sm, k_full, k_empty, v_full, v_empty, turn, tokens, lo, begun, cut, hi, N, M,
+        acc, l_i, m_i, p, q, k_sm, v_sm, q_full, k_full, k_empty, v_full, v_empty, tokens, lo, begun, cut, hi, N, M,
         factor, left, right, C, HALF, BLOCK_N, D, STAGES, IN_TURN, LEFT, RIGHT, False, S_LAYOUT, O_LAYOUT,
         P_LAYOUT)  # fmt: skip
     if RIGHT or not EVEN:
         acc, l_i, m_i, p = consume_tiles(
-            acc, l_i, m_i, p, q, k_sm, v_sm, k_full, k_empty, v_full, v_empty, turn, tokens, lo,
+            acc, l_i, m_i, p, q, k_sm, v_sm, q_full, k_full, k_empty, v_full, v_empty, tokens, lo,
             gl.maximum(begun, cut), hi, hi, N, M, factor, left, right, C, HALF, BLOCK_N, D, STAGES, IN_TURN, LEFT,
             RIGHT, True, S_LAYOUT, O_LAYOUT,
             P_LAYOUT)  # fmt: skip
@@ -192,23 +192,23 @@ def consume(O, LSE, q_sm, k_sm, v_sm, q_full, k_full, k_empty, v_full, v_empty, 
 
 
 @gluon.jit
-def consume_first(O, LSE, q_sm, k_sm, v_sm, q_full, k_full, k_empty, v_full, v_empty, turn, b, h, heads_kv, first, lo,
+def consume_first(O, LSE, q_sm, k_sm, v_sm, q_full, k_full, k_empty, v_full, v_empty, b, h, heads_kv, first, lo,
                   full, cut, hi, N, M, scale, left, right, GROUP: gl.constexpr, BLOCK_N: gl.constexpr,
                   D: gl.constexpr, STAGES: gl.constexpr, IN_TURN: gl.constexpr, HALF: gl.constexpr,
                   TOKENS: gl.constexpr, LEFT: gl.constexpr, RIGHT: gl.constexpr, EVEN: gl.constexpr):  # fmt: skip
     """The warpgroup of the first half of the rows."""
-    consume(O, LSE, q_sm, k_sm, v_sm, q_full, k_full, k_empty, v_full, v_empty, turn, b, h, heads_kv, first, lo, full,
+    consume(O, LSE, q_sm, k_sm, v_sm, q_full, k_full, k_empty, v_full, v_empty, b, h, heads_kv, first, lo, full,
             cut, hi, N, M, scale, left, right, 0, GROUP, BLOCK_N, D, STAGES, IN_TURN, HALF, TOKENS, LEFT, RIGHT,
             EVEN)  # fmt: skip
 
 
 @gluon.jit
-def consume_second(O, LSE, q_sm, k_sm, v_sm, q_full, k_full, k_empty, v_full, v_empty, turn, b, h, heads_kv, first, lo,
+def consume_second(O, LSE, q_sm, k_sm, v_sm, q_full, k_full, k_empty, v_full, v_empty, b, h, heads_kv, first, lo,
                    full, cut, hi, N, M, scale, left, right, GROUP: gl.constexpr, BLOCK_N: gl.constexpr,
                    D: gl.constexpr, STAGES: gl.constexpr, IN_TURN: gl.constexpr, HALF: gl.constexpr,
                    TOKENS: gl.constexpr, LEFT: gl.constexpr, RIGHT: gl.constexpr, EVEN: gl.constexpr):  # fmt: skip
     """The warpgroup of the second half."""
-    consume(O, LSE, q_sm, k_sm, v_sm, q_full, k_full, k_empty, v_full, v_empty, turn, b, h, heads_kv, first, lo, full,
+    consume(O, LSE, q_sm, k_sm, v_sm, q_full, k_full, k_empty, v_full, v_empty, b, h, heads_kv, first, lo, full,
             cut, hi, N, M, scale, left, right, 1, GROUP, BLOCK_N, D, STAGES, IN_TURN, HALF, TOKENS, LEFT, RIGHT,
             EVEN)  # fmt: skip
 
@@ -237,18 +237,17 @@ def hopper_forward_kernel(Q, K, V, O, LSE, heads_kv, section, N, M, scale, left,
     q_sm = gl.allocate_shared_memory(Q.dtype, [2, 1, 1, TOKENS, GROUP, D], Q.layout)
     k_sm = gl.allocate_shared_memory(K.dtype, [STAGES, 1, 1, BLOCK_N, D], K.layout)
     v_sm = gl.allocate_shared_memory(V.dtype, [STAGES, 1, 1, BLOCK_N, D], V.layout)
-    q_full = barriers(2, 1)
+    q_full = barriers(4, 1)  # two for the queries, two that say whose turn it is
     k_full = barriers(STAGES, 1)
     k_empty = barriers(STAGES, 2)
     v_full = barriers(STAGES, 1)
     v_empty = barriers(STAGES, 2)
-    turn = barriers(2, 1)
     # fmt: off
     gl.warp_specialize([
-        (consume_first, (O, LSE, q_sm, k_sm, v_sm, q_full, k_full, k_empty, v_full, v_empty, turn, b, h, heads_kv,
+        (consume_first, (O, LSE, q_sm, k_sm, v_sm, q_full, k_full, k_empty, v_full, v_empty, b, h, heads_kv,
                          first, lo, full, cut, hi, N, M, scale, left, right, GROUP, BLOCK_N, D, STAGES, IN_TURN, HALF,
                          TOKENS, LEFT, RIGHT, EVEN)),
-        (consume_second, (O, LSE, q_sm, k_sm, v_sm, q_full, k_full, k_empty, v_full, v_empty, turn, b, h, heads_kv,
+        (consume_second, (O, LSE, q_sm, k_sm, v_sm, q_full, k_full, k_empty, v_full, v_empty, b, h, heads_kv,
                           first, lo, full, cut, hi, N, M, scale, left, right, GROUP, BLOCK_N, D, STAGES, IN_TURN, HALF,
                           TOKENS, LEFT, RIGHT, EVEN)),
         (produce, (Q, K, V, q_sm, k_sm, v_sm, q_full, k_full, k_empty, v_full, v_empty, b, h, first, lo, hi, BLOCK_N, D,
@@ -264,6 +263,7 @@ def takes(problem: Problem, *tensors: torch.Tensor) -> bool:
         and problem.dtype in (torch.float16, torch.bfloat16)
         and problem.softcap == 0
         and problem.d > 32
+        and problem.d % 8 == 0  # rows of the output, which is made here, lie at multiples of 16 bytes
         and problem.group & (problem.group - 1) == 0
         and problem.group <= ROWS // 2
         and describable(*tensors)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from . import kernels
 from . import options as take
 from .options import option
 from .outputs import Output
-from .program import Command, say, table
+from .program import Command, Stopped, printable, say, table
 
 EXAMPLES = """\b
 Examples:
@@ -65,11 +65,17 @@ def validate(
     if save:
         _check_save(save, device, chosen)
     validating = kernels.ready("validation.validate", device)
-    results = []
-    for result in validating.validate(chosen, device):
-        results.append(result)
-        if sys.stderr.isatty():
-            click.echo(f"\r{len(results)} of {len(chosen)} cases", file=sys.stderr, nl=len(results) == len(chosen))
+    results: list[Any] = []
+    try:
+        for line in _cases(chosen, _kept(validating.validate(chosen, device), results)):
+            if not as_json:
+                say(line)
+            elif sys.stderr.isatty() and results:
+                click.echo(f"\r{len(results)} of {len(chosen)} cases", file=sys.stderr, nl=len(results) == len(chosen))
+    except KeyboardInterrupt as stop:
+        if as_json:
+            click.echo(json.dumps(validating.document(results, device), indent=1))
+        raise Stopped(f"{len(results)} of {len(chosen)} cases are done", stop) from None
     document = validating.document(results, device)
     if as_json:
         click.echo(json.dumps(document, indent=1))
@@ -104,7 +110,7 @@ def _check_save(path: Path, device: str, chosen: Sequence[Any]) -> None:
 
 
 def _report(document: dict[str, Any], results: Sequence[Any]) -> Iterator[str]:
-    yield from _cases(results)
+    """What comes after the cases: all tensors, and what there is to say of all of it."""
     yield ""
     yield from _tensors(document)
     yield ""
@@ -120,19 +126,38 @@ def _report(document: dict[str, Any], results: Sequence[Any]) -> Iterator[str]:
         yield f"all {count} cases: every number is as close as it has to be, every tile visited is the trace's"
 
 
-def _cases(results: Sequence[Any]) -> Iterator[str]:
-    """A line a case: what it was, how much it did, and its worst number."""
+def _kept(coming: Iterable[Any], kept: list[Any]) -> Iterator[Any]:
+    """The same results, each kept as it comes."""
+    for result in coming:
+        kept.append(result)
+        yield result
+
+
+#: how wide the figures of a case are, as a rule: they are not known when the first is printed
+FIGURES = (8, 5, 6, 13)
+
+
+def _cases(chosen: Sequence[Any], coming: Iterable[Any]) -> Iterator[str]:
+    """A line a case, as soon as it is done: what it was, how much it did, and its worst number."""
     head = ("kernel", "B,H,N,d", "tiles, mask, options", "type", "programs", "loads", "stores", "error/allowed")
-    rows = [head]
-    for result in results:
+    known = [head[:4], *((case.kernel, str(case.shape), case.options, case.dtype) for case in chosen)]
+    widths = [max(map(len, map(printable, column))) for column in zip(*known, strict=True)]
+
+    def line(*cells: str) -> str:
+        left = (f"{printable(cell):<{width}}" for cell, width in zip(cells, widths, strict=False))
+        right = (f"{printable(cell):>{width}}" for cell, width in zip(cells[4:], FIGURES, strict=True))
+        return "  ".join([*left, *right]).rstrip()
+
+    for at, result in enumerate(coming):
+        if not at:  # only now: it may have been refused
+            yield line(*head)
         case, of = result.case, result.comparison
         worst = max(of.errors, key=lambda name: of.errors[name].ratio, default="")
         counts = (_sides(*both) if both else "–" for both in (of.loads, of.stores))
         error = f"{of.errors[worst].ratio:.2f}× ({worst})" if worst else "–"
         differs = " differs" if of.first else ""
-        rows.append((case.kernel, str(case.shape), case.options, case.dtype, f"{result.programs or '–'}", *counts,
-                     error + differs))  # fmt: skip
-    yield from table(rows, right="llllrrr")
+        yield line(case.kernel, str(case.shape), case.options, case.dtype, f"{result.programs or '–'}", *counts,
+                   error + differs)  # fmt: skip
 
 
 def _tensors(document: dict[str, Any]) -> Iterator[str]:

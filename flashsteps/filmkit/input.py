@@ -72,9 +72,14 @@ class Input:
         twin: Trace = self._once((id(run), "kernel"), partial(_twin, run))
         return twin
 
+    @property
+    def runs(self) -> tuple[Trace, ...]:
+        """All that were recorded until now."""
+        return tuple(made for made in self._made.values() if hasattr(made, "meta"))
+
     def words(self) -> str:
         """All tokens and names of files that were read or recorded until now: what may be in any script."""
-        metas = [made.meta for made in self._made.values() if hasattr(made, "meta")]
+        metas = [run.meta for run in self.runs]
         tokens = [made.tokens for made in self._made.values() if hasattr(made, "tokens")]
         told = [str((meta["input"], meta["mask"])) for meta in metas]
         return "".join([*told, *(word for of in (*tokens, *(meta["tokens"] for meta in metas)) for word in of or ())])

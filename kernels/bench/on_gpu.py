@@ -27,8 +27,8 @@ from flashsteps.results import Results
 
 from ..targets import tuned
 
-#: seconds that are kept for the end
-RESERVE = 5.0
+#: seconds that are kept for the end; of its time, what a stage is told that it may take: the rest is for its start
+RESERVE, TOLD = 5.0, 0.85
 
 #: how often a stage is begun again
 AGAIN = 6
@@ -55,8 +55,8 @@ ORDER: tuple[tuple[Stage, ...], ...] = (
     (Stage("duel", 75, "duel"),),
     (Stage("schedule", 30),),
     (Stage("grouped", 30),),
-    (Stage("tune-others", 60, "tune-others"),),
-    (Stage("tune-wide", 30, "tune-wide"),),
+    (Stage("tune-others", 60, "tune"),),
+    (Stage("tune-wide", 30, "tune"),),
     (Stage("validate", 60),),
     (Stage("train", 60, "train"),),
     (Stage("table", 240, "speed", patience=60),),
@@ -75,7 +75,7 @@ def command(name: str, seconds: float, folder: Path, without: Sequence[str], *, 
 
 
 class Run:
-    """One run: the folder, its end, and what has been heard of each stage so far."""
+    """One run: the folder, its end, and what has been heard so far, by the file that keeps it."""
 
     def __init__(
         self, folder: Path, seconds: float, gpu: bool, say: Callable[[str], None], clock: Callable[[], float]
@@ -86,6 +86,7 @@ class Run:
         self.name = "gpu"
         self.harmful: list[str] = []
         self.heard: dict[str, Results] = {}
+        self.unfinished: dict[str, set[str]] = {}
         self._lock, self._lines = threading.Lock(), (folder / "results.jsonl").open("a", encoding="utf-8")
 
     def left(self) -> float:
@@ -102,17 +103,20 @@ class Run:
                 self.name = results.default_path("", line["machine"]["name"]).stem.rstrip("-")
             if "harmful" in line:
                 self.harmful.append(line["harmful"])
-            if "head" in line and stage.name not in self.heard:
-                self.heard[stage.name] = Results(**line["head"])
-            if "row" in line:
-                self.heard[stage.name].rows.append(line["row"])
+            if stage.file and "head" in line:
+                self.heard.setdefault(stage.file, Results(**line["head"]))
+                self.unfinished.setdefault(stage.file, set()).add(stage.name)
+            if stage.file and line.get("finished"):
+                self.unfinished[stage.file].discard(stage.name)
+            if stage.file and "row" in line:
+                self.heard[stage.file].rows.append(line["row"])
 
     def save(self, stage: Stage) -> None:
         """The stage's rows as results, and one tar of all that there is."""
-        if stage.file and (made := self.heard.get(stage.name)):
+        if made := self.heard.get(stage.file):
             last = {json.dumps({k: v for k, v in row.items() if k in _KEY[made.kind]}): row for row in made.rows}
             rows = list(last.values())
-            finished = all(row["status"] != "not run" for row in rows)
+            finished = not self.unfinished[stage.file]
             results.write(self.folder / f"{self.name}-{stage.file}.json", made._replace(rows=rows, finished=finished))
         if tuned.PATH.exists():
             (self.folder / tuned.PATH.name).write_bytes(tuned.PATH.read_bytes())
@@ -178,7 +182,7 @@ def perform(going: Run, stage: Stage, command: Command) -> str:
         if left <= 1:
             break
         going.say(f"==> {stage.name}, at most {left:.0f} s of {going.left():.0f}")
-        doing, ended = _once(going, stage, command(stage.name, left, going.folder, without), end)
+        doing, ended = _once(going, stage, command(stage.name, TOLD * left, going.folder, without), end)
         if not ended:
             return broken
         broken = f"{doing or 'it'} {ended}"

@@ -117,7 +117,7 @@ def compiling(asked: Asked) -> Iterator[Line]:
     if not asked.gpu:
         return
     todo = _candidates()
-    harmful = tune.compile_all(todo, asked.hidden, torch.bfloat16, Deadline(2 * 0.85 * asked.minutes))
+    harmful = tune.compile_all(todo, asked.hidden, torch.bfloat16, Deadline(2 * asked.minutes))
     yield {"compiled": len(todo)}
     for one, why in harmful.items():
         yield {"harmful": str(one), "why": why}
@@ -177,7 +177,7 @@ def grouped(asked: Asked) -> Iterator[Line]:
 def proof(asked: Asked) -> Iterator[Line]:
     """All kernels against the reference, case by case, and the tiles that the forward kernel's own log has."""
     device = asked.machine.kind
-    done = []
+    done: list[Any] = []
     for case in cases((), (), device)[: 2 if asked.quick else None]:
         try:
             asked.machine.about_to(str(case))
@@ -267,13 +267,14 @@ STAGES: dict[str, Callable[[Asked], Iterator[Line]]] = {
 
 
 def _told(coming: Iterator[Results]) -> Iterator[Line]:
-    """Results as lines: once of what they are, then each row once."""
-    said = None
+    """Results as lines: once of what they are, then each row once, and whether nothing is left to do."""
+    said, finished = None, False
     for made in coming:
         if said is None:
             yield {"head": made._asdict() | {"rows": []}}
         yield from ({"row": row} for row in made.rows[said or 0 :])
-        said = len(made.rows)
+        said, finished = len(made.rows), made.finished
+    yield {"finished": finished}
 
 
 def _speed(asked: Asked, **options: Any) -> Iterator[Results]:
@@ -407,7 +408,7 @@ def _grouped(asked: Asked, causal: bool) -> Iterator[Line]:
     kind, dtype = torch.device(asked.machine.kind), torch.bfloat16 if asked.gpu else torch.float32
     shapes = [(1, heads, n, d), (1, heads // GROUP, n, d), (1, heads // GROUP, n, d), (1, heads, n, d)]
     sets = tuple(tuple(torch.randn(shape, device=kind, dtype=dtype) for shape in shapes) for _ in range(trial.SETS))
-    given = Inputs(sets, causal, {}, {})  # type: ignore[arg-type]
+    given = Inputs(sets, causal, {}, {})
     ours = BACKENDS["flashsteps"].make
     who: dict[str, Callable[[], Attention]] = {
         "flashsteps": lambda: ours(n, causal, kind),

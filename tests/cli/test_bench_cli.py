@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from click.testing import CliRunner
 from flashsteps import results
 from flashsteps.cli import main
 from flashsteps.kernels.bench import machine, modes, train
+from flashsteps.kernels.targets import tuned
 from flashsteps.plots import speed_plot
 from flashsteps.units import short, size_of
 from tests.cli.test_cli import flashsteps, program, there
@@ -261,18 +263,64 @@ def memory_table() -> str:
     return "\n".join(lines)
 
 
+def gpu(kind: str) -> results.Results:
+    """What was measured on a GPU: "duel" is of the kind "speed", our kernel against the fastest others."""
+    (found,) = (results.read(path) for path in measured() if path.stem.endswith(f"-{kind}") and "nvidia" in path.stem)
+    return found
+
+
+def duel_table() -> str:
+    """Of the README: how fast our kernel is on a GPU, and the others, at one size."""
+    rows, names = gpu("duel").rows, ("flashsteps", "cudnn", "flash")
+    lines = [
+        f"| 16K tokens | {' | '.join(speed_plot.TITLES[name] for name in names)} | ours ÷ cuDNN |",
+        "|---|" + "---:|" * 4,
+    ]
+    for which, causal in product(("forward", "backward"), (False, True)):
+        here = {row["backend"]: row["tflops"] for row in rows
+                if (row["pass"], row["n"], row["causal"]) == (which, 16 << 10, causal)}  # fmt: skip
+        cells = [f"{here[name]:.0f}" for name in names] + [f"{here['flashsteps'] / here['cudnn']:.2f}"]
+        lines.append(f"| {which}{', causal' * causal} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def steps() -> str:
+    """Of the README: the time of a training step at the smallest N."""
+    rows = {row["attention"]: row for row in gpu("train").rows if row["n"] == 512}
+    took = [f"{1000 * rows[name]['seconds']['median']:.0f} ms" for name in ("flashsteps", "sdpa", "standard")]
+    return f"{took[0]} with it, {took[1]} with SDPA and {took[2]} with standard attention (N = 512)"
+
+
 @pytest.mark.parametrize("path", measured(), ids=lambda path: path.stem)
 def test_what_was_measured_can_be_read_and_shown(path):
     made = results.read(path)
-    assert made.finished
     lines = flashsteps("bench", "--from", str(path))
     assert lines[0].startswith("CPU: ") == (made.machine["kind"] == "cpu")
-    assert (path.with_suffix(".svg")).is_file()
-    assert path == ROOT / results.default_path(made.kind, made.machine["name"])
+    assert ("cut off" in " ".join(lines)) == (not made.finished)
+    if made.kind != "tune" and (made.finished or made.kind == "train"):
+        assert path.with_suffix(".svg").is_file()
+    kind = path.stem.rpartition("-")[2]
+    assert path == ROOT / results.default_path(kind, made.machine["name"])
+    assert made.kind == {"duel": "speed"}.get(kind, kind)
+
+
+def test_the_tiles_that_are_used_are_those_that_were_measured_to_be_the_fastest():
+    best = {}
+    made = gpu("tune")
+    for row in made.rows:
+        if row["best"] and row["config"]:
+            best[row["kernel"], row["d"], row["causal"]] = row["config"]
+    assert made.finished
+    name = made.machine["name"]
+    used = {key: tuned.best(name, *key, 16) for key in best}
+    assert used == best
+    assert len(best) == 18
 
 
 def test_the_readme_shows_what_was_measured():
-    assert memory_table() in (ROOT / "README.md").read_text(encoding="utf-8")
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for part in (memory_table(), duel_table(), steps()):
+        assert " ".join(part.split()) in " ".join(text.split()), part
 
 
 def test_make_says_what_it_measures():

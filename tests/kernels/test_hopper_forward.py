@@ -75,10 +75,10 @@ def problems(draw: Any) -> Problem:
     )
 
 
-@given(problems(), st.sampled_from(((128, 2), (64, 3), (32, 2))), st.sampled_from((None, 0, -1)))
+@given(problems(), st.sampled_from(((128, 2), (64, 3), (32, 2))), st.booleans(), st.sampled_from((None, 0, -1)))
 @settings(max_examples=8)
-def test_it_is_attention(problem: Problem, tile: tuple[int, int], late: int | None) -> None:
-    o, lse, _ = run(problem, Config(128, tile[0], 12, tile[1], hopper=True), late=late)
+def test_it_is_attention(problem: Problem, tile: tuple[int, int], in_turn: bool, late: int | None) -> None:
+    o, lse, _ = run(problem, Config(128, tile[0], 12, tile[1], hopper=True, in_turn=in_turn), late=late)
     assert right(problem, o, lse)
     assert o.transpose(1, 2).is_contiguous()
 
@@ -99,7 +99,7 @@ def test_it_moves_what_the_trace_moves(mask: str | None) -> None:
     blocks = -(-problem.n // 128)
     for (i, part), moved in programs:
         first = i
-        if mask:  # the last blocks of both heads, then those before them
+        if mask == "causal":  # the last blocks of both heads, then those before them
             first, part = blocks - 1 - (part * blocks + i) // 2, (part * blocks + i) % 2
         steps = [(op, name, _rows(at, problem)) for op, name, at in moved if name != "LSE"]
         loads = [_whole(name, run) for name, run in groupby((one for one in steps if one[1] != "O"), _of)]
@@ -218,3 +218,12 @@ def test_where_tuning_found_it_faster_it_is_chosen_for_forward_alone(monkeypatch
     with pretend(SM_90) as launches:
         block_sparse(q, q, q, np.ones((1, 1), bool), block_q=64, block_k=64)
     assert launches[0].kernel.__name__ == "block_sparse_kernel"
+
+
+def test_rows_that_the_copy_engine_cannot_place_are_left_to_the_plain_kernel() -> None:
+    """36 numbers of two bytes are no multiple of 16: q may be a slice of wider rows, but the output is not."""
+    wide = torch.randn(1, 1, 64, 48, dtype=torch.float16)
+    x = wide[..., :36]
+    sizes = checks.problem(x, x, x, causal=False, window=None, scale=None)
+    assert not hopper_forward.takes(sizes, x, x, x)
+    assert hopper_forward.takes(checks.problem(wide, wide, wide, causal=False, window=None, scale=None), wide)

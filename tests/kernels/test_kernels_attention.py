@@ -314,3 +314,29 @@ def test_what_makes_no_sense_is_refused_by_name(call: Callable[[], Any], said: s
     with pytest.raises(ValueError, match=said) as refused:
         call()
     assert "\n" not in str(refused.value)
+
+
+def test_torch_compile_takes_the_decoding_kernels_too() -> None:
+    """Whole, without a break in the graph, and with what it gives uncompiled."""
+    q, k, v = torch.randn(2, 4, 1, 16), torch.randn(2, 2, 40, 16), torch.randn(2, 2, 40, 16)
+    pool = torch.randn(12, 8, 2, 16)
+    table = torch.randperm(12, dtype=torch.int32)[:10].view(2, 5)
+    lengths = torch.tensor([40, 13], dtype=torch.int32)
+    steps: list[tuple[Any, Any]] = [
+        (lambda q: split_kv(q, k, v, splits=3, causal=True, softcap=9.0), q),
+        (lambda q: paged_decode(q, pool, pool, table, 33, window=(9, 0)), q),
+        (lambda q: paged_decode(q, pool, pool, table, lengths, scale=0.3), q),
+    ]
+    for step, given in steps:
+        compiled = torch.compile(step, backend="aot_eager", fullgraph=True)
+        for found, expected in zip(compiled(given), step(given), strict=True):
+            assert torch.equal(found, expected)
+
+
+def test_autocast_leaves_float64_alone() -> None:
+    """As torch's own function does: it is not made less without a word, and the kernel says that it has no float64."""
+    q = torch.randn(1, 1, 4, 16, dtype=torch.float64)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert F.scaled_dot_product_attention(q, q, q).dtype == torch.float64
+        with pytest.raises(ValueError, match="float64"):
+            flash_attention(q, q, q)

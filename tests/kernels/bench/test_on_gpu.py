@@ -52,6 +52,7 @@ for at, what in enumerate(("one", "two", "three")):
     row = {"kernel": what, "n": 8, "d": 64, "causal": False, "dtype": "bfloat16", "config": {}, "status": "ok",
            "why": None, "seconds": {"median": 1.0 + at, "min": 1.0, "max": 4.0}, "runs": 3, "best": False}
     say(row=row)
+say(finished=True)
 """
 
 ORDER = ((Stage("machine", 20),), (Stage("compile", 20), Stage("baselines", 20)), (Stage("tune", 20, "tune"),))
@@ -127,7 +128,9 @@ def test_what_hangs_or_breaks_is_left_out_and_all_else_is_done(tmp_path: Path, s
     assert [one["left_out"] for one in found if "left_out" in one] == ["two"]
     others = [one["row"]["kernel"] for one in lines(tmp_path / "a") if "row" in one and one["stage"] != stage]
     assert sorted(others) == sorted(["one", "two", "three"] * 3)
-    rows = results.read(tmp_path / "a" / "a-gpu-80gb-tune.json").rows
+    made = results.read(tmp_path / "a" / "a-gpu-80gb-tune.json")
+    rows = made.rows
+    assert made.finished
     assert [row["kernel"] for row in rows] == (["one", "three"] if stage == "tune" else ["one", "two", "three"])
     if how == "hangs":  # with all that it began
         assert gone(int(Path("child").read_text()))
@@ -155,6 +158,15 @@ def test_the_time_that_is_over_ends_a_stage_and_is_said(tmp_path: Path, monkeypa
     assert [one["row"]["kernel"] for one in lines(tmp_path / "a") if "row" in one] == ["one"]
 
 
+def test_what_was_cut_off_is_not_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(on_gpu, "RESERVE", 0.0)
+    how = command({"tune": "hangs"})
+    order = ((Stage("machine", 20),), (Stage("tune", 20, "tune", patience=100),))
+    on_gpu.run(tmp_path / "a", 3, say=lambda text: None, gpu=True, order=order, command=how)
+    made = results.read(tmp_path / "a" / "a-gpu-80gb-tune.json")
+    assert (made.finished, [row["kernel"] for row in made.rows]) == (False, ["one"])
+
+
 def test_a_folder_that_is_in_use_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "b").touch()
@@ -178,7 +190,7 @@ def test_every_stage_is_begun_once_and_can_be(tmp_path: Path) -> None:
     assert words[1] == "-P"
     assert words[-5:] == ["--quick", "--without", "a b", "--without", "c"]
     assert {stage.file for beside in on_gpu.ORDER for stage in beside} == {
-        "", "tune", "tune-others", "tune-wide", "duel", "train", "speed",
+        "", "tune", "duel", "train", "speed",
     }  # fmt: skip
 
 
@@ -219,4 +231,5 @@ def test_a_row_is_said_once() -> None:
     made = results.begin("train", {"name": "x"}, {}, {})
     coming = [made, made._replace(rows=[{"n": 1}]), made._replace(rows=[{"n": 1}, {"n": 2}])]
     said = list(stages._told(iter(coming)))
-    assert said == [{"head": made._asdict() | {"rows": []}}, {"row": {"n": 1}}, {"row": {"n": 2}}]
+    assert said == [{"head": made._asdict() | {"rows": []}}, {"row": {"n": 1}}, {"row": {"n": 2}}, {"finished": False}]
+    assert list(stages._told(iter([made._replace(finished=True)])))[-1] == {"finished": True}

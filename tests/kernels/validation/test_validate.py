@@ -340,3 +340,21 @@ def test_it_asks_for_the_interpreter_itself_and_help_needs_nothing():
 @pytest.mark.parametrize("text", ["1,4/2,20/33,24", "2,3,16,64", "1,1,1/75,8"])
 def test_a_shape_is_read_as_it_is_written(text):
     assert str(shape(text)) == text
+
+
+def test_cases_come_one_by_one_and_what_is_done_is_kept_when_it_is_cut_off(monkeypatch):
+    right = validate.validate
+
+    def cut(cases, device):
+        for at, result in enumerate(right(cases, device)):
+            if at == 2:
+                raise KeyboardInterrupt
+            yield result
+
+    monkeypatch.setattr(validate, "validate", cut)
+    done = flashsteps("--kernel", "paged-decode", "--kernel", "forward", "--shapes", "1,1,5,8")
+    assert done.exit_code == 130
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["kernel", "forward", "forward"]
+    assert "stopped: 2 of 9 cases are done" in done.stderr
+    found = json.loads(flashsteps("--kernel", "forward", "--shapes", "1,1,5,8", "--json").stdout)
+    assert len(found["cases"]) == 2
