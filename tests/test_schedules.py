@@ -1,6 +1,7 @@
 """The log that comes with the package, and what is made of it: against the file, and against one made by hand."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,15 +35,8 @@ def test_a_program_has_a_tile_for_each_block_of_keys_that_its_queries_see(causal
 
 
 def test_a_last_tile_takes_as_long_as_the_others(tmp_path):
-    columns = {"program": [0, 0, 0, 1], "sm": [4, 4, 4, 2], "time": [30, 10, 22, 12]}
-    np.savez(
-        tmp_path / "a-schedule.npz",
-        heads=2,
-        n=8,
-        d=4,
-        gpu="one",
-        **{f"full_{k}": np.array(v) for k, v in columns.items()},
-    )
+    columns: dict[str, Any] = {"full_program": [0, 0, 0, 1], "full_sm": [4, 4, 4, 2], "full_time": [30, 10, 22, 12]}
+    np.savez(tmp_path / "a-schedule.npz", heads=2, n=8, d=4, gpu="one", **columns)
     log = schedules.read(tmp_path / "a-schedule.npz", causal=False)
     assert log.programs == (schedules.Program(4, 0, 0, (10, 22, 30)), schedules.Program(2, 0, 1, (12,)))
     assert log.programs[0].end == 40  # the median of 12 and 8 after the last

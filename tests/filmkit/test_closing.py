@@ -85,7 +85,7 @@ def test_a_figure_is_said_only_while_its_bar_stands_at_it(name, ratios):
 def test_what_a_real_tile_needs_on_chip_is_beside_what_an_sm_has(name, shared):
     script = told(name)
     lines = [one.actor.words for one in script.at(script.duration) if type(one.actor) is Text]
-    (words,) = ["".join(run.words for run in line) for line in lines if "on chip" in str(line)]
+    (words,) = ["".join(str(getattr(run, "words", run)) for run in line) for line in lines if "on chip" in str(line)]
     d, block, fp16, fp32, KiB = 64, 128, 2, 4, 1024
     tiles = {"flash-forward": 4, "flash2-forward": 3}[name] * block * d * fp16  # Q, K, V, and O as FA1 fetches it
     statistics = {"flash-forward": 2, "flash2-forward": 0}[name] * block * fp32

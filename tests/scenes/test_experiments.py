@@ -27,7 +27,7 @@ def rows(name: str) -> list[dict]:
 def stands(causal: bool) -> float:
     """A time at which the speeds stand, those with the causal mask or those without."""
     found = next(caption for caption in SCRIPT.captions if caption.name.startswith("With the causal mask"))
-    return found.stop - 0.2 if causal else found.start - 0.7
+    return float(found.stop - 0.2 if causal else found.start - 0.7)
 
 
 def test_training_times_are_those_of_the_paper():

@@ -118,7 +118,7 @@ def test_programs_with_most_tiles_begin_first_and_no_sm_waits_long():
 
 
 def test_a_log_in_another_order_has_no_such_words(monkeypatch):
-    log = schedules.kept(causal=True)
+    log = schedules.read(LOG, causal=True)
     first, *_, last = sorted(log.programs, key=lambda one: one.begun[0])
     turned = [first._replace(begun=last.begun), last._replace(begun=first.begun)]
     others = [one for one in log.programs if one not in (first, last)]
