@@ -9,9 +9,9 @@ from flashsteps import schedules
 from flashsteps.filmkit import Board, Film, Made, linear
 from flashsteps.filmkit.actors.cards import Card, Text
 from flashsteps.filmkit.actors.code import Listing, source
-from flashsteps.filmkit.actors.lanes import Lanes, Work
 from flashsteps.filmkit.actors.pairs import Pairs, Transfer
 from flashsteps.filmkit.actors.table import Table
+from flashsteps.filmkit.actors.timeline import Timeline, Work
 from flashsteps.filmkit.places import Stage, note, stage, turn
 from flashsteps.filmkit.run import Run
 from flashsteps.machine.events import Event
@@ -159,7 +159,7 @@ def on_a_gpu(board: Board, place: Stage, log: Schedule) -> None:
     )
     now, seconds = board.value(0.0), 16.0
     ticks = tuple((1000.0 * us, f"{us} µs") for us in range(0, int(log.end / 1000) + 1, 20))
-    picture = Lanes(len(lanes), works, log.end, now, ticks)
+    picture = Timeline(len(lanes), works, log.end, now, ticks)
     gpu = log.gpu.removeprefix("NVIDIA ").split()[0]
     words = f"On an {gpu}: a lane for each of {len(lanes)} SMs, its processors. {len(works)} programs share them."
     turn(board, words, (picture, place.whole), given=len(works) > len(lanes))

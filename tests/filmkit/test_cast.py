@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flashsteps.filmkit.actors import lanes as work
+from flashsteps.filmkit.actors import timeline as work
 from flashsteps.filmkit.actors.areas import Area, Areas, Crowd
 from flashsteps.filmkit.actors.bars import Bar, Bars, Legend, Mark, Piece
 from flashsteps.filmkit.actors.cards import Card, Chips, Panel, Text
@@ -84,7 +84,7 @@ LANES = st.builds(
     st.just(3e9),
 )
 WORKERS = st.builds(
-    work.Lanes,
+    work.Timeline,
     st.integers(1, 140),
     tuples(
         st.builds(
@@ -142,7 +142,7 @@ CAST = {
     "number": st.builds(Number, WORDS, st.none() | NUMBERS | st.just(-np.inf), WORDS, WORDS, HUES, bare=st.booleans()),
     "bars": BARS,
     "legend": st.builds(Legend, tuples(PIECES)),
-    "lanes": LANES,
+    "timeline": LANES,
     "workers": WORKERS,
     "curve": CURVES,
     "areas": st.builds(Areas, tuples(AREAS), st.just(2), st.just(2), st.booleans(), st.sampled_from([0, 200])),

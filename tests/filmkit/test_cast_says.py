@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flashsteps.filmkit.actors import lanes as work
+from flashsteps.filmkit.actors import timeline as work
 from flashsteps.filmkit.actors.areas import Area, Areas, Crowd
 from flashsteps.filmkit.actors.bars import Bar, Bars, Mark, Piece
 from flashsteps.filmkit.actors.columns import Columns, Group, Stack
@@ -296,7 +296,7 @@ def test_names_are_spread_until_they_keep_clear(wanted):
 @pytest.mark.parametrize(("now", "lit"), [(5, False), (25, True), (50, True), (70, True), (90, False)])
 def test_a_worker_s_lane_is_as_long_as_it_has_worked_and_the_tile_at_work_is_lit(now, lit):
     one = work.Work(1, (10.0, 40.0, 60.0), 80.0)
-    picture, words = look(work.Lanes(3, (one,), 100.0, now, ((0, "0 µs"),)))
+    picture, words = look(work.Timeline(3, (one,), 100.0, now, ((0, "0 µs"),)))
     assert of(picture, "accent").any() == lit
     assert {"SM 0", "SM 2", "0 µs"} <= set(words)
     drawn = sum(of(picture, mix(DARK.panel, DARK.S, share)).any(axis=0).sum() for share in (1.0, 0.8))

@@ -9,9 +9,9 @@ import pytest
 import flashsteps as fs
 from flashsteps import schedules
 from flashsteps.filmkit.actors.code import Listing
-from flashsteps.filmkit.actors.lanes import Lanes
 from flashsteps.filmkit.actors.pairs import Pairs
 from flashsteps.filmkit.actors.table import Table
+from flashsteps.filmkit.actors.timeline import Timeline
 from flashsteps.filmkit.input import Input
 from flashsteps.machine.events import Tile
 from tests.scenes.seen import Told, actor, actors, said
@@ -83,7 +83,7 @@ def logged() -> dict[int, tuple[int, np.ndarray]]:
 
 
 def test_each_sm_of_the_gpu_has_a_lane_and_each_tile_its_time():
-    lanes, log = actor(SCRIPT, "On a GPU", Lanes), logged()
+    lanes, log = actor(SCRIPT, "On a GPU", Timeline), logged()
     sms = sorted({sm for sm, _ in log.values()})
     assert lanes.count == len(sms) == 132
     drawn = sorted((work.lane, work.begun) for work in lanes.works)

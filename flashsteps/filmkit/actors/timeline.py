@@ -1,4 +1,4 @@
-"""Lanes: who worked on what, and when: a lane a worker, a bar a piece of work, a mark where each part of it begins."""
+"""A timeline: who worked on what and when: a lane a worker, a bar a piece of work, a mark where each part begins."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Work(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Lanes(Actor):
+class Timeline(Actor):
     """`count` lanes from time 0 to `end`, drawn as far as `now`: parts in turn in two shades, the one at work lit.
 
     `ticks` are (time, words) below the lanes, `name` says what a lane is.
