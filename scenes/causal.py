@@ -153,7 +153,11 @@ def programs(board: Board, place: Stage, run: Run) -> None:
     words = f"A program works on one block of queries: the first sees {blocks(tiles[0])} of keys."
     framed = tuple((int(i), int(j)) for i, j in cut)
     turn(board, words, (TileMap(run, now, "tiles of S", framed), left), (chart, right))
-    note(board, place, "framed: cut by the diagonal; side by side is a model: who is done leaves its SM to others")
+    note(
+        board,
+        place,
+        "orange: cut by the diagonal; side by side is a model: on a GPU another program follows one that is done",
+    )
     ends = [r.stop for r in run.visited]
     board.move(now.to(float(ends[len(ends) // 2 - 1])), seconds=2.5, ease=linear)
     board.say(f"The last one sees {blocks(tiles[-1])}, and works on when the first are done.")
@@ -185,7 +189,7 @@ def saved(board: Board, place: Stage) -> None:
     chart = Bars(tuple(bars), float(most), title=title)
     words = f"Standard attention saves no byte by it: {size_of(most)} at N = {short(N)}, as without."
     turn(board, words, (chart, place.whole), given=most == moved("standard-forward", "causal"))
-    note(board, place, f"it writes all of S, then sets half to −∞; tiles {TILE}×{TILE}, fp16; {MODEL}")
+    note(board, place, f"standard attention writes all of S, hidden or not; tiles {TILE}×{TILE}, fp16; {MODEL}")
     board.move(grown.to(1.0), seconds=1.5)
 
 
@@ -197,8 +201,8 @@ def ends(board: Board, place: Stage, run: Run, S: np.ndarray) -> None:
     asked, keys = run.names["queries"][last - FEW : last], run.names["keys"][first : first + MANY]
     low, high, shape, pictures = float(S.min()), float(S.max()), (FEW, MANY), list[Any]()
     ways = (
-        ("ends at the bottom right", "so in flash-attn ≥ 2.1, and here", seen_of(shape)),
-        ("ends at the top left", "so in PyTorch with is_causal=True", np.tri(*shape, dtype=bool)),
+        ("aligned at the bottom right", "so in flash-attn ≥ 2.1, and here", seen_of(shape)),
+        ("aligned at the top left", "so in PyTorch with is_causal=True", np.tri(*shape, dtype=bool)),
     )
     for box, (title, who, seen) in zip(stage(board).sides, ways, strict=True):
         head, body, below = box.rows(*board.pick(wide=(2, 5, 3), square=(3, 6, 4), tall=(2, 6, 3)))
@@ -207,7 +211,7 @@ def ends(board: Board, place: Stage, run: Run, S: np.ndarray) -> None:
         matrix = Matrix(values, "S", low, high, rows=asked, columns=keys, square=True)
         sees = Table(tuple((asked[n], f"sees {int(seen[n].sum())} of {MANY} keys") for n in range(FEW)))
         pictures += [(Text(title, HEAD, "ink", 600), above), (Text(who), under), (matrix, body), (sees, below)]
-    turn(board, "New tokens see all that came before only if the diagonal ends at the bottom right.", *pictures)
+    turn(board, "New tokens see all that came before only where it is aligned at the bottom right.", *pictures)
     note(board, place, f"{FEW} new queries, {MANY} keys: each new token is also the newest key it may see")
 
 
@@ -232,7 +236,7 @@ def nothing(board: Board, place: Stage, run: Run, whole: np.ndarray) -> None:
         for n in range(MANY)
     )
     blind = [n for n in range(MANY) if not seen[n].any()]
-    words = f"With {MANY} queries and {FEW} keys the first {len(blind)} see nothing: their O is 0, their LSE −∞."
+    words = f"{MANY} queries, {FEW} keys, aligned so: the first {len(blind)} see nothing. O is 0, LSE −∞."
     told = not np.abs(O[blind]).any() and bool(np.isneginf(LSE[blind]).all())
     turn(board, words, (matrix, left), (Table(rows, ("query", "keys seen", "largest |O|", "LSE")), right), given=told)
-    note(board, place, "as recorded: no NaN anywhere, and gradients of such rows are 0")
+    note(board, place, "aligned at the bottom right, as recorded: no NaN anywhere, and gradients of such rows are 0")

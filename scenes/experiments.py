@@ -49,7 +49,7 @@ class Experiments(Film):
             with board.chapter("Speed, measured here"):
                 raced(board, place, duel)
         if speed and train and not (board.short and duel):
-            with board.chapter("Memory, measured here"):
+            with board.chapter("Memory and loss, measured here"):
                 measured(board, place, speed, train)
         if not board.short:
             with board.chapter("What is missing"):
@@ -60,7 +60,7 @@ def labels(board: Board, place: Stage, here: bool) -> None:
     """What each kind looks like."""
     words = "figures of ours, on a machine that is named" if here else "nothing yet comes with this film"
     ours = Card("measured here", words, lit=True)
-    theirs = Card("published", "figures of others, each with its paper and its hardware")
+    theirs = Card("published", "figures of others, each with its paper, and its hardware where it depends on it")
     board.say("First what was published, then what was measured here: never in one chart.")
     box = place.whole.rows(2, 3, 3)[1]
     for card, at in zip((theirs, ours), box.columns(2) if board.shape != "tall" else box.rows(2), strict=True):

@@ -163,18 +163,20 @@ def on_a_gpu(board: Board, place: Stage, log: Schedule) -> None:
     gpu = log.gpu.removeprefix("NVIDIA ").split()[0]
     words = f"On an {gpu}: a lane for each of {len(lanes)} SMs, its processors. {len(works)} programs share them."
     turn(board, words, (picture, place.whole), given=len(works) > len(lanes))
-    slower = round(seconds / (log.end / 1e9), -3)
     size = f"N = {log.n:,}, {log.heads} heads, d = {log.d}, causal; bright: more tiles"
-    note(board, place, f"{size}; this kernel’s own log, {log.gpu}; slowed down {slower:,.0f} times")
+    note(board, place, f"{size}; this kernel’s own log, {log.gpu}; here in slow motion")
     board.move(now.to(log.end * 0.35), seconds=0.35 * seconds, ease=linear)
-    board.say("Each stripe is a tile. When a program ends, its SM takes the next one.", given=not together(log))
+    board.say(
+        "Each stripe is a tile. When a program ends, its SM takes the next: a short gap.", given=not together(log)
+    )
     board.move(now.to(log.end * 0.75), seconds=0.4 * seconds, ease=linear)
     board.say(
-        "Of all heads, programs with most tiles begin first: those that end it are short.", given=heavy_first(log)
+        "The programs with most tiles begin first, whatever their head: at the end are short ones.",
+        given=heavy_first(log),
     )
     board.move(now.to(log.end), seconds=0.25 * seconds, ease=linear)
     idle = waiting(log)
-    words = f"So no SM waits long: the first to be done has {idle / 1000:.0f} of {log.end / 1000:.0f} µs left."
+    words = f"So all are done at about one time: the first has {idle / 1000:.0f} of {log.end / 1000:.0f} µs left."
     board.say(words, given=idle < 0.1 * log.end)
 
 

@@ -87,8 +87,8 @@ class Race(Film):
             board.say(one_is_done(real, later[0]))
             gpu, S = device(DEFAULT), sum(t.nbytes for t in real[STANDARD].transfers if t.tensor == "S" and t.written)
             if gpu.shared < S:
-                chip = f"the {gpu.multiprocessors} SMs (processors) of {a(gpu.chip)} hold {size_of(gpu.shared)}"
-                board.say(f"S can’t stay on chip: it is {size_of(S)}; {chip}.")
+                chip = f"the {gpu.multiprocessors} SMs (processors) of {a(gpu.chip)} have {size_of(gpu.shared)} SRAM"
+                board.say(f"S can’t stay on chip: {size_of(S)}; {chip}.")
 
         turned = later != order
         with board.chapter("The order turns" if turned else "The order stays"):

@@ -100,8 +100,8 @@ def too_large(board: Board, gpu: Device, n: int) -> None:
     board.put(
         Bars(bars, 2 * one, title=f"one head of {tokens(n)} tokens, d = {D}, fp16, beside {a(gpu.chip)}"), board.main
     )
-    chip = f"the {gpu.multiprocessors} SMs (processors) of {a(gpu.chip)} hold {size_of(gpu.shared)}"
-    board.say(f"S can’t stay on chip: it is {size_of(one)}; {chip}.", given=one > gpu.shared)
+    chip = f"the {gpu.multiprocessors} SMs (processors) of {a(gpu.chip)} have {size_of(gpu.shared)} SRAM"
+    board.say(f"S can’t stay on chip: {size_of(one)}; {chip}.", given=one > gpu.shared)
     board.wait(3.0)
     board.move(both.to(2 * one), seconds=1.5)
     board.say(f"S and P take {size_of(2 * one)} for each head; Q, K, V and O only {size_of(needed)}.")

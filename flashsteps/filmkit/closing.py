@@ -176,7 +176,7 @@ def coda(board: Board, trace: Trace) -> None:
         go(stops[1], "tile", 1.4)
         last, size = moved[-1], path[-1]
         if wide:
-            board.say(f"A real head is wider, too: d = {size.d}.")
+            board.say(f"Many real heads are wider, too: d = {size.d}.")
             go(stops[2], "head width d", 1.0)
         if mask is None:
             above = f"less than standard above {kind.formula(_constant(trace))}"

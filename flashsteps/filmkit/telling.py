@@ -33,7 +33,11 @@ def max_moves(board: Board, stage: RunStage, moves: Shrink) -> None:
     stage.play(run.after(found, slot="S", op="compute"), seconds=2.0)
     board.read()
     board.move(told.to(1.0), seconds=0.1)
-    board.say(f"So its old sum counts {moves.alpha:.2f} of what it did; then this tile is added.")
+    counts = f"So its old sum counts {moves.alpha:.2f} of what it did"
+    if run.has("beta"):  # FA1's P is against the tile's own max
+        board.say(f"{counts}. A tile with a lower max counts less, too: β.")
+    else:
+        board.say(f"{counts}; then this tile is added.")
     board.wait(0.6)
     board.move(told.to(2.0), seconds=1.0)
     board.wait(0.5)

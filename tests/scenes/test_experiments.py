@@ -72,7 +72,7 @@ def test_memory_is_what_was_measured():
         for row in rows("speed")
         if row["pass"] == "backward" and not row["causal"] and row["d"] == 128
     }
-    groups = actor(SCRIPT, "Memory, measured here", Columns).groups
+    groups = actor(SCRIPT, "Memory and loss, measured here", Columns).groups
     assert [group.name for group in groups] == ["8K", "16K"]
     for group, n in zip(groups, (8192, 16384), strict=True):
         assert group.values == pytest.approx([held[n, one] for one in ("standard", "flash", "flashsteps")])
@@ -80,7 +80,7 @@ def test_memory_is_what_was_measured():
 
 def test_losses_lie_on_each_other():
     losses = {(row["attention"], row["n"]): np.array(row["losses"]) for row in rows("train")}
-    drawn = [np.array(line.points)[:, 1] for line in actor(SCRIPT, "Memory, measured here", Curve).lines]
+    drawn = [np.array(line.points)[:, 1] for line in actor(SCRIPT, "Memory and loss, measured here", Curve).lines]
     np.testing.assert_array_equal(drawn, [losses[one, 2048] for one in ("standard", "sdpa", "flashsteps")])
     each = [np.stack([losses[one, n] for one in ("standard", "sdpa", "flashsteps")]) for n in (512, 1024, 2048)]
     apart = max((found.max(axis=0) - found.min(axis=0)).max() for found in each)
@@ -90,7 +90,7 @@ def test_losses_lie_on_each_other():
 
 def test_published_and_measured_figures_are_in_no_chart_together():
     assert not actors(SCRIPT, "Training time", Columns)
-    for chapter in ("Speed, measured here", "Memory, measured here"):
+    for chapter in ("Speed, measured here", "Memory and loss, measured here"):
         assert not actors(SCRIPT, chapter, Bars)
         assert any("measured here" in str(text.words) for text in actors(SCRIPT, chapter, Text))
     sources = [str(text.words) for text in actors(SCRIPT, "Training time", Text)]
@@ -102,7 +102,7 @@ def test_with_a_cpus_figures_alone_it_shows_those(monkeypatch):
     monkeypatch.setattr(results, "kept", found.get)
     script = fs.film("experiments").script()
     assert "Speed, measured here" not in [chapter.name for chapter in script.chapters]
-    assert [group.name for group in actor(script, "Memory, measured here", Columns).groups] == [
+    assert [group.name for group in actor(script, "Memory and loss, measured here", Columns).groups] == [
         "256",
         "512",
         "1K",

@@ -64,7 +64,7 @@ def test_scales_stay_within_a_chapter(script):
 
 def test_s_is_said_not_to_stay_on_chip_where_it_is_larger(script):
     S, chip = 2 * 8192**2, 108 * 164 * 1024
-    assert f"it is {S / 1e6:.0f} MB; the 108 SMs (processors) of an A100 hold {chip / 1e6:.1f} MB" in said(script)
+    assert f"{S / 1e6:.0f} MB; the 108 SMs (processors) of an A100 have {chip / 1e6:.1f} MB SRAM" in said(script)
     assert "stay on chip" not in said(fs.film("race", mask="causal").script())  # of 2K tokens
 
 

@@ -26,13 +26,13 @@ def test_s_is_larger_than_all_sms_together():
     chip, S, both, needed = actor(SCRIPT, "Too large to stay", Bars).bars
     assert chip.value == 108 * 164 * 1024  # of an A100
     assert (S.value, both.value, needed.value) == (2 * N * N, 4 * N * N, 4 * 2 * N * D)
-    assert "it is 8.6 GB; the 108 SMs (processors) of an A100 hold 18.1 MB" in said(SCRIPT)
+    assert "8.6 GB; the 108 SMs (processors) of an A100 have 18.1 MB SRAM" in said(SCRIPT)
 
 
 def test_another_gpu_holds_what_it_holds():
     script = fs.film("standard", device="h100").script()
     assert actor(script, "Too large to stay", Bars).bars[0].value == 132 * 228 * 1024
-    assert "the 132 SMs (processors) of an H100 SXM hold 30.8 MB" in said(script)
+    assert "the 132 SMs (processors) of an H100 SXM have 30.8 MB SRAM" in said(script)
 
 
 def test_p_is_called_undivided_until_its_rows_add_up_to_one():

@@ -146,7 +146,7 @@ def statistic(pen: Pen, grid: cells.Grid, run: Run, shown: Shown | None, lit: in
             width, alpha = 3 if lit == r else 2, 1.0 if strong and not behind else 0.35
             pen.frame(cell, "stat", width=width, radius=5, alpha=alpha, dash=6 * behind)
         else:  # too flat for a frame around the digits
-            pen.fill(cell, "stat", radius=4, alpha=0.2 if strong else 0.08)
+            pen.fill(cell, "stat", radius=4, alpha=0.2 if strong and not behind else 0.08)
         pen.digits(cell, number(float(value[r]), 2, 4), size, "ink" if strong and not behind else "dim")
 
 
