@@ -24,7 +24,7 @@ class Fit(Actor):
         from ...theme import ink_on
 
         pitch = min(pen.px(52), box.h // (len(self.sizes) + 1))
-        high = min(pen.px(34), round(pitch * 0.68))
+        high = min(pen.px(34), round(pitch * 0.9))
         base = round(high / 2 + pen.px(10))
         left = box.x + pen.px(270 if box.w >= pen.px(1200) else 150)
         figure = round(pen.figure_width("00,000 B")) + pen.px(20)
