@@ -30,14 +30,10 @@ from flashsteps import files, results
 from flashsteps.results import Results
 
 from .. import trace_log
-from ..flash2_backward import backward
 from ..flash2_forward import empty_log, forward
-from ..targets import configs
-from ..targets.target import target
-from ..validation import compare, standard
 from ..validation.cases import cases
 from ..validation.validate import document, validate
-from . import machine, modes, speed, trial, tune
+from . import machine, modes, numbers, speed, trial, tune
 from .backends import BACKENDS, Attention
 from .machine import Machine, this, versions
 from .schedule import Deadline
@@ -132,12 +128,12 @@ def baselines(asked: Asked) -> Iterator[Line]:
 
 def check(asked: Asked) -> Iterator[Line]:
     """The kernels' numbers at sizes that are and are not multiples of their tiles, outputs poisoned beforehand."""
-    for name, config, options in _checks(asked):
-        what = f"{name} {config} {options}"
-        found: Line = {"what": what}
+    dims, sizes = ((FIRST, *OTHERS), numbers.SIZES) if asked.gpu else ((asked.d,), numbers.SMALL)
+    for one in numbers.problems(asked.machine.kind, dims, sizes):
+        found: Line = {"what": str(one)}
         try:
-            asked.machine.about_to(what)
-            found |= _errors(asked, name, config, **options)
+            asked.machine.about_to(str(one))
+            found |= numbers.errors(asked.machine, one)
         except Failed as failed:
             found |= {"holds": False, "why": failed.why}
         except Exception as error:
@@ -327,79 +323,7 @@ def _keep(asked: Asked, name: str, write: Callable[[Path], object]) -> None:
         write(aside)
 
 
-# ---- numbers
-
-
-def _checks(asked: Asked) -> Iterator[tuple[str, configs.Config | None, Line]]:
-    """What is checked: each of Hopper's own candidates and what is shipped, then what is special, with the first."""
-    on = target(torch.device(asked.machine.kind))
-    dims = (FIRST, *OTHERS) if asked.gpu else (asked.d,)
-    sizes = ((1024, 1024), (1100, 1100)) if not asked.quick else ((40, 40),)
-    special: list[Line] = [
-        {"n": 300, "m": 1100, "causal": True},
-        {"n": 1100, "m": 300, "causal": True},
-        {"window": (200, 60)},
-        {"group": 4, "causal": True},
-        {"group": 2, "window": (100, 0)},
-        {"dtype": torch.float16},
-    ]
-    for d in dims:
-        for name in ("forward", "backward"):
-            own = [one for one in configs.tried(name, d, on) if one.hopper] if on.backend == "cuda" else []
-            for at, config in enumerate((*own, None)):
-                for n, m in sizes if config is None or not at else sizes[-1:]:
-                    for causal in (False, True):
-                        yield name, config, {"d": d, "n": n, "m": m, "causal": causal}
-            for options in special[: 1 if asked.quick else None]:
-                yield name, own[0] if own else None, {"d": d, "n": sizes[-1][0], "m": sizes[-1][1], **options}
-
-
-def _errors(asked: Asked, name: str, config: configs.Config | None, *, d: int, n: int, m: int, causal: bool = False,
-            window: tuple[int, int] | None = None, group: int = 1,
-            dtype: torch.dtype = torch.bfloat16) -> Line:  # fmt: skip
-    """How far the outputs are off, of how much may be, in float64's and the type's own standard attention."""
-    random = torch.Generator().manual_seed(0)
-    heads, device = 2, asked.machine.kind
-    shapes = [(2, heads * group, n, d), (2, heads, m, d), (2, heads, m, d), (2, heads * group, n, d)]
-    given = standard.Tensors(*(torch.randn(shape, generator=random).to(dtype) for shape in shapes))
-    place = torch.arange(m)[None, :] - torch.arange(n)[:, None] - (m - n)
-    left, right = window or (-1, -1)
-    right = 0 if causal else right
-    seen = ((place <= right) | (right < 0)) & ((place >= -left) | (left < 0))
-    exact, near = (
-        standard.attention(given, seen.to(device), scale=d**-0.5, softcap=None, dtype=one, device=device)
-        for one in (torch.float64, dtype)
-    )
-    q, k, v, do = (x.to(device) for x in given)
-    options: Line = {"causal": causal, "window": window}
-    poison(q, k, v, torch.empty(q.shape[:3], device=device))
-    if name == "forward":
-        o, lse = forward(q, k, v, config=config, **options)
-        found = {"O": o, "LSE": lse}
-    else:
-        o, lse = (exact[one].to(kind) for one, kind in (("O", dtype), ("LSE", torch.float32)))
-        made = backward(do, q, k, v, o.contiguous(), lse.contiguous(), config=config, **options)
-        found = dict(zip(("dQ", "dK", "dV"), made, strict=True))
-    asked.machine.wait()
-    errors = {}
-    for one, x in found.items():
-        right_value, off = exact[one], x.double() - exact[one]
-        off = torch.where(torch.isneginf(right_value) & torch.isneginf(x), 0.0, off).abs()
-        allowed = compare.FACTOR * float((near[one].double() - right_value).nan_to_num(0).abs().max()) + 1e-5
-        if one == "LSE":
-            allowed = max(allowed, 1e-4)
-        allowed *= 1.5 if one.startswith("d") else 1
-        errors[one] = [speed.digits(float(off.nan_to_num(float("inf")).max())), speed.digits(allowed)]
-    return {
-        "errors": {one: [min(e, 1e30), a] for one, (e, a) in errors.items()},
-        "holds": all(e <= a for e, a in errors.values()),
-    }
-
-
-def poison(*like: Tensor) -> None:
-    """Leave NaN in the memory that tensors of these shapes are made of next."""
-    for x in [torch.full_like(one, torch.nan) for one in like for _ in range(3)]:
-        del x
+# ---- heads that share keys
 
 
 def _grouped(asked: Asked, causal: bool) -> Iterator[Line]:

@@ -15,11 +15,12 @@ import pytest
 import torch
 
 from flashsteps import results
-from flashsteps.kernels.bench import machine, on_gpu, stages
+from flashsteps.kernels.bench import machine, numbers, on_gpu, stages
 from flashsteps.kernels.bench.on_gpu import Stage
 from flashsteps.kernels.bench.stages import Asked
 from flashsteps.kernels.bench.trial import Failed
-from flashsteps.kernels.targets import tuned
+from flashsteps.kernels.targets import configs, tuned
+from flashsteps.kernels.targets.target import Target
 from tests.cli.test_cli_errors import refused
 
 #: a process that does three things, and breaks in the second in the way that it is told
@@ -209,21 +210,42 @@ def test_numbers_are_checked_and_wrong_ones_seen(monkeypatch: pytest.MonkeyPatch
     found = [line["check"] for line in stages.check(asked(hung="backward"))]
     assert [one["holds"] for one in found] == ["forward" in one["what"] for one in found]
     assert {one["why"] for one in found if not one["holds"]} == {"it hung"}
-    right = stages.forward
+    right = numbers.forward
 
     def wrong(*given: Any, **options: Any) -> Any:
         o, lse = right(*given, **options)
         o[..., -1, -1] = torch.nan  # one number that was never written
         return o, lse
 
-    monkeypatch.setattr(stages, "forward", wrong)
+    monkeypatch.setattr(numbers, "forward", wrong)
     assert not any(line["check"]["holds"] for line in stages.check(asked(hung="backward")))
+
+
+def test_what_is_checked_on_a_gpu_is_of_every_kind_and_the_first_of_it_of_both_passes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(numbers, "target", lambda device: Target("cuda", 90))
+    checks = numbers.problems("cuda", (128, 64), numbers.SIZES)
+    assert len(set(map(str, checks))) == len(checks)
+    own = {(one.name, one.options["d"], one.config) for one in checks if one.config}
+    assert own == {
+        (name, d, config)
+        for name in ("forward", "backward")
+        for d in (128, 64)
+        for config in configs.tried(name, d, Target("cuda", 90))
+        if config.hopper
+    }
+    assert {(one.name, one.options["d"]) for one in checks[:16]} == {
+        (a, d) for a in ("forward", "backward") for d in (128, 64)
+    }
+    for part in ("window", "group", "dtype"):
+        assert {one.name for one in checks if part in one.options} == {"forward", "backward"}
 
 
 def test_memory_that_outputs_are_made_of_holds_no_zeros() -> None:
     """What is poisoned is what the next tensor of that shape gets, where an allocator keeps what is free."""
     like = torch.empty(1000)
-    stages.poison(like)  # on a CPU nothing is promised: only that it does no harm
+    numbers.poison(like)  # on a CPU nothing is promised: only that it does no harm
     assert like.shape == (1000,)
 
 
