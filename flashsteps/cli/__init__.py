@@ -19,12 +19,14 @@ from .record import record
 from .render import render
 from .show import show
 from .step import step
+from .talk import talk
 from .validate import validate
 from .view import view
 
 EXAMPLES = """\b
 Examples:
   flashsteps render flash-forward -o flash-forward.gif
+  flashsteps talk -o talk.html
   flashsteps list films
   flashsteps record flash2-forward -o run.npz --block-q 4 --block-k 4
   flashsteps show run.npz --step 12
@@ -49,7 +51,7 @@ def main(ctx: click.Context) -> None:
 
 
 for _command in (
-    render, list_, record, show, view, explore, embed, step, export, schema, count, io, blocks, validate, bench, doctor,
+    render, talk, list_, record, show, view, explore, embed, step, export, schema, count, io, blocks, validate, bench, doctor,
     completion,
 ):  # fmt: skip
     main.add_command(_command)

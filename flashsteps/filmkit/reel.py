@@ -17,6 +17,7 @@ import numpy as np
 
 from . import films
 from .boxes import shape_of
+from .lecture import Lecture
 from .presets import look_of
 from .script import Script, Span
 from .storyboard import Storyboard
@@ -175,7 +176,8 @@ def film(name: str, *, duration: float | None = None, **options: Any) -> Reel:
     kernel, code, cut, theme. Raises ValueError for a name that isn't known, an option that this film has no use for,
     and where something makes no sense or is too large to draw.
     """
-    return Reel(name, films.load(name)(**options), duration)
+    told = Lecture if name == films.LECTURE else films.load(name)
+    return Reel(name, told(**options), duration)
 
 
 def render(name: str, path: str | os.PathLike[str], **options: Any) -> Path:
