@@ -34,7 +34,7 @@ LINKS = (
     paper("Online softmax", "1805.02867"),
     Link("flash-attn", "Dao-AILab/flash-attention", "https://github.com/Dao-AILab/flash-attention"),
 )
-THIS = "The papers. The films are flashsteps’, as is a page to step through each run: flashsteps view."
+THIS = "The papers, and their code. These films are made by flashsteps, each from a recorded run."
 
 
 class Card(NamedTuple):
@@ -107,5 +107,11 @@ def spoken(words: str) -> str:
 def _column(film: Reel, shape: str) -> Column:
     script = film.script(shape)
     notes = f"{film.summary}\n\n{len(script.chapters)} chapters, {script.duration:.0f} seconds."
-    card = Card(films.section(film.name), film.title, film.summary, notes)
+    card = Card(films.section(film.name), film.title, _told(film), notes)
     return [card, *(Chapter(film, script, span) for span in script.chapters)]
+
+
+def _told(film: Reel) -> str:
+    """What a film is about, without its title, which stands above."""
+    words = film.summary.removeprefix(f"{film.title}: ")
+    return words[:1].upper() + words[1:]

@@ -7,6 +7,7 @@ for who reads an outline or listens.
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -52,19 +53,20 @@ def write(
     """Write it, whole or not at all, with a clip for each chapter; the same talk gives the same bytes."""
     from pptx import Presentation
 
-    clips = iter(media)
+    clips, colors = iter(media), theme_of(theme)
     deck: Any = Presentation()
     deck.core_properties.title, deck.core_properties.author = TITLE, "flashsteps"
     emu = WIDE / max(size)
     deck.slide_width, deck.slide_height = (round(side * emu) for side in size)
     unit = emu * min(size[0] / CANVASES[shape_of(*size)].w, size[1] / CANVASES[shape_of(*size)].h)
+    _links_in(deck, colors.Q)
     for slide in (slide for column in columns for slide in column):
         made = deck.slides.add_slide(deck.slide_layouts[TITLE_ONLY])
         made.background.fill.solid()
-        made.background.fill.fore_color.rgb = _color(theme_of(theme).bg)
+        made.background.fill.fore_color.rgb = _color(colors.bg)
         made.notes_slide.notes_text_frame.text = slide.notes
         if isinstance(slide, Card):
-            _card(made, slide, deck, unit, theme_of(theme))
+            _card(made, slide, deck, unit, colors)
         else:
             _chapter(made, slide, deck, next(clips))
     data = io.BytesIO()
@@ -89,6 +91,15 @@ def _card(made: Any, card: Card, deck: Any, unit: float, colors: Theme) -> None:
         _write(_box(made, left, top, width // 2, unit), link.name, 40, colors.ink, unit)
         run = _write(_box(made, left + width // 2, top, width // 2, unit), link.words, 40, colors.Q, unit)
         run.hyperlink.address = link.address
+
+
+def _links_in(deck: Any, color: str) -> None:
+    """A link has the colour that the deck's own theme gives it, whatever its run says."""
+    from pptx.opc.constants import RELATIONSHIP_TYPE
+
+    part = deck.slide_master.part.part_related_by(RELATIONSHIP_TYPE.THEME)
+    link = rf"<a:\1><a:srgbClr val=\"{color[1:].upper()}\"/></a:\1>".encode()
+    part._blob = re.sub(rb"<a:(hlink|folHlink)>.*?</a:\1>", link, part.blob, flags=re.DOTALL)
 
 
 def _box(made: Any, left: int, top: int, width: int, unit: float) -> Any:
