@@ -51,7 +51,7 @@ def main(ctx: click.Context) -> None:
 
 
 for _command in (
-    render, talk, list_, record, show, view, explore, embed, step, export, schema, count, io, blocks, validate, bench, doctor,
-    completion,
+    render, talk, list_, record, show, view, explore, embed, step, export, schema, count, io, blocks, validate, bench,
+    doctor, completion,
 ):  # fmt: skip
     main.add_command(_command)

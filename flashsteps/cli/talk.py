@@ -77,7 +77,8 @@ def talk(
     from ..talk import make
 
     make.check_path(output)
-    if output.suffix.lower() == ".pdf" and (given := [o for o, value in {"--fps": fps, "--jobs": jobs}.items() if value]):
+    of_films = {"--fps": fps, "--jobs": jobs}
+    if output.suffix.lower() == ".pdf" and (given := [option for option, value in of_films.items() if value]):
         raise ValueError(f"'{output}' has pages, and {given[0]} is for films: leave it out")
     if quiet:
         warnings.simplefilter("ignore")

@@ -36,7 +36,7 @@ def places(shape: str, count: int) -> list[Box]:
     canvas = CANVASES[shape]
     inner = Box(0, 0, canvas.w, canvas.h).inset(canvas.main.x * 1.5, canvas.h * 0.08)
     x, y, w, h = inner.rows(3, 3, 12)[2]
-    return [Box(x, y + h * (n + 2) / 9, w, 64) for n in range(count)]
+    return [Box(x, y + h * (n + 2.4) / 9, w, 64) for n in range(count)]
 
 
 def _part(actor: Text, box: Box) -> Part:

@@ -1,4 +1,4 @@
-"""The films by name: the files of `scenes/`, in the order of a talk. Listing them imports none, reading one no manim."""
+"""The films by name: the files of `scenes/`, in a talk's order. Listing them imports none, and reading one no manim."""
 
 from __future__ import annotations
 

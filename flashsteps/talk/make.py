@@ -103,9 +103,7 @@ class Talk:
         from ..filmkit.rendering import Look
 
         shape, todo = shape_of(*self.size), chapters(self.columns)
-        work = [
-            (Look(partial(c.film.script, shape), self.size, self.look.fps, self.theme), c.span) for c in todo
-        ]
+        work = [(Look(partial(c.film.script, shape), self.size, self.look.fps, self.theme), c.span) for c in todo]
         with (
             tempfile.TemporaryDirectory(prefix="flashsteps-") as folder,
             closing(clips.cut(work, Path(folder), jobs or cores(), told)) as made,

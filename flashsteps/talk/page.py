@@ -41,8 +41,8 @@ PAGE = """<!doctype html>
 """
 
 #: on the first slide: how to go on
-KEYS = """<p class="keys"><kbd>→</kbd> or a click: on&emsp;<kbd>←</kbd> back&emsp;<kbd>R</kbd> again&emsp;<kbd>O</kbd> all
-slides&emsp;<kbd>S</kbd> notes&emsp;<kbd>?</kbd> all keys</p>
+KEYS = """<p class="keys"><kbd>→</kbd> or a click: on&emsp;<kbd>←</kbd> back&emsp;<kbd>R</kbd> again&emsp;
+<kbd>O</kbd> all slides&emsp;<kbd>S</kbd> notes&emsp;<kbd>?</kbd> all keys</p>
 """
 
 END = """</div></div>
@@ -78,7 +78,7 @@ def _scripts(size: tuple[int, int]) -> str:
     names = "reveal/reveal.js", "reveal/notes.js", "talk.js"
     texts = [(FOLDER / name).read_text(encoding="utf-8") for name in names]
     texts[-1] = texts[-1].replace("SIZE", json.dumps({"width": size[0], "height": size[1]}))
-    safe = (re.sub("</(?=script)", r"<\\/", text, flags=re.IGNORECASE) for text in texts)
+    safe = (re.sub("<(?=!--|/script)", r"<\\", text, flags=re.IGNORECASE) for text in texts)
     return "\n".join(f"<script>{text}</script>" for text in safe)
 
 

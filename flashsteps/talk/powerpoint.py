@@ -1,7 +1,7 @@
-"""A talk as PowerPoint's file: a chapter's film plays when its slide comes, and stands at its end; the next click goes on.
+"""A talk as PowerPoint's file: a chapter's film plays when its slide comes, and stands at its end; a click goes on.
 
-Until it plays, and in print, a film shows the picture that it ends with. Names of slides stand above them, out of sight,
-for who reads an outline or listens.
+Until it plays, and in print, a film shows the picture that it ends with. Names of slides stand above them, out of
+sight, for who reads an outline or listens.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ PLAYS = """
 <p:timing xmlns:p="http://schemas.openxmlformats.org/presentationml/2006/main"><p:tnLst><p:par>
 <p:cTn id="1" dur="indefinite" restart="never" nodeType="tmRoot"><p:childTnLst>
 <p:seq concurrent="1" nextAc="seek"><p:cTn id="2" dur="indefinite" nodeType="mainSeq"><p:childTnLst>
-<p:par><p:cTn id="3" fill="hold"><p:stCondLst><p:cond delay="indefinite"/><p:cond evt="onBegin" delay="0"><p:tn val="2"/>
-</p:cond></p:stCondLst><p:childTnLst><p:par><p:cTn id="4" fill="hold"><p:stCondLst><p:cond delay="0"/></p:stCondLst>
+<p:par><p:cTn id="3" fill="hold"><p:stCondLst><p:cond delay="indefinite"/><p:cond evt="onBegin" delay="0">
+<p:tn val="2"/></p:cond></p:stCondLst><p:childTnLst><p:par><p:cTn id="4" fill="hold">
+<p:stCondLst><p:cond delay="0"/></p:stCondLst>
 <p:childTnLst><p:par><p:cTn id="5" presetID="1" presetClass="mediacall" presetSubtype="0" fill="hold"
  nodeType="afterEffect"><p:stCondLst><p:cond delay="0"/></p:stCondLst><p:childTnLst>
 <p:cmd type="call" cmd="playFrom(0.0)"><p:cBhvr><p:cTn id="6" dur="{ms}" fill="hold"/><p:tgtEl><p:spTgt spid="{shape}"/>
@@ -98,7 +99,7 @@ def _links_in(deck: Any, color: str) -> None:
     from pptx.opc.constants import RELATIONSHIP_TYPE
 
     part = deck.slide_master.part.part_related_by(RELATIONSHIP_TYPE.THEME)
-    link = rf"<a:\1><a:srgbClr val=\"{color[1:].upper()}\"/></a:\1>".encode()
+    link = rf'<a:\1><a:srgbClr val="{color[1:].upper()}"/></a:\1>'.encode()
     part._blob = re.sub(rb"<a:(hlink|folHlink)>.*?</a:\1>", link, part.blob, flags=re.DOTALL)
 
 
@@ -126,8 +127,9 @@ def _chapter(made: Any, chapter: Chapter, deck: Any, clip: Clip) -> None:
 
     title = made.shapes.title
     title.text_frame.text = chapter.name
-    title.left, title.top, title.width, title.height = 0, -deck.slide_height // 6, deck.slide_width, deck.slide_height // 9
-    whole = 0, 0, deck.slide_width, deck.slide_height
+    width, height = deck.slide_width, deck.slide_height
+    title.left, title.top, title.width, title.height = 0, -height // 6, width, height // 9
+    whole = 0, 0, width, height
     movie = made.shapes.add_movie(str(clip.film), *whole, poster_frame_image=str(clip.still), mime_type="video/mp4")
     movie.name = f"{chapter.name}.mp4"
     movie._element.nvPicPr.cNvPr.set("descr", chapter.words)
