@@ -37,7 +37,7 @@ def cut(chapters: Sequence[tuple[Look, Span]], folder: Path, jobs: int, told: To
 
 def _clip(chapters: Sequence[tuple[Look, Span]], folder: Path, n: int, told: Told) -> Clip:
     look, chapter = chapters[n]
-    span, last = frames_of(chapter, look.fps), np.empty(0)
+    span, last = frames_of(chapter, look.fps), np.empty(0, np.uint8)
 
     def drawn() -> Iterator[np.ndarray | None]:
         nonlocal last

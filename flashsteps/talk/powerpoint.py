@@ -142,7 +142,8 @@ def _chapter(made: Any, chapter: Chapter, deck: Any, clip: Clip) -> None:
 def _color(color: str) -> Any:
     from pptx.dml.color import RGBColor
 
-    return RGBColor.from_string(color[1:].upper())
+    rgb: Any = RGBColor
+    return rgb.from_string(color[1:].upper())
 
 
 def _undated(data: io.BytesIO) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import av
 import pytest
@@ -46,7 +47,7 @@ def test_its_file_has_a_mark_for_each_chapter_and_captions_beside_it():
     run("render", "lecture", "-o", "lecture.mp4", "--cut", "short", "--size", "800x450", "--fps", "2", "--captions")
     lecture = fs.film("lecture", cut="short")
     with av.open("lecture.mp4") as film:
-        found = film.chapters()
+        found: list[Any] = list(film.chapters())
         assert film.streams.video[0].frames == lecture.duration * 2
     marks = [(m["metadata"]["title"], m["start"] * m["time_base"], m["end"] * m["time_base"]) for m in found]
     assert marks == [tuple(chapter) for chapter in lecture.chapters]

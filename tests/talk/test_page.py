@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -14,7 +15,7 @@ from flashsteps.talk.plan import plan
 from tests.player.browser import browser, opened
 
 NAMES = ("problem", "race")
-SLIDES = [slide for column in plan(NAMES, "wide", "dark", "short") for slide in column]
+SLIDES: list[Any] = [slide for column in plan(NAMES, "wide", "dark", "short") for slide in column]
 
 
 @pytest.fixture(scope="module")

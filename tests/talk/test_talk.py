@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from importlib import import_module
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -14,7 +15,6 @@ from pptx import Presentation
 from pptx.opc.constants import RELATIONSHIP_TYPE
 
 import flashsteps as fs
-import flashsteps.scenes
 from flashsteps.filmkit import films
 from flashsteps.filmkit.presets import Preset
 from flashsteps.talk import make
@@ -36,7 +36,8 @@ def deck(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_order_of_films_has_all_of_them_once():
-    files = {path.stem.replace("_", "-") for path in Path(flashsteps.scenes.__path__[0]).glob("[a-z]*.py")}
+    folder = Path(import_module("flashsteps.scenes").__path__[0])
+    files = [path.stem.replace("_", "-") for path in folder.glob("[a-z]*.py")]
     assert sorted(films.names()) == sorted(files)
     assert films.OTHERS not in films.sections()
     assert films.names()[:3] == ("problem", "memory-hierarchy", "roofline")
@@ -108,7 +109,7 @@ def test_a_talk_has_the_same_bytes_in_however_many_processes(deck, tmp_path):
 
 
 def decoded(data: bytes) -> list[np.ndarray]:
-    with av.open(io.BytesIO(data)) as film:
+    with av.open(io.BytesIO(data), "r") as film:
         stream = film.streams.video[0]
         if stream.codec_context.name == "h264":
             assert (stream.codec_context.profile, stream.codec_context.pix_fmt) == ("High", "yuv420p")
