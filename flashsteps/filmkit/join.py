@@ -7,7 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from .script import Span, plain
+from .script import Span, unmarked
 
 MUXER = {"mp4": {"movflags": "+faststart"}}
 
@@ -21,7 +21,7 @@ def join(path: Path, pieces: Iterable[Path], format: str, fps: int, chapters: Se
 
     marks: Any = [
         {"id": n, "start": round(1000 * start), "end": round(1000 * stop), "time_base": Fraction(1, 1000),
-         "metadata": {"title": plain(name)}}
+         "metadata": {"title": unmarked(name)}}
         for n, (name, start, stop) in enumerate(chapters)
     ]  # fmt: skip
 

@@ -57,10 +57,15 @@ class Talk:
         self.path, self.look, self.theme = check_path(path), look, theme or DEFAULT
         self.size = look.width, look.height
         unit_of(*self.size)
-        formats.check_film("talk.mp4", self.size, look.fps)
+        if not self.is_pdf:
+            formats.check_film("talk.mp4", self.size, look.fps)
         names = films.names() if names is None else names
         check_films(names)
         self.columns: list[Column] = plan(names, shape_of(*self.size), self.theme, cut)
+
+    @property
+    def is_pdf(self) -> bool:
+        return self.path.suffix.lower() == ".pdf"
 
     @property
     def slides(self) -> int:
@@ -73,13 +78,13 @@ class Talk:
     @property
     def steps(self) -> int:
         """What progress counts: frames, or pages."""
-        return self.slides if self.path.suffix.lower() == ".pdf" else round(self.seconds * self.look.fps)
+        return self.slides if self.is_pdf else round(self.seconds * self.look.fps)
 
     def write(self, jobs: int | None = None, progress: Progress | None = None) -> Path:
         """Write it, whole or not at all. `progress(more)` is called now and then. The same talk gives the same bytes,
         in however many `jobs` it is drawn."""
         told = progress or (lambda more: None)
-        if self.path.suffix.lower() == ".pdf":
+        if self.is_pdf:
             from . import pdf
 
             pdf.write(self.path, self.columns, self.size, self.theme, told)

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeAlias
 
 from ..filmkit import films, reel
 from ..filmkit.reel import Reel
-from ..filmkit.script import Script, Span
+from ..filmkit.script import Script, Span, unmarked
 
 TITLE, SUBTITLE = "FlashAttention", "Fast and exact attention, step by step: films that are drawn from real runs."
 
@@ -69,15 +69,16 @@ class Chapter(NamedTuple):
 
     @property
     def said(self) -> tuple[str, ...]:
-        return tuple(c.name for c in self.script.captions if self.span.start <= c.start < self.span.stop)
+        said = (c.name for c in self.script.captions if self.span.start <= c.start < self.span.stop)
+        return tuple(map(unmarked, said))
 
     @property
     def notes(self) -> str:
-        return "\n\n".join(map(spoken, self.said))
+        return "\n\n".join(self.said)
 
     @property
     def words(self) -> str:
-        return " ".join(map(spoken, self.said))
+        return " ".join(self.said)
 
 
 Slide: TypeAlias = Card | Chapter
@@ -95,13 +96,6 @@ def plan(names: Sequence[str], shape: str, theme: str | None = None, cut: str | 
 def chapters(columns: Sequence[Column]) -> list[Chapter]:
     """All chapters, in their order."""
     return [slide for column in columns for slide in column if isinstance(slide, Chapter)]
-
-
-def spoken(words: str) -> str:
-    """A caption without the marks of sub- and superscripts."""
-    for mark, plain in (("^{", "^("), ("_{", "_("), ("}", ")")):
-        words = words.replace(mark, plain)
-    return words
 
 
 def _column(film: Reel, shape: str) -> Column:

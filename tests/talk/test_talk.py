@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import tempfile
 from importlib import import_module
 from pathlib import Path
 from xml.etree import ElementTree
@@ -155,6 +156,18 @@ def test_what_cannot_be_is_refused_in_one_line_and_nothing_is_left(args, words, 
     monkeypatch.chdir(tmp_path)
     assert words in refused("talk", *args)
     assert there() == []
+
+
+def test_who_stops_it_finds_what_was_there_before(tmp_path, monkeypatch):
+    def stop(more: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "talk.html").write_text("the one before")
+    with pytest.raises(KeyboardInterrupt):
+        make.Talk(tmp_path / "talk.html", NAMES, LOOK, "dark", "short").write(jobs=2, progress=stop)
+    assert [path.name for path in tmp_path.iterdir()] == ["talk.html"]
+    assert (tmp_path / "talk.html").read_text() == "the one before"
 
 
 def test_without_python_pptx_it_says_what_to_install(tmp_path, monkeypatch):
