@@ -67,9 +67,9 @@ def talk(
     jobs: int | None,
     quiet: bool,
 ) -> None:
-    """Make a talk of the films: a click plays a chapter and stands at its end; what to say is in the notes.
+    """Make slides of the films: a chapter a click, with notes.
 
-    The page is one file that fetches nothing: arrows turn, O shows all, S opens the notes, R plays again, ? shows all
+    A click plays a chapter and stands at its end, the next goes on; what to say is in the notes. The page is one file that fetches nothing: arrows turn, O shows all, S opens the notes, R plays again, ? shows all
     keys, and talk.html?print-pdf can be printed. A .pptx needs pip install 'flashsteps[talk]'. The same command gives
     the same bytes.
     """

@@ -17,7 +17,6 @@ import numpy as np
 
 from . import films
 from .boxes import shape_of
-from .lecture import Lecture
 from .presets import look_of
 from .script import Script, Span
 from .storyboard import Storyboard
@@ -176,8 +175,11 @@ def film(name: str, *, duration: float | None = None, **options: Any) -> Reel:
     kernel, code, cut, theme. Raises ValueError for a name that isn't known, an option that this film has no use for,
     and where something makes no sense or is too large to draw.
     """
-    told = Lecture if name == films.LECTURE else films.load(name)
-    return Reel(name, told(**options), duration)
+    if name == films.LECTURE:
+        from .lecture import Lecture  # late: its titles know what draws letters, and that may be missing
+
+        return Reel(name, Lecture(**options), duration)
+    return Reel(name, films.load(name)(**options), duration)
 
 
 def render(name: str, path: str | os.PathLike[str], **options: Any) -> Path:
