@@ -47,5 +47,6 @@ def _clip(chapters: Sequence[tuple[Look, Span]], folder: Path, n: int, told: Tol
 
     clip = Clip(folder / f"{n}.mp4", folder / f"{n}.png")
     encoded(clip.film, look, span, drawn(), told, KEYS)
+    last[..., 3] = 255
     encode.write_png(clip.still, last)
     return clip

@@ -111,5 +111,6 @@ def test_who_asked_for_less_motion_sees_how_chapters_end(chromium, talk):
 
 def test_it_is_printed_a_page_a_slide(chromium, talk):
     with opened(chromium, talk.as_uri() + "?print-pdf", offline=True) as page:
+        expect(page.locator(".pdf-page")).to_have_count(len(SLIDES))
         printed = page.pdf(prefer_css_page_size=True, print_background=True)
     assert len(re.findall(rb"/Type /Page\b", printed)) == len(SLIDES)
