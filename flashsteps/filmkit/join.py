@@ -15,7 +15,7 @@ MUXER = {"mp4": {"movflags": "+faststart"}}
 def join(path: Path, pieces: Iterable[Path], format: str, fps: int, chapters: Sequence[Span] = ()) -> None:
     """Write the pieces, of one size, rate and encoder, one after another to `path`; each is gone when it was read.
 
-    Players list the `chapters`, and jump to them.
+    Players list the `chapters`, and jump to them, where there are some.
     """
     import av
 
@@ -26,7 +26,7 @@ def join(path: Path, pieces: Iterable[Path], format: str, fps: int, chapters: Se
     ]  # fmt: skip
 
     with av.open(str(path), "w", format=format, options={"fflags": "+bitexact", **MUXER.get(format, {})}) as film:
-        if marks:
+        if len(marks) > 1:
             film.set_chapters(marks)
         stream: Any = None
         frames = 0
