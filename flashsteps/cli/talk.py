@@ -69,9 +69,10 @@ def talk(
 ) -> None:
     """Make slides of the films: a chapter a click, with notes.
 
-    A click plays a chapter and stands at its end, the next goes on; what to say is in the notes. The page is one file that fetches nothing: arrows turn, O shows all, S opens the notes, R plays again, ? shows all
-    keys, and talk.html?print-pdf can be printed. A .pptx needs pip install 'flashsteps[talk]'. The same command gives
-    the same bytes.
+    A click plays a chapter and stands at its end, the next goes on; what to say is in the notes. The page is one
+    file that fetches nothing: arrows turn, O shows all, S opens the notes, R plays again, ? shows all keys, and
+    talk.html?print-pdf can be printed. A .pptx needs pip install 'flashsteps[talk]'. The same command gives the same
+    bytes.
     """
     from ..filmkit.presets import look_of
     from ..talk import make

@@ -32,9 +32,9 @@ LINKS = (
     paper("FlashAttention-2", "2307.08691"),
     paper("FlashAttention-3", "2407.08608"),
     paper("Online softmax", "1805.02867"),
-    Link("flash-attn", "Dao-AILab/flash-attention", "https://github.com/Dao-AILab/flash-attention"),
+    Link("Their code", "flash-attention", "https://github.com/Dao-AILab/flash-attention"),
 )
-THIS = "The papers, and their code. These films are made by flashsteps, each from a recorded run."
+THIS = "The papers, and their code. The films are made by flashsteps."
 
 
 class Card(NamedTuple):
