@@ -21,7 +21,10 @@ class Lecture(Storyboard):
         if shape not in self._scripts:
             links: list[Script] = []
             for name in films.names():
-                told = films.load(name)(theme=self.theme, **self.chosen).script(shape)
+                try:
+                    told = films.load(name)(theme=self.theme, **self.chosen).script(shape)
+                except ValueError as error:
+                    raise ValueError(f"the film {name!r} can't be told: {error}") from error
                 marks = tuple(c._replace(name=f"{told.title}: {c.name}") for c in told.chapters)
                 links += [card(shape, films.section(name), told.title), replace(told, chapters=marks)]
             self._scripts[shape] = chained(self.title, links)

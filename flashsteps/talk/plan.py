@@ -6,7 +6,7 @@ A slide is a card, which is words, or a chapter of a film. What to say is in its
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from ..filmkit import films, reel
 from ..filmkit.reel import Reel
@@ -88,7 +88,7 @@ Column: TypeAlias = list[Slide]
 def plan(names: Sequence[str], shape: str, theme: str | None = None, cut: str | None = None) -> list[Column]:
     """The columns of a talk of these films. Raises ValueError for a film that isn't known, or can't be told so."""
     opening = Card("", TITLE, SUBTITLE, "In this talk: " + ", ".join(dict.fromkeys(map(films.section, names))) + ".")
-    told = [reel.film(name, theme=theme, cut=cut) for name in names]
+    told = [_film(name, theme=theme, cut=cut) for name in names]
     closing = Card("", "Read on", THIS, "The papers, and the code.", LINKS)
     return [[opening], *(_column(film, shape) for film in told), [closing]]
 
@@ -96,6 +96,13 @@ def plan(names: Sequence[str], shape: str, theme: str | None = None, cut: str | 
 def chapters(columns: Sequence[Column]) -> list[Chapter]:
     """All chapters, in their order."""
     return [slide for column in columns for slide in column if isinstance(slide, Chapter)]
+
+
+def _film(name: str, **options: Any) -> Reel:
+    try:
+        return reel.film(name, **options)
+    except ValueError as error:
+        raise ValueError(f"the film {name!r} can't be told: {error}; or leave it out of films=") from error
 
 
 def _column(film: Reel, shape: str) -> Column:
