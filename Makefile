@@ -26,9 +26,10 @@ demo:  ## install what is missing, then render a real attention head to renders/
 	done
 	@echo "==> done" && ls -lh $(FILMS) | awk '{ printf "%8s  %s\n", $$5, $$NF }'
 
-gallery:  ## render anew all that renders/ holds, as renders/README.md says
+gallery:  ## make what is out of date in renders/: films, then the pictures that its README.md has commands for
 	@sh .ci/setup.sh test
-	@sed -nE 's/^    (flashsteps|python) /.venv\/bin\/\1 /p' renders/README.md | while read -r line; do \
+	@.venv/bin/flashsteps gallery renders
+	@sed -nE '/end of gallery/,$$ s/^    (flashsteps|python) /.venv\/bin\/\1 /p' renders/README.md | while read -r line; do \
 	  echo "==> $$line"; sh -c "$$line" </dev/null || exit; \
 	done
 

@@ -117,7 +117,8 @@ def read(path: str | PathLike[str]) -> Results:
 
 
 def kept(kind: str) -> Results | None:
-    """The newest results of a kind that come with this package, of a GPU if there are any; None if none are there."""
+    """The newest results that come with this package, of a GPU if there are any; None if none are there. `kind` is how
+    their files' names end: speed, duel (a few backends in turn), train or tune."""
     root = Path(importlib.import_module("flashsteps.scenes").__path__[0]).parent  # a clone's, or the installed package
     found = [read(path) for path in sorted((root / FOLDER).glob(f"*-{kind}.json"))]
     return max(found, key=lambda one: (one.machine["kind"] != "cpu", one.date), default=None)

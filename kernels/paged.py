@@ -1,11 +1,13 @@
 """Decoding from a paged cache: a block table says where each page of keys and values lies (PagedAttention).
 
 The Triton twin of `flashsteps.algorithms.paged_decode`: the same loads and stores, page by page, in the same order.
-Only the rows in use of the last page are read. A program is (block of queries, part): grid (blocks, parts).
+Only the rows in use of the last page are read. A program is (block of queries, part): grid (blocks, parts). Where these
+are too few for a GPU, the pages are shared out in pieces, which `split_kv`'s second kernel merges.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -15,6 +17,7 @@ import triton.language as tl
 from . import checks
 from .launch import arguments, grid, launch, strides, tiles
 from .problem import Problem
+from .split_kv import merge, pieces, room
 from .targets import configs
 from .tile import (
     add_tile,
@@ -30,26 +33,33 @@ from .tile import (
 )
 
 
-@triton.jit(do_not_specialize=["N", "M", "left", "right"])
+@triton.jit(do_not_specialize=["N", "M", "left", "right", "pieces", "per_piece"])
 def paged_kernel(
     Q, K, V, table, lengths, O, LSE, q_strides, k_strides, v_strides, table_stride, o_strides, heads_kv, N, M, scale,
-    softcap, left, right,
+    softcap, left, right, pieces, per_piece,
     GROUP: tl.constexpr, HEAD_DIM: tl.constexpr, D: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_M: tl.constexpr,
     PAGE: tl.constexpr, BLOCK_N: tl.constexpr, LEFT: tl.constexpr, RIGHT: tl.constexpr, SOFTCAP: tl.constexpr,
-    LENGTHS: tl.constexpr, PRECISION: tl.constexpr, HEAVY_FIRST: tl.constexpr,
+    LENGTHS: tl.constexpr, PRECISION: tl.constexpr, HEAVY_FIRST: tl.constexpr, SPLIT: tl.constexpr,
 ):  # fmt: skip
     """O (B, H, N, HEAD_DIM) and LSE (B, H, N); K and V are pools of pages: (page, key-value head, row) by strides.
 
-    M keys, or lengths (B,) of them; table (B, pages of the longest), int32.
+    M keys, or lengths (B,) of them; table (B, pages of the longest), int32. With SPLIT, O and LSE are those of pieces
+    of so many pages, as `split_kernel` writes them.
     """
     i = tl.program_id(0)
-    if HEAVY_FIRST:  # Under a causal mask the last queries see most keys: what takes longest is begun first.
+    s = i * 0
+    if SPLIT:
+        i, s = i // pieces, i % pieces
+    elif HEAVY_FIRST:  # Under a causal mask the last queries see most keys: what takes longest is begun first.
         i = tl.num_programs(0) - 1 - i
     b, h = part(heads_kv)
     first = i * BLOCK_Q
     if LENGTHS:
         M = tl.load(lengths + b)  # Each sequence of a batch has its own number of keys.
     lo, full, cut, hi = visited(first, tl.minimum(first + BLOCK_Q, N) - 1, N, M, left, right, PAGE, LEFT, RIGHT)
+    if SPLIT:
+        lo = tl.maximum(lo, s * per_piece)  # of the pages that are seen, those of this piece
+        hi = tl.minimum(hi, (s + 1) * per_piece)
     tokens = first + tl.arange(0, BLOCK_M) // GROUP
 
     # Each program keeps its own queries: when decoding, one.
@@ -65,12 +75,20 @@ def paged_kernel(
         v = load_tile(V, v_strides, page, h, start * 0, M - start, BLOCK_N, PAGE, 1, HEAD_DIM, D, True, False)
         acc, l_i, m_i = add_tile(acc, l_i, m_i, q, k, v, tokens, start, N, M, scale, softcap, left, right, BLOCK_N,
                                  PAGE, LEFT, RIGHT, SOFTCAP, True, PRECISION)  # fmt: skip
-    total = or_nan(l_i, sees_any(tokens, 0, M, N, M, left, right, LEFT, RIGHT))
+    start, stop = first * 0, first * 0 + M
+    if SPLIT:
+        start, stop = s * per_piece * PAGE, tl.minimum((s + 1) * per_piece * PAGE, M)
+    total = or_nan(l_i, sees_any(tokens, start, stop, N, M, left, right, LEFT, RIGHT))
     o = acc * one_over(total)[:, None]  # All pages seen: divide by the sum, once.
     # The output goes out, with one number a row: LSE.
-    store_tile(O, o_strides, b, h * GROUP, first, N, o, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM, D, False)
     lse = natural_lse(m_i, total)
-    store_statistic(LSE, b, h * GROUP, heads_kv * GROUP, first, N, lse, BLOCK_M, BLOCK_Q, GROUP)
+    if SPLIT:
+        one, row, rows = b * heads_kv + h, first * GROUP, N * GROUP
+        store_tile(O, o_strides, one, s, row, rows, o, BLOCK_M, BLOCK_Q * GROUP, 1, HEAD_DIM, D, False)
+        store_statistic(LSE, one, s, pieces, row, rows, lse, BLOCK_M, BLOCK_Q * GROUP, 1)
+    else:
+        store_tile(O, o_strides, b, h * GROUP, first, N, o, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM, D, False)
+        store_statistic(LSE, b, h * GROUP, heads_kv * GROUP, first, N, lse, BLOCK_M, BLOCK_Q, GROUP)
 
 
 def paged_decode(
@@ -85,13 +103,15 @@ def paged_decode(
     scale: float | None = None,
     softcap: float | None = None,
     block_q: int | None = None,
+    splits: int | None = None,
     config: configs.Config | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """o and lse, as `forward` gives them, of q (B, H, N, d), with keys and values that lie in pages; no gradient.
 
     k_pool and v_pool are (pages, rows of a page, Hk, d); `table` (B, most), int32, says which pages hold the keys of
     each sequence, in order; n_keys is how many each has: one number, or a tensor (B,), int32. Masks are aligned to the
-    last key. On a GPU, what table and n_keys hold is not looked at beforehand: that would make the GPU wait.
+    last key. `splits` is in how many pieces the pages are shared out at most; without it, in as many as keep the GPU's
+    multiprocessors at work. On a GPU, what table and n_keys hold is not looked at beforehand: that would make it wait.
 
     Raises ValueError for arguments that make no sense.
     """
@@ -100,7 +120,7 @@ def paged_decode(
         keys = None if isinstance(n_keys, torch.Tensor) else n_keys
         left, right = window or (-1, -1)
         whole: tuple[torch.Tensor, torch.Tensor] = _whole(
-            q, k_pool, v_pool, table, lengths, keys, causal, left, right, scale, softcap, block_q
+            q, k_pool, v_pool, table, lengths, keys, causal, left, right, scale, softcap, block_q, splits
         )
         return whole
     for name, x in {"k_pool": k_pool, "v_pool": v_pool}.items():
@@ -122,9 +142,13 @@ def paged_decode(
     lse = torch.empty(q.shape[:3], dtype=torch.float32, device=q.device)
     if problem.nothing:
         return o.zero_(), lse.fill_(-torch.inf)
+    blocks, in_use = -(-n // tile.block_q), -(-most // page)
+    at_most = _enough(problem, blocks, in_use) if splits is None else checks.positive("splits", splits)
+    count, per_piece = pieces(at_most, in_use)
+    o_s, lse_s = (o, lse) if count == 1 else room(problem, count)
     launch(
         paged_kernel,
-        grid(problem, -(-n // tile.block_q)),
+        grid(problem, blocks * count),
         problem,
         config.options,
         Q=q,
@@ -132,17 +156,38 @@ def paged_decode(
         V=v_pool,
         table=table,
         lengths=lengths,
-        O=o,
-        LSE=lse,
-        **strides(q=q, o=o),
+        O=o_s,
+        LSE=lse_s,
+        **strides(q=q, o=o_s),
         k_strides=_by_page(k_pool),
         v_strides=_by_page(v_pool),
         table_stride=table.stride(0),
+        pieces=count,
+        per_piece=per_piece,
         **arguments(paged_kernel, problem, tile),
         PAGE=page,
         LENGTHS=lengths is not None,
+        SPLIT=count > 1,
     )
+    if count > 1:
+        merge(problem, tile, o_s, lse_s, o, lse)
     return o, lse
+
+
+#: pages that a piece has at least: fewer are not worth a program and its merging
+LEAST = 8
+
+
+def _enough(problem: Problem, blocks: int, in_use: int) -> int:
+    """Pieces enough for a program on each multiprocessor; 1 where there is no GPU to fill."""
+    if problem.device.type != "cuda":
+        return 1
+    return max(1, min(_multiprocessors(problem.device) // (blocks * problem.parts), in_use // LEAST))
+
+
+@cache
+def _multiprocessors(device: torch.device) -> int:
+    return int(torch.cuda.get_device_properties(device).multi_processor_count)
 
 
 @torch.library.custom_op("flashsteps::paged_decode", mutates_args=())
@@ -159,11 +204,12 @@ def _whole(
     scale: float | None,
     softcap: float | None,
     block_q: int | None,
+    splits: int | None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The same as one operation, which torch.compile sees from outside."""
     return paged_decode(q, k_pool, v_pool, table, keys if lengths is None else lengths, causal=causal,
                         window=None if left == right == -1 else (left, right), scale=scale, softcap=softcap,
-                        block_q=block_q)  # type: ignore[arg-type]  # fmt: skip
+                        block_q=block_q, splits=splits)  # fmt: skip
 
 
 @_whole.register_fake

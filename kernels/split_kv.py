@@ -15,7 +15,8 @@ import triton.language as tl
 
 from . import checks
 from .flash2_forward import attend_keys
-from .launch import arguments, fetched, grid, launch, strides, tiles
+from .launch import Tiles, arguments, fetched, grid, launch, strides, tiles
+from .problem import Problem
 from .targets import configs
 from .tile import (
     load_statistic,
@@ -140,9 +141,9 @@ def split_kv_decode(
     lse = torch.empty(q.shape[:3], dtype=torch.float32, device=q.device)
     if problem.nothing:
         return o.zero_(), lse.fill_(-torch.inf)
-    pieces, per_piece = _pieces(checks.positive("splits", splits), -(-problem.m // tile.block_n))
-    shape = (problem.parts, pieces, problem.n * problem.group, problem.d)
-    o_s, lse_s = partial or (torch.empty(shape, device=q.device), torch.empty(shape[:3], device=q.device))
+    count, per_piece = pieces(checks.positive("splits", splits), -(-problem.m // tile.block_n))
+    shape = (problem.parts, count, problem.n * problem.group, problem.d)
+    o_s, lse_s = partial or room(problem, count)
     checks.shaped("partial[0]", o_s, shape, torch.float32, q.device)
     checks.shaped("partial[1]", lse_s, shape[:3], torch.float32, q.device)
     if not (o_s.is_contiguous() and lse_s.is_contiguous()):
@@ -151,7 +152,7 @@ def split_kv_decode(
     by_keys, tma = fetched(config.descriptors, tile.block_n, tile.d, K=k, V=v)
     launch(
         split_kernel,
-        grid(problem, blocks * pieces),
+        grid(problem, blocks * count),
         problem,
         config.options,
         Q=q,
@@ -159,24 +160,12 @@ def split_kv_decode(
         O_s=o_s,
         LSE_s=lse_s,
         **strides(q=q, k=k, v=v, os=o_s),
-        pieces=pieces,
+        pieces=count,
         per_piece=per_piece,
         **arguments(split_kernel, problem, tile),
         TMA=tma,
     )
-    launch(
-        merge_kernel,
-        grid(problem, blocks),
-        problem,
-        configs.shipped("merge", problem).options,
-        O_s=o_s,
-        LSE_s=lse_s,
-        O=o,
-        LSE=lse,
-        **strides(os=o_s, o=o),
-        pieces=pieces,
-        **arguments(merge_kernel, problem, tile),
-    )
+    merge(problem, tile, o_s, lse_s, o, lse)
     return o, lse
 
 
@@ -203,6 +192,31 @@ def _whole_shapes(q: Any, *rest: Any) -> Any:
     return torch.empty_like(q), q.new_empty(q.shape[:3], dtype=torch.float32)
 
 
+def merge(
+    problem: Problem, tile: Tiles, o_s: torch.Tensor, lse_s: torch.Tensor, o: torch.Tensor, lse: torch.Tensor
+) -> None:
+    """o and lse, as `forward` gives them, from what pieces gave, as `room` has it."""
+    launch(
+        merge_kernel,
+        grid(problem, -(-problem.n // tile.block_q)),
+        problem,
+        configs.shipped("merge", problem).options,
+        O_s=o_s,
+        LSE_s=lse_s,
+        O=o,
+        LSE=lse,
+        **strides(os=o_s, o=o),
+        pieces=o_s.shape[1],
+        **arguments(merge_kernel, problem, tile),
+    )
+
+
+def room(problem: Problem, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Room for the results of so many pieces: O_s (parts, pieces, N · group, d) and LSE_s without d, float32."""
+    shape = (problem.parts, count, problem.n * problem.group, problem.d)
+    return torch.empty(shape, device=problem.device), torch.empty(shape[:3], device=problem.device)
+
+
 def partial_results(
     q: torch.Tensor, k: torch.Tensor, *, splits: int = 8, block_k: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -211,12 +225,12 @@ def partial_results(
     Rows are packed (token, head of the group), as `flashsteps.machine.heads` packs them.
     """
     (batch, heads, n, d), kv_heads, m = q.shape, k.shape[1], k.shape[2]
-    pieces, _ = _pieces(splits, -(-m // min(block_k, checks.up(m))))
-    shape = (batch * kv_heads, pieces, n * (heads // kv_heads))
+    count, _ = pieces(splits, -(-m // min(block_k, checks.up(m))))
+    shape = (batch * kv_heads, count, n * (heads // kv_heads))
     return torch.empty((*shape, d), device=q.device), torch.empty(shape, device=q.device)
 
 
-def _pieces(most: int, blocks: int) -> tuple[int, int]:
+def pieces(most: int, blocks: int) -> tuple[int, int]:
     """How many pieces there are, and how many blocks of keys each has (the last may have fewer)."""
     per_piece = -(-blocks // most)
     return -(-blocks // per_piece), per_piece

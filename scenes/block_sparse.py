@@ -47,13 +47,18 @@ class BlockSparse(Film):
         with board.chapter("Column by column"):
             board.clear()
             loops = Loop("for j: K, V", kept.shape[1]), Loop("for i if M: Q, O, ℓ, m", kept.shape[0])
-            shown = RunStage(board, run, loops=loops, names=("j", "i"), device=board.option("device", ""))
+            shown = RunStage(
+                board, run, loops=loops, names=("j", "i"), device=board.option("device", ""), numbered=True
+            )
             middle = len(columns) // 2 - 1
             if not board.short:
                 board.say("K and V come in for every column, as in FlashAttention.")
                 shown.play(columns[middle].start, seconds=4.0)
             visited = listed(np.flatnonzero(kept[:, middle]).tolist())
-            words = f"Column {middle} (from 0) keeps rows {visited}: only for these come Q, O, ℓ and m."
+            words = f"Column {middle} keeps rows {visited}: only for these come Q, O, ℓ and m."
+            if not board.short:
+                board.read()
+                shown.begin()
             board.say("Where it is 0, only K and V come." if board.short else words)
             shown.play(columns[middle + 1].start, seconds=1.6 if board.short else 6.0)
             if not board.short:
@@ -82,19 +87,19 @@ def tiled(run: Run, S: np.ndarray, **how: Any) -> Matrix:
 
 def masked(board: Board, place: Stage, run: Run, S: np.ndarray, kept: np.ndarray) -> None:
     """All tiles, then those that are kept."""
-    hatched = board.value(())
+    skipped = board.value(())
     there, out = board.value(1.0), kept.size - int(kept.sum())
     kinds = (
         Kind("full", f"{kept.sum()} tiles kept", "as in FlashAttention"),
         Kind("skipped", f"{out} tiles left out", "mask 0: no scores, no weights"),
     )
-    board.put(tiled(run, S, hatched=hatched), place.sides[0])
+    board.put(tiled(run, S, skipped=skipped), place.sides[0])
     board.put(Kinds(kinds, there), aside(board, place))
     which = f"A mask of blocks says which tiles count: here {kept.sum()} of {kept.size}."
     board.say(f"A mask keeps {kept.sum()} of {kept.size} tiles." if board.short else which)
-    note(board, place, f"a {PATTERN} of blocks over the scores of this head; hatched: left out")
+    note(board, place, f"a {PATTERN} of blocks over the scores of this head; crossed out: left out")
     board.wait(0.3)
-    board.set(hatched.to(regions(run, ~kept)), there.to(2.0))
+    board.set(skipped.to(regions(run, ~kept)), there.to(2.0))
 
 
 def saved(board: Board, run: Run, kept: np.ndarray) -> None:
@@ -114,8 +119,9 @@ def saved(board: Board, run: Run, kept: np.ndarray) -> None:
     always = "K and V, and the first O, ℓ and m, move whatever the mask"
     board.say(f"More than {'half' if half else 'that'}: {always}.", given=some / all_ > kept.mean())
     if some > run.standard.total:
-        each = f"in tiles this small each block of {meta['block_k']} keys fetches Q and O again"
-        board.say(f"Standard moves {size_of(run.standard.total)}: {each}.")
+        size = f"{meta['block_q']}×{meta['block_k']}"
+        each = f"Tiles of only {size} fetch Q and O for every {meta['block_k']} keys"
+        board.say(f"{each}; standard moves {size_of(run.standard.total)}.")
 
 
 @cache
@@ -140,13 +146,20 @@ def shares(board: Board, place: Stage) -> None:
     ways = (
         (
             "HBM traffic, counted",
-            f"forward, one head, d = {D}, tiles {TILE[0]}×{TILE[1]}",
+            f"one head, forward alone, d = {D}, tiles {TILE[0]}×{TILE[1]}",
             "accent",
             megabytes,
             30,
             "MB",
         ),
-        ("time, published", f"forward + backward, {source.hardware} ({source.source})", "ink", times, 200, source.unit),
+        (
+            "time, published",
+            f"the paper’s batch, forward + backward, {source.hardware}",
+            "ink",
+            times,
+            200,
+            source.unit,
+        ),
     )
     for box, (title, under, hue, points, most, unit) in zip(stage(board).sides, ways, strict=True):
         head, below, body = box.rows(*board.pick(wide=(1.1, 1, 10), square=(2, 1.5, 11), tall=(1.2, 1, 10)), gap=6)
@@ -157,7 +170,7 @@ def shares(board: Board, place: Stage) -> None:
         charts += [(Text(title, HEAD, "ink", 600), head), (Text(under), below), (chart, body)]
     turn(board, "Traffic falls with the share of tiles kept; the paper’s measured times fall with it.", *charts)
     first, second = board.pick(wide=("left", "right"), square=("above", "below"))
-    note(board, place, f"N = {short(N)}; {first}: random masks, {MODEL}; {second}: read off the paper’s plot")
+    note(board, place, f"N = {short(N)}; {first}: random masks, {MODEL}; {second}: {source.source}, read off its plot")
     board.move(upto.to(1.0), seconds=3.0)
     whole, standard = dots[-1][1].total, count("standard-forward", n=N, d=D, block_q=TILE[0], block_k=TILE[1]).total
     real = f"With {short(N)} tokens and tiles of {TILE[0]}×{TILE[1]}"
@@ -166,22 +179,30 @@ def shares(board: Board, place: Stage) -> None:
 
 def ring(share: float, value: float, hue: str, unit: str) -> Dot:
     """A point of a chart; that of half the tiles, and that of all, with its number."""
-    said = f"{value:.1f} {unit}" if share in (0.5, 1.0) else ""
+    said = f"{value:.1f} {unit}" if unit == "MB" else f"about {value:.0f} {unit}"  # as far as a plot can be read
+    said = said if share in (0.5, 1.0) else ""
     return Dot(share, value, said, hue, "above left", ring=True)
 
 
 def lost(board: Board, place: Stage, run: Run, S: np.ndarray, kept: np.ndarray) -> None:
     """The strongest score that the mask leaves out."""
-    hatched, outside = regions(run, ~kept), np.full(S.shape, -np.inf)
-    for r in hatched:
+    skipped, outside = regions(run, ~kept), np.full(S.shape, -np.inf)
+    for r in skipped:
         part = np.s_[int(r.top) : int(r.bottom), int(r.left) : int(r.right)]
         outside[part] = S[part]
     row, key = np.unravel_index(int(outside.argmax()), S.shape)
     frames, cell = board.value(()), Region(int(row), int(row) + 1, int(key), int(key) + 1, "accent")
     words = "It is no longer the same function: what the mask leaves out is never seen."
-    turn(board, words, (tiled(run, S, hatched=hatched, frames=frames), place.sides[0]))
+    turn(board, words, (tiled(run, S, skipped=skipped, frames=frames), place.sides[0]))
     asks, of = run.quoted("queries", int(row)), run.quoted("keys", int(key))
-    figures = ("its score", f"{S[row, key]:.1f}"), ("its weight, by the mask", "0")
+    second = np.where(outside == outside.max(), -np.inf, outside)
+    at = np.unravel_index(int(second.argmax()), S.shape)
+    next_to = f"{run.quoted('queries', int(at[0]))} for {run.quoted('keys', int(at[1]))}"
+    figures = (
+        ("its score", f"{S[row, key]:.3f}"),
+        (f"the next, {next_to}", f"{second.max():.3f}"),
+        ("its weight, by the mask", "0"),
+    )
     words = "The highest score that the mask leaves out: the framed cell."
     board.put(Card(f"{asks} for {of}", words, figures), aside(board, place))
     for _ in range(3):

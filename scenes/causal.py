@@ -46,10 +46,10 @@ class Causal(Film):
             with board.chapter("What standard saves"):
                 saved(board, place)
         if not board.short and min(S.shape) >= MANY:
-            with board.chapter("Where it ends"):
+            with board.chapter("Where the diagonal ends"):
                 ends(board, place, run, S)
             with board.chapter("More queries than keys"):
-                nothing(board, place, run)
+                nothing(board, place, run, S)
 
 
 def seen_of(shape: tuple[int, ...]) -> np.ndarray:
@@ -62,7 +62,8 @@ def ahead(board: Board, place: Stage, run: Run, S: np.ndarray) -> None:
     seen, row, (left, _) = seen_of(S.shape), len(S) * 3 // 8, place.sides
     before, lit = int(seen[row].sum()), board.value(())
     free = board.put(scores(run, S, lit=lit), left)
-    board.say("A model that writes must not look ahead.")
+    board.say("In a model that writes, a token sees only itself and what came before.")
+    note(board, place, "the scores are those of the bundled head, whose model reads both ways")
     board.wait(0.8)
     board.set(lit.to((Region(row, row + 1, 0, S.shape[1]),)))
     figures = ("keys up to itself", str(before)), ("keys that come after it", str(S.shape[1] - before))
@@ -74,7 +75,7 @@ def ahead(board: Board, place: Stage, run: Run, S: np.ndarray) -> None:
     board.remove(card)
     board.swap(free, scores(run, np.where(seen, S, -np.inf), S))
     board.say("Above the diagonal scores count as −∞: their weights are 0.")
-    words = "With the mask only keys up to itself count. What comes after it is grey: −∞."
+    words = "With the mask only keys up to itself count. What comes after it is dark: −∞."
     board.put(Card(run.quoted("queries", row), words, (figures[0], ("weights of the others", "0"))), beside)
 
 
@@ -85,8 +86,8 @@ def kinds(board: Board, place: Stage, run: Run, S: np.ndarray) -> None:
     each = masks.parse("causal", *S.shape).grid(bq, bk)
     cut, skipped = (regions(run, each == kind) for kind in (1, 0))
     frames, gap, there, grown = board.value(()), board.value(0.0), board.value(0.0), board.value(0.0)
-    visible = np.where(seen_of(S.shape), S, np.nan)
-    matrix = scores(run, visible, S, tile=(bq, bk), gap=gap, hatched=skipped, frames=frames)
+    visible = np.where(seen_of(S.shape), S, -np.inf)
+    matrix = scores(run, visible, S, tile=(bq, bk), gap=gap, skipped=skipped, frames=frames)
     told = (
         Kind("full", tiles_of(int((each == 2).sum()), "full"), "no mask needed"),
         Kind("cut", tiles_of(len(cut), "cut by the diagonal"), "masked on chip: no bytes for it"),
@@ -138,7 +139,7 @@ def bar(name: str, sizes: dict[str, Any], grown: Any, dtype: str) -> Bar:
 
 def programs(board: Board, place: Stage, run: Run) -> None:
     """Side by side, so that the first ones have nothing left to do while the last one still works."""
-    (left, right), now = place.sides, board.value(0.0)
+    (left, right), now, meta = place.sides, board.value(0.0), run.trace.meta
     tiles = [sum(i == row for r in run.rounds for i, _ in r.tiles) for row in range(run.lanes)]
 
     def done(row: int, at: float) -> float:
@@ -148,10 +149,19 @@ def programs(board: Board, place: Stage, run: Run) -> None:
         Bar(f"program {row}", Made(partial(done, row), now), "S", whole=float(many)) for row, many in enumerate(tiles)
     )
     chart = Bars(bars, float(max(tiles)), "{:.0f}", title="tiles done, of those that its queries may see")
-    words = f"The first program sees {blocks(tiles[0])} of keys, the last one {blocks(tiles[-1])}."
-    turn(board, words, (TileMap(run, now, "tiles of S"), left), (chart, right))
-    note(board, place, "side by side is a model of the schedule; who is done leaves its SM to others")
-    board.move(now.to(float(len(run))), seconds=4.0, ease=linear)
+    cut = np.argwhere(masks.parse("causal", meta["queries"], meta["keys"]).grid(meta["block_q"], meta["block_k"]) == 1)
+    words = f"A program works on one block of queries: the first sees {blocks(tiles[0])} of keys."
+    framed = tuple((int(i), int(j)) for i, j in cut)
+    turn(board, words, (TileMap(run, now, "tiles of S", framed), left), (chart, right))
+    note(
+        board,
+        place,
+        "orange: cut by the diagonal; side by side is a model: on a GPU another program follows one that is done",
+    )
+    ends = [r.stop for r in run.visited]
+    board.move(now.to(float(ends[len(ends) // 2 - 1])), seconds=2.5, ease=linear)
+    board.say(f"The last one sees {blocks(tiles[-1])}, and works on when the first are done.")
+    board.move(now.to(float(len(run))), seconds=2.5, ease=linear)
 
 
 def blocks(many: int) -> str:
@@ -179,7 +189,7 @@ def saved(board: Board, place: Stage) -> None:
     chart = Bars(tuple(bars), float(most), title=title)
     words = f"Standard attention saves no byte by it: {size_of(most)} at N = {short(N)}, as without."
     turn(board, words, (chart, place.whole), given=most == moved("standard-forward", "causal"))
-    note(board, place, f"it writes all of S, then sets half to −∞; tiles {TILE}×{TILE}, fp16; {MODEL}")
+    note(board, place, f"standard attention writes all of S, hidden or not; tiles {TILE}×{TILE}, fp16; {MODEL}")
     board.move(grown.to(1.0), seconds=1.5)
 
 
@@ -189,26 +199,23 @@ def ends(board: Board, place: Stage, run: Run, S: np.ndarray) -> None:
     last = first + MANY if S.shape[0] == S.shape[1] else S.shape[0]
     part = S[last - FEW : last, first : first + MANY]
     asked, keys = run.names["queries"][last - FEW : last], run.names["keys"][first : first + MANY]
-    low, high, shape, pictures = float(part.min()), float(part.max()), (FEW, MANY), list[Any]()
+    low, high, shape, pictures = float(S.min()), float(S.max()), (FEW, MANY), list[Any]()
     ways = (
-        ("bottom right", "flash-attn ≥ 2.1, and here", seen_of(shape)),
-        ("top left", "PyTorch: is_causal=True", np.tri(*shape, dtype=bool)),
+        ("aligned at the bottom right", "so in flash-attn ≥ 2.1, and here", seen_of(shape)),
+        ("aligned at the top left", "so in PyTorch with is_causal=True", np.tri(*shape, dtype=bool)),
     )
     for box, (title, who, seen) in zip(stage(board).sides, ways, strict=True):
         head, body, below = box.rows(*board.pick(wide=(2, 5, 3), square=(3, 6, 4), tall=(2, 6, 3)))
         above, under = head.rows(1, 1, gap=4)
-        matrix = Matrix(grid(part), "S", low, high, rows=asked, columns=keys, hatched=unseen(seen), square=True)
+        values = grid(np.where(seen, part, -np.inf))
+        matrix = Matrix(values, "S", low, high, rows=asked, columns=keys, square=True)
         sees = Table(tuple((asked[n], f"sees {int(seen[n].sum())} of {MANY} keys") for n in range(FEW)))
         pictures += [(Text(title, HEAD, "ink", 600), above), (Text(who), under), (matrix, body), (sees, below)]
-    turn(board, "New tokens see all that came before only if the diagonal ends at the bottom right.", *pictures)
+    turn(board, "New tokens see all that came before only where it is aligned at the bottom right.", *pictures)
     note(board, place, f"{FEW} new queries, {MANY} keys: each new token is also the newest key it may see")
 
 
-def unseen(seen: np.ndarray) -> tuple[Region, ...]:
-    return tuple(Region(r, r + 1, c, c + 1) for r, c in np.argwhere(~seen).tolist())
-
-
-def nothing(board: Board, place: Stage, run: Run) -> None:
+def nothing(board: Board, place: Stage, run: Run, whole: np.ndarray) -> None:
     """Five queries and two keys: rows that see nothing."""
     qkv, (left, right), seen = board.input, place.sides, seen_of((MANY, FEW))
     q, k, v = (np.array(x[:n], np.float32) for x, n in ((qkv.q, MANY), (qkv.k, FEW), (qkv.v, FEW)))
@@ -216,14 +223,20 @@ def nothing(board: Board, place: Stage, run: Run) -> None:
     O, LSE, S = trace.outputs["O"], trace.outputs["LSE"], q @ k.T * q.shape[1] ** -0.5
     asked, keys = run.names["queries"][:MANY], run.names["keys"][:FEW]
     matrix = Matrix(
-        grid(S), "S", float(S.min()), float(S.max()), rows=asked, columns=keys, hatched=unseen(seen), square=True
+        grid(np.where(seen, S, -np.inf)),
+        "S",
+        float(whole.min()),
+        float(whole.max()),
+        rows=asked,
+        columns=keys,
+        square=True,
     )
     rows = tuple(
         (asked[n], f"{seen[n].sum()}", number(float(np.abs(O[n]).max()), 2), number(float(LSE[n]), 2))
         for n in range(MANY)
     )
     blind = [n for n in range(MANY) if not seen[n].any()]
-    words = f"With {MANY} queries and {FEW} keys the first {len(blind)} see nothing: their O is 0, their LSE −∞."
+    words = f"{MANY} queries, {FEW} keys, aligned so: the first {len(blind)} see nothing. O is 0, LSE −∞."
     told = not np.abs(O[blind]).any() and bool(np.isneginf(LSE[blind]).all())
     turn(board, words, (matrix, left), (Table(rows, ("query", "keys seen", "largest |O|", "LSE")), right), given=told)
-    note(board, place, "as recorded: no NaN anywhere, and gradients of such rows are 0")
+    note(board, place, "aligned at the bottom right, as recorded: no NaN anywhere, and gradients of such rows are 0")

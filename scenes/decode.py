@@ -153,7 +153,7 @@ def cache_of(board: Board, place: Stage, gpu: Device) -> None:
     words = f"{size_of(K + V)} come in for it, and about one FLOP is done for each byte."
     chart = Bars(bars, float(K), title=f"a cache of {short(N)} keys, one head, d = {D}, fp16: bytes that come in")
     turn(board, words, (chart, upper), given=0.8 < did < 1.5)
-    note(board, place, f"counted: {MODEL}; the ridge is where {a(gpu.model)} would no longer wait for its memory")
+    note(board, place, f"{MODEL}; the ridge is where {a(gpu.model)} would no longer wait for its memory")
     board.move(grown.to(1.0), seconds=2.0)
     for box, (name, value) in zip(lower.columns(2), (("done", did), ("the ridge", ridge)), strict=True):
         board.put(Number("", f"{value:.1f}" if value < 10 else f"{value:.0f}", "FLOPs a byte", name), box)
@@ -273,7 +273,7 @@ def costs(board: Board, place: Stage, gpu: Device) -> None:
         (Bars(bars, float(kv), title=f"HBM traffic, {pieces} pieces, to scale"), place.whole.rows(1, 5, 2)[1]),
     )
     each = f"{pieces} outputs of {D} numbers and {pieces} LSEs, in fp32, out and back"
-    note(board, place, f"{each}; counted; {MODEL}")
+    note(board, place, f"{each}; {MODEL}")
     board.move(grown.to(1.0), seconds=1.6)
 
 

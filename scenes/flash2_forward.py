@@ -33,7 +33,7 @@ class Flash2Forward(Film):
         with board.chapter("Programs"):
             board.clear()
             stage = RunStage(board, run, loops=loops, names=("i", "j"), **shown)
-            beside = f"{programs} programs, one for each block of queries: side by side here, recorded one by one."
+            beside = f"{programs} programs, one a block of queries: the run takes them one by one, a GPU side by side."
             board.say(beside if lanes > 1 else "Each block of queries is a program; none needs anything of another.")
             stage.play(run.after(first, slot="k", first=True) - 1)
             if "kernel" in meta:
@@ -47,13 +47,13 @@ class Flash2Forward(Film):
 
         if moves:
             with board.chapter("A max moves"):
-                telling.max_moves(board, stage, moves, "its ℓ and acc shrink to {} of themselves")
+                telling.max_moves(board, stage, moves)
                 stage.play(run.round(moves.event).stop)
 
         with board.chapter("Out, once"):
             out = run.after(tensor="O", op="store")
-            lse = "the LSE" if "kernel" in meta else "LSE = m + ln ℓ"  # whose m has a factor of its own
-            board.say(f"At last acc is divided by ℓ; O goes out once, and one number a row: {lse}.")
+            lse = "" if "kernel" in meta else " = m + ln ℓ"  # whose m has a factor of its own
+            board.say(f"At last O = acc / ℓ goes out, and LSE (log-sum-exp, for the backward pass){lse}.")
             stage.tell(max(stage.at, out - 2), seconds=min(2.2, 0.6 * run.rounds_between(stage.at, out)))
             stage.play(len(run), seconds=3.4)
 
@@ -61,7 +61,8 @@ class Flash2Forward(Film):
         if other:
             with board.chapter("Beside the first"):
                 board.clear()
-                telling.put_totals(board, {"FlashAttention": other, "FlashAttention-2": run.total})
+                both = {"FlashAttention": other, "FlashAttention-2": run.total}
+                telling.put_totals(board, both | {"standard": run.standard})
                 ours, theirs = size_of(run.total.total), size_of(other.total)
                 less = "instead of" if run.total.total < other.total else "where FlashAttention moves"
                 times = telling.times(programs) if meta["mask"] is None else "again and again"
@@ -79,10 +80,10 @@ def turn_round(board: Board, words: str, outer: Loop, inner: Loop) -> None:
     board.put(Turned(outer, inner, turned), middle)
     board.put(Text(words), below)
     board.say("FlashAttention-2 turns the loops round: queries outside, keys inside.")
-    board.wait(2.0)
+    board.wait(1.4)
     board.move(turned.to(1.0), seconds=2.4, ease=linear)
     board.swap(first, Text("FlashAttention-2", HEAD, "accent", weight=600))
-    board.wait(1.5)
+    board.wait(1.0)
 
 
 def short(board: Board, stage: RunStage) -> None:

@@ -32,37 +32,38 @@ class FlashForward(Film):
             stage.play(run.after(op="load", first=True) - 1, seconds=2.6)
 
         with board.chapter("What comes in"):
-            board.say("Keys and values come in and stay; then queries, with their O, ℓ and m so far.")
+            board.say("Keys and values come in and stay; queries come with their O, ℓ and m.")
             stage.play(run.after(first, slot="S", first=True) - 1, seconds=4.5)
 
         with board.chapter("A tile of scores"):
-            board.say("S and P may be forgotten: m (max), ℓ (sum) and O are all that later tiles need.")
-            stage.play(run.after(first, slot="o", op="compute"), seconds=5.0)
+            board.say("S and P may be forgotten: later tiles need m (max), ℓ (sum) and O.")
+            stage.play(run.after(first, slot="o", op="compute"), seconds=4.4)
 
         with board.chapter("Out, and round"):
             board.say("O, ℓ and m go back to HBM until the next keys come.")
             stage.play(first.stop)
             until = run.round(moves.event).start if moves else len(run)
-            stage.tell(until, seconds=min(3.6, 0.35 * run.rounds_between(first.stop, until)))
+            stage.tell(until, seconds=min(3.0, 0.25 * run.rounds_between(first.stop, until)))
 
         if moves:
             with board.chapter("A max moves"):
-                telling.max_moves(board, stage, moves, "its old sum counts {} of what it did")
+                telling.max_moves(board, stage, moves)
 
         with board.chapter("All tiles"):
             larger = min(2 * bq, meta["queries"]), min(2 * bk, meta["keys"])
             sizes = {"n": meta["queries"], "n_keys": meta["keys"], "d": meta["d"], "dtype": meta["dtype"]}
             needed = count("flash-forward", block_q=larger[0], block_k=larger[1], **sizes).peak.total
             too_large = f"Blocks of {larger[0]}×{larger[1]} would need {needed:,} B of the toy’s {run.sram:,}"
-            more = too_large if needed > run.sram else f"Standard attention moves {size_of(run.standard.total)}"
-            tiles = telling.tiles(run)
-            board.say(f"{tiles}, and S never goes out. {more}.", given=not {*"SP"} & {*run.total.by_tensor})
-            stage.tell(len(run), seconds=min(3.6, 0.45 * run.rounds_between(stage.at, len(run))))
-            if needed > run.sram:
+            board.say("On it goes, and S never goes out.", given=not {*"SP"} & {*run.total.by_tensor})
+            stage.tell(len(run), seconds=min(3.0, 0.45 * run.rounds_between(stage.at, len(run))))
+            if needed <= run.sram:
+                board.say(f"{telling.toy(run)}; standard attention moves {size_of(run.standard.total)}.")
+            else:
+                board.read()
                 stage.hide("meter")
                 blocks = (f"{bq}×{bk}", trace.peak.total), (f"{larger[0]}×{larger[1]}", needed)
                 board.put(Fit(blocks, run.sram, "the toy’s SRAM"), stage.places.meter)
-                board.wait(1.5)
+                board.say(f"{telling.tiles(run)}, all done. {too_large}.")
 
         coda(board, trace)
 

@@ -9,9 +9,9 @@ from flashsteps import schedules
 from flashsteps.filmkit import Board, Film, Made, linear
 from flashsteps.filmkit.actors.cards import Card, Text
 from flashsteps.filmkit.actors.code import Listing, source
-from flashsteps.filmkit.actors.lanes import Lanes, Work
 from flashsteps.filmkit.actors.pairs import Pairs, Transfer
 from flashsteps.filmkit.actors.table import Table
+from flashsteps.filmkit.actors.timeline import Timeline, Work
 from flashsteps.filmkit.places import Stage, note, stage, turn
 from flashsteps.filmkit.run import Run
 from flashsteps.machine.events import Event
@@ -152,23 +152,32 @@ def shows(board: Board, place: Stage) -> None:
 
 def on_a_gpu(board: Board, place: Stage, log: Schedule) -> None:
     """The same kernel's own log from a GPU: which SM worked on which tile when, slowed down."""
-    lanes = {sm: lane for lane, sm in enumerate(log.sms)}
-    works = tuple(Work(lanes[one.sm], tuple(map(float, one.begun)), one.end) for one in log.programs)
-    now, seconds = board.value(0.0), 20.0
+    lanes, most = {sm: lane for lane, sm in enumerate(log.sms)}, max(len(one.begun) for one in log.programs)
+    works = tuple(
+        Work(lanes[one.sm], tuple(map(float, one.begun)), one.end, 0.25 + 0.75 * len(one.begun) / most)
+        for one in log.programs
+    )
+    now, seconds = board.value(0.0), 16.0
     ticks = tuple((1000.0 * us, f"{us} µs") for us in range(0, int(log.end / 1000) + 1, 20))
-    picture = Lanes(len(lanes), works, log.end, now, ticks)
+    picture = Timeline(len(lanes), works, log.end, now, ticks)
     gpu = log.gpu.removeprefix("NVIDIA ").split()[0]
-    words = f"On an {gpu} its {len(works)} programs run side by side: each lane is one of {len(lanes)} SMs."
+    words = f"On an {gpu}: a lane for each of {len(lanes)} SMs, its processors. {len(works)} programs share them."
     turn(board, words, (picture, place.whole), given=len(works) > len(lanes))
-    slower = round(seconds / (log.end / 1e9), -3)
-    size = f"N = {log.n:,}, {log.heads} heads, d = {log.d}, causal"
-    note(board, place, f"{size}; the kernel's own log, {log.gpu}; slowed down {slower:,.0f} times")
+    size = f"N = {log.n:,}, {log.heads} heads, d = {log.d}, causal; bright: more tiles"
+    note(board, place, f"{size}; this kernel’s own log, {log.gpu}; here in slow motion")
     board.move(now.to(log.end * 0.35), seconds=0.35 * seconds, ease=linear)
-    board.say("Each shade is a tile. When a program ends, its SM takes the next one.", given=not together(log))
-    board.move(now.to(log.end * 0.65), seconds=0.3 * seconds, ease=linear)
-    words = "The last queries see most keys and come first in each head: what is left is short."
-    board.say(words, given=heavy_first(log))
-    board.move(now.to(log.end), seconds=0.35 * seconds, ease=linear)
+    board.say(
+        "Each stripe is a tile. When a program ends, its SM takes the next: a short gap.", given=not together(log)
+    )
+    board.move(now.to(log.end * 0.75), seconds=0.4 * seconds, ease=linear)
+    board.say(
+        "The programs with most tiles begin first, whatever their head: at the end are short ones.",
+        given=heavy_first(log),
+    )
+    board.move(now.to(log.end), seconds=0.25 * seconds, ease=linear)
+    idle = waiting(log)
+    words = f"So all are done at about one time: the first has {idle / 1000:.0f} of {log.end / 1000:.0f} µs left."
+    board.say(words, given=idle < 0.1 * log.end)
 
 
 def together(log: Schedule) -> bool:
@@ -178,15 +187,14 @@ def together(log: Schedule) -> bool:
 
 
 def heavy_first(log: Schedule) -> bool:
-    """Whether each head's blocks begin with those that have most tiles, but for a few turns, once all SMs work."""
-    first = {sm: min(one.begun[0] for one in log.programs if one.sm == sm) for sm in log.sms}
-    seen = False
-    for head in range(log.heads):
-        mine = sorted((one for one in log.programs if one.head == head), key=lambda one: one.begun[0])
-        if any(one.begun[0] == first[one.sm] for one in mine):
-            continue
-        heavy = sorted(mine, key=lambda one: -len(one.begun))
-        seen = True
-        if any(abs(mine.index(one) - at) > 4 for at, one in enumerate(heavy)):
-            return False
-    return seen
+    """Whether, once all SMs work, no program begins that has more tiles than one that has begun before it."""
+    in_turn = sorted(log.programs, key=lambda one: one.begun[0])
+    firsts = {one.sm: one for one in reversed(in_turn)}
+    tiles = [len(one.begun) for one in in_turn if firsts[one.sm] is not one]
+    least = min(len(one.begun) for one in firsts.values())
+    return all(a >= b for a, b in pairwise([least, *tiles])) and least > min(tiles, default=least)
+
+
+def waiting(log: Schedule) -> float:
+    """How many ns the SM that is done first waits for the last one."""
+    return log.end - min(max(one.end for one in log.programs if one.sm == sm) for sm in log.sms)

@@ -111,7 +111,7 @@ def remains(board: Board, place: Stage) -> None:
     long = "Memory is nearly gone, traffic a quarter; every product remains: four times for 2N."
     board.say("Memory and traffic fall; every product remains." if board.short else long, given=same)
     board.put(chart, place.whole) if board.short else turn_to(board, chart, place.whole)
-    note(board, place, f"one head, fp16, forward, tiles {TILE}×{TILE}; counted, not measured; {MODEL}")
+    note(board, place, f"one head, fp16, forward, tiles {TILE}×{TILE}; {MODEL}, not measured")
     for part in grown:
         board.move(part.to(1.0), seconds=0.8 if board.short else 1.4)
 

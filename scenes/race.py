@@ -7,10 +7,12 @@ from flashsteps.filmkit import Board, Film, Made, linear
 from flashsteps.filmkit.actors.bars import Legend, Piece
 from flashsteps.filmkit.actors.cards import Text
 from flashsteps.filmkit.actors.tape import Lane, Lanes, averaged, transfers
-from flashsteps.filmkit.closing import TILE, D, N, rule
+from flashsteps.filmkit.closing import TILE, D, N
 from flashsteps.machine.devices import DEFAULT, MODEL, device
+from flashsteps.machine.masks import for_any_size
 from flashsteps.story.labels import a
 from flashsteps.theme import hue
+from flashsteps.trace.trace import Trace
 from flashsteps.traffic.course import Course, Transfer, counted
 from flashsteps.units import short, size_of
 
@@ -18,7 +20,8 @@ STANDARD, FLASH, FLASH2 = "standard-forward", "flash-forward", "flash2-forward"
 NAMES = {STANDARD: "standard attention", FLASH: "FlashAttention", FLASH2: "FlashAttention-2"}
 LOOPS = {STANDARD: "S and P, out and back", FLASH: "for j: K, V · for i: Q, O", FLASH2: "for i: Q · for j: K, V"}
 KERNELS = ("Q and K in, S out", "softmax: S in, P out", "P and V in, O out")
-WRITTEN = "all of S written, none of it read yet"
+WRITTEN = "all of S written, hardly any of it read back"
+BEST = "standard at its best: Q, K and V read once each"
 HUES = (("Q", "Q"), ("K", "K"), ("V", "V"), ("S", "S, P"), ("O", "O"), ("stat", "ℓ, m, LSE"))
 MASKED = 1 << 11  # tokens of the real size with a mask: its rounds are not alike, and each is gone through
 Courses = Mapping[str, Course]
@@ -29,8 +32,10 @@ class Race(Film):
 
     def storyboard(self, board: Board) -> None:
         runs = {name: board.record(name, sram=None) for name in NAMES}
-        meta, mask = runs[STANDARD].meta, rule(runs[STANDARD].meta["mask"])
+        meta, mask = runs[STANDARD].meta, for_any_size(runs[STANDARD].meta["mask"])
         size = f"{meta['block_q']}×{meta['block_k']}"
+        keys = f", {meta['keys']} keys" if meta["queries"] != meta["keys"] else ""
+        small = f"this toy: N = {meta['queries']}{keys}, d = {meta['d']}, {meta['dtype']}, tiles {size}"
         n = N if mask is None else MASKED
         toy = {name: Course(name, run) for name, run in runs.items()}
         real = {name: counted(name, n, D, TILE, mask, meta["dtype"]) for name in NAMES}
@@ -41,7 +46,7 @@ class Race(Film):
 
         if board.short:
             with board.chapter("In short"):
-                moved = lanes(board, toy, "a mark is a transfer, as wide as its bytes", each=True)
+                moved = lanes(board, toy, f"{small}; a mark is a transfer", each=True)
                 board.say(f"{size} tiles: {NAMES[order[0]]} carries least.")
                 board.move(moved.to(third), seconds=2.4, ease=linear)
                 board.read()
@@ -54,19 +59,19 @@ class Race(Film):
             return
 
         with board.chapter("The same bytes for each"):
-            moved = lanes(
-                board, toy, "each mark is a transfer, as wide as its bytes, in the order of the run", each=True
-            )
+            moved = lanes(board, toy, f"{small}; each mark is a transfer, in the order of the run; {BEST}", each=True)
             board.say("Three ways to the same output. Each mark is a transfer, as wide as its bytes.")
             board.move(moved.to(0.25 * first), seconds=4.0, ease=linear)
             board.say("All three carry the same number of bytes at every moment.")
             board.move(moved.to(0.8 * first), seconds=3.6, ease=linear)
 
-        with board.chapter("One is done"):
+        with board.chapter("Who is first"):
             board.move(moved.to(first), seconds=1.4, ease=linear, step=order[0])
             board.say(f"With this toy’s {size} tiles, {NAMES[order[0]]} has the fewest bytes to carry: it wins.")
+            if order[0] == STANDARD:
+                board.say("It keeps all of K on chip, and reads Q, K and V just once.", given=once(runs[STANDARD]))
 
-        with board.chapter("All are done"):
+        with board.chapter("The others"):
             for name in order[1:]:
                 board.say(why(name, meta))
                 board.move(moved.to(toy[name].total), seconds=2.2, ease=linear, step=name)
@@ -74,7 +79,7 @@ class Race(Film):
         with board.chapter("A real size"):
             board.clear()
             axis = f"the axis: {size_of(third)} → {carried[0]}"
-            words = f"now N = {short(n)}, d = {D}, tiles {TILE}×{TILE}; {axis}; heights: how much of which tensor"
+            words = f"now N = {short(n)}, d = {D}, {meta['dtype']}; {axis}; heights: how much of which; {BEST}"
             moved = lanes(board, real, words)
             board.say(f"Now a real size: {short(n)} tokens, and tiles of {TILE}×{TILE}.")
             board.wait(0.6)
@@ -82,8 +87,8 @@ class Race(Film):
             board.say(one_is_done(real, later[0]))
             gpu, S = device(DEFAULT), sum(t.nbytes for t in real[STANDARD].transfers if t.tensor == "S" and t.written)
             if gpu.shared < S:
-                chip = f"all {gpu.multiprocessors} SMs of {a(gpu.model)} hold {size_of(gpu.shared)}"
-                board.say(f"S can’t stay on chip: it is {size_of(S)}, and {chip}.")
+                chip = f"the {gpu.multiprocessors} SMs (processors) of {a(gpu.chip)} have {size_of(gpu.shared)} SRAM"
+                board.say(f"S can’t stay on chip: {size_of(S)}; {chip}.")
 
         turned = later != order
         with board.chapter("The order turns" if turned else "The order stays"):
@@ -103,12 +108,17 @@ def lanes(board: Board, courses: Courses, words: str, each: bool = False) -> Any
     """The tapes on one axis, what their hues mean, and what is shown. Gives the bytes that all have moved."""
     moved = board.value(0.0)
     upper, legend, note = board.main.rows(
-        *board.pick(wide=(660, 60, 44), square=(610, 96, 90), tall=(1200, 96, 90)), gap=16
+        *board.pick(wide=(620, 56, 88), square=(570, 96, 130), tall=(1160, 96, 130)), gap=16
     )
     most = max(course.total for course in courses.values())
     board.put(Lanes(tuple(lane(course, moved, each) for course in courses.values()), moved, most), upper)
     pieces = [Piece(1, color, name=name) for color, name in HUES]
-    pieces += [Piece(1, "dim", name="read"), Piece(1, "dim", True, "written"), Piece(1, "faint", name="to come")]
+    pieces += [
+        Piece(1, "dim", name="read"),
+        Piece(1, "dim", True, "written"),
+        Piece(1, "faint", name="to come"),
+        Piece(1, "ink", name="end"),
+    ]
     board.put(Legend(tuple(pieces)), legend)
     board.put(Text(f"{words}; {MODEL}"), note)
     return moved
@@ -150,8 +160,14 @@ def why(name: str, meta: Mapping[str, Any]) -> str:
     return f"{NAMES[name]}: {each} of {of} fetches {fetched if many > 1 else fetched.replace(' again', '')}."
 
 
+def once(standard: Trace) -> bool:
+    """Whether each byte of Q, K and V comes in only once."""
+    moved = standard.io().by_tensor
+    return all(moved[name].read == standard.initial[name].nbytes for name in "QKV")
+
+
 def one_is_done(real: Courses, best: str) -> str:
     if best == FLASH2 and status_of(real[STANDARD], real[best].total) == WRITTEN:
-        return "FlashAttention-2 is done. Standard attention has just written S, and must read it again."
+        return "FlashAttention-2 is done. Standard attention has just written S, and must read it back."
     name, share = NAMES[best], real[best].total / real[STANDARD].total
     return f"{name[0].upper()}{name[1:]} is done: {share:.2f} of the bytes that standard attention carries."

@@ -24,7 +24,7 @@ EXAMPLE = 3  # FLOPs a byte
 STEPS = ("QK^{T}", "softmax", "PV")
 FUSED = (("FlashAttention", "flash-forward", 128, 128), ("FlashAttention-2", "flash2-forward", 128, 64),
          ("FlashAttention-2", "flash2-forward", 256, 64))  # fmt: skip
-COUNTED = f"counted, not measured: one head, N = {short(N)}, d = {D}, fp16, forward; {MODEL}"
+COUNTED = f"one head, N = {short(N)}, d = {D}, fp16, forward; {MODEL}, not measured"
 
 
 class Roofline(Film):

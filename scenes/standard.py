@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from flashsteps.filmkit import Board, Film, telling
+from flashsteps.filmkit import Board, Film, places, telling
 from flashsteps.filmkit.actors.bars import Bar, Bars, Piece
 from flashsteps.filmkit.actors.cards import Card
 from flashsteps.filmkit.actors.loops import Loop
@@ -17,6 +17,7 @@ from flashsteps.units import short as tokens
 from flashsteps.units import size_of
 
 D, SIZES = 64, (1 << 10, 1 << 12, 1 << 14, 1 << 16)  # a real head’s width, and real numbers of tokens
+BEST = f"fp16, d = {D}; each of Q, K and V is read once: standard attention at its best"
 
 
 class Standard(Film):
@@ -37,7 +38,7 @@ class Standard(Film):
             stage = RunStage(board, run, loops=kernels, **shown)
             board.say(opening(trace))
             board.read()
-            board.say("Standard attention is three kernels, one after another.")
+            board.say("Standard attention is three kernels: GPU programs, in turn.")
 
         with board.chapter("Scores go out"):
             written = run.total.by_tensor["S"].written
@@ -73,7 +74,9 @@ class Standard(Film):
             board.clear()
             counts = [count("standard-forward", n=n, d=D, block_q=128, block_k=128) for n in SIZES]
             grown = board.value(0.0)
-            board.put(shares([scores_of(io) / io.total for io in counts], grown), board.main)
+            here = places.stage(board)
+            board.put(shares([scores_of(io) / io.total for io in counts], grown), here.whole)
+            places.note(board, here, BEST)
             share = scores_of(counts[-1]) / counts[-1].total
             board.say(f"More tokens, more of it: at {tokens(SIZES[-1])} S and P are {share:.1%} of all traffic.")
             board.move(grown.to(100.0), seconds=2.5)
@@ -86,20 +89,22 @@ class Standard(Film):
 def too_large(board: Board, gpu: Device, n: int) -> None:
     """S of one head of n tokens, beside what all of a GPU's SMs hold; and S and P, beside what the result needs."""
     one, needed = 2 * n * n, 4 * 2 * n * D  # fp16: S, and P is as large; Q, K, V and O
-    S, both = board.value(0), board.value(0)
-    each = f"{gpu.shared_per_sm} KiB of shared memory each"
+    both = board.value(0)
+    each = f"processors, {gpu.shared_per_sm} KiB of SRAM each"
     bars = (
         Bar(f"all {gpu.multiprocessors} SMs", gpu.shared, "sram_line", under=each),
-        Bar("S", S, "S"),
+        Bar("S", one, "S"),
         Bar("S and P", both, "S"),
         Bar("Q, K, V and O", needed, "ink"),
     )
-    board.put(Bars(bars, 2 * one, title=f"one head of {tokens(n)} tokens, fp16, beside {a(gpu.model)}"), board.main)
-    chip = f"the {gpu.multiprocessors} SMs of {a(gpu.model)} hold {size_of(gpu.shared)}"
-    board.say(f"S can’t stay on chip: it is {size_of(one)}, and {chip}.", given=one > gpu.shared)
-    board.move(S.to(one), seconds=1.5)
-    board.say(f"S and P take {size_of(2 * one)} of memory a head that the result doesn’t need.")
+    board.put(
+        Bars(bars, 2 * one, title=f"one head of {tokens(n)} tokens, d = {D}, fp16, beside {a(gpu.chip)}"), board.main
+    )
+    chip = f"the {gpu.multiprocessors} SMs (processors) of {a(gpu.chip)} have {size_of(gpu.shared)} SRAM"
+    board.say(f"S can’t stay on chip: {size_of(one)}; {chip}.", given=one > gpu.shared)
+    board.wait(3.0)
     board.move(both.to(2 * one), seconds=1.5)
+    board.say(f"S and P take {size_of(2 * one)} for each head; Q, K, V and O only {size_of(needed)}.")
 
 
 def scores_of(io: IO) -> int:
@@ -118,7 +123,7 @@ def shares(each: Sequence[float], grown: Any) -> Bars:
             for n, share in zip(SIZES, each, strict=True)
         ),
         100.0,
-        title=f"what of one head’s traffic is S and P, d = {D}",
+        title="what of one head’s traffic is S and P",
     )  # fmt: skip
 
 

@@ -185,12 +185,11 @@ def on_one_core(call: Callable[[], object]) -> None:
 
 def encoded(kept: Changes, look: Look, path: Path, folder: Path) -> None:
     """The film as `rendering.write` makes it, of frames that are drawn already."""
-    step, pieces = rendering.PIECE * look.fps, []
-    frames = replayed(kept, look.size, step)
-    for start in range(0, len(kept), step):
-        count = min(step, len(kept) - start)
-        pieces.append(folder / f"piece{start}.mp4")
-        encode.write(pieces[-1], islice(frames, count), fps=look.fps, size=look.size, total=count)
+    spans, pieces = rendering.pieces(len(kept), look.fps), []
+    frames = replayed(kept, look.size, {span.start for span in spans})
+    for span in spans:
+        pieces.append(folder / f"piece{span.start}.mp4")
+        encode.write(pieces[-1], islice(frames, len(span)), fps=look.fps, size=look.size, total=len(span))
     join(path, pieces, "mp4", look.fps)
 
 
@@ -214,15 +213,15 @@ def changes(frames: Iterable[np.ndarray | None], band: int = 8) -> Iterator[list
         yield patches
 
 
-def replayed(kept: Changes, size: tuple[int, int], step: int) -> Iterator[np.ndarray | None]:
-    """The frames again, in one buffer, as `rendering.frames` gives them in pieces of `step`. It costs a copy of what
-    changed, and no more."""
+def replayed(kept: Changes, size: tuple[int, int], starts: set[int]) -> Iterator[np.ndarray | None]:
+    """The frames again, in one buffer, as `rendering.frames` gives them in pieces with these starts. It costs a copy of
+    what changed, and no more."""
     canvas = np.empty((size[1], size[0], 4), np.uint8)
     pixels = canvas.view(np.uint32)[..., 0]
     for k, patches in enumerate(kept):
         for rows, columns, values in patches or ():
             pixels[rows, columns] = values
-        yield None if patches is None and k % step else canvas
+        yield None if patches is None and k not in starts else canvas
 
 
 def ordinary_fps(size: Size, seconds: float) -> float:

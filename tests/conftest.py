@@ -1,4 +1,4 @@
-"""What all tests share: one flag, how Hypothesis looks for examples, and that Triton's interpreter runs kernels.
+"""What all tests share: one flag, how Hypothesis looks for examples, one thread, and Triton's interpreter for kernels.
 
 `make test` is the same every time: examples follow from the tests alone. `make fuzz` (fuzz.py) looks for new ones.
 """
@@ -10,6 +10,8 @@ import pytest
 from hypothesis import settings
 
 os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is imported; what is compiled is compiled in other processes
+for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # each core has a worker, and threads that wait spin
+    os.environ.setdefault(threads, "1")
 if sys.platform != "linux":
     collect_ignore = ["kernels"]  # there is no Triton elsewhere
 

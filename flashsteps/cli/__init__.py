@@ -10,8 +10,10 @@ from .blocks import blocks
 from .completion import completion
 from .count import count
 from .doctor import doctor
-from .explore import embed, explore
+from .embed import embed
+from .explore import explore
 from .export import export, schema
+from .gallery import gallery
 from .io import io
 from .list import list_
 from .program import Program
@@ -51,7 +53,7 @@ def main(ctx: click.Context) -> None:
 
 
 for _command in (
-    render, talk, list_, record, show, view, explore, embed, step, export, schema, count, io, blocks, validate, bench,
-    doctor, completion,
+    render, talk, gallery, list_, record, show, view, explore, embed, step, export, schema, count, io, blocks,
+    validate, bench, doctor, completion,
 ):  # fmt: skip
     main.add_command(_command)

@@ -1,4 +1,4 @@
-"""`flashsteps explore`: a page in which a run can be changed; `flashsteps embed`: the lines that put it elsewhere."""
+"""`flashsteps explore`: a page in which a run can be changed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import click
 
 from ..units import size_of
 from . import options as take
-from .options import option
 from .program import Command, say
 
 if TYPE_CHECKING:
@@ -20,15 +19,6 @@ Examples:
   flashsteps explore -o explorer.html
   flashsteps explore -o mine.html --input heads.safetensors --head 3
 """
-
-EMBED_EXAMPLES = """\b
-Examples:
-  flashsteps embed --explore
-  flashsteps embed --explore --part chart --at "a=flash2&bq=8&n=64" --src /static/explorer.html
-"""
-
-#: the parts that can stand in a frame alone
-PARTS = ("map", "sram", "story", "chart")
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
@@ -47,19 +37,3 @@ def explore(output: Path, source: str, head: Head) -> None:
     page.path_of(output)
     page.write(output, None if source == "sample" else load_qkv(source, head))
     say(f"{output}   {size_of(output.stat().st_size)}")
-
-
-@click.command(cls=Command, epilog=EMBED_EXAMPLES)
-@option("--explore", "explorer", is_flag=True, required=True, help="Of the explorer: its page, as `explore` writes it.")
-@option("--part", type=click.Choice(PARTS), default="map", help="Which part stands in the frame  [default: map]")
-@option("--at", "state", default="", metavar="STATE", help="What a link to the state has after its #.")
-@option("--src", default="explorer.html", metavar="URL", help="Where the page lies  [default: explorer.html]")
-def embed(explorer: bool, part: str, state: str, src: str) -> None:
-    """Print what puts a part of the explorer into a page of yours.
-
-    The first is a web component, once a page; the second a place for it, as often as you like: it is as wide as its
-    place, and as high as it needs to be."""
-    from ..explorer import component
-
-    for line in component.lines(part, state, src):
-        say(line)

@@ -57,7 +57,7 @@ class Board:
         self.captions: list[Span] = []
         self.steps: dict[Any, float] = {}
         self._names, self._chapter, self._words = self.value(()), self.value(0), self.value("")
-        self._open = False
+        self._open = self._turning = False
         self._head = self.put(Title(title, self._names, self._chapter), self.head, fade=0)
         self._caption = self.put(Caption(self._words), self.foot, fade=0)
 
@@ -115,6 +115,7 @@ class Board:
 
     def put(self, actor: Any, box: Box, fade: float = FADE) -> Part:
         """It comes, while the clock goes on; at the very start it is there."""
+        self._turn()
         part = Part(actor, Value(box), Value(0.0))
         part.opacity.move(1.0, self.now, self.now + fade * (self.now > 0))
         self.parts.append(part)
@@ -122,7 +123,9 @@ class Board:
 
     def remove(self, *parts: Part) -> None:
         """They go, and only then comes what is next: nothing lies on anything."""
-        self.move(*(part.fade(0.0) for part in parts), seconds=FADE)
+        for part in parts:
+            part.opacity.move(0.0, self.now, self.now + FADE, smooth)
+        self.now += FADE
 
     def clear(self) -> None:
         """All go but the head and what is said."""
@@ -136,6 +139,7 @@ class Board:
 
     def move(self, *moves: Move, seconds: float = 1.0, ease: Ease = smooth, step: Any = None) -> None:
         """All at once, in so many seconds; `step` is what a viewer may ask for by name when they are over."""
+        self._turn()
         for value, goal in moves:
             value.move(goal, self.now, self.now + seconds, ease)
         self.now += seconds
@@ -147,10 +151,12 @@ class Board:
         self.move(*moves, seconds=0.0)
 
     def wait(self, seconds: float) -> None:
+        self._turn()
         self.now += seconds
 
-    def say(self, words: str, given: bool = True) -> None:
-        """Words that stand until the next ones, and cut. `given` is what they rest on.
+    def say(self, words: str, given: bool = True, *, early: bool = False) -> None:
+        """Words that stand until the next ones, and cut. `given` is what they rest on; `early` ones come before the
+        chapter's picture and name.
 
         Raises ValueError where the run turns out otherwise, so that there is no film, and for words that are too long.
         """
@@ -159,18 +165,22 @@ class Board:
         if len(words) > LONGEST_CAPTION:
             raise ValueError(f"{len(words)} characters are more than a caption's {LONGEST_CAPTION}: {words!r}")
         self._until_read()
+        if not early:
+            self._turn()
         self.captions.append(Span(words, self.now, self.now))
         self._words.move(words, self.now, self.now)
         self.now += LEAD
 
     @contextmanager
     def chapter(self, name: str) -> Iterator[None]:
-        """One click of a talk, one section of a video. It lasts whole seconds: so it fits any frame rate."""
+        """One click of a talk, one section of a video. It lasts whole seconds: so it fits any frame rate. Its name
+        comes with the first of it, once what stood before is gone."""
         if self._open:
             raise ValueError(f"the chapter {name!r} begins in another one: end that first")
         start, self._open = self.chapters[-1].stop if self.chapters else 0.0, True
-        self._chapter.move(len(self.chapters), start, start)
+        self._turning = True
         yield
+        self._turn()
         self._open = False
         self._until_read()
         self.now = float(ceil(self.now + PAUSE))
@@ -193,6 +203,12 @@ class Board:
         ends = [*(c.start for c in self.captions), self.now][1:]
         said = tuple(c._replace(stop=end) for c, end in zip(self.captions, ends, strict=True))
         return Script(self.shape, self.title, self.now, tuple(self.parts), tuple(self.chapters), said, dict(self.steps))
+
+    def _turn(self) -> None:
+        """To the name of the chapter that has begun."""
+        if self._turning:
+            self._chapter.move(len(self.chapters), self.now, self.now)
+        self._turning = False
 
     def _until_read(self) -> None:
         if self.captions:

@@ -6,13 +6,18 @@ N grows, then the tile, then d, in steps that were all counted: no number or bar
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
-from ..machine.devices import MODEL
+from ..machine.devices import DEFAULT, MODEL, Device, device
+from ..machine.events import IO
+from ..machine.masks import for_any_size
 from ..runs.record import count
+from ..story.labels import a
 from ..theme import TITLE
 from ..trace.trace import Trace
 from ..traffic import formulas
+from ..traffic.report import fits
 from ..units import short, size_of
 from .actors.areas import Area, Areas
 from .actors.bars import Bar, Bars, Mark
@@ -82,19 +87,13 @@ def way(toy: Size) -> list[list[Size]]:
     return [grown, tall, wide]
 
 
-def rule(mask: str | None) -> str | None:
-    """The mask, if it is a rule for any number of tokens; None where it is for this very input."""
-    fixed = ("document", "file", "matrix")
-    return None if mask is None or any(part.startswith(fixed) for part in mask.split("+")) else mask
-
-
 def coda(board: Board, trace: Trace) -> None:
     """One chapter: this toy's verdict, held; then N, the tile and d grow, and the bar beside standard's, which stays.
 
     For flash-forward and flash2-forward. What stood on the board goes.
     """
     meta = trace.meta
-    kind, mask, dtype = KINDS[meta["algorithm"]], rule(meta["mask"]), meta["dtype"]
+    kind, mask, dtype = KINDS[meta["algorithm"]], for_any_size(meta["mask"]), meta["dtype"]
     toy = Size(meta["queries"], meta["keys"], meta["d"], meta["block_q"], meta["block_k"])
     grown, tall, wide = way(toy)
     path = [toy, *grown, *tall, *wide]
@@ -111,8 +110,12 @@ def coda(board: Board, trace: Trace) -> None:
             low, high = (block + 1, high) if more else (low, block)
         return low
 
+    @cache
+    def counted(algorithm: str, size: Size) -> IO:
+        return count(algorithm, **size._asdict(), mask=mask, dtype=dtype)
+
     def total(algorithm: str, size: Size) -> int:
-        return count(algorithm, **size._asdict(), mask=mask, dtype=dtype).total
+        return counted(algorithm, size).total
 
     def standard(size: Size) -> int:
         return total("standard-forward", size)
@@ -127,7 +130,7 @@ def coda(board: Board, trace: Trace) -> None:
         """Something that is as the size has it that the film has come to."""
         return Made(lambda k: what(path[int(k)], moved[int(k)]), at)
 
-    chips, body, note = board.main.rows(76, 664, board.pick(wide=44, square=80), gap=16)
+    chips, body, chip, note = board.main.rows(76, 564, 44, board.pick(wide=84, square=120), gap=16)
     block, bars = board.pick(wide=body.columns(5, 8, gap=64), square=body.columns(9, 11, gap=40), tall=body.rows(5, 6))
     block_head, block = block.rows(44, block.h - 60, gap=16)
     bars, figures = bars.rows(bars.h - 64, 48, gap=16)
@@ -146,39 +149,57 @@ def coda(board: Board, trace: Trace) -> None:
         axis = Bars((own, Bar("standard", 1.0, "dim")), most, "{:.2f}×", marks, ticks, title, size=TITLE)
         board.put(axis, bars, fade=0)
         board.put(Text(now(_figures), align="left"), figures, fade=0)
+        gpu = device(board.option("device") or DEFAULT)
+        board.put(Text(now(lambda s, _: _on_chip(gpu, meta["algorithm"], counted(meta["algorithm"], s)))), chip, fade=0)
         of = " and ".join(filter(None, ("forward", mask)))
-        model = f"counted, not measured; {MODEL}"
-        board.put(Text(f"level: as N grows; one head, {dtype}, sums wider, {of}; {model}"), note, fade=0)
+        sums = f"sums in fp{8 * max(4, trace.initial['Q'].dtype.itemsize)}"
+        best = "standard at its best: Q, K and V are read once each"
+        even = f"even from so many {kind.rows} a block: as many bytes as standard, for large N"
+        board.put(Text(f"{even}; {best}; one head, {dtype}, {sums}, {of}; {MODEL}"), note, fade=0)
 
         first = moved[0].ratio
-        each = f"each block of {kind.rows} fetches {kind.again} again" if first > 1 else "its blocks are tall enough"
-        board.say(f"This toy moves {size_of(moved[0].own)}, {first:.2f} times as much: {each}.")
-        board.wait(3.0)
+        board.say(f"This toy moves {size_of(moved[0].own)}, {first:.2f} times as much as standard.")
+        board.wait(2.0)
         stops = [len(grown), len(grown) + len(tall), len(path) - 1]
 
-        def go(stop: int, chip: str, seconds: float) -> float:
+        def go(stop: int, chip: str, seconds: float) -> None:
             start = int(at.at(board.now))
             board.set(lit.to(chip), was.to(moved[start].ratio), of_toy.to(moved[0].ratio))
             board.move(at.to(stop), seconds=seconds, ease=linear)
-            return moved[stop].ratio
 
-        ratio = moved[stops[0]].ratio
-        masked = meta["mask"] != mask
+        # a figure is said once the bar stands at it: until then it is beside the bar alone
+        ratio, masked = moved[stops[0]].ratio, ", without that mask" if meta["mask"] != mask else ""
         worse = "make it worse" if ratio > first * 1.02 else "help" if ratio < first * 0.98 else "change little"
-        board.say(f"More tokens alone {worse}{', without that mask' if masked else ''}: {ratio:.2f} times.")
+        board.say(f"More tokens alone {worse}{masked}.")
         go(stops[0], "tokens N", 1.4)
-        board.say(f"Taller tiles fetch less often: {moved[stops[1]].ratio:.2f} times.")
+        board.say(f"Taller tiles: {kind.again} come in less often.")
         go(stops[1], "tile", 1.4)
         last, size = moved[-1], path[-1]
-        if mask is None:
-            above = f"it moves less above {kind.formula(_constant(trace))} {kind.rows} a block"
-        else:
-            above = f"it moves less from {last.level:.0f} {kind.rows} a block on"
-        words = f"With many tokens {above}; with {size.block_k}, {last.ratio:.2f} times."
-        board.say(words, given=last.ratio < 1)
         if wide:
+            board.say(f"Many real heads are wider, too: d = {size.d}.")
             go(stops[2], "head width d", 1.0)
+        if mask is None:
+            above = f"less than standard above {kind.formula(_constant(trace))}"
+        else:
+            above = f"less than standard from {last.level:.0f} on"
+        words = f"With d = {size.d} and {TILE} {kind.rows} a block: {last.ratio:.2f} times; {above}."
+        board.say(words, given=last.ratio < 1)
         board.wait(1.0)
+
+
+def _on_chip(gpu: Device, algorithm: str, io: IO) -> tuple[Run, ...]:
+    """What a program of this size needs on chip, beside what an SM has."""
+    shared, registers = (f"{nbytes / 1024:.1f}".removesuffix(".0") for nbytes in (io.peak.shared, io.peak.registers))
+    enough = fits(algorithm, io, gpu)
+    return (
+        Run("on chip at most  ", "dim"),
+        Run(f"{shared} KiB", "accent", 600, True),
+        Run(f" of {gpu.shared_per_sm} of shared memory,  ", "dim"),
+        Run(f"{registers} KiB", "accent", 600, True),
+        Run(f" of {gpu.registers_per_sm} of registers: ", "dim"),
+        Run("fits" if enough else "too large for", "ink", 600),
+        Run(f" {'on ' if enough else ''}an SM of {a(gpu.chip)}", "dim"),
+    )
 
 
 def _constant(trace: Trace) -> int:
@@ -215,7 +236,7 @@ def _to_scale(kind: Kind, path: list[Size], now: Callable[..., Any], how: str) -
         return size.block_k if kind.tensor == "K" else size.block_q
 
     def areas(size: Size, run: Moved) -> tuple[Area, ...]:
-        level = Area(0, 0, size.d, run.level, "ink", f"level at {run.level:.0f}", how, open=True, beside=True)
+        level = Area(0, 0, size.d, run.level, "ink", f"even from {run.level:.0f}", how, open=True, beside=True)
         return Area(0, 0, size.d, rows(size), kind.tensor), *((level,) if run.level >= 2 else ())
 
-    return Areas(now(areas), max(size.d for size in path), max(rows(size) for size in path), margin=200)
+    return Areas(now(areas), max(size.d for size in path), max(rows(size) for size in path), margin=240)

@@ -29,6 +29,7 @@ class Input:
 
     def __init__(self) -> None:
         self._made: dict[Any, Any] = {}
+        self.unproven = False  # is there a saved run that was not held against its algorithm?
 
     def qkv(self, option: Callable[..., Any]) -> QKV:
         """q, k and v, as `input` and `head` say. Raises ValueError where they can't be read."""
@@ -72,9 +73,14 @@ class Input:
         twin: Trace = self._once((id(run), "kernel"), partial(_twin, run))
         return twin
 
+    @property
+    def runs(self) -> tuple[Trace, ...]:
+        """All that were recorded until now."""
+        return tuple(made for made in self._made.values() if hasattr(made, "meta"))
+
     def words(self) -> str:
         """All tokens and names of files that were read or recorded until now: what may be in any script."""
-        metas = [made.meta for made in self._made.values() if hasattr(made, "meta")]
+        metas = [run.meta for run in self.runs]
         tokens = [made.tokens for made in self._made.values() if hasattr(made, "tokens")]
         told = [str((meta["input"], meta["mask"])) for meta in metas]
         return "".join([*told, *(word for of in (*tokens, *(meta["tokens"] for meta in metas)) for word in of or ())])
@@ -103,7 +109,17 @@ class Input:
         if len(run.values) != len(run):
             raise ValueError(NO_VALUES)
         check_room(meta["queries"], meta["keys"], meta["d"])
+        self._once(("proven", id(run)), partial(self._prove, run))
         return run
+
+    def _prove(self, run: Trace) -> bool:
+        from . import proof
+
+        if proof.can_be_proven(run):
+            proof.check(run)
+        else:
+            self.unproven = True
+        return True
 
     def _once(self, key: Any, make: Callable[[], Any]) -> Any:
         if key not in self._made:

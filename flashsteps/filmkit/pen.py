@@ -92,7 +92,7 @@ class Pen:
         self.ctx.close_path()
 
     def hatch(self, box: Box, color: str, *, alpha: float = 0.65, step: float = 9) -> None:
-        """Slanted lines over a box: what is written, what is skipped."""
+        """Slanted lines over a box: what is written."""
         ctx, gap = self.ctx, max(4.0, step * self.unit)
         ctx.save()
         ctx.rectangle(*box)
@@ -106,6 +106,14 @@ class Pen:
             start += gap
         ctx.stroke()
         ctx.restore()
+
+    def cross(self, box: Box, color: str, *, radius: float = 4) -> None:
+        """An empty place, crossed out: what is left out, or skipped."""
+        self.frame(box, color, width=1, radius=radius)
+        near = min(box.w, box.h) * 0.2
+        (left, top), (right, bottom) = (box.x + near, box.y + near), (box.right - near, box.bottom - near)
+        self.line([(left, top), (right, bottom)], color)
+        self.line([(left, bottom), (right, top)], color)
 
     def line(
         self, points: list[tuple[float, float]], color: str, *, width: float = 2, alpha: float = 1.0, dash: float = 0

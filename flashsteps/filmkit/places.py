@@ -37,7 +37,7 @@ def turn(board: Board, words: str, *pictures: tuple[Any, Box], given: bool = Tru
     come first, which saves time."""
     first = board.is_short and board.now > 0
     if first:
-        board.say(words, given)
+        board.say(words, given, early=True)
     if board.now > 0:
         board.clear()
     parts = [board.put(actor, box) for actor, box in pictures]

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
+from math import ceil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,7 +30,7 @@ from .script import Script
 Progress = Callable[[int, int], None]
 Size = tuple[int, int]
 
-#: seconds in a piece: two key frames, and enough work to be worth a process
+#: seconds in a piece, at most: two key frames, and enough work to be worth a process
 PIECE = 4
 
 #: the endings whose pieces can be joined, as containers are called
@@ -53,6 +54,12 @@ class Look(NamedTuple):
 def total(script: Script, fps: int) -> int:
     """How many frames a film has."""
     return round(script.duration * fps)
+
+
+def pieces(count: int, fps: int) -> list[range]:
+    """So many frames in pieces, as few as there can be, and of one length, so that two cores are done together."""
+    number = ceil(count / (PIECE * fps))
+    return [range(n * count // number, (n + 1) * count // number) for n in range(number)]
 
 
 def frames(look: Look, span: range | None = None) -> Iterator[np.ndarray | None]:
@@ -111,10 +118,9 @@ def write(
     target, count = formats.check_path(path), total(look.tell(), look.fps)
     unit_of(*look.size)
     formats.check_film(path, look.size, look.fps, loop, look.transparent)
-    jobs, step, done = cores() if jobs is None else jobs, PIECE * look.fps, 0
+    jobs, spans, done = cores() if jobs is None else jobs, pieces(count, look.fps), 0
     if jobs < 1:
         raise ValueError(f"jobs={jobs}: give 1 or more")
-    pieces = [range(start, min(start + step, count)) for start in range(0, count, step)]
 
     def told(more: int) -> None:
         nonlocal done
@@ -126,7 +132,7 @@ def write(
         with (
             whole(path) as aside,
             tempfile.TemporaryDirectory() as folder,
-            closing(in_order(partial(_piece, look, pieces, target.suffix, folder), len(pieces), jobs, told)) as made,
+            closing(in_order(partial(_piece, look, spans, target.suffix, folder), len(spans), jobs, told)) as made,
         ):
             join(aside, made, JOINED[target.suffix.lower()], look.fps, look.tell().chapters)
     else:
@@ -143,9 +149,9 @@ def write(
     return count
 
 
-def _piece(look: Look, pieces: list[range], ending: str, folder: str, n: int, told: Told) -> Path:
+def _piece(look: Look, spans: list[range], ending: str, folder: str, n: int, told: Told) -> Path:
     """Piece n as a film of its own."""
-    return encoded(Path(folder) / f"{n}{ending}", look, pieces[n], frames(look, pieces[n]), told)
+    return encoded(Path(folder) / f"{n}{ending}", look, spans[n], frames(look, spans[n]), told)
 
 
 def encoded(

@@ -54,6 +54,8 @@ class Run:
         self.ranges = ranges(trace)
         self.rounds = tuple(rounds_of(trace, self.round_of, self.moments, lanes))
         self._looks: dict[object, object] = {}
+        self._asked: tuple[float, int] | None = None
+        self._answer: tuple[Moment, Moment, frozenset[int]] = (), (), frozenset()
         self._shapes: dict[tuple[int | None, ...], dict[str, tuple[int, ...]]] = {}
 
     def __len__(self) -> int:
@@ -247,14 +249,12 @@ class Run:
         if program is None:
             return None
         number, u = self.split(now)
-        mine = [event for event in self.events(now) if event.program == program]
-        computes = [event for event in mine if event.op == "compute"]
+        mine, computes, arrived = self._work(now, program)
         for n, event in reversed(list(enumerate(computes))):
             later = any(other.slot in slots for other in computes[n + 1 :])
             if event.slot in slots and not later and u * len(computes) > n:
                 cells = prod(event.shape)  # they come one by one
                 return Shown(event.slot, event.step, ceil(min(1.0, u * len(computes) - n) * cells) / cells, True)
-        arrived = self.landed(now)
         for event in reversed(mine):
             if event.op == "load" and event.slot in slots and event.step in arrived:
                 return Shown(event.slot, event.step, 1.0, True)
@@ -268,6 +268,15 @@ class Run:
                 return None  # of a tile before: no old contents under a new index
             return Shown(slot, found.step, 1.0, bool(live))
         return None
+
+    def _work(self, now: float, program: int) -> tuple[Moment, Moment, frozenset[int]]:
+        """What a program does in this moment, what of it computes, and what has arrived: each place of a picture asks
+        for the same."""
+        if self._asked != (now, program):
+            mine = tuple(event for event in self.events(now) if event.program == program)
+            computes = tuple(event for event in mine if event.op == "compute")
+            self._asked, self._answer = (now, program), (mine, computes, self.landed(now))
+        return self._answer
 
     def value(self, step: int) -> np.ndarray:
         """What a step brought on chip or made: rows on top of those that the slot had, where it was loaded in parts."""

@@ -107,6 +107,7 @@ class RunStage:
     def __init__(
         self, board: Board, run: Run, *, kind: Kind = "tile", loops: tuple[Loop, ...] = (), names: tuple[str, ...] = (),
         device: str = "", code: bool = False, without: tuple[str, ...] = (),
+        numbered: bool = False,
     ) -> None:  # fmt: skip
         self.board, self.run, self.now = board, run, board.value(0.0)
         self.lit, self.lits = board.value(None), [board.value(None) for _ in range(run.lanes)]
@@ -125,7 +126,7 @@ class RunStage:
         if loops and at.loops:
             actors["loops"] = RunLoops(run, now, loops, names), at.loops
         if kind != "kernels":
-            actors["map"] = TileMap(run, now), at.map
+            actors["map"] = TileMap(run, now, numbered=numbered), at.map
         own = run.trace.meta["algorithm"] == "standard-forward"
         actors["meter"] = Meter(run, now, standard=not own), at.meter
         if at.code:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import theme as themes
 from .board import Board
 from .input import Input
 from .script import Script
+
+if TYPE_CHECKING:
+    from ..trace.trace import Trace
 
 CUTS = ("full", "short")
 
@@ -45,11 +48,23 @@ class Storyboard:
         """What strangers wrote that may be on screen: tokens, names of files."""
         return self._source.words()
 
+    @property
+    def runs(self) -> tuple[Trace, ...]:
+        """What was recorded for what has been told until now, in that order."""
+        return self._source.runs
+
     def script(self, shape: str = "wide") -> Script:
         """The film in a shape, told once. Raises ValueError for an option that this film has no use for."""
         if shape not in self._scripts:
             board = Board(shape, self.title, options=self.chosen, source=self._source)
-            self.storyboard(board)
+            try:
+                self.storyboard(board)
+            except (LookupError, ArithmeticError, AttributeError, TypeError, StopIteration) as error:
+                if not self._source.unproven:
+                    raise
+                raise ValueError(
+                    f"this trace is not as its algorithm leaves it ({type(error).__name__}: {error}): record it anew"
+                ) from None
             script = board.script()
             if unread := board.unread:
                 value = self.chosen[unread[0]]

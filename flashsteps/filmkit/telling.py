@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ..machine.events import IO, Moved
+from ..machine.masks import for_any_size
 from ..runs.record import count
 from ..story.maxima import Shrink
 from ..theme import ORDER, hue, label
@@ -17,9 +18,9 @@ from .run import Run
 from .run_stage import RunStage
 
 
-def max_moves(board: Board, stage: RunStage, moves: Shrink, then: str) -> None:
+def max_moves(board: Board, stage: RunStage, moves: Shrink) -> None:
     """The round of the max that moves most, step by step: its row alone is lit, and what becomes of its sum is shown in
-    the meter's place. `then` says what shrinks, with {} for the factor."""
+    the meter's place. Only then the run goes on, to its new max and its new sum."""
     run, told = stage.run, board.value(0.0)
     found = run.round(moves.event)
     stage.hide("meter")
@@ -27,12 +28,17 @@ def max_moves(board: Board, stage: RunStage, moves: Shrink, then: str) -> None:
     base = "2" if "kernel" in run.trace.meta else "e"
     asks, by = run.quoted("queries", moves.query), run.quoted("keys", moves.key)
     card = board.put(Rescale(asks, by, moves.m, moves.alpha, moves.l, told, base), stage.places.meter)
-    words = f"{by} beats the old max of {asks}: {then.format(f'{moves.alpha:.2f}')}."
+    words = f"{by} beats the old max of {asks}."
     board.say(words[0].upper() + words[1:])
     stage.play(run.after(found, slot="S", op="compute"), seconds=2.0)
-    stage.play(run.after(found, slot="m_new" if run.has("m_new") else "m_i", op="compute"))
+    board.read()
     board.move(told.to(1.0), seconds=0.1)
-    board.wait(1.2)
+    counts = f"So its old sum counts {moves.alpha:.2f} of what it did"
+    if run.has("beta"):  # FA1's P is against the tile's own max
+        board.say(f"{counts}. A tile with a lower max counts less, too: β.")
+    else:
+        board.say(f"{counts}; then this tile is added.")
+    board.wait(0.6)
     board.move(told.to(2.0), seconds=1.0)
     board.wait(0.5)
     board.move(told.to(3.0), seconds=0.6)
@@ -86,7 +92,7 @@ def counted(run: Run, algorithm: str) -> IO | None:
     """What another algorithm moves on the same problem; None where its mask is for this very input."""
     meta = run.trace.meta
     mask = meta["mask"]
-    if mask is not None and any(part.startswith(("document", "file", "matrix")) for part in mask.split("+")):
+    if mask != for_any_size(mask):
         return None
     sizes = {name: meta[name] for name in ("d", "block_q", "block_k", "mask", "dtype")}
     return count(algorithm, n=meta["queries"], n_keys=meta["keys"], **sizes)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from ..errors import unknown
 
 #: what the figures that are counted for a device leave out: said beside them
-MODEL = "two levels, no L2, no overlap"
+MODEL = "counted between HBM and SRAM only"
 
 
 class Device(NamedTuple):
@@ -31,6 +32,11 @@ class Device(NamedTuple):
     def model(self) -> str:
         """Its title without its maker."""
         return self.title.partition(" ")[2]
+
+    @property
+    def chip(self) -> str:
+        """Its model without its memory: what is said of what is on chip."""
+        return re.sub(r" \d+ GB$", "", self.model)
 
     @property
     def shared(self) -> int:

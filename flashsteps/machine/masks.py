@@ -37,6 +37,15 @@ HELP = "causal, window:LEFT,RIGHT, prefix:LENGTH, document:LEN,LEN,…, file:PAT
 ARRAY = "array"
 
 
+#: how masks begin that are for one input alone
+_OF_ONE_INPUT = ("document", "file", ARRAY)
+
+
+def for_any_size(mask: str | None) -> str | None:
+    """The mask by its name, if it is a rule for any number of tokens; None where it is for one input alone."""
+    return None if mask is None or any(part.startswith(_OF_ONE_INPUT) for part in mask.split("+")) else mask
+
+
 class Edge(NamedTuple):
     """A whole number for each row: pieces that begin at `starts` with a value, which stays or rises by 1 a row."""
 

@@ -41,7 +41,7 @@ FIGURES = {
 }
 
 #: FA1, Figure 2, right: block-sparse attention at N = 4K, forward and backward, by the share of blocks kept; the last
-#: is dense. Read off the plot, to the nearest 0.1 ms that it allows; no number of it is printed.
+#: is dense. Read off the plot, where no number is printed: good to a ms or so, and said without tenths.
 BLOCK_SPARSE_TIMES = tuple(
     (share / 10, Figure(time, "ms", "FA1, Figure 2", "A100"))
     for share, time in enumerate((27.2, 43.4, 60.3, 81.2, 99.4, 117.0, 135.6, 155.6, 175.6, 188.4), 1)

@@ -177,7 +177,7 @@ def grouped(asked: Asked) -> Iterator[Line]:
 def proof(asked: Asked) -> Iterator[Line]:
     """All kernels against the reference, case by case, and the tiles that the forward kernel's own log has."""
     device = asked.machine.kind
-    done = []
+    done: list[Any] = []
     for case in cases((), (), device)[: 2 if asked.quick else None]:
         try:
             asked.machine.about_to(str(case))
@@ -408,7 +408,7 @@ def _grouped(asked: Asked, causal: bool) -> Iterator[Line]:
     kind, dtype = torch.device(asked.machine.kind), torch.bfloat16 if asked.gpu else torch.float32
     shapes = [(1, heads, n, d), (1, heads // GROUP, n, d), (1, heads // GROUP, n, d), (1, heads, n, d)]
     sets = tuple(tuple(torch.randn(shape, device=kind, dtype=dtype) for shape in shapes) for _ in range(trial.SETS))
-    given = Inputs(sets, causal, {}, {})  # type: ignore[arg-type]
+    given = Inputs(sets, causal, {}, {})
     ours = BACKENDS["flashsteps"].make
     who: dict[str, Callable[[], Attention]] = {
         "flashsteps": lambda: ours(n, causal, kind),

@@ -88,8 +88,13 @@ def or_failed(
     machine: Machine, name: str, work: Callable[[], T], failed: dict[str, tuple[str, str]]
 ) -> tuple[T] | None:
     """What `work` gives, guarded, in a tuple; None where it failed, and then `failed` says how. Raises Lost."""
+
+    def begun() -> T:
+        machine.about_to(name)
+        return work()
+
     try:
-        return (guarded(machine, lambda: (machine.about_to(name), work())[1]),)
+        return (guarded(machine, begun),)
     except Failed as failure:
         failed[name] = failure.status, failure.why
         return None

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ..flash2_backward import backward
 from ..flash2_forward import forward
+from ..problem import Problem
 from ..targets import configs
 from ..targets.configs import Config
 from ..targets.target import target
@@ -172,9 +173,11 @@ def _marked(
 def using(name: str, config: Config | None) -> Iterator[None]:
     """Let one kernel have this tile, and all others their own."""
     shipped = configs.shipped
-    configs.shipped = lambda kernel, problem, **options: (
-        config if kernel == name else shipped(kernel, problem, **options)
-    )
+
+    def chosen(kernel: str, problem: Problem, **options: Any) -> Config:
+        return config if config and kernel == name else shipped(kernel, problem, **options)
+
+    configs.shipped = chosen
     try:
         yield
     finally:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import subprocess
 import tempfile
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 import triton
+from triton import knobs
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from triton.experimental.gluon._runtime import GluonASTSource
@@ -75,7 +77,20 @@ def _type(given: Any) -> str:
 def compile_for(launch: Launch, on: Target) -> Any:
     """The kernel, compiled as this launch would have it: `asm` by stage, and `metadata`."""
     warp = 64 if on.backend == "hip" else 32
-    return triton.compile(source(launch), target=GPUTarget(on.backend, on.arch, warp), options=dict(launch.options))
+    target = GPUTarget(on.backend, on.arch, warp)
+    with knobs.runtime.scope():
+        knobs.runtime.add_stages_inspection_hook = _not_assembled
+        return triton.compile(source(launch), target=target, options=dict(launch.options))
+
+
+def _not_assembled(*compiling: Any) -> tuple[str, str] | None:
+    """Triton's hook: ptxas, which is slow, is left to `_assembled`, to which it says what a kernel takes."""
+    if not compiling:
+        return "not assembled", "not assembled"  # what Triton keeps such kernels by
+    _, stages, *_ = compiling
+    if "cubin" in stages:
+        stages["cubin"] = lambda ptx, metadata: b""
+    return None
 
 
 def resources(kernel: Any, on: Target) -> Resources:
@@ -99,22 +114,31 @@ def order(kernel: Any, on: Target) -> list[str]:
 
     "HGMMA", "MUFU.EX2", and "wait 1" for the wait that leaves one product, asked for last, in flight.
     """
-    _, sass = _assembled(kernel.asm["ptx"], int(on.arch))
+    _, cubin = _assembled(kernel.asm["ptx"], int(on.arch))
+    sass = _disassembled(cubin)
     return [f"wait {int(one[-1], 16)}" if "DEPBAR" in one else one for one in _ORDERED.findall(sass)]
 
 
-def _assembled(ptx: str, arch: int) -> tuple[str, str]:
+@lru_cache(maxsize=1)  # what a kernel takes and its order are asked for one after the other
+def _assembled(ptx: str, arch: int) -> tuple[str, bytes]:
     """What ptxas says of a kernel, and the code that it makes."""
     from triton.backends.nvidia.compiler import get_ptxas  # noqa: PLC0415
 
-    suffix, ptxas = "a" if arch >= 90 else "", get_ptxas(arch).path
+    suffix = "a" if arch >= 90 else ""
     with tempfile.TemporaryDirectory() as folder:
         path, cubin = Path(folder, "kernel.ptx"), Path(folder, "kernel.cubin")
         path.write_text(ptx)
-        command = [ptxas, "-v", f"--gpu-name=sm_{arch}{suffix}", str(path), "-o", str(cubin)]
+        command = [get_ptxas(arch).path, "-v", f"--gpu-name=sm_{arch}{suffix}", str(path), "-o", str(cubin)]
         said = subprocess.run(command, capture_output=True, text=True, check=True).stderr
-        command = [str(Path(ptxas).with_name("nvdisasm")), "-c", str(cubin)]
-        return said, subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        return said, cubin.read_bytes()
+
+
+def _disassembled(cubin: bytes) -> str:
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(cubin)
+        file.flush()
+        command = [knobs.nvidia.nvdisasm.path, "-c", file.name]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 #: what an operation of Triton's IR does to a tile

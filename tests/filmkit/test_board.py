@@ -4,6 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flashsteps.filmkit.actors.cards import Text
+from flashsteps.filmkit.actors.words import Title
 from flashsteps.filmkit.board import HOLD, Board, reading_time
 from flashsteps.filmkit.boxes import Box
 from flashsteps.filmkit.script import FASTEST, LONGEST
@@ -90,3 +92,20 @@ def test_captions_are_web_vtt():
     with board.chapter("One"):
         board.say("e^{s − m} < 1 & more")
     assert board.script().vtt() == "WEBVTT\n\n00:00:00.000 --> 00:00:05.000\ne^(s − m) &lt; 1 &amp; more\n"
+
+
+def test_a_chapters_name_comes_once_what_stood_before_is_gone():
+    board = Board(title="T")
+    with board.chapter("One"):
+        old = board.put(Text("old"), board.main)
+        board.say("What is old.")
+    with board.chapter("Two"):
+        board.clear()
+        board.say("What is new.")
+    script, start = board.script(), board.chapters[1].start
+    for t in (start, start + 0.1, start + 0.39):
+        (head,) = (shown.actor for shown in script.at(t) if isinstance(shown.actor, Title))
+        assert head.chapter == 0
+        assert any(shown.actor == old.actor for shown in script.at(t))
+    (head,) = (shown.actor for shown in script.at(start + 0.41) if isinstance(shown.actor, Title))
+    assert head.chapter == 1

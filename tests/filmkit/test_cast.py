@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from flashsteps.filmkit.actors import timeline as work
 from flashsteps.filmkit.actors.areas import Area, Areas, Crowd
 from flashsteps.filmkit.actors.bars import Bar, Bars, Legend, Mark, Piece
 from flashsteps.filmkit.actors.cards import Card, Chips, Panel, Text
@@ -64,7 +65,7 @@ def matrices(draw):
         grid(values), draw(HUES), -2, 2, title=draw(WORDS), note=draw(WORDS), rows=draw(tuples(WORDS, 0, tall)),
         columns=draw(tuples(WORDS, 0, wide)), names=(draw(WORDS), draw(WORDS)), seen=draw(st.floats(0, tall)),
         tile=draw(st.sampled_from([(0, 0), (4, 4), (3, 5)])), gap=draw(st.floats(0, 12)), lit=draw(tuples(ends, 0, 2)),
-        hatched=draw(tuples(ends, 0, 2)), frames=draw(tuples(ends, 0, 2)), square=draw(st.booleans()),
+        skipped=draw(tuples(ends, 0, 2)), frames=draw(tuples(ends, 0, 2)), square=draw(st.booleans()),
     )  # fmt: skip
 
 
@@ -81,6 +82,18 @@ LANES = st.builds(
     tuples(st.builds(Lane, WORDS, tuples(PIECES, 1, 20).map(transfers), WORDS, WORDS), 0, 3),
     st.floats(0, 1e9),
     st.just(3e9),
+)
+WORKERS = st.builds(
+    work.Timeline,
+    st.integers(1, 140),
+    tuples(
+        st.builds(
+            work.Work, st.just(0), tuples(st.floats(0, 90), 1, 9).map(lambda t: tuple(sorted(t))), st.just(95.0), SHARES
+        )
+    ),
+    st.just(100.0),
+    st.floats(0, 110),
+    tuples(st.tuples(st.floats(0, 100), WORDS), 0, 4),
 )
 AXES = st.builds(
     Axis, st.floats(0.5, 1), st.floats(50, 100), tuples(st.tuples(st.floats(1, 50), WORDS)), WORDS, st.booleans()
@@ -129,7 +142,8 @@ CAST = {
     "number": st.builds(Number, WORDS, st.none() | NUMBERS | st.just(-np.inf), WORDS, WORDS, HUES, bare=st.booleans()),
     "bars": BARS,
     "legend": st.builds(Legend, tuples(PIECES)),
-    "lanes": LANES,
+    "timeline": LANES,
+    "workers": WORKERS,
     "curve": CURVES,
     "areas": st.builds(Areas, tuples(AREAS), st.just(2), st.just(2), st.booleans(), st.sampled_from([0, 200])),
     "crowd": st.builds(Crowd, st.integers(0, 200), st.integers(1, 200), HUES, st.sampled_from([0, 12]), st.booleans()),

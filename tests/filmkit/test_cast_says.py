@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flashsteps.filmkit.actors import timeline as work
 from flashsteps.filmkit.actors.areas import Area, Areas, Crowd
 from flashsteps.filmkit.actors.bars import Bar, Bars, Mark, Piece
 from flashsteps.filmkit.actors.columns import Columns, Group, Stack
@@ -182,11 +183,11 @@ def test_a_matrix_shows_each_value_as_its_shade_and_its_number(rows, columns, se
         assert any(max(abs(a - b) for a, b in zip(shade, color, strict=True)) <= 1 for color in shown)
 
 
-def test_a_matrix_dims_hatches_and_labels_what_it_is_told_to():
+def test_a_matrix_dims_crosses_out_and_labels_what_it_is_told_to():
     values = np.full((4, 4), 1.0)
     actor = Matrix(
         grid(values), "S", 0, 1, "S", rows=tuple("abcd"), columns=tuple("wxyz"), lit=(Region(1, 2, 0, 4),),
-        hatched=(Region(3, 4, 3, 4),), frames=(Region(0, 1, 0, 1, "accent"),),
+        skipped=(Region(3, 4, 3, 4),), frames=(Region(0, 1, 0, 1, "accent"),),
     )  # fmt: skip
     picture, words = look(actor)
     assert set("abcdwxyzS") <= words.keys()
@@ -195,7 +196,7 @@ def test_a_matrix_dims_hatches_and_labels_what_it_is_told_to():
     assert of(picture, "S").any()
     assert of(picture, mix(DARK.panel, DARK.S, 0.3)).any()
     assert of(picture, "accent").any()
-    assert sum(word == "1.0" for word in words) == 1  # the same number in all cells but the hatched one
+    assert sum(word == "1.0" for word in words) == 1  # the same number in all cells but the one that is skipped
 
 
 def test_cells_too_small_to_tell_apart_are_put_together_and_the_note_says_so():
@@ -290,3 +291,25 @@ def test_names_are_spread_until_they_keep_clear(wanted):
     assert all(b - a >= 10 - 1e-9 for a, b in zip(inner, inner[1:], strict=False))
     assert inner[0] >= -1e-9
     assert inner[-1] <= 100 + 1e-9
+
+
+@pytest.mark.parametrize(("now", "lit"), [(5, False), (25, True), (50, True), (70, True), (90, False)])
+def test_a_worker_s_lane_is_as_long_as_it_has_worked_and_the_tile_at_work_is_lit(now, lit):
+    one = work.Work(1, (10.0, 40.0, 60.0), 80.0)
+    picture, words = look(work.Timeline(3, (one,), 100.0, now, ((0, "0 µs"),)))
+    assert of(picture, "accent").any() == lit
+    assert {"SM 0", "SM 2", "0 µs"} <= set(words)
+    drawn = sum(of(picture, mix(DARK.panel, DARK.S, share)).any(axis=0).sum() for share in (1.0, 0.8))
+    left, _, wide, _ = extent(of(picture, DARK.panel))
+    before = [begun for begun in (10, 40, 60) if begun <= now]
+    done = 0 if not before else before[-1] - 10 if lit else 70
+    assert drawn == pytest.approx(done / 100 * wide, abs=5)
+
+
+@pytest.mark.parametrize("value", [0.2, 0.45, 0.55, 0.6])
+def test_a_number_does_not_stand_on_the_edge_of_what_is_the_whole(value):
+    picture, words = look(Bars((Bar("own", value, whole=0.6),), 1.0, "{:.2f} MB"))
+    x, _ = words[f"{value:.2f} MB"]
+    edge = extent(of(picture, "dim"))
+    wide = 7 * 0.6 * 32 * 0.6
+    assert not x - 2 < edge[0] + edge[2] < x + wide

@@ -1,13 +1,15 @@
 """The coda: every number was counted, one thing changes at a time, and standard attention's bar stays."""
 
+import re
+
 import pytest
 
 import flashsteps as fs
 from flashsteps.filmkit.actors.areas import Areas
 from flashsteps.filmkit.actors.bars import Bars
-from flashsteps.filmkit.actors.cards import Chips
+from flashsteps.filmkit.actors.cards import Chips, Text
 from flashsteps.filmkit.board import Board
-from flashsteps.filmkit.closing import Size, coda, rule, way
+from flashsteps.filmkit.closing import Size, coda, way
 
 ALGORITHMS = ["flash-forward", "flash2-forward"]
 
@@ -62,17 +64,48 @@ def test_every_bar_is_a_count_and_standard_s_never_moves(name, mask):
 @pytest.mark.parametrize(
     ("name", "ratios"), [(ALGORITHMS[0], (2.69, 6.48, 0.21, 0.39)), (ALGORITHMS[1], (1.68, 3.99, 0.13, 0.25))]
 )
-def test_its_words_say_what_its_bars_do(name, ratios):
+def test_a_figure_is_said_only_while_its_bar_stands_at_it(name, ratios):
+    script, told_of = told(name), []
+    for caption in script.captions:
+        for figure in re.findall(r"(\d\.\d\d) times", caption.name):
+            told_of.append(float(figure))
+            for share in (0.01, 0.3, 0.6, 0.99):
+                t = caption.start + share * (caption.stop - caption.start)
+                assert shown(script, t, Bars).bars[0].value == pytest.approx(float(figure), abs=0.005), caption.name
+    assert told_of == [ratios[0], ratios[-1]]
+    ends = [shown(script, caption.stop - 0.05, Bars).bars[0].value for caption in script.captions]
+    for ratio in ratios:
+        assert any(end == pytest.approx(ratio, abs=0.005) for end in ends)
+    assert "With d = 64 and 128" in script.captions[-1].name
+    even = "even from 50" if name == "flash-forward" else "even from 32"
+    assert even in {area.name for area in shown(script, script.duration, Areas).areas}
+
+
+@pytest.mark.parametrize(("name", "shared"), [(ALGORITHMS[0], 65), (ALGORITHMS[1], 48)])
+def test_what_a_real_tile_needs_on_chip_is_beside_what_an_sm_has(name, shared):
     script = told(name)
-    for caption, ratio in zip(script.captions, ratios, strict=True):
-        assert f"{ratio:.2f} times" in caption.name
-        assert shown(script, caption.stop - 0.05, Bars).bars[0].value == pytest.approx(ratio, abs=0.005)
-    assert "level at 50" in {area.name for area in shown(script, script.duration, Areas).areas} or "flash2" in name
+    lines = [one.actor.words for one in script.at(script.duration) if type(one.actor) is Text]
+    (words,) = ["".join(str(getattr(run, "words", run)) for run in line) for line in lines if "on chip" in str(line)]
+    d, block, fp16, fp32, KiB = 64, 128, 2, 4, 1024
+    tiles = {"flash-forward": 4, "flash2-forward": 3}[name] * block * d * fp16  # Q, K, V, and O as FA1 fetches it
+    statistics = {"flash-forward": 2, "flash2-forward": 0}[name] * block * fp32
+    assert (tiles + statistics) / KiB == shared
+    most = fs.count(name, n=8192, d=d, block_q=block, block_k=block).peak.registers / KiB
+    assert most > 2 * block * block * fp32 / KiB  # S and P at least
+    assert words == (
+        f"on chip at most  {shared} KiB of 164 of shared memory,  {most:.0f} KiB of 256 of registers: "
+        "fits on an SM of an A100"
+    )
+
+
+def test_where_a_gpu_has_no_room_for_it_it_says_so():
+    board = Board("wide", "x", options={"device": "t4"})
+    coda(board, fs.record("flash-forward", *fs.load_qkv("sample"), block_q=4, block_k=4))
+    script = board.script()
+    lines = [str(one.actor.words) for one in script.at(script.duration) if type(one.actor) is Text]
+    assert any("too large for" in line and "T4" in line for line in lines)  # 65 KiB of 64
 
 
 def test_a_mask_of_this_very_input_is_left_behind():
-    assert rule("causal+window:4,0") == "causal+window:4,0"
-    assert rule("document:5,11") is None
-    assert rule(None) is None
     script = told("flash2-forward", mask="document:5,11")
     assert "without that mask" in script.captions[1].name

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flashsteps.filmkit.actors import cells, meter, tile_map
+import flashsteps as fs
+from flashsteps.filmkit.actors import cells, meter, scores, tile_map
 from flashsteps.filmkit.actors.bus import Bus
 from flashsteps.filmkit.actors.code import Code
 from flashsteps.filmkit.actors.fit import Fit
@@ -53,6 +54,7 @@ def actors(draw, now=None):
     now = draw(moments(run)) if now is None else now
     kinds = [
         lambda: Hbm(run, now), lambda: Bus(run, now, run.lanes), lambda: TileMap(run, now), lambda: Code(run, now),
+        lambda: TileMap(run, now, numbered=True, framed=((0, 0),)),
         lambda: Meter(run, now, standard=draw(st.booleans())), lambda: Program(run, now, draw(st.integers(0, 2))),
         lambda: ProgramHeads(run, now), lambda: Sram(run, now, draw(st.none() | st.integers(0, 3)), alpha=True),
         lambda: Sram(run, now),
@@ -265,3 +267,24 @@ def test_nothing_leaves_its_box(actor, size):
 def test_a_sum_that_shrinks_says_how_long_it_is_once_it_was_that_long(step, figure):
     painted(Rescale("a", "b", (1.0, 2.0), 0.25, (4.0, 3.0), step), Box(50, 100, 900, 150), 1.0, pen_type=Listening)
     assert Listening.last.said[-1].endswith(figure or "= 0.25")
+
+
+def test_what_is_left_of_a_sum_has_the_hue_of_its_factor_and_what_is_added_another():
+    picture = painted(Rescale("a", "b", (1.0, 2.0), 0.25, (4.0, 3.0), 3), Box(50, 100, 900, 150), 1.0)
+    row = picture[100 + 2 * 50 + 3].astype(int)  # along the upper edge of the bar, above its words
+    wide = {
+        name: (np.abs(row - np.round(255 * np.array(rgb(getattr(THEMES["dark"], name))))) <= 1).all(axis=1).sum()
+        for name in ("stat", "S", "accent")
+    }
+    assert wide["S"] / wide["stat"] == pytest.approx(2 / 1, rel=0.05)  # 0.25 × 4 of the old, 2 of the new
+    assert wide["accent"] == 0
+
+
+def test_a_sum_of_before_is_pale_while_its_new_max_is_there():
+    run = Run(fs.record("flash2-forward", *fs.load_qkv("sample"), block_q=4, block_k=4), slowly=range(16))
+    second = run.visited[1]
+    new_max, new_sum = (run.after(second, slot=slot, op="compute") for slot in ("m_i", "l_i"))
+    assert new_max < new_sum
+    for now, expected in ((new_max - 1, False), (new_max, True), (new_sum - 1, True), (new_sum, False)):
+        assert scores.behind(run, now, 0, "ℓ") == expected, now
+        assert not scores.behind(run, now, 0, "m")

@@ -13,7 +13,18 @@ import triton.language as tl
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from flashsteps.kernels import backward, block_sparse, csr, forward, paged_decode, partial_results, split_kv_decode
+from flashsteps.kernels import (
+    backward,
+    block_sparse,
+    csr,
+    forward,
+    paged,
+    paged_decode,
+    partial_results,
+    split_kv_decode,
+)
+from flashsteps.kernels.targets.configs import Config
+from flashsteps.kernels.targets.target import Target, pretend
 from flashsteps.kernels.tile import one_over, tanh
 from tests.kernels.kernel_problems import DTYPES, Problem, attention, far, gradients, near, problems
 
@@ -102,10 +113,10 @@ def test_split_kv_decode(problem: Problem, splits: int) -> None:
         assert torch.equal(lse_s[:, s].isneginf().sum(), exact_lse.isneginf().sum())
 
 
-@given(problems(), st.sampled_from((3, 4, 5, 7)), st.booleans())
+@given(problems(), st.sampled_from((3, 4, 5, 7)), st.booleans(), st.sampled_from((None, 1, 2, 5)))
 @settings(SLOW, max_examples=15)
-def test_paged_decode(problem: Problem, page: int, a_length_each: bool) -> None:
-    """Pages of any size lie anywhere; what is in the pool beside them (NaN here) is never read."""
+def test_paged_decode(problem: Problem, page: int, a_length_each: bool, splits: int | None) -> None:
+    """Pages of any size lie anywhere, shared out or not; what is in the pool beside them (NaN here) is never read."""
     q, k, v = problem.tensors()
     most = -(-problem.m // page)
     pools = torch.full((2, problem.batch * most + 2, page, problem.kv_heads, problem.d), torch.nan, dtype=q.dtype)
@@ -116,17 +127,19 @@ def test_paged_decode(problem: Problem, page: int, a_length_each: bool) -> None:
             for pool, x in zip(pools, (k, v), strict=True):
                 pool[table[b, j], : keys.stop - keys.start] = x[b, :, keys].transpose(0, 1)
     n_keys = torch.full((problem.batch,), problem.m, dtype=torch.int32) if a_length_each else problem.m
-    o, lse = paged_decode(q, *pools, table, n_keys, block_q=problem.block_q, **problem.options())
+    o, lse = paged_decode(q, *pools, table, n_keys, block_q=problem.block_q, splits=splits, **problem.options())
     assert right(problem, o, lse)
 
 
 def test_sequences_of_several_lengths() -> None:
-    """In one batch of a paged cache, each sequence has as many keys as it has; one may have none."""
+    """In one batch of a paged cache, each sequence has as many keys as it has, one may have none; in pieces, too."""
     torch.manual_seed(0)
     pools, q = torch.randn(2, 6, 4, 2, 16), torch.randn(3, 4, 1, 16)
     table = torch.tensor([[5, 0, 3], [1, 2, -1], [-1, -1, -1]], dtype=torch.int32)
     lengths = torch.tensor([11, 6, 0], dtype=torch.int32)
     o, lse = paged_decode(q, *pools, table, lengths)
+    in_pieces = paged_decode(q, *pools, table, lengths, splits=3)
+    torch.testing.assert_close(in_pieces, (o, lse))
     for b, length in enumerate(lengths.tolist()):
         k, v = (pool[table[b].long()].flatten(0, 1)[:length].transpose(0, 1)[None] for pool in pools)
         alone, lse_alone = forward(q[b : b + 1], k, v)
@@ -223,3 +236,25 @@ def test_where_there_is_nothing(shape: tuple[int, int, int]) -> None:
     assert not o.any()
     assert torch.isneginf(lse).all()
     assert not any(x.any() for x in backward(o, q, k, k, o, lse))
+
+
+def test_pages_are_shared_out_until_every_multiprocessor_has_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One program a multiprocessor, pieces of eight pages at least; a batch that fills the GPU is not shared out."""
+    pool, table = torch.empty(512, 16, 2, 64), torch.zeros(1, 400, dtype=torch.int32)
+    monkeypatch.setattr(paged, "_multiprocessors", lambda device: 132)
+
+    def programs(batch: int, keys: int) -> tuple[int, ...]:
+        q = torch.empty(batch, 8, 1, 64)
+        with pretend(Target("cuda", 90)) as launches:
+            sizes = paged_decode(q, pool, pool, table.expand(batch, -1).contiguous(), keys, config=Config(16, 16))
+            assert sizes[0].shape == q.shape
+        return tuple(launch.grid[0] for launch in launches)
+
+    real = paged._enough
+    monkeypatch.setattr(
+        paged, "_enough", lambda problem, *sizes: real(problem._replace(device=torch.device("cuda")), *sizes)
+    )
+    assert programs(1, 6400) == (50, 1)  # 400 pages: 8 at least for each of 50 pieces; then merged
+    assert programs(4, 6400) == (16, 1)  # 132 // 8 parts
+    assert programs(66, 6400) == (1,)
+    assert programs(1, 100) == (1,)

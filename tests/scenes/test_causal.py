@@ -8,6 +8,7 @@ from flashsteps.filmkit.actors.bars import Bars
 from flashsteps.filmkit.actors.kinds import Kinds
 from flashsteps.filmkit.actors.matrix import Matrix
 from flashsteps.filmkit.actors.table import Table
+from flashsteps.filmkit.actors.tile_map import TileMap
 from tests.scenes.seen import Told, actor, actors, said
 
 SCRIPT = Told("causal")
@@ -16,7 +17,7 @@ SCRIPT = Told("causal")
 def shown(matrix: Matrix) -> np.ndarray:
     """True where a score is shown."""
     seen = np.ones((len(matrix.values), len(matrix.values[0])), bool)
-    for part in matrix.hatched:
+    for part in matrix.skipped:
         seen[int(part.top) : int(part.bottom), int(part.left) : int(part.right)] = False
     there: np.ndarray = seen & np.array([[x is not None and x > -np.inf for x in row] for row in matrix.values])
     return there
@@ -29,7 +30,7 @@ def test_no_score_after_its_query_is_shown():
 def test_tiles_are_of_three_kinds():
     kinds, matrix = (actor(SCRIPT, "Three kinds of tiles", kind) for kind in (Kinds, Matrix))
     assert [kind.title for kind in kinds.kinds] == ["6 tiles full", "4 tiles cut by the diagonal", "6 tiles skipped"]
-    skipped = {(int(r.top) // 4, int(r.left) // 4) for r in matrix.hatched}
+    skipped = {(int(r.top) // 4, int(r.left) // 4) for r in matrix.skipped}
     assert skipped == {(i, j) for i in range(4) for j in range(4) if j > i}
     assert {(int(r.top) // 4, int(r.left) // 4) for r in matrix.frames} == {(i, i) for i in range(4)}
 
@@ -53,7 +54,7 @@ def test_standard_attention_saves_nothing():
 
 
 def test_the_diagonal_ends_where_flash_attn_and_torch_have_it():
-    here, torch_has = map(shown, actors(SCRIPT, "Where it ends", Matrix))
+    here, torch_has = map(shown, actors(SCRIPT, "Where the diagonal ends", Matrix))
     q, k, v = (torch.randn(1, n, 8) for n in (2, 5, 5))
     attention = torch.nn.functional.scaled_dot_product_attention
     torch.testing.assert_close(
@@ -75,4 +76,20 @@ def test_any_input_may_be_masked():
     for of, at in (("random:12,8", 5), ("random:40,16", 20)):
         film = fs.film("causal", input=of, block_q=5, block_k=4)
         assert film.frame(at, width=800, height=450).any()
-    assert "Where it ends" not in [chapter.name for chapter in fs.film("causal", input="random:4,8").chapters]
+    assert "Where the diagonal ends" not in [chapter.name for chapter in fs.film("causal", input="random:4,8").chapters]
+
+
+def test_scores_have_one_scale_in_all_pictures_and_minus_infinity_one_look():
+    chapters = ("No looking ahead", "Three kinds of tiles", "Where the diagonal ends", "More queries than keys")
+    found = [matrix for chapter in chapters for matrix in actors(SCRIPT, chapter, Matrix)]
+    assert len(found) == 5
+    assert len({(matrix.low, matrix.high) for matrix in found}) == 1
+    assert not any(x is None or np.isnan(x) for matrix in found for row in matrix.values for x in row)
+
+
+def test_tiles_that_the_diagonal_cuts_keep_their_frame_and_each_program_is_told_of():
+    assert set(actor(SCRIPT, "Program by program", TileMap).framed) == {(i, i) for i in range(4)}
+    assert "the first sees one block of keys." in said(SCRIPT)
+    (caption,) = (c for c in SCRIPT.captions if c.name.startswith("The last one sees all 4"))
+    bars = actor(SCRIPT, caption.start + 0.1, Bars).bars
+    assert [(bar.value, bar.whole) for bar in bars] == [(1, 1), (2, 2), (2, 3), (2, 4)]  # the first are done

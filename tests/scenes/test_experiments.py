@@ -18,9 +18,16 @@ DATA = Path(fs.__file__).parents[1] / "renders" / "data"
 SCRIPT = Told("experiments")
 
 
-def rows(kind: str) -> list[dict]:
-    (path,) = DATA.glob(f"*-{kind}.json")
+def rows(name: str) -> list[dict]:
+    """Of the GPU's file: what was measured."""
+    (path,) = DATA.glob(f"nvidia-*-{name}.json")
     return [row for row in json.loads(path.read_text(encoding="utf-8"))["rows"] if row["status"] == "ok"]
+
+
+def stands(causal: bool) -> float:
+    """A time at which the speeds stand, those with the causal mask or those without."""
+    found = next(caption for caption in SCRIPT.captions if caption.name.startswith("With the causal mask"))
+    return float(found.stop - 0.2 if causal else found.start - 0.7)
 
 
 def test_training_times_are_those_of_the_paper():
@@ -31,35 +38,82 @@ def test_training_times_are_those_of_the_paper():
     assert f"{21.0 / 6.9:.1f} to {9.5 / 2.7:.1f} times as fast" in said(SCRIPT)
 
 
+@pytest.mark.parametrize("causal", [False, True])
+def test_speeds_are_those_of_the_duel(causal):
+    speeds = {(r["pass"], r["n"], r["backend"]): r["tflops"] for r in rows("duel") if r["causal"] == causal}
+    assert {r["d"] for r in rows("duel")} == {128}
+    t = stands(causal)
+    charts = actors(SCRIPT, t, Columns)
+    for way, chart in zip(("forward", "backward"), charts, strict=True):
+        assert way in chart.title
+        assert ("causal" in chart.title) == causal
+        assert [name for name, _ in chart.kinds] == ["flashsteps", "cuDNN", "PyTorch’s FlashAttention-2"]
+        for group, n in zip(chart.groups, (4096, 8192, 16384, 32768), strict=True):
+            assert group.values == tuple(speeds[way, n, one] for one in ("flashsteps", "cudnn", "flash"))
+    words = next(c.name for c in SCRIPT.captions if c.name.startswith("With the causal" if causal else "Our kernels"))
+    for way in ("forward", "backward"):
+        each = [speeds[way, n, "flashsteps"] / speeds[way, n, "cudnn"] for n in (4096, 8192, 16384, 32768)]
+        assert f"{min(each):.2f} to {max(each):.2f}×" in words
+    assert any("H100" in str(x.words) and "2026" in str(x.words) for x in actors(SCRIPT, t, Text))
+
+
+def test_it_says_where_ours_is_slower():
+    speeds = {(r["pass"], r["causal"], r["n"], r["backend"]): r["tflops"] for r in rows("duel")}
+    ratios = [x / speeds[*key, "cudnn"] for (*key, who), x in speeds.items() if who == "flashsteps"]
+    assert min(ratios) < 1
+    assert f"{min(ratios):.2f} to" in said(SCRIPT)
+    older = [x / speeds[*key, "flash"] for (*key, who), x in speeds.items() if who == "flashsteps"]
+    assert f"Masked or not, ours are {min(older):.2f} to {max(older):.2f} times as fast" in said(SCRIPT)
+
+
 def test_memory_is_what_was_measured():
     held = {
-        (row["n"], row["backend"]): row["peak_bytes"] / 1e6
+        (row["n"], row["backend"]): row["peak_bytes"] / 1e9
         for row in rows("speed")
-        if row["pass"] == "backward" and not row["causal"]
+        if row["pass"] == "backward" and not row["causal"] and row["d"] == 128
     }
-    groups = actor(SCRIPT, "Measured here", Columns).groups
-    assert [group.name for group in groups] == ["256", "512", "1K", "2K"]
-    for group, n in zip(groups, (256, 512, 1024, 2048), strict=True):
-        assert group.values == pytest.approx((held[n, "standard"], held[n, "flash"]))
+    groups = actor(SCRIPT, "Memory and loss, measured here", Columns).groups
+    assert [group.name for group in groups] == ["8K", "16K"]
+    for group, n in zip(groups, (8192, 16384), strict=True):
+        assert group.values == pytest.approx([held[n, one] for one in ("standard", "flash", "flashsteps")])
 
 
 def test_losses_lie_on_each_other():
     losses = {(row["attention"], row["n"]): np.array(row["losses"]) for row in rows("train")}
-    drawn = [np.array(line.points)[:, 1] for line in actor(SCRIPT, "Measured here", Curve).lines]
-    np.testing.assert_array_equal(drawn, [losses["standard", 512], losses["sdpa", 512]])
-    apart = max(np.abs(losses["standard", n] - losses["sdpa", n]).max() for _, n in losses)
-    assert f"losses {apart:.6f} apart" in "".join(str(text.words) for text in actors(SCRIPT, "Measured here", Text))
+    drawn = [np.array(line.points)[:, 1] for line in actor(SCRIPT, "Memory and loss, measured here", Curve).lines]
+    np.testing.assert_array_equal(drawn, [losses[one, 2048] for one in ("standard", "sdpa", "flashsteps")])
+    each = [np.stack([losses[one, n] for one in ("standard", "sdpa", "flashsteps")]) for n in (512, 1024, 2048)]
+    apart = max((found.max(axis=0) - found.min(axis=0)).max() for found in each)
+    about = np.median(np.concatenate(each)[:, 75:])
+    assert f"the losses differ by {apart:.3f} at most, at losses around {about:.1f}" in said(SCRIPT)
 
 
 def test_published_and_measured_figures_are_in_no_chart_together():
     assert not actors(SCRIPT, "Training time", Columns)
-    assert not actors(SCRIPT, "Measured here", Bars)
+    for chapter in ("Speed, measured here", "Memory and loss, measured here"):
+        assert not actors(SCRIPT, chapter, Bars)
+        assert any("measured here" in str(text.words) for text in actors(SCRIPT, chapter, Text))
     sources = [str(text.words) for text in actors(SCRIPT, "Training time", Text)]
     assert any("published" in words for words in sources)
+
+
+def test_with_a_cpus_figures_alone_it_shows_those(monkeypatch):
+    found = {kind: results.read(DATA / f"amd-epyc-{kind}.json") for kind in ("speed", "train")}
+    monkeypatch.setattr(results, "kept", found.get)
+    script = fs.film("experiments").script()
+    assert "Speed, measured here" not in [chapter.name for chapter in script.chapters]
+    assert [group.name for group in actor(script, "Memory and loss, measured here", Columns).groups] == [
+        "256",
+        "512",
+        "1K",
+        "2K",
+    ]
+    assert "The losses of training are the same to 0.00000" in said(script)
+    assert "no figure of ours is from a GPU yet" in said(script)
 
 
 def test_where_nothing_was_measured_it_says_so(monkeypatch):
     monkeypatch.setattr(results, "kept", lambda kind: None)
     script = fs.film("experiments").script()
-    assert "Measured here" not in [chapter.name for chapter in script.chapters]
+    assert not any("measured here" in chapter.name for chapter in script.chapters)
     assert "Nothing measured comes with this film" in said(script)

@@ -1,19 +1,23 @@
 """What the film kernel claims: the loads and stores of both runs, by counting, and their numbers, in float64."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import flashsteps as fs
+from flashsteps import schedules
 from flashsteps.filmkit.actors.code import Listing
 from flashsteps.filmkit.actors.pairs import Pairs
 from flashsteps.filmkit.actors.table import Table
+from flashsteps.filmkit.actors.timeline import Timeline
 from flashsteps.filmkit.input import Input
 from flashsteps.machine.events import Tile
 from tests.scenes.seen import Told, actor, actors, said
 
 SCRIPT = Told("kernel")
+(LOG,) = (Path(fs.__file__).parents[1] / "renders" / "data").glob("*-schedule.npz")
 
 
 def test_every_transfer_is_there_and_agrees():
@@ -67,5 +71,57 @@ def test_a_kernel_that_does_not_do_the_same_has_no_film(monkeypatch):
         return dataclasses.replace(kernel, events=changed)
 
     monkeypatch.setattr(Input, "twin", wrong)
+    with pytest.raises(ValueError, match="this run is not as the film says"):
+        fs.film("kernel")
+
+
+def logged() -> dict[int, tuple[int, np.ndarray]]:
+    """Of each program in the GPU's log of a causal mask: its SM, and when its tiles began."""
+    with np.load(LOG) as file:
+        program, sm, time = (file[f"causal_{column}"] for column in ("program", "sm", "time"))
+    return {int(one): (int(sm[program == one][0]), np.sort(time[program == one])) for one in np.unique(program)}
+
+
+def test_each_sm_of_the_gpu_has_a_lane_and_each_tile_its_time():
+    lanes, log = actor(SCRIPT, "On a GPU", Timeline), logged()
+    sms = sorted({sm for sm, _ in log.values()})
+    assert lanes.count == len(sms) == 132
+    drawn = sorted((work.lane, work.begun) for work in lanes.works)
+    assert drawn == sorted((sms.index(sm), tuple(map(float, begun))) for sm, begun in log.values())
+    assert f"a lane for each of {len(sms)} SMs, its processors. {len(log)} programs share them" in said(SCRIPT)
+    strengths = {(len(work.begun), round(work.strength, 6)) for work in lanes.works}
+    assert [strength for _, strength in sorted(strengths)] == sorted(strength for _, strength in strengths)
+
+
+def test_programs_with_most_tiles_begin_first_and_no_sm_waits_long():
+    log = sorted(logged().values(), key=lambda one: one[1][0])
+    begun, later, least = set(), [], 1 << 30
+    for sm, tiles in log:
+        if sm in begun:
+            later.append(len(tiles))
+        else:
+            least = min(least, len(tiles))
+        begun.add(sm)
+    assert "programs with most tiles begin first" in said(SCRIPT)
+    assert later == sorted(later, reverse=True)
+    assert later[0] <= least
+    assert later[-1] == 1
+    last = {sm: 0.0 for sm, _ in log}
+    for sm, tiles in log:
+        last[sm] = max(last[sm], tiles[-1] + (float(np.median(np.diff(tiles))) if len(tiles) > 1 else 0.0))
+    end = max(last.values())
+    assert f"the first has {(end - min(last.values())) / 1000:.0f} of {end / 1000:.0f} µs left" in said(
+        SCRIPT
+    )
+    mine = [tiles for sm, tiles in log if sm == log[0][0]]
+    assert all(a[-1] < b[0] for a, b in zip(mine, mine[1:], strict=False))  # one program after another
+
+
+def test_a_log_in_another_order_has_no_such_words(monkeypatch):
+    log = schedules.read(LOG, causal=True)
+    first, *_, last = sorted(log.programs, key=lambda one: one.begun[0])
+    turned = [first._replace(begun=last.begun), last._replace(begun=first.begun)]
+    others = [one for one in log.programs if one not in (first, last)]
+    monkeypatch.setattr(schedules, "kept", lambda causal: log._replace(programs=(*others, *turned)))
     with pytest.raises(ValueError, match="this run is not as the film says"):
         fs.film("kernel")

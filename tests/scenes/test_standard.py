@@ -1,10 +1,14 @@
 """What the film standard claims at real sizes: against Algorithm 0's closed form, and the chip's datasheet."""
 
+import numpy as np
 import pytest
 
 import flashsteps as fs
 from flashsteps.filmkit.actors.bars import Bars
-from tests.scenes.seen import Told, actor, said
+from flashsteps.filmkit.actors.cards import Text
+from flashsteps.filmkit.actors.kernel import Kernel
+from flashsteps.filmkit.run import Run
+from tests.scenes.seen import Told, actor, actors, said
 
 SCRIPT = Told("standard")
 N, D = 1 << 16, 64
@@ -22,10 +26,30 @@ def test_s_is_larger_than_all_sms_together():
     chip, S, both, needed = actor(SCRIPT, "Too large to stay", Bars).bars
     assert chip.value == 108 * 164 * 1024  # of an A100
     assert (S.value, both.value, needed.value) == (2 * N * N, 4 * N * N, 4 * 2 * N * D)
-    assert "it is 8.6 GB, and the 108 SMs of an A100 80 GB hold 18.1 MB" in said(SCRIPT)
+    assert "8.6 GB; the 108 SMs (processors) of an A100 have 18.1 MB SRAM" in said(SCRIPT)
 
 
 def test_another_gpu_holds_what_it_holds():
     script = fs.film("standard", device="h100").script()
     assert actor(script, "Too large to stay", Bars).bars[0].value == 132 * 228 * 1024
-    assert "the 132 SMs of an H100 SXM hold 30.8 MB" in said(script)
+    assert "the 132 SMs (processors) of an H100 SXM have 30.8 MB SRAM" in said(script)
+
+
+def test_p_is_called_undivided_until_its_rows_add_up_to_one():
+    run = Run(fs.record("standard-forward", *fs.load_qkv("sample"), block_q=4, block_k=4), slowly=range(12))
+    seen = set()
+    for event in run.trace:
+        if event.slot == "P" and event.op in ("load", "compute"):
+            sums = np.asarray(run.value(event.step), float).sum(axis=1)
+            whole = bool(np.allclose(sums, 1, atol=0.01))
+            assert Kernel(run, 0.0)._undivided(event.step) == (not whole)
+            seen.add(whole)
+    assert seen == {True, False}
+
+
+def test_its_traffic_is_of_q_k_and_v_read_once_and_it_says_so():
+    for n in (1 << 10, N):
+        read = fs.count("standard-forward", n=n, d=D, block_q=128, block_k=128).by_tensor
+        assert all(read[name].read == 2 * n * D for name in "QKV")
+    words = [str(text.words) for text in actors(SCRIPT, "At real sizes", Text)]
+    assert any("each of Q, K and V is read once" in line and f"d = {D}" in line for line in words)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import flashsteps as fs
+from flashsteps.filmkit.actors.rescale import Rescale
 from flashsteps.filmkit.painter import Painter
 from flashsteps.units import size_of
 from tests.problems import problems
@@ -42,9 +43,17 @@ def test_it_is_told_of_any_run_and_says_what_it_moved(name):
 
 
 def test_a_max_that_moves_is_told_of_the_sample():
-    said = {name: [c.name for c in fs.film(name).script().captions] for name in ("flash-forward", "flash2-forward")}
-    for captions in said.values():
-        assert any("“street” beats the old max of “cross”" in words and "0.36" in words for words in captions)
+    for name in ("flash-forward", "flash2-forward"):
+        script = fs.film(name).script()
+        beats, counts = (
+            c for c in script.captions if "“street” beats the old max of “cross”" in c.name or "0.36" in c.name
+        )
+        assert "its old sum counts 0.36" in counts.name
+        for caption, steps in ((beats, {0, 1}), (counts, {1, 2, 3})):  # the factor is there when it is said
+            times = np.linspace(caption.start + 0.01, caption.stop - 0.6, 30)
+            told = {one.actor.step for t in times for one in script.at(t) if isinstance(one.actor, Rescale)}
+            assert {step for step in told if step == int(step)} <= steps
+            assert max(told) == max(steps) or caption is beats
 
 
 def test_what_a_mask_hides_is_told():

@@ -194,6 +194,10 @@ class Bars(Actor):
         wide = width(pen, said, self.size, weight=600, mono=True) + bool(bar.note) * (
             width(pen, bar.note, LABEL) + pen.px(14)
         )
+        edge = room.x + self.length(bar.whole or 0, room.w)
+        if x - pen.px(6) < edge < x + wide + pen.px(6) and edge + pen.px(18) + wide <= box.right:  # beyond the outline
+            place = place._replace(x=edge + pen.px(18), w=box.right - edge - pen.px(18))
+            x = place.x
         if wide:
             pen.fill(Box(x - pen.px(6), place.y, min(place.w, wide + pen.px(12)), place.h), self.ground)
         used = write(pen, place, said, self.size, weight=600, mono=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import ceil
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -73,14 +74,24 @@ def colors_of(
     pen: Pen, values: np.ndarray, bins: tuple[int, int], span: tuple[float, float], base: str, name: str
 ) -> np.ndarray:
     """A matrix's colours (rows, columns, 3), binned. Where a mask hides all of a cell (−∞) it is empty."""
-    from ..pen import binned, shades
-
     matrix = values.astype(np.float64)
     matrix = matrix[:, None] if matrix.ndim == 1 else matrix
+    return _colors(matrix.tobytes(), matrix.shape, bins, span, pen.color(base), pen.color(theme.hue(name)))
+
+
+@lru_cache(maxsize=64)  # a tile is drawn frame after frame while others change
+def _colors(
+    data: bytes, shape: tuple[int, ...], bins: tuple[int, int], span: tuple[float, float], base: str, hue: str
+) -> np.ndarray:
+    from ..pen import binned, shades
+
+    matrix = np.frombuffer(data).reshape(shape)
     hidden = np.isneginf(matrix)
     cells = binned(np.where(hidden, span[0], matrix), *bins)
     cells = np.where(binned(hidden.astype(float), *bins) == 1, np.nan, cells)
-    return shades(cells, *span, pen.color(base), pen.color(theme.hue(name)))
+    colors = shades(cells, *span, base, hue)
+    colors.setflags(write=False)
+    return colors
 
 
 def texture(

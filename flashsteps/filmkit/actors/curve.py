@@ -268,6 +268,8 @@ class Curve(Actor):
         place = inside[side]
         taken.append(place)
         align: Align = "left" if "right" in side else "right" if "left" in side else "center"
+        if not self.areas:  # on a plate: no line of a tick runs through it
+            pen.fill(place, "bg")
         for n, words in enumerate(rows):
             name = bool(dot.name) and n == 0
             here = Box(place.x, round(place.y) + n * high, wide, high)

@@ -100,7 +100,7 @@ class Equation(Actor):
                 pen.frame(here, "faint", radius=5, dash=5)
                 continue
             if not np.isfinite(x):
-                pen.hatch(here, "faint", alpha=0.6)
+                pen.frame(here, "line", width=1, radius=5)
                 continue
             share = min(1.0, max(0.0, (x - tile.low) / max(tile.high - tile.low, 1e-9)))
             color = mix(base, full, 0.12 + 0.88 * share)

@@ -14,13 +14,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Fit(Actor):
-    """`sizes` are (name, bytes), `room` the bytes that the chip holds: what takes more is hatched."""
+    """`sizes` are (name, bytes), `room` the bytes that the chip holds: what is beyond them stands out."""
 
     sizes: tuple[tuple[str, int], ...]
     room: int
     words: str = "SRAM"
 
     def draw(self, pen: Pen, box: Box) -> None:
+        from ...theme import ink_on
+
         pitch = min(pen.px(52), box.h // (len(self.sizes) + 1))
         high = min(pen.px(34), round(pitch * 0.68))
         base = round(high / 2 + pen.px(10))
@@ -31,14 +33,18 @@ class Fit(Actor):
         for n, (name, size) in enumerate(self.sizes):
             y = box.y + n * pitch
             pen.label(box.x, y + base, name, "ink", room=left - box.x - pen.px(12))
-            bar = Box(left, y, round(size * scale), high)
-            pen.fill(bar, "stat" if size <= self.room else "dim", radius=3)
-            if size > self.room:
-                pen.hatch(bar, "bg")
-            at = bar.right + pen.px(16)
-            if size <= self.room:  # clear of the edge
-                at = max(at, edge + pen.px(16))
-            pen.figure(at, y + base, f"{size:,} B")
+            words, bar = f"{size:,} B", Box(left, y, round(size * scale), high)
+            fits = size <= self.room
+            if fits and pen.figure_width(words) + pen.px(24) <= bar.w:  # not at the line, whose value it isn't
+                pen.fill(bar, "stat", radius=3)
+                pen.figure(bar.right - pen.px(12), y + base, words, ink_on(pen.color("stat")), align="right")
+                continue
+            pen.fill(bar._replace(w=min(bar.w, edge - left)), "stat", radius=3)
+            if not fits:
+                over = Box(edge, y, bar.right - edge, high)
+                pen.fill(over, "accent", radius=3, alpha=0.3)
+                pen.frame(over, "accent", width=3, radius=3)
+            pen.figure(max(bar.right, edge * fits) + pen.px(16), y + base, words, "ink" if fits else "accent")
         bottom = box.y + len(self.sizes) * pitch
         pen.line([(edge, box.y), (edge, bottom + pen.px(8))], "ink", width=3, dash=8)
         words = f"{self.words}: {self.room:,} B"

@@ -124,7 +124,7 @@ def places(pen: Pen, box: Box, run: Run) -> tuple[dict[str, cells.Grid], dict[st
     N, M = trace.meta["queries"], trace.meta["keys"]
     head, pad, gap = (pen.px(126 if box.h >= pen.px(430) else 62)), pen.px(20), pen.px(12)
     label = round(min(pen.px(118), 0.22 * box.w)) if trace.meta["tokens"] else pen.px(44)
-    vector = pen.px(46)
+    vector = pen.px(54)
     wide = [name for name in names if trace.initial[name].ndim == 2]
     weight = {name: min(2.1, trace.initial[name].shape[1] / trace.meta["d"]) for name in wide}  # to scale, up to there
     second = label + gap if N != M and "K" in names else 0

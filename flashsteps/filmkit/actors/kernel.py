@@ -49,10 +49,12 @@ class Kernel(OfRun):
         grid = cells.grid(room, *shape, finest=3, most=pen.px(60), middle=False)
         name, rows = slot if slot in ("S", "P", "O") else slot.upper(), self._rows()
         words = f"{name}, {rows}" if rows and slot not in ("k", "v") else name
+        shown = self.run.shown(self.now, program, (slot,))
+        if slot == "P" and shown and self._undivided(shown.step):
+            words = f"{words}, before ÷ ℓ"
         if pen.width(words, theme.LABEL, weight=600) > room.w:
             words = name
         pen.label(place.x, place.y + pen.px(28), words, theme.hue(slot), weight=600)
-        shown = self.run.shown(self.now, program, (slot,))
         if shown is None:
             pen.frame(grid.box, "faint", radius=4, dash=6)
         else:
@@ -70,6 +72,11 @@ class Kernel(OfRun):
                 pen.frame(column, "faint", radius=4, dash=6)
             else:
                 draw_value(pen, at, self.run, value)
+
+    def _undivided(self, step: int) -> bool:
+        """Whether P is made there of exponentials that are still to be divided by their sum."""
+        after = [event for event in self.run.trace[step + 1 : step + 3] if event.op == "compute"]
+        return [event.slot for event in after] == ["l_i", "P"]
 
     def _rows(self) -> str:
         """The rows that it works on."""

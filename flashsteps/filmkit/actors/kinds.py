@@ -50,8 +50,7 @@ class Kinds(Actor):
 
     def _sample(self, pen: Pen, box: Box, look: Look) -> None:
         if look == "skipped":
-            pen.hatch(box, "faint", step=14)
-            pen.frame(box, "line", radius=6)
+            pen.cross(box, "faint", radius=6)
             return
         pen.fill(box, "S", radius=6, alpha=0.6)
         if look == "cut":

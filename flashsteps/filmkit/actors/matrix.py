@@ -1,4 +1,4 @@
-"""A matrix: cells in one hue, with numbers where they are large enough, labels on both sides, parts lit or hatched."""
+"""A matrix: cells in one hue, with numbers where they fit, labels on both sides, parts lit or crossed out."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Matrix(Actor):
-    """`low` and `high` are the scale, from the panel's colour to the full hue. A cell of None is empty, of −∞ hatched.
+    """`low` and `high` are the scale, from the panel's colour to the full hue. A cell of None is empty, of −∞ plain.
 
     `seen` is how many rows are there by now; with `outlined` the others are outlines. `tile` (rows, columns) are set
-    apart by `gap` units. `lit` regions are at full strength, if there are any, and the others dim; `hatched` ones are
-    skipped; `frames` are outlined. `square` cells are as high as they are wide. Cells too small to tell apart are put
-    together; the note says how many.
+    apart by `gap` units. `lit` regions are at full strength, if there are any, and the others dim; `skipped` ones are
+    crossed out; `frames` are outlined. `square` cells are as high as they are wide. Cells too small to tell apart are
+    put together; the note says how many.
     """
 
     values: Grid
@@ -76,7 +76,7 @@ class Matrix(Actor):
     tile: tuple[int, int] = (0, 0)
     gap: float = 0.0
     lit: tuple[Region, ...] = ()
-    hatched: tuple[Region, ...] = ()
+    skipped: tuple[Region, ...] = ()
     frames: tuple[Region, ...] = ()
     places: int = 1
     base: str = "panel"
@@ -101,10 +101,10 @@ class Matrix(Actor):
         place = self._place(pen, body, tall, wide)
         self._title(pen, Box(place.xs[0], box.y, box.right - place.xs[0], head), place)
         size = self._cells(pen, place)
-        for region in self.hatched:
+        for region in self.skipped:
             here = place.box(region)
-            pen.fill(here, self.base)
-            pen.hatch(here, "faint", step=14)
+            pen.fill(here, "bg")
+            pen.cross(here, "faint")
         if size:
             self._numbers(pen, place, size)
         for region in self.frames:
@@ -213,7 +213,8 @@ class Matrix(Actor):
                 continue
             pen.fill(here, "#" + bytes(colors[r, c]).hex(), radius=radius)
             if place.bins == (1, 1) and cut[r, c]:
-                pen.hatch(here, "faint", alpha=0.6)
+                pen.fill(here, base, radius=radius)
+                pen.frame(here, "line", width=1, radius=radius)
         if not self.numbers or place.bins != (1, 1):
             return 0.0
         shape, room = "−0." + "0" * self.places, place.xs[1] - place.xs[0] - place.gap
@@ -246,7 +247,7 @@ class Matrix(Actor):
         )
         skipped = {
             (r, c)
-            for g in self.hatched
+            for g in self.skipped
             for r in range(round(g.top), round(g.bottom))
             for c in range(round(g.left), round(g.right))
         }

@@ -6,12 +6,13 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from ...theme import LABEL
 from ..boxes import Box
 from ..moments import SCORES, STATS
 from ..run import Run
 from . import cells, scores
 from .of_run import OfRun
-from .sram import draw_slot, draw_value, fill_of, tiles_of
+from .sram import NEEDS, draw_slot, draw_value, need_of, tiles_of
 
 if TYPE_CHECKING:
     from ..pen import Pen
@@ -57,7 +58,8 @@ class Program(OfRun):
             if at.labels > pen.px(40):
                 cells.row_labels(pen, at.scores, words, at.scores.box.x - pen.px(12), at.labels - pen.px(12), strong)
         for name, grid in at.stats.items():
-            scores.statistic(pen, grid, self.run, self.run.shown(self.now, program, STATS[name]), self.lit)
+            behind = scores.behind(self.run, self.now, program, name)
+            scores.statistic(pen, grid, self.run, self.run.shown(self.now, program, STATS[name]), self.lit, behind)
         if at.acc:
             acc = self.run.shown(self.now, program, ("acc",))
             if acc:
@@ -85,10 +87,13 @@ class ProgramHeads(OfRun):
             pen.label(grid.box.x + grid.box.w / 2, y, name, "stat", weight=700, align="center")
         if at.acc:
             pen.label(at.acc.box.x + at.acc.box.w / 2, y, "acc", "O", weight=700, align="center")
-        words, fill = "SRAM, each", fill_of(sum(size for _, size in held), self.run.sram)
-        left = box.x + pen.label(box.x, y, words, "ink", weight=600) + pen.px(16)
-        if left + pen.figure_width(fill) < middle - pen.px(16):
-            pen.figure(left, y, fill)
+        need = need_of(held, self.run.sram)
+        left = box.x + pen.label(box.x, y, "SRAM, each", "ink", weight=600) + pen.px(16)
+        room = middle - pen.px(16) - left - pen.figure_width(need) - pen.px(10)
+        if room > -pen.px(10):
+            how = next((words for words in NEEDS if pen.width(words, LABEL) <= room), "")
+            left += pen.label(left, y, how) + pen.px(10) * bool(how)
+            pen.figure(left, y, need)
 
 
 class Places(NamedTuple):

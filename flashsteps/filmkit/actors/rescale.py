@@ -28,7 +28,7 @@ class Rescale(Actor):
     def draw(self, pen: Pen, box: Box) -> None:
         from ...units import number
 
-        (m_old, m_new), (l_old, l_new) = self.m, self.l
+        m_old, m_new = self.m
         wide = box.w >= pen.px(1200)
         left = box.x + pen.px(270 if wide else 190)
         pitch = min(pen.px(52), box.h // 3)
@@ -47,23 +47,37 @@ class Rescale(Actor):
             exponent = f"({number(m_old, 2)} − {number(m_new, 2)})"
             words = f"exp{exponent}" if self.base == "e" else f"{self.base}^{exponent}"
             x = left + pen.figure(left, y, words) + pen.px(18)
-            pen.figure(x, y, f"= {self.alpha:.2f}", "accent")
-        room = box.right - left - round(pen.figure_width("00.00")) - pen.px(20)
-        scale = room / max(l_old, l_new, 1e-9)
+            pen.figure(x, y, f"= {self.alpha:.2f}", "stat")
+        self._sum(pen, Box(left, box.y + 2 * pitch, box.right - left, high), base)
+
+    def _sum(self, pen: Pen, box: Box, base: int) -> None:
+        """The sum as a bar: what is left of the old one in its hue, what the new tile adds in that of its weights."""
+        from ...units import number
+
+        l_old, l_new = self.l
+        old, added, whole = number(self.alpha * l_old, 2), number(l_new - self.alpha * l_old, 2), number(l_new, 2)
+        parts = {
+            2: ((f"{self.alpha:.2f}", "stat"), (f" × {number(l_old, 2)} ≈ ", "dim"), (old, "stat")),
+            3: ((old, "stat"), (" + ", "dim"), (f"{added} of this tile", "S"), (" = ", "dim"), (whole, "ink")),
+        }
+        longest = max(sum(pen.figure_width(words) for words, _ in some) for some in parts.values())
+        if longest > 0.5 * box.w:
+            parts[3] = ((old, "stat"), (" + ", "dim"), (added, "S"), (" = ", "dim"), (whole, "ink"))
+            longest = max(sum(pen.figure_width(words) for words, _ in some) for some in parts.values())
+        roomy = longest <= 0.6 * box.w
+        scale = (box.w - (longest if roomy else pen.figure_width("00.00")) - pen.px(24)) / max(l_old, l_new, 1e-9)
         kept = l_old * (1 + (self.alpha - 1) * min(1.0, max(0.0, self.step - 1)))
         new = (l_new - self.alpha * l_old) * min(1.0, max(0.0, self.step - 2))
-        top = box.y + 2 * pitch
-        pen.frame(Box(left, top, round(l_old * scale), high), "faint", radius=4, dash=6)
-        bar = Box(left, top, round(kept * scale), high)
+        pen.frame(Box(box.x, box.y, round(l_old * scale), box.h), "faint", radius=4, dash=6)
+        bar = Box(box.x, box.y, round(kept * scale), box.h)
         pen.fill(bar, "stat", radius=3)
         if new > 0:
-            pen.fill(Box(bar.right, top, round(new * scale), high), "accent", radius=3)
-        end = left + round((kept + new) * scale)
+            pen.fill(Box(bar.right, box.y, round(new * scale), box.h), "S", radius=3)
         if self.step != int(self.step):  # on its way it is no sum that ever was
             return
-        figure, inside = number(kept + new, 2), end + pen.px(16)
-        how = {2: f"{self.alpha:.2f} × {number(l_old, 2)} = ", 3: f"{number(kept, 2)} + {number(new, 2)} = "}
-        if (made := how.get(int(self.step), "") + figure) and inside + pen.figure_width(made) <= box.right:
-            figure = made
-        pen.fill(Box(inside - pen.px(6), top, round(pen.figure_width(figure)) + pen.px(12), high), "bg")
-        pen.figure(inside, top + base, figure)
+        shown = (
+            parts.get(int(self.step), ((number(kept + new, 2), "ink"),)) if roomy else ((number(kept + new, 2), "ink"),)
+        )
+        x = max(bar.right, box.x + round(l_old * scale), box.x + round((kept + new) * scale)) + pen.px(16)
+        for words, color in shown:
+            x += pen.figure(x, box.y + base, words, color)

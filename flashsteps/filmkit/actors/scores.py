@@ -62,7 +62,7 @@ def draw(pen: Pen, box: Box, run: Run, now: float, program: int | None, *, lit: 
     pen.text(box.x, y, formulas(run.trace)[shown.slot if shown else "S"], LABEL, "S", weight=600, room=room)
     for name, column in at.stats.items():
         pen.label(column.box.x + column.box.w / 2, y, name, "stat", weight=700, align="center")
-        statistic(pen, column, run, run.shown(now, program, STATS[name]), lit)
+        statistic(pen, column, run, run.shown(now, program, STATS[name]), lit, behind(run, now, program, name))
     if shown:
         tile(pen, at.tile, run, shown, lit)
         tokens(pen, at, run, shown, lit)
@@ -106,7 +106,7 @@ def tile(pen: Pen, grid: cells.Grid, run: Run, shown: Shown, lit: int | None) ->
         box = Box(grid.box.x + c * w, grid.box.y + r * h, w - gap, h - gap)
         pen.fill(box, color, radius=5)
         if np.isneginf(x):
-            pen.hatch(box, "faint", alpha=0.6)
+            pen.frame(box, "line", width=1, radius=5)
         if size:
             ink = "ink" if np.isneginf(x) else ink_on(color)
             if not strong and contrast(pen.color("dim"), color) >= READABLE:
@@ -117,8 +117,16 @@ def tile(pen: Pen, grid: cells.Grid, run: Run, shown: Shown, lit: int | None) ->
         pen.frame(used.grown(max(2, pen.px(4))), "S", width=2, radius=6, dash=4)
 
 
-def statistic(pen: Pen, grid: cells.Grid, run: Run, shown: Shown | None, lit: int | None) -> None:
-    """One number a row; a texture where rows are too flat for numbers."""
+def behind(run: Run, now: float, program: int | None, name: str) -> bool:
+    """Whether it is ℓ, and still against the max of before while a new one is there."""
+    m, l = (run.shown(now, program, STATS[one]) for one in ("m", "ℓ"))
+    if name != "ℓ" or m is None or l is None:
+        return False
+    return run.trace[m.step].op == "compute" and m.step > l.step and bool(run.value(l.step).any())
+
+
+def statistic(pen: Pen, grid: cells.Grid, run: Run, shown: Shown | None, lit: int | None, behind: bool = False) -> None:
+    """One number a row; a texture where rows are too flat for numbers. What is `behind` is pale, in dashes."""
     from ...units import number
 
     if shown is None:
@@ -135,10 +143,11 @@ def statistic(pen: Pen, grid: cells.Grid, run: Run, shown: Shown | None, lit: in
         cell = Box(grid.box.x, grid.box.y + r * grid.cell[1], grid.box.w, grid.cell[1] - gap)
         strong = shown.live and lit in (None, r)
         if cell.h >= 1.3 * size * pen.unit:
-            pen.frame(cell, "stat", width=3 if lit == r else 2, radius=5, alpha=1.0 if strong else 0.35)
+            width, alpha = 3 if lit == r else 2, 1.0 if strong and not behind else 0.35
+            pen.frame(cell, "stat", width=width, radius=5, alpha=alpha, dash=6 * behind)
         else:  # too flat for a frame around the digits
-            pen.fill(cell, "stat", radius=4, alpha=0.2 if strong else 0.08)
-        pen.digits(cell, number(float(value[r]), 2, 4), size, "ink" if strong else "dim")
+            pen.fill(cell, "stat", radius=4, alpha=0.2 if strong and not behind else 0.08)
+        pen.digits(cell, number(float(value[r]), 2, 4), size, "ink" if strong and not behind else "dim")
 
 
 def tokens(pen: Pen, at: Places, run: Run, shown: Shown, lit: int | None) -> None:

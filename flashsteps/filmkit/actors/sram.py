@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 GAUGE = 60  # units that a gauge takes at least
+NEEDS = "needs at most", "needs up to", "at most"  # before what is needed, as there is room
 
 
 @dataclass(frozen=True)
@@ -76,19 +77,23 @@ def tiles_of(run: Run) -> tuple[str, ...]:
 
 
 def head(pen: Pen, box: Box, run: Run, held: tuple[tuple[str, int], ...]) -> None:
-    """The name, and how full it is: a bar, and figures."""
+    """The name, and what is needed of it at most: a hollow bar, and figures; it is not what it holds now."""
     base = box.y + pen.px(50 if box.h >= pen.px(70) else 44)
     left = box.x + pen.text(box.x, base, "SRAM", HEAD, weight=700) + pen.px(20)
-    words = fill_of(sum(size for _, size in held), run.sram)
-    if left + pen.figure_width(f"takes {words}") + pen.px(16 + GAUGE) <= box.right:
-        words = f"takes {words}"
-    right = box.right - pen.figure(box.right, base, words, align="right") - pen.px(16)
+    right = box.right - pen.figure(box.right, base, need_of(held, run.sram), align="right") - pen.px(12)
+    how = next((words for words in NEEDS if left + pen.width(words, LABEL) + pen.px(16 + GAUGE) <= right), "")
+    right -= round(pen.label(right, base, how, align="right")) + pen.px(16)
     note = "a toy’s" if run.is_toy else ""
     if note and left + pen.width(note, LABEL) + pen.px(16 + 90) <= right:
         left += pen.label(left, base, note) + pen.px(16)
     wide = min(pen.px(190), right - left)
     if wide >= pen.px(GAUGE):
         gauge(pen, Box(right - wide, base - pen.px(24), wide, pen.px(26)).whole(), held, run.sram)
+
+
+def need_of(held: tuple[tuple[str, int], ...], room: int) -> str:
+    """`1.8 of 2 KiB`: of what the chip holds so much is needed; in bytes where that is less than one."""
+    return fill_of(sum(size for _, size in held), room)
 
 
 def fill_of(held: int, room: int) -> str:
@@ -100,12 +105,16 @@ def fill_of(held: int, room: int) -> str:
 
 
 def gauge(pen: Pen, box: Box, held: tuple[tuple[str, int], ...], room: int) -> None:
-    """Bytes on chip by hue, over what the chip holds."""
+    """Bytes that are needed at most, as outlines by hue, over what the chip holds."""
     pen.fill(box, "bg", radius=6)
+    inside = box.inset(max(2, pen.px(4))).whole()
     at = 0
     for hue, size in held:
-        left, right = (box.x + round(min(1.0, x / room) * box.w) for x in (at, at + size))
-        pen.fill(Box(left, box.y, max(0, right - left), box.h), hue)
+        left, right = (inside.x + round(min(1.0, x / room) * inside.w) for x in (at, at + size))
+        piece = Box(left, inside.y, max(0, right - left - 1), inside.h)
+        pen.fill(piece, hue, alpha=0.18)
+        if piece.w > 2:
+            pen.frame(piece, hue, width=2)
         at += size
     pen.frame(box, "sram_line", width=2, radius=4)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
+from math import ceil
 from typing import TYPE_CHECKING
 
 from ...theme import LABEL
@@ -18,9 +19,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TileMap(OfRun):
-    """`words` is what stands above it; queries are its rows, keys its columns."""
+    """`words` is what stands above it; queries are its rows, keys its columns. `framed` tiles (row, column) have a
+    frame once they are done; with `numbered`, blocks have their numbers beside them and no tokens."""
 
     words: str = "tiles of S"
+    framed: tuple[tuple[int, int], ...] = ()
+    numbered: bool = False
 
     def seen(self) -> Hashable:
         return self.run.done(self.now)
@@ -38,7 +42,7 @@ class TileMap(OfRun):
         if width + pen.figure_width(said) + pen.px(16) > box.w:
             said = f"{done} of {total}"
         pen.figure(box.right, base, said, align="right")
-        grid = place(pen, box, run)
+        grid = place(pen, box, run, self.numbered)
         side = grid.cell
         rows, columns = -(-meta["queries"] // meta["block_q"]), -(-meta["keys"] // meta["block_k"])
         gap = max(1, pen.px(4)) if min(side) * meta["block_q"] >= 12 else 0
@@ -53,11 +57,12 @@ class TileMap(OfRun):
                 radius = 4 if gap else 0
                 if (i, j) in r.hidden:  # stepped over: never framed as one that is on
                     if r.number < count:
-                        pen.hatch(inside, "faint", alpha=1.0, step=14)
-                        pen.frame(inside, "dim" if r == on else "faint", radius=radius, dash=6)
+                        pen.cross(inside, "dim" if r == on else "faint", radius=radius)
                     continue
                 if r.number < count:
                     pen.fill(inside, "S", radius=radius, alpha=1.0 if r == on else 0.35)
+                if (i, j) in self.framed and r.number < count:
+                    pen.frame(inside, "accent", width=3, radius=radius)
                 if r == on:
                     pen.frame(inside, "ink", width=3, radius=radius)
         lit = [
@@ -67,6 +72,9 @@ class TileMap(OfRun):
         lit = [
             one if len(one) < meta[axis] else frozenset() for one, axis in zip(lit, ("queries", "keys"), strict=True)
         ]
+        if self.numbered:
+            self._numbers(pen, grid, box, (rows, columns), now)
+            return
         left, top = grid.box.x - box.x - pen.px(10), grid.box.y - box.y - pen.px(58)
         cells.row_labels(pen, grid, run.names["queries"], grid.box.x - pen.px(10), left, lit[0])
         names = run.names["keys"]
@@ -74,16 +82,36 @@ class TileMap(OfRun):
             return
         cells.column_labels(pen, grid.box.x, grid.box.w / len(names), names, grid.box.y - pen.px(10), top, lit[1])
 
+    def _numbers(
+        self, pen: Pen, grid: cells.Grid, box: Box, count: tuple[int, int], now: tuple[tuple[int, int], ...]
+    ) -> None:
+        """Of each block of queries at its left, of each block of keys above it."""
+        for axis, many in enumerate(count):
+            lit = {tile[axis] for tile in now}
+            lit = lit if len(lit) < many else set()
+            for n in range(many):
+                tile = tile_box(grid, self.run.trace.meta, n if axis == 0 else 0, n if axis == 1 else 0)
+                if axis == 0 and n % ceil(pen.px(30) / max(1, tile.h)):
+                    continue
+                x, y = tile.x + tile.w / 2, tile.y + tile.h / 2 + pen.px(10)
+                ink, weight = ("ink", 600) if n in lit else ("dim", 400)
+                if axis == 0:
+                    pen.label(grid.box.x - pen.px(16), y, str(n), ink, weight=weight, align="right")
+                elif grid.box.y - box.y >= pen.px(90) and pen.width(str(many - 1), LABEL) + pen.px(4) <= tile.w:
+                    pen.label(x, grid.box.y - pen.px(12), str(n), ink, weight=weight, align="center")
 
-def place(pen: Pen, box: Box, run: Run) -> cells.Grid:
+
+def place(pen: Pen, box: Box, run: Run, numbered: bool = False) -> cells.Grid:
     """Where the scores stand: a cell each, as large as fits beside the labels."""
     meta = run.trace.meta
     beside, above = (
         round(max((pen.width(name, LABEL, weight=600) for name in run.names[side]), default=0.0))
         for side in ("queries", "keys")
     )
+    if numbered:
+        beside = above = round(pen.width("00", LABEL))
     label = min(beside + pen.px(22), round(0.34 * box.w)) if pen.fits(LABEL) else 0
-    head = pen.px(50) + (above + pen.px(30) if box.h >= pen.px(300) else 0)
+    head = pen.px(50) + ((pen.px(44) if numbered else above + pen.px(30)) if box.h >= pen.px(300) else 0)
     room = Box(box.x + label, box.y + head, box.w - label - pen.px(8), box.h - head - pen.px(8)).whole()
     made = cells.grid(room, meta["queries"], meta["keys"], square=True, finest=1, middle=False)
     return made

@@ -210,7 +210,7 @@ def test_the_table_shows_every_candidate(fake, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("gpu", [80, 90])
 def test_each_candidate_was_compiled_beforehand(gpu):
-    """So that what spills is known, and left out. Hopper's own are on sm_90 alone, and none of them spills."""
+    """So that what spills much is known, and left out. Hopper's own are on sm_90 alone, and none of them does."""
     on, rows = Target("cuda", gpu), json.loads(configs.COMPILED.read_text(encoding="utf-8"))
     for kernel in configs.TUNED:
         for d in configs.HEAD_DIMS:
@@ -220,6 +220,6 @@ def test_each_candidate_was_compiled_beforehand(gpu):
                 tried = configs.tried(kernel, d, on)
                 assert [Config(*row["config"]) for row in found] == tried
                 kept = configs.candidates(kernel, d, on, causal=causal)
-                assert kept == [one for one, row in zip(tried, found, strict=True) if not row["spilled"]]
+                assert kept == [one for one, row in zip(tried, found, strict=True) if row["spilled"] <= configs.SPILLS]
                 assert [one for one in tried if one.hopper] == [one for one in kept if one.hopper]
                 assert any(one.hopper for one in tried) == (gpu == 90 and kernel == "forward")

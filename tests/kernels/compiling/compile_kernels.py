@@ -30,7 +30,8 @@ def shipped(gpu: str) -> list[dict[str, Any]]:
     on = Target("cuda", int(gpu)) if gpu.isdigit() else Target("hip", gpu)
     rows = []
     for build in builds.shipped():
-        if gpu == "90" or build.causal or build.kernel not in configs.TUNED:
+        plain = build.causal and build.group == 1 and build.softcap is None
+        if gpu == "90" or plain or build.kernel not in configs.TUNED:
             kernel = offline.compile_for(builds.launch_of(build, on), on)
             taken = offline.resources(kernel, on)._asdict()
             rows.append(

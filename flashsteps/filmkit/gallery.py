@@ -1,0 +1,227 @@
+"""The gallery: every film, whole and short, in each theme, with a still and captions; and what is out of date in it.
+
+A manifest (gallery.json) says of each file by which command it was made, how large it is, and, as a digest, what it
+shows. So what changed is found by drawing a few pictures of each film, and only that is made anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .. import files, theme
+from . import films, processes, reel
+from .presets import PRESETS
+from .storyboard import CUTS
+
+MANIFEST = "gallery.json"
+
+#: between these lines of a folder's README.md stands what the gallery writes
+BEGIN, END = "<!-- gallery -->", "<!-- end of gallery -->"
+
+Entry = dict[str, Any]
+
+
+class Piece(NamedTuple):
+    """A film of the gallery: which, which cut of it, in which theme."""
+
+    film: str
+    cut: str
+    theme: str
+
+    @property
+    def stem(self) -> str:
+        return self.film + "-short" * (self.cut == "short") + f"-{self.theme}" * (self.theme != theme.DEFAULT)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its files: the film; in the usual theme its captions; and of whole films a still, for who wants no motion."""
+        captions = (f"{self.stem}.vtt",) * (self.theme == theme.DEFAULT)
+        return (f"{self.stem}.gif", *captions, *(f"{self.stem}.png",) * (self.cut == "full"))
+
+    def command(self, folder: str) -> str:
+        """What makes its film, and its captions, alone."""
+        words = [f"flashsteps render {self.film} -o {folder}/{self.stem}.gif"]
+        words += [f"--cut {self.cut}"] * (self.cut != "full") + [f"--theme {self.theme}"] * (
+            self.theme != theme.DEFAULT
+        )
+        return " ".join(words + ["--captions"] * (self.theme == theme.DEFAULT))
+
+
+def pieces(names: Sequence[str] = ()) -> list[Piece]:
+    """All there are, or those of some films. Raises ValueError for a film that isn't known."""
+    for name in names:
+        films.summary(name)
+    return [
+        Piece(name, cut, colours) for name in names or films.names() for cut in CUTS for colours in theme.THEMES
+    ]  # fmt: skip
+
+
+def digest(piece: Piece) -> str:
+    """What a film shows: its captions, and its picture in the middle and at the end of each chapter."""
+    width, height, fps = PRESETS["readme"]
+    shown = reel.film(piece.film, cut=piece.cut, theme=piece.theme)
+    made = hashlib.sha256(repr((width, height, fps, shown.duration, shown.captions)).encode())
+    for _, start, stop in shown.chapters:
+        for t in ((start + stop) / 2, stop - 1 / fps):
+            made.update(shown.frame(t, width=width, height=height).tobytes())
+    return made.hexdigest()[:16]
+
+
+def moment(shown: reel.Reel) -> float:
+    """When a film is best seen standing still: at the end of its longest chapter but for the last, which sums up."""
+    _, _, stop = max(shown.chapters[:-1] or shown.chapters, key=lambda chapter: chapter.stop - chapter.start)
+    return stop - 1 / PRESETS["readme"].fps
+
+
+def out_of_date(folder: Path, some: Sequence[Piece], jobs: int | None = None) -> Iterator[tuple[Piece, str]]:
+    """Those that are not what they would be if they were made now, and why; nothing is written."""
+    kept = manifest(folder)
+    todo = processes.in_order(
+        lambda n, told: digest(some[n]), len(some), jobs or processes.cores(), lambda amount: None
+    )
+    for piece, now in zip(some, todo, strict=True):
+        if why := _fault(folder, piece, kept, now):
+            yield piece, why
+
+
+def strangers(folder: Path) -> list[str]:
+    """Files that the manifest has, of films that there are no more."""
+    known = {name for piece in pieces() for name in piece.names}
+    return sorted(name for name in manifest(folder) if name not in known)
+
+
+def _fault(folder: Path, piece: Piece, kept: dict[str, Entry], now: str) -> str:
+    for name in piece.names:
+        if name not in kept or not (folder / name).is_file():
+            return f"{name} is not there"
+        if kept[name]["sha256"] != _hash(folder / name):
+            return f"{name} is not the file that was made"
+        if kept[name]["shows"] != now:
+            return "it shows something else now"
+    return ""
+
+
+def make(
+    folder: Path,
+    some: Sequence[Piece],
+    *,
+    jobs: int | None = None,
+    began: Callable[[int], None] = lambda frames: None,
+    progress: Callable[[int], None] = lambda frames: None,
+) -> list[Piece]:
+    """Make those that are out of date, a film in each of `jobs` processes (one a core), then manifest and README.
+
+    Gives what was made. `began(frames)` hears how many frames there are to do, `progress(frames)` how many more are.
+    Raises ValueError where a file cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    todo = [piece for piece, _ in out_of_date(folder, some, jobs)]
+    began(sum(round(_shown(piece).duration * PRESETS["readme"].fps) for piece in todo))
+    found = manifest(folder)
+    work = processes.in_order(
+        lambda n, told: _make(folder, todo[n], told), len(todo), jobs or processes.cores(), progress
+    )
+    for entries in work:
+        found |= entries
+        _save(folder, found)
+    for name in strangers(folder):
+        (folder / name).unlink(missing_ok=True)
+        del found[name]
+    _save(folder, found)
+    _write_readme(folder, found)
+    return todo
+
+
+def _shown(piece: Piece) -> reel.Reel:
+    return reel.film(piece.film, cut=piece.cut, theme=piece.theme)
+
+
+def _make(folder: Path, piece: Piece, told: Callable[[int], None]) -> dict[str, Entry]:
+    """The files of one film, and what the manifest has of each."""
+    look, shown, shows, before = PRESETS["readme"], _shown(piece), digest(piece), 0
+
+    def progress(done: int, total: int) -> None:
+        nonlocal before
+        told(done - before)
+        before = done
+
+    for name in piece.names:
+        path = folder / name
+        if name.endswith(".gif"):
+            shown.render(path, jobs=1, progress=progress)
+        elif name.endswith(".png"):
+            shown.still(path, moment(shown), width=look.width, height=look.height)
+        else:
+            with files.whole(path) as aside:
+                aside.write_text(shown.script().vtt(), encoding="utf-8", newline="\n")
+    about: Entry = {
+        "film": piece.film,
+        "cut": piece.cut,
+        "theme": piece.theme,
+        "command": piece.command(folder.as_posix()),
+    }
+    about |= {"shows": shows, "width": look.width, "height": look.height, "seconds": round(shown.duration, 2)}
+    return {
+        name: about | {"bytes": (folder / name).stat().st_size, "sha256": _hash(folder / name)} for name in piece.names
+    }
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+# ---- what is written beside the films
+
+
+def manifest(folder: Path) -> dict[str, Entry]:
+    """What was made there, by the files' names; nothing where nothing was. Raises ValueError for another file."""
+    path = folder / MANIFEST
+    if not path.exists():
+        return {}
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        return {str(name): {**entry, "sha256": str(entry["sha256"]), "shows": str(entry["shows"])}
+                for name, entry in data.items()}  # fmt: skip
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        raise ValueError(f"'{path}' is no manifest of a gallery: delete it, and make the gallery anew") from None
+
+
+def _save(folder: Path, found: dict[str, Entry]) -> None:
+    lines = [f"  {json.dumps(name)}: {json.dumps(found[name], ensure_ascii=False)}" for name in sorted(found)]
+    with files.whole(folder / MANIFEST) as aside:
+        aside.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8", newline="\n")
+
+
+def _write_readme(folder: Path, found: dict[str, Entry]) -> None:
+    path, said = folder / "README.md", f"{BEGIN}\n{page(found)}{END}"
+    text = path.read_text(encoding="utf-8") if path.exists() else f"# The gallery\n\n{BEGIN}{END}\n"
+    before, begun, rest = text.partition(BEGIN)
+    _, ended, after = rest.partition(END)
+    if not (begun and ended):
+        raise ValueError(
+            f"'{path}' has no place for the films: put the lines {BEGIN} and {END} where they are to stand"
+        )
+    with files.whole(path) as aside:
+        aside.write_text(before + said + after, encoding="utf-8", newline="\n")
+
+
+def page(found: dict[str, Entry]) -> str:
+    """The films with a sentence each, as Markdown."""
+    lines = []
+    for name in films.names():
+        entry = found.get(f"{name}.gif")
+        if entry is None:
+            continue
+        short = found[f"{name}-short.gif"]
+        lines.append(f"## {name}\n\n{films.summary(name)}\n")
+        lines.append(f'<img src="{name}-short.gif" width="{entry["width"] // 2}" alt="The short cut of {name}">\n')
+        links = [f"[whole]({name}.gif) ([light]({name}-light.gif)), {entry['seconds']:.0f} s"]
+        links += [f"[short]({name}-short.gif) ([light]({name}-short-light.gif)), {short['seconds']:.0f} s"]
+        links += [f"[still]({name}.png) ([light]({name}-light.png))", f"[captions]({name}.vtt)"]
+        lines.append(" · ".join(links) + "\n")
+        lines.append(f"    {entry['command']}\n    {short['command']}\n")
+    return "\n".join(lines)

@@ -1,0 +1,191 @@
+"""The gallery: what it holds, what is found to be out of date, what alone is made anew; and what to paste elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import json
+import re
+from pathlib import Path
+
+import av
+import pytest
+from click.testing import CliRunner
+
+import flashsteps as fs
+from flashsteps import theme
+from flashsteps.cli import main
+from flashsteps.filmkit import embedding, films, gallery
+from flashsteps.filmkit.storyboard import CUTS
+
+FILM = "limits"  # one that is soon drawn
+
+
+def said(*words: str) -> list[str]:
+    done = CliRunner().invoke(main, list(words))
+    assert done.exit_code == 0, done.output
+    return done.stdout.splitlines()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A gallery of one film, made by two processes."""
+    made = tmp_path_factory.mktemp("made") / "site"
+    gallery.make(made, gallery.pieces([FILM]), jobs=2)
+    return made
+
+
+def test_it_holds_each_film_whole_and_short_in_each_theme_with_a_still_and_captions(folder: Path) -> None:
+    stems = [FILM + cut + colours for cut in ("", "-short") for colours in ("", "-light")]
+    expected = {f"{stem}.gif" for stem in stems} | {f"{FILM}.png", f"{FILM}-light.png"}
+    expected |= {f"{FILM}.vtt", f"{FILM}-short.vtt", "gallery.json", "README.md"}
+    assert {path.name for path in folder.iterdir()} == expected
+    kept = json.loads((folder / "gallery.json").read_text())
+    assert set(kept) == expected - {"gallery.json", "README.md"}
+    for name, entry in kept.items():
+        data = (folder / name).read_bytes()
+        assert (entry["bytes"], entry["sha256"]) == (len(data), hashlib.sha256(data).hexdigest())
+        if name.endswith(".gif"):
+            with av.open(str(folder / name)) as film:
+                stream = film.streams.video[0]
+                assert (stream.width, stream.height) == (entry["width"], entry["height"])
+                assert film.duration
+                assert film.duration / 1e6 == pytest.approx(entry["seconds"], abs=0.2)
+    assert (folder / f"{FILM}.vtt").read_text().startswith("WEBVTT")
+    assert [len(gallery.pieces()), len(films.names())] == [4 * len(films.names()), 16]
+    assert len(CUTS) * len(theme.THEMES) == 4
+
+
+def test_the_command_beside_a_film_makes_the_same_bytes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = json.loads((folder / "gallery.json").read_text())
+    words = kept[f"{FILM}-short-light.gif"]["command"].split()
+    assert words[0] == "flashsteps"
+    before = (folder / f"{FILM}-short-light.gif").read_bytes()
+    said(*words[1:])
+    assert (folder / f"{FILM}-short-light.gif").read_bytes() == before
+
+
+def test_the_page_has_each_film_with_its_sentence_and_links_that_lead_somewhere(folder: Path) -> None:
+    text = (folder / "README.md").read_text()
+    assert films.summary(FILM) in text
+    links = re.findall(r"\]\(([^)]+)\)|src=\"([^\"]+)\"", text)
+    assert len(links) == 8
+    assert all((folder / (one or other)).is_file() for one, other in links)
+
+
+def test_nothing_is_made_where_all_is_as_it_would_be(folder: Path) -> None:
+    before = {
+        path.name: path.stat().st_mtime_ns for path in folder.iterdir() if path.suffix in (".gif", ".png", ".vtt")
+    }
+    assert said("gallery", str(folder), "--films", FILM)[0].startswith("0 of 4 films were made anew")
+    assert {name: (folder / name).stat().st_mtime_ns for name in before} == before
+    assert said("gallery", str(folder), "--films", FILM, "--check") == [
+        "4 films are what they would be if they were made now"
+    ]
+
+
+@pytest.mark.parametrize("harm", ["a caption", "a picture", "a file", "bytes", "no manifest", "another film"])
+def test_what_is_out_of_date_is_found_and_made_anew(
+    folder: Path, tmp_path: Path, harm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    short = f"{FILM}-short.gif"
+    if harm in ("a caption", "a picture"):
+        right = gallery.digest
+        monkeypatch.setattr(
+            gallery, "digest", lambda piece: "other" if piece.stem == f"{FILM}-short" else right(piece)
+        )  # as a film says that has another: see below
+    elif harm == "a file":
+        (tmp_path / short).unlink()
+    elif harm == "bytes":
+        (tmp_path / short).write_bytes(b"GIF89a")
+    elif harm == "no manifest":
+        (tmp_path / "gallery.json").unlink()
+    else:
+        kept = json.loads((tmp_path / "gallery.json").read_text())
+        kept["gone.gif"] = kept[short]
+        (tmp_path / "gallery.json").write_text(json.dumps(kept))
+        (tmp_path / "gone.gif").write_bytes(b"GIF89a")
+    done = CliRunner().invoke(main, ["gallery", str(tmp_path), "--films", FILM, "--check"])
+    assert done.exit_code == 1
+    late = 4 if harm == "no manifest" else 1
+    assert f"{late} of 4 are out of date: make them by `flashsteps gallery {tmp_path}`" in done.stdout
+    monkeypatch.undo()
+    if harm == "another film":
+        said("gallery", str(tmp_path), "--films", FILM)
+        assert not (tmp_path / "gone.gif").exists()
+        assert "gone.gif" not in json.loads((tmp_path / "gallery.json").read_text())
+
+
+def test_a_digest_is_of_what_is_seen_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    piece = gallery.Piece(FILM, "short", "dark")
+    before = gallery.digest(piece)
+    assert gallery.digest(piece) == before
+    assert gallery.digest(piece._replace(theme="light")) != before
+    with monkeypatch.context() as patch:
+        dark = theme.THEMES["dark"]
+        patch.setitem(theme.THEMES, "dark", dark._replace(ink="#fefefe"))
+        assert gallery.digest(piece) != before
+    with monkeypatch.context() as patch:
+        patch.setattr(fs.film(FILM).told.__class__, "title", "Limits!")
+        assert gallery.digest(piece) != before
+
+
+def test_a_folder_with_a_page_of_its_own_keeps_it(folder: Path, tmp_path: Path) -> None:
+    for path in folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "README.md").write_text(f"# Mine\n\n{gallery.BEGIN}\nold\n{gallery.END}\n\nand more\n")
+    said("gallery", str(tmp_path), "--films", FILM)
+    text = (tmp_path / "README.md").read_text()
+    assert text.startswith("# Mine\n")
+    assert text.endswith("\n\nand more\n")
+    assert "old" not in text
+    assert films.summary(FILM) in text
+    (tmp_path / "README.md").write_text("# Mine\n")
+    done = CliRunner().invoke(main, ["gallery", str(tmp_path), "--films", FILM])
+    assert done.exit_code == 2
+    assert f"put the lines {gallery.BEGIN} and {gallery.END}" in done.stderr
+    (tmp_path / "gallery.json").write_text("[1]")
+    done = CliRunner().invoke(main, ["gallery", str(tmp_path), "--films", FILM, "--check"])
+    assert done.exit_code == 2
+    assert "is no manifest of a gallery: delete it" in done.stderr
+
+
+# ---- what to paste
+
+
+@pytest.mark.parametrize("form", list(embedding.FORMS))
+def test_a_film_is_put_with_both_themes_a_still_and_words(form: str) -> None:
+    text = "\n".join(said("embed", "race", "--for", form, "--folder", "films/", "--width", "640"))
+    files = re.findall(r'src(?:set)?="([^"]+)"', text)
+    names = [re.sub(r"^\{\{ '/(.*)' \| relative_url \}\}$", r"\1", file) for file in files]
+    assert names == ["films/race.png", "films/race-short-light.gif", "films/race-short.gif"]
+    known = {name for piece in gallery.pieces(["race"]) for name in piece.names}
+    assert all(name.removeprefix("films/") in known for name in names)
+    assert 'width="640"' in text
+    (words,) = re.findall(r'alt="([^"]+)"', text)
+    totals = [fs.count(name, n=16, d=32, block_q=4, block_k=4).total for name in ("standard-forward", "flash2-forward")]
+    assert totals == [6144, 10304]
+    for part in ("16 queries and 16 keys of 32 numbers", "moves 6,144 B", "moves 10.3 KB", films.summary("race")):
+        assert html.escape(part) in words
+    assert ("<section>" in text) == (form == "reveal")
+    assert text.startswith(".. raw:: html\n\n   <picture>") == (form == "rst")
+
+
+@pytest.mark.parametrize(
+    ("words", "advice"),
+    [
+        ([], "give a film's name, or --explore"),
+        (["race", "--explore"], "give a film's name, or --explore"),
+        (["race", "--part", "map"], "--part is not for a film: leave it out"),
+        (["--explore", "--for", "rst"], "--for is not for --explore: leave it out"),
+        (["rase"], "race"),
+        (["race", "--for", "word"], "markdown"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_one_line(words: list[str], advice: str) -> None:
+    done = CliRunner().invoke(main, ["embed", *words])
+    assert done.exit_code == 2
+    assert advice in done.stderr
+    assert done.stderr.count("\n") == 1
