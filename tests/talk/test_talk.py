@@ -31,7 +31,7 @@ P = "{http://schemas.openxmlformats.org/presentationml/2006/main}"
 @pytest.fixture(scope="module")
 def deck(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("deck") / "talk.pptx"
-    return make.Talk(path, NAMES, LOOK, "light", "short").write(jobs=1)
+    return make.Talk(path, NAMES, LOOK, "light", "short").write(jobs=2)
 
 
 # ---- what it is
@@ -106,7 +106,7 @@ def test_a_chapters_film_is_what_players_play_and_ends_on_its_picture(deck):
 
 
 def test_a_talk_has_the_same_bytes_in_however_many_processes(deck, tmp_path):
-    again = make.Talk(tmp_path / "again.pptx", NAMES, LOOK, "light", "short").write(jobs=2)
+    again = make.Talk(tmp_path / "again.pptx", NAMES, LOOK, "light", "short").write(jobs=3)
     with zipfile.ZipFile(again) as one, zipfile.ZipFile(deck) as other:
         assert [name for name in one.namelist() if one.read(name) != other.read(name)] == []
     assert again.read_bytes() == deck.read_bytes()
