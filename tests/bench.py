@@ -190,7 +190,7 @@ def encoded(kept: Changes, look: Look, path: Path, folder: Path) -> None:
     for span in spans:
         pieces.append(folder / f"piece{span.start}.mp4")
         encode.write(pieces[-1], islice(frames, len(span)), fps=look.fps, size=look.size, total=len(span))
-    join(path, pieces, "mp4", look.fps)
+    join(path, pieces, "mp4", look.fps, look.tell().chapters)
 
 
 def changes(frames: Iterable[np.ndarray | None], band: int = 8) -> Iterator[list[Patch] | None]:

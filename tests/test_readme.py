@@ -77,7 +77,7 @@ def run_python(block: str, folder: Path) -> str:
 
 def sizeless(text: str) -> str:
     """The text without the sizes of files and the errors of kernels, which differ a little between machines."""
-    text = re.sub(r"(\.(?:csv|gif|html|json|png|mp4|npz|svg|vtt)   )[\d.,]+ [KM]?B", r"\1", text)
+    text = re.sub(r"(\.(?:csv|gif|html|json|pdf|png|mp4|npz|svg|vtt)   )[\d.,]+ [KM]?B", r"\1", text)
     return re.sub(r"\d\.\d\d× \(\w+\)|\d\.\de-\d\d", "", text)
 
 

@@ -21,12 +21,14 @@ from .record import record
 from .render import render
 from .show import show
 from .step import step
+from .talk import talk
 from .validate import validate
 from .view import view
 
 EXAMPLES = """\b
 Examples:
   flashsteps render flash-forward -o flash-forward.gif
+  flashsteps talk -o talk.html
   flashsteps list films
   flashsteps record flash2-forward -o run.npz --block-q 4 --block-k 4
   flashsteps show run.npz --step 12
@@ -51,7 +53,7 @@ def main(ctx: click.Context) -> None:
 
 
 for _command in (
-    render, gallery, list_, record, show, view, explore, embed, step, export, schema, count, io, blocks, validate,
-    bench, doctor, completion,
+    render, talk, gallery, list_, record, show, view, explore, embed, step, export, schema, count, io, blocks,
+    validate, bench, doctor, completion,
 ):  # fmt: skip
     main.add_command(_command)

@@ -21,7 +21,7 @@ Examples:
 def _films() -> Rows:
     from ..filmkit import films
 
-    return [(name, films.summary(name)) for name in films.names()]
+    return [(name, films.summary(name)) for name in (*films.names(), films.LECTURE)]
 
 
 def _algorithms() -> Rows:

@@ -186,7 +186,7 @@ def _formats() -> Iterable[str]:
     return [ending[1:] for ending in ENDINGS]
 
 
-FILM, ALGORITHM = Name("film", films.names), Name("algorithm", algorithms.names)
+FILM, ALGORITHM = Name("film", lambda: (*films.names(), films.LECTURE)), Name("algorithm", algorithms.names)
 MASK, DTYPE, PRESET = _Mask("mask", _masks), Name("dtype", _dtypes), Name("preset", _presets)
 FORMAT = Name("format", _formats)
 CUT = Name("cut", _cuts)

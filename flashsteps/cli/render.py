@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-import sys
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
-from time import time
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,10 +18,11 @@ from . import options as take
 from . import outputs
 from .options import option
 from .program import Command, say
+from .progress import progress
 
 if TYPE_CHECKING:
     from ..filmkit.presets import Preset
-    from ..filmkit.reel import Progress, Reel
+    from ..filmkit.reel import Reel
 
 EXAMPLES = """\b
 Examples:
@@ -31,6 +30,7 @@ Examples:
   flashsteps render flash-forward -o short.gif --cut short
   flashsteps render flash2-forward -o talk.mp4 --theme light --code --captions
   flashsteps render standard -o poster.png --at 9.5 --size 1080x1080
+  flashsteps render lecture -o lecture.mp4 --preset talk
   flashsteps render flash2-forward -o mine.webm --input head.safetensors --head 0,3 --mask causal
 """
 
@@ -38,7 +38,7 @@ Made = list[tuple[Path, str]]
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
-@click.argument("name", metavar="FILM", type=take.FILM, help="Which film (`flashsteps list films`).")
+@click.argument("name", metavar="FILM", type=take.FILM, help="Which film (`flashsteps list films`); lecture is all.")
 @take.output(
     "FILE",
     "Where to: .gif, .mp4, .webm or .webp for a film; .png, .svg or .pdf for one picture of it; - is standard output.",
@@ -140,24 +140,10 @@ def _film(shown: Reel, output: Path, looks: Preset, captions: bool, quiet: bool,
     script, text = shown.script(shape_of(width, height)), output.with_suffix(".vtt")
     with (
         whole(text) if captions else nullcontext() as aside,
-        _bar(output.name, round(script.duration * fps), quiet) as bar,
+        progress(output.name, round(script.duration * fps), quiet) as bar,
     ):
         if aside:
             aside.write_text(script.vtt(), encoding="utf-8", newline="\n")
         shown.render(output, size=(width, height), fps=fps, progress=bar, **how)
     made = [(output, f"{width}×{height}, {script.duration:.1f} s, {fps} fps")]
     return [*made, (text, "captions")] if captions else made
-
-
-@contextmanager
-def _bar(label: str, total: int, quiet: bool) -> Iterator[Progress]:
-    """A progress bar, where standard error is a terminal: frames, and the time that is left."""
-    hidden = quiet or not sys.stderr.isatty()
-    with click.progressbar(length=total, label=label, show_pos=True, hidden=hidden, file=sys.stderr) as bar:
-
-        def advance(done: int, total: int) -> None:
-            if not bar.pos:  # the first ones took long, and say nothing of the others
-                bar.start = bar.last_eta = time()
-            bar.update(done - bar.pos)
-
-        yield advance

@@ -35,6 +35,7 @@ Frame: TypeAlias = NDArray[np.uint8]
 
 BAND = 8  # rows, at least, that are compared and converted together; even, since yuv420p has one chroma row for two
 AHEAD = 3  # frames that are drawn and wait for the encoder
+KEYS = 2.0  # seconds from one key frame to the next
 THREADS = 1  # an encoder's: fixed, since its bytes depend on it; other cores have pieces of their own to encode
 
 
@@ -50,11 +51,13 @@ def write(
     total: int,
     loop: int = 0,
     transparent: bool = False,
+    keys: float = KEYS,
     progress: Callable[[int, int], None] | None = None,
 ) -> int:
     """Write a film in the format that the path's ending names, and return the number of its frames.
 
-    A GIF or WebP is played `loop` times, 0: for ever; WebM and WebP may be `transparent`.
+    A GIF or WebP is played `loop` times, 0: for ever; WebM and WebP may be `transparent`. An MP4 or WebM has a key
+    frame every `keys` seconds, where a player can go to at once.
 
     A frame may reuse the memory of the one before it; None is the same picture again. `progress(done, total)` is called
     in the caller's thread after each frame. Raises ValueError where the path, size or rate won't do, a frame is not of
@@ -66,7 +69,7 @@ def write(
     if ending not in _ENCODERS:
         raise ValueError(f"'{target}' holds a still: for a film use {', '.join(_ENCODERS)}")
     check_film(target, size, fps, loop, transparent)
-    pipe, done = _Pipe(size, fps, loop, transparent), 0
+    pipe, done = _Pipe(size, fps, loop, transparent, keys), 0
     with whole(target) as aside, ThreadPoolExecutor(1) as thread:
         encoder = thread.submit(_encode, _ENCODERS[ending], aside, pipe)
         try:
@@ -115,8 +118,8 @@ class _Pipe:
     frame before, if it does.
     """
 
-    def __init__(self, size: Size, fps: int, loop: int, transparent: bool) -> None:
-        self.size, self.fps, self.loop, self.transparent = size, fps, loop, transparent
+    def __init__(self, size: Size, fps: int, loop: int, transparent: bool, keys: float) -> None:
+        self.size, self.fps, self.loop, self.transparent, self.keys = size, fps, loop, transparent, keys
         self.full: SimpleQueue[Frame | Literal["same", "end"]] = SimpleQueue()
         self.free: SimpleQueue[Frame | None] = SimpleQueue()
         self.started, self.stopped = False, Event()
@@ -229,7 +232,7 @@ def _video(aside: Path, pipe: _Pipe, format: str, codec: str, options: dict[str,
     (width, height), fps = pipe.size, pipe.fps
     form, planes = ("yuva420p", (1, 2, 2, 1)) if pipe.transparent else ("yuv420p", (1, 2, 2))  # rows of pixels in one
     with av.open(str(aside), "w", format=format, options={"fflags": "+bitexact", **muxer}) as film:
-        stream: Any = film.add_stream(codec, rate=fps, options={"g": str(2 * fps), **options})  # a key frame each 2 s
+        stream: Any = film.add_stream(codec, rate=fps, options={"g": str(round(pipe.keys * fps)), **options})
         stream.width, stream.height, stream.pix_fmt = width, height, form
         context = stream.codec_context
         context.thread_count, context.thread_type = THREADS, "FRAME"  # slices would cost quality

@@ -1,4 +1,4 @@
-"""The films by name: the files of `scenes/`. Listing them imports none, and reading one imports no manim."""
+"""The films by name: the files of `scenes/`, in a talk's order. Listing them imports none, and reading one no manim."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import catalog
+from ..errors import unknown
 
 if TYPE_CHECKING:
     from .storyboard import Storyboard
@@ -18,18 +19,44 @@ if TYPE_CHECKING:
 #: is a scene's file being read for what it tells? Then `flashsteps.filmkit.Film` is no Scene
 plainly: ContextVar[bool] = ContextVar("plainly", default=False)
 
+#: all of them as one film (`filmkit.lecture`), and what `summary` says of it
+LECTURE, ALL = "lecture", "All films as one, in the order of a talk, with a title before each."
+OTHERS = "More films"
+
 
 def _folder() -> Path:
     return Path(importlib.import_module("flashsteps.scenes").__path__[0])
 
 
+def sections() -> dict[str, tuple[str, ...]]:
+    """The films by section of a talk, in its order; those that no section names come last. Imports none of them."""
+    there = catalog.names(_folder())
+    found = {
+        section: tuple(name for name in films if name in there)
+        for section, films in importlib.import_module("flashsteps.scenes").SECTIONS.items()
+    }
+    named = {name for films in found.values() for name in films}
+    found[OTHERS] = tuple(name for name in there if name not in named)
+    return {section: films for section, films in found.items() if films}
+
+
 def names() -> tuple[str, ...]:
-    """All films, by the name that users type. Imports none of them."""
-    return catalog.names(_folder())
+    """All films, by the name that users type, in the order of a talk. Imports none of them."""
+    return tuple(name for films in sections().values() for name in films)
+
+
+def section(name: str) -> str:
+    """The section of a talk that a film is in. Raises ValueError for a name that isn't known."""
+    found = [section for section, films in sections().items() if name in films]
+    if not found:
+        raise ValueError(unknown("film", name, names()))
+    return found[0]
 
 
 def summary(name: str) -> str:
     """The first line of a film's docstring, without importing it. Raises ValueError for a name that isn't known."""
+    if name == LECTURE:
+        return ALL
     return catalog.summary(catalog.source(_folder(), "film", name))
 
 

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from .script import Span, unmarked
+
 MUXER = {"mp4": {"movflags": "+faststart"}}
 
 
-def join(path: Path, pieces: Iterable[Path], format: str, fps: int) -> None:
-    """Write the pieces, of one size, rate and encoder, one after another to `path`; each is gone when it was read."""
+def join(path: Path, pieces: Iterable[Path], format: str, fps: int, chapters: Sequence[Span] = ()) -> None:
+    """Write the pieces, of one size, rate and encoder, one after another to `path`; each is gone when it was read.
+
+    Players list the `chapters`, and jump to them, where there are some.
+    """
     import av
 
+    marks: Any = [
+        {"id": n, "start": round(1000 * start), "end": round(1000 * stop), "time_base": Fraction(1, 1000),
+         "metadata": {"title": unmarked(name)}}
+        for n, (name, start, stop) in enumerate(chapters)
+    ]  # fmt: skip
+
     with av.open(str(path), "w", format=format, options={"fflags": "+bitexact", **MUXER.get(format, {})}) as film:
+        if len(marks) > 1:
+            film.set_chapters(marks)
         stream: Any = None
         frames = 0
         for name in pieces:

@@ -17,7 +17,12 @@ class Preset(NamedTuple):
     fps: int
 
 
-PRESETS = {"readme": Preset(800, 450, 12), "slides": Preset(1920, 1080, 60), "4k": Preset(3840, 2160, 60)}
+PRESETS = {
+    "readme": Preset(800, 450, 12),
+    "talk": Preset(1280, 720, 30),
+    "slides": Preset(1920, 1080, 60),
+    "4k": Preset(3840, 2160, 60),
+}
 
 #: the endings whose files are shown small
 _SMALL = (".gif", ".webp")

@@ -175,6 +175,10 @@ def film(name: str, *, duration: float | None = None, **options: Any) -> Reel:
     kernel, code, cut, theme. Raises ValueError for a name that isn't known, an option that this film has no use for,
     and where something makes no sense or is too large to draw.
     """
+    if name == films.LECTURE:
+        from .lecture import Lecture  # late: its titles know what draws letters, and that may be missing
+
+        return Reel(name, Lecture(**options), duration)
     return Reel(name, films.load(name)(**options), duration)
 
 

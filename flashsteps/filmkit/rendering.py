@@ -132,9 +132,9 @@ def write(
         with (
             whole(path) as aside,
             tempfile.TemporaryDirectory() as folder,
-            closing(in_order(partial(_encoded, look, spans, target.suffix, folder), len(spans), jobs, told)) as made,
+            closing(in_order(partial(_piece, look, spans, target.suffix, folder), len(spans), jobs, told)) as made,
         ):
-            join(aside, made, JOINED[target.suffix.lower()], look.fps)
+            join(aside, made, JOINED[target.suffix.lower()], look.fps, look.tell().chapters)
     else:
         encode.write(
             path,
@@ -149,23 +149,36 @@ def write(
     return count
 
 
-def _encoded(look: Look, spans: list[range], ending: str, folder: str, n: int, told: Told) -> Path:
+def _piece(look: Look, spans: list[range], ending: str, folder: str, n: int, told: Told) -> Path:
     """Piece n as a film of its own."""
-    path, span, said = Path(folder) / f"{n}{ending}", spans[n], 0
+    return encoded(Path(folder) / f"{n}{ending}", look, spans[n], frames(look, spans[n]), told)
+
+
+def encoded(
+    path: Path,
+    look: Look,
+    span: range,
+    drawn: Iterator[np.ndarray | None],
+    told: Told,
+    keys: float = encode.KEYS,
+) -> Path:
+    """The frames of a span as a film of its own; tells each second that is done."""
+    said = 0
 
     def progress(done: int, _: int) -> None:
         nonlocal said
-        if done - said == look.fps or done == len(span):  # each second
+        if done - said == look.fps or done == len(span):
             told(done - said)
             said = done
 
     encode.write(
         path,
-        frames(look, span),
+        drawn,
         fps=look.fps,
         size=look.size,
         total=len(span),
         transparent=look.transparent,
+        keys=keys,
         progress=progress,
     )
     return path

@@ -138,8 +138,13 @@ def _clock(t: float) -> str:
     return f"{ms // 3_600_000:02}:{ms // 60_000 % 60:02}:{ms // 1000 % 60:02}.{ms % 1000:03}"
 
 
-def plain(words: str) -> str:
-    """Without marks of sub- and superscripts, and as WebVTT wants it."""
-    for mark, plain in (("^{", "^("), ("_{", "_("), ("}", ")"), ("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
+def unmarked(words: str) -> str:
+    """Without marks of sub- and superscripts."""
+    for mark, plain in (("^{", "^("), ("_{", "_("), ("}", ")")):
         words = words.replace(mark, plain)
     return words
+
+
+def plain(words: str) -> str:
+    """Without marks, and as WebVTT wants it."""
+    return unmarked(words).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

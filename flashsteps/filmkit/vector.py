@@ -1,4 +1,4 @@
-"""A picture as SVG or PDF, for papers: the same drawing, in outlines that stay sharp at any size.
+"""A picture as SVG or PDF, or many as the pages of one PDF: the same drawing, in outlines, sharp at any size.
 
 No date, no version and no font is in the file, and nothing that depends on what was drawn before it: the same picture
 gives the same bytes.
@@ -8,34 +8,73 @@ from __future__ import annotations
 
 import io
 import re
-from typing import Any
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import cairo
 
 from ..files import whole
+from .boxes import Box
 from .formats import PathLike, Size, check_path, check_size
 from .painter import Painter
 from .script import Script
+
+
+class Page(NamedTuple):
+    """A page of a PDF: a moment of a script; how the table of contents calls it, and below which page (by number); what
+    is to be clicked, boxes in units of the canvas, with addresses."""
+
+    script: Script
+    t: float
+    name: str
+    below: int | None = None
+    links: tuple[tuple[Box, str], ...] = ()
 
 
 def write(path: PathLike, script: Script, t: float, size: Size, theme: str, transparent: bool = False) -> None:
     """Write the picture at t seconds, in a file's own units 1 px each. Raises ValueError where the path won't do."""
     target = check_path(path)
     check_size(target, size)
-    ending, data = target.suffix.lower(), io.BytesIO()
-    if ending == ".svg":
-        surface: Any = cairo.SVGSurface(data, *size)
-        surface.set_document_unit(cairo.SVG_UNIT_PX)
+    if target.suffix.lower() == ".pdf":
+        made = _pdf([Page(script, t, "")], size, theme, script.title, transparent)
     else:
-        surface = cairo.PDFSurface(data, *size)
-        surface.restrict_to_version(cairo.PDF_VERSION_1_4)  # whose list of things is no compressed one
-        surface.set_metadata(cairo.PDF_METADATA_TITLE, script.title)
-        surface.set_metadata(cairo.PDF_METADATA_CREATE_DATE, "2000-01-01T00:00:00Z")  # of one length, everywhere
-    Painter(script, *size, theme, transparent=transparent, surface=surface).paint(t)
-    surface.finish()
-    made = _renamed(data.getvalue()) if ending == ".svg" else _undated(data.getvalue())
+        data = io.BytesIO()
+        surface = cairo.SVGSurface(data, *size)
+        surface.set_document_unit(cairo.SVG_UNIT_PX)
+        Painter(script, *size, theme, transparent=transparent, surface=surface).paint(t)
+        surface.finish()
+        made = _renamed(data.getvalue())
     with whole(target) as aside:
         aside.write_bytes(made)
+
+
+def write_pages(path: PathLike, pages: Iterable[Page], size: Size, theme: str, title: str) -> None:
+    """Write a PDF of many pages, with a table of contents. Raises ValueError where the path won't do."""
+    check_size(path, size)
+    with whole(path) as aside:
+        aside.write_bytes(_pdf(pages, size, theme, title))
+
+
+def _pdf(pages: Iterable[Page], size: Size, theme: str, title: str, transparent: bool = False) -> bytes:
+    data = io.BytesIO()
+    surface = cairo.PDFSurface(data, *size)
+    surface.restrict_to_version(cairo.PDF_VERSION_1_4)  # whose list of things is no compressed one
+    surface.set_metadata(cairo.PDF_METADATA_TITLE, title)
+    surface.set_metadata(cairo.PDF_METADATA_CREATE_DATE, "2000-01-01T00:00:00Z")  # of one length, everywhere
+    entries: list[int] = []
+    for number, page in enumerate(pages, 1):
+        painter = Painter(page.script, *size, theme, transparent=transparent, surface=surface)
+        painter.paint(page.t)
+        for box, address in page.links:
+            x, y, w, h = painter.px(box)
+            painter.pen.ctx.tag_begin(cairo.TAG_LINK, f"rect=[{x} {y} {w} {h}] uri='{address}'")
+            painter.pen.ctx.tag_end(cairo.TAG_LINK)
+        if page.name:
+            above = cairo.PDF_OUTLINE_ROOT if page.below is None else entries[page.below]
+            entries.append(surface.add_outline(above, page.name, f"page={number}", cairo.PDFOutlineFlags(0)))
+        surface.show_page()
+    surface.finish()
+    return _undated(data.getvalue())
 
 
 def _renamed(svg: bytes) -> bytes:
