@@ -51,7 +51,8 @@ def test_the_wheel_carries_every_file_of_the_package_the_kernels_and_the_scenes(
         for file in (ROOT / folder).rglob("*")
         if file.is_file() and "__pycache__" not in file.parts and not file.name.startswith(".")
     }
-    there |= {f"flashsteps/renders/data/{file.name}" for file in (ROOT / "renders" / "data").glob("*.json")}
+    measured = [file.name for kind in ("json", "npz") for file in (ROOT / "renders" / "data").glob(f"*.{kind}")]
+    there |= {f"flashsteps/renders/data/{name}" for name in measured}
     assert there == {name for name in wheel.namelist() if name.startswith("flashsteps/")}
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import doctest
+import hashlib
 import io
 import os
 import re
@@ -19,6 +20,7 @@ import av
 import pytest
 
 import flashsteps as fs
+from flashsteps.filmkit import embedding, gallery
 from flashsteps.units import short, size_of
 
 ROOT = Path(__file__).parents[1]
@@ -106,9 +108,8 @@ def test_links_and_pictures_lead_to_files() -> None:
         text = page.read_text(encoding="utf-8")
         links = re.findall(r"\]\((?!http)([^)#]+)\)", text)
         pictures = re.findall(r'(?:src|srcset)="([^"]+)"', text)
-        base = page.parent if page == README else ROOT
         assert pictures
-        assert [link for link in (*links, *pictures) if not (base / link).is_file()] == []
+        assert [link for link in (*links, *pictures) if not (page.parent / link).is_file()] == []
 
 
 def test_it_opens_with_a_film_that_has_words_for_those_who_do_not_see_it() -> None:
@@ -117,6 +118,22 @@ def test_it_opens_with_a_film_that_has_words_for_those_who_do_not_see_it() -> No
     alt = re.search(r'alt="([^"]+)"', opening)
     assert alt
     assert len(alt[1]) > 80
+    assert opening.splitlines() == embedding.lines("flash-forward")  # as `flashsteps embed flash-forward` prints it
+
+
+def test_the_gallery_holds_what_the_films_show_and_no_more_bytes_than_it_may() -> None:
+    """Where this fails, `flashsteps gallery` makes what is out of date."""
+    folder = ROOT / "renders"
+    some = [piece for piece in gallery.pieces() if piece.theme == "dark"]  # the other has the same script
+    assert list(gallery.out_of_date(folder, some)) == []
+    assert gallery.strangers(folder) == []
+    kept = gallery.manifest(folder)
+    assert set(kept) == {name for piece in gallery.pieces() for name in piece.names}
+    films = {name: entry for name, entry in kept.items() if name.endswith(".gif")}
+    assert [name for name, entry in films.items() if entry["bytes"] > (1e6 if entry["cut"] == "short" else 2e6)] == []
+    assert sum(entry["bytes"] for entry in kept.values()) < 40e6
+    for name, entry in kept.items():
+        assert entry["sha256"] == hashlib.sha256((folder / name).read_bytes()).hexdigest()
 
 
 def test_the_demo_is_one_command(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def _forms() -> Sequence[str]:
 @option("--src", metavar="URL", help="Where the page lies  [default: explorer.html]")
 @click.pass_context
 def embed(ctx: click.Context, /, name: str | None, explorer: bool, **options: Any) -> None:
-    """Print what puts a film, or a part of the explorer, into a page of yours.
+    """Print the lines that put a film or the explorer into a page.
 
     A film is one of the gallery (`flashsteps gallery`): dark or light as the reader has it, a still for who wants no
     motion, and words for who does not see it, from its run. Of the explorer, the first line is a web component, once a

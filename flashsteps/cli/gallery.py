@@ -23,7 +23,8 @@ NAMES = take.Text("FILM,…", lambda text: tuple(dict.fromkeys(map(str.strip, te
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
-@click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default="renders")
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default="renders",
+                help="Where to  [default: renders]")  # fmt: skip
 @option("--films", "names", type=NAMES, help="Only these  [default: all]")
 @option("--check", is_flag=True, help="Write nothing: say what is out of date; exit code 1 if anything is.")
 @option("--jobs", type=take.NUMBER, help="How many processes draw; no byte depends on it  [default: one a core]")

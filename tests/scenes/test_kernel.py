@@ -110,9 +110,7 @@ def test_programs_with_most_tiles_begin_first_and_no_sm_waits_long():
     for sm, tiles in log:
         last[sm] = max(last[sm], tiles[-1] + (float(np.median(np.diff(tiles))) if len(tiles) > 1 else 0.0))
     end = max(last.values())
-    assert f"the first has {(end - min(last.values())) / 1000:.0f} of {end / 1000:.0f} µs left" in said(
-        SCRIPT
-    )
+    assert f"the first has {(end - min(last.values())) / 1000:.0f} of {end / 1000:.0f} µs left" in said(SCRIPT)
     mine = [tiles for sm, tiles in log if sm == log[0][0]]
     assert all(a[-1] < b[0] for a, b in zip(mine, mine[1:], strict=False))  # one program after another
 
