@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import cairo
 import numpy as np
 
@@ -84,8 +86,13 @@ class Painter:
 
     def px(self, box: Box) -> Box:
         """A box of the board in whole px."""
-        x, y, w, h = (side * self.unit for side in box)
-        return Box(self.left + x, self.top + y, w, h).whole()
+        return _px(box, self.unit, self.left, self.top)
+
+
+@lru_cache(maxsize=1024)  # most boxes stay where they are
+def _px(box: Box, unit: float, left: float, top: float) -> Box:
+    x, y, w, h = (side * unit for side in box)
+    return Box(left + x, top + y, w, h).whole()
 
 
 def _merged(boxes: list[Box]) -> list[Box]:

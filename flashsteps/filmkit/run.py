@@ -54,9 +54,10 @@ class Run:
         self.ranges = ranges(trace)
         self.rounds = tuple(rounds_of(trace, self.round_of, self.moments, lanes))
         self._looks: dict[object, object] = {}
-        self._asked: tuple[float, int] | None = None
-        self._answer: tuple[Moment, Moment, frozenset[int]] = (), (), frozenset()
         self._shapes: dict[tuple[int | None, ...], dict[str, tuple[int, ...]]] = {}
+        self._now: float | None = None
+        self._work: dict[int, tuple[Moment, Moment, frozenset[int]]] = {}
+        self._places: dict[tuple[int, tuple[str, ...]], Shown | None] = {}
 
     def __len__(self) -> int:
         return len(self.moments)
@@ -248,8 +249,18 @@ class Run:
         """What the place of these slots shows: the one being made, else the first that is of use, else the first."""
         if program is None:
             return None
+        if self._now != now:  # of one picture, each place asks for its look, and again to be drawn
+            self._now, self._work, self._places = now, {}, {}
+        if (program, slots) not in self._places:
+            self._places[program, slots] = self._shown(now, program, slots)
+        return self._places[program, slots]
+
+    def _shown(self, now: float, program: int, slots: tuple[str, ...]) -> Shown | None:
         number, u = self.split(now)
-        mine, computes, arrived = self._work(now, program)
+        if program not in self._work:
+            mine = tuple(event for event in self.events(now) if event.program == program)
+            self._work[program] = mine, tuple(event for event in mine if event.op == "compute"), self.landed(now)
+        mine, computes, arrived = self._work[program]
         for n, event in reversed(list(enumerate(computes))):
             later = any(other.slot in slots for other in computes[n + 1 :])
             if event.slot in slots and not later and u * len(computes) > n:
@@ -268,15 +279,6 @@ class Run:
                 return None  # of a tile before: no old contents under a new index
             return Shown(slot, found.step, 1.0, bool(live))
         return None
-
-    def _work(self, now: float, program: int) -> tuple[Moment, Moment, frozenset[int]]:
-        """What a program does in this moment, what of it computes, and what has arrived: each place of a picture asks
-        for the same."""
-        if self._asked != (now, program):
-            mine = tuple(event for event in self.events(now) if event.program == program)
-            computes = tuple(event for event in mine if event.op == "compute")
-            self._asked, self._answer = (now, program), (mine, computes, self.landed(now))
-        return self._answer
 
     def value(self, step: int) -> np.ndarray:
         """What a step brought on chip or made: rows on top of those that the slot had, where it was loaded in parts."""
