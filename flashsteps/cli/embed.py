@@ -33,7 +33,7 @@ def _forms() -> Sequence[str]:
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
-@click.argument("name", metavar="[FILM]", type=take.FILM, required=False)
+@click.argument("name", metavar="[FILM]", type=take.FILM, required=False, help="Which film (`flashsteps list films`).")
 @option("--for", "form", type=take.Name("form", _forms), help="html, markdown, rst, reveal or jekyll  [default: html]")
 @option("--cut", type=take.CUT, help="All of it, or its short cut  [default: short]")
 @option("--folder", metavar="PATH|URL", help="Where the gallery lies  [default: renders]")
