@@ -203,7 +203,7 @@ export class TensorCard {
       el("h3", { text: "Bytes by tensor, so far" }), this.work, el("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "bytes" }, el("table", { class: "numbers" },
         el("thead", {}, el("tr", {}, ...["", "read", "written"].map((text) => el("th", { scope: "col", text: text || "tensor" })))),
         el("tbody", {}, ...this.rows.map(({ row }) => row)))),
-      el("p", { class: "dim", text: "two levels, no L2, no overlap" }));
+      el("p", { class: "dim", text: "counted between HBM and SRAM only" }));
   }
 
   show(step) {

@@ -80,6 +80,6 @@ export class Ending {
       real && standard !== null ? para(`${ratioOf(real.own / real.standard)} what standard attention moves${real.crossover
         ? `; it is less from tiles of ${real.crossover}×${real.crossover} on` : ""}.`) : null,
       real && standard === null ? para(`${sizer(real.own)(real.own)} moved for one head.`) : null,
-      para(words.exact), el("p", { class: "dim", text: "two levels, no L2, no overlap" })].filter(Boolean));
+      para(words.exact), el("p", { class: "dim", text: "counted between HBM and SRAM only" })].filter(Boolean));
   }
 }
