@@ -2,6 +2,8 @@
 
 import os
 import resource
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -584,3 +586,22 @@ def test_a_film_is_no_still_and_a_still_no_film(tmp_path):
         encode.write(tmp_path / "film.png", noise(), fps=10, size=(160, 120), total=40)
     with pytest.raises(ValueError, match=r"a picture is a \.png"):
         encode.write_png(tmp_path / "film.gif", next(noise()))
+
+
+def test_what_lies_in_memory_changes_no_byte(tmp_path):
+    """glibc fills what is allocated with what it is told: an encoder that reads what nobody has written shows."""
+    code = (
+        "import sys, numpy as np; from flashsteps.filmkit import encode\n"
+        "picture = np.full((450, 800, 4), 255, np.uint8)\n"
+        "def frames():\n"
+        "    for k in range(14):\n"
+        "        picture[40 + 20 * k :, 30 : 90 + 40 * k, 0] = 16 * k\n"
+        "        yield picture\n"
+        "encode.write(sys.argv[1], frames(), fps=1, size=(800, 450), total=14)\n"
+    )
+    made = []
+    for fill in ("1", "3", "170"):
+        path = tmp_path / f"{fill}.mp4"
+        subprocess.run([sys.executable, "-c", code, path], check=True, env={**os.environ, "MALLOC_PERTURB_": fill})
+        made.append(path.read_bytes())
+    assert made[0] == made[1] == made[2]
