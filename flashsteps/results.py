@@ -116,11 +116,16 @@ def read(path: str | PathLike[str]) -> Results:
     return Results(**{name: data[name] for name in Results._fields})
 
 
+def shipped(name: str) -> list[Path]:
+    """The files of this name, of whatever machine, that come with this package."""
+    root = Path(importlib.import_module("flashsteps.scenes").__path__[0]).parent  # a clone's, or the installed package
+    return sorted((root / FOLDER).glob(f"*-{name}"))
+
+
 def kept(kind: str) -> Results | None:
     """The newest results that come with this package, of a GPU if there are any; None if none are there. `kind` is how
     their files' names end: speed, duel (a few backends in turn), train or tune."""
-    root = Path(importlib.import_module("flashsteps.scenes").__path__[0]).parent  # a clone's, or the installed package
-    found = [read(path) for path in sorted((root / FOLDER).glob(f"*-{kind}.json"))]
+    found = [read(path) for path in shipped(f"{kind}.json")]
     return max(found, key=lambda one: (one.machine["kind"] != "cpu", one.date), default=None)
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from .results import FOLDER
+from .results import shipped
 
 
 class Program(NamedTuple):
@@ -51,8 +50,7 @@ class Schedule(NamedTuple):
 
 def kept(*, causal: bool) -> Schedule | None:
     """The log that comes with this package, if there is one."""
-    root = Path(importlib.import_module("flashsteps.scenes").__path__[0]).parent  # a clone's, or the installed package
-    found = sorted((root / FOLDER).glob("*-schedule.npz"))
+    found = shipped("schedule.npz")
     return read(found[-1], causal=causal) if found else None
 
 

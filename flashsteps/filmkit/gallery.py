@@ -63,7 +63,7 @@ def pieces(names: Sequence[str] = ()) -> list[Piece]:
 def digest(piece: Piece) -> str:
     """What a film shows: its captions, and its picture in the middle and at the end of each chapter."""
     width, height, fps = PRESETS["readme"]
-    shown = reel.film(piece.film, cut=piece.cut, theme=piece.theme)
+    shown = _shown(piece)
     made = hashlib.sha256(repr((width, height, fps, shown.duration, shown.captions)).encode())
     for _, start, stop in shown.chapters:
         for t in ((start + stop) / 2, stop - 1 / fps):
@@ -79,13 +79,18 @@ def moment(shown: reel.Reel) -> float:
 
 def out_of_date(folder: Path, some: Sequence[Piece], jobs: int | None = None) -> Iterator[tuple[Piece, str]]:
     """Those that are not what they would be if they were made now, and why; nothing is written."""
+    return ((piece, why) for piece, _, why in _late(folder, some, jobs))
+
+
+def _late(folder: Path, some: Sequence[Piece], jobs: int | None) -> Iterator[tuple[Piece, str, str]]:
+    """The same, with the digest of what each would show, which was made to find out."""
     kept = manifest(folder)
     todo = processes.in_order(
         lambda n, told: digest(some[n]), len(some), jobs or processes.cores(), lambda amount: None
     )
     for piece, now in zip(some, todo, strict=True):
         if why := _fault(folder, piece, kept, now):
-            yield piece, why
+            yield piece, now, why
 
 
 def strangers(folder: Path) -> list[str]:
@@ -119,11 +124,12 @@ def make(
     Raises ValueError where a file cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    todo = [piece for piece, _ in out_of_date(folder, some, jobs)]
-    began(sum(round(_shown(piece).duration * PRESETS["readme"].fps) for piece in todo))
+    _around(folder / "README.md")  # refused before anything is drawn
+    todo = [(piece, now) for piece, now, _ in _late(folder, some, jobs)]
+    began(sum(round(_shown(piece).duration * PRESETS["readme"].fps) for piece, _ in todo))
     found = manifest(folder)
     work = processes.in_order(
-        lambda n, told: _make(folder, todo[n], told), len(todo), jobs or processes.cores(), progress
+        lambda n, told: _make(folder, *todo[n], told), len(todo), jobs or processes.cores(), progress
     )
     for entries in work:
         found |= entries
@@ -133,16 +139,16 @@ def make(
         del found[name]
     _save(folder, found)
     _write_readme(folder, found)
-    return todo
+    return [piece for piece, _ in todo]
 
 
 def _shown(piece: Piece) -> reel.Reel:
     return reel.film(piece.film, cut=piece.cut, theme=piece.theme)
 
 
-def _make(folder: Path, piece: Piece, told: Callable[[int], None]) -> dict[str, Entry]:
-    """The files of one film, and what the manifest has of each."""
-    look, shown, shows, before = PRESETS["readme"], _shown(piece), digest(piece), 0
+def _make(folder: Path, piece: Piece, shows: str, told: Callable[[int], None]) -> dict[str, Entry]:
+    """The files of one film, and what the manifest has of each; `shows` is its digest."""
+    look, shown, before = PRESETS["readme"], _shown(piece), 0
 
     def progress(done: int, total: int) -> None:
         nonlocal before
@@ -197,7 +203,14 @@ def _save(folder: Path, found: dict[str, Entry]) -> None:
 
 
 def _write_readme(folder: Path, found: dict[str, Entry]) -> None:
-    path, said = folder / "README.md", f"{BEGIN}\n{page(found)}{END}"
+    path = folder / "README.md"
+    before, after = _around(path)
+    with files.whole(path) as aside:
+        aside.write_text(f"{before}{BEGIN}\n{page(found)}{END}{after}", encoding="utf-8", newline="\n")
+
+
+def _around(path: Path) -> tuple[str, str]:
+    """What a folder's README.md has before and after the films. Raises ValueError where it has no place for them."""
     text = path.read_text(encoding="utf-8") if path.exists() else f"# The gallery\n\n{BEGIN}{END}\n"
     before, begun, rest = text.partition(BEGIN)
     _, ended, after = rest.partition(END)
@@ -205,8 +218,7 @@ def _write_readme(folder: Path, found: dict[str, Entry]) -> None:
         raise ValueError(
             f"'{path}' has no place for the films: put the lines {BEGIN} and {END} where they are to stand"
         )
-    with files.whole(path) as aside:
-        aside.write_text(before + said + after, encoding="utf-8", newline="\n")
+    return before, after
 
 
 def page(found: dict[str, Entry]) -> str:

@@ -103,8 +103,8 @@ def _numpy(n: int, causal: bool, device: torch.device) -> Attention:
 # ---- torch's own
 
 
-def _sdpa(backend: SDPBackend) -> Callable[[int, bool, torch.device], Attention]:
-    """scaled_dot_product_attention, held to one of its backends."""
+def sdpa(backend: SDPBackend, *, shared: bool = False) -> Callable[[int, bool, torch.device], Attention]:
+    """scaled_dot_product_attention, held to one of its backends; `shared`: heads of queries share those of keys."""
 
     def make(n: int, causal: bool, device: torch.device) -> Attention:
         if device.type == "cpu" and backend not in (SDPBackend.MATH, SDPBackend.FLASH_ATTENTION):
@@ -112,7 +112,7 @@ def _sdpa(backend: SDPBackend) -> Callable[[int, bool, torch.device], Attention]
 
         def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             with sdpa_kernel(backend):
-                return scaled_dot_product_attention(q, k, v, is_causal=causal)
+                return scaled_dot_product_attention(q, k, v, is_causal=causal, enable_gqa=shared)
 
         return attention
 
@@ -159,11 +159,11 @@ def _flashsteps(n: int, causal: bool, device: torch.device) -> Attention:
 #: all of them, in the order of tables and legends
 BACKENDS = {
     "flashsteps": Backend(_flashsteps),
-    "flash": Backend(_sdpa(SDPBackend.FLASH_ATTENTION)),
-    "cudnn": Backend(_sdpa(SDPBackend.CUDNN_ATTENTION)),
-    "efficient": Backend(_sdpa(SDPBackend.EFFICIENT_ATTENTION)),
+    "flash": Backend(sdpa(SDPBackend.FLASH_ATTENTION)),
+    "cudnn": Backend(sdpa(SDPBackend.CUDNN_ATTENTION)),
+    "efficient": Backend(sdpa(SDPBackend.EFFICIENT_ATTENTION)),
     "flex": Backend(_flex, compiled=True),
-    "math": Backend(_sdpa(SDPBackend.MATH), matrices=5),
+    "math": Backend(sdpa(SDPBackend.MATH), matrices=5),
     "standard": Backend(_standard, matrices=5),
     "numpy": Backend(_numpy, matrices=3),
 }

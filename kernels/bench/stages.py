@@ -22,9 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.attention import SDPBackend
 
 from flashsteps import files, results
 from flashsteps.results import Results
@@ -34,7 +32,7 @@ from ..flash2_forward import empty_log, forward
 from ..validation.cases import cases
 from ..validation.validate import document, validate
 from . import machine, modes, numbers, speed, trial, tune
-from .backends import BACKENDS, Attention
+from .backends import BACKENDS, sdpa
 from .machine import Machine, this, versions
 from .schedule import Deadline
 from .trial import PASSES, Failed, Inputs
@@ -333,17 +331,16 @@ def _grouped(asked: Asked, causal: bool) -> Iterator[Line]:
     shapes = [(1, heads, n, d), (1, heads // GROUP, n, d), (1, heads // GROUP, n, d), (1, heads, n, d)]
     sets = tuple(tuple(torch.randn(shape, device=kind, dtype=dtype) for shape in shapes) for _ in range(trial.SETS))
     given = Inputs(sets, causal, {}, {})
-    ours = BACKENDS["flashsteps"].make
-    who: dict[str, Callable[[], Attention]] = {
-        "flashsteps": lambda: ours(n, causal, kind),
-        "cudnn": lambda: _shared(SDPBackend.CUDNN_ATTENTION, causal),
-        "flash": lambda: _shared(SDPBackend.FLASH_ATTENTION, causal),
+    who = {
+        "flashsteps": BACKENDS["flashsteps"].make,
+        "cudnn": sdpa(SDPBackend.CUDNN_ATTENTION, shared=True),
+        "flash": sdpa(SDPBackend.FLASH_ATTENTION, shared=True),
     }
     for which in PASSES:
         failed: dict[str, tuple[str, str]] = {}
         calls = {}
         for name, make in who.items():
-            if made := trial.or_failed(asked.machine, f"{name} {which}", make, failed):
+            if made := trial.or_failed(asked.machine, f"{name} {which}", partial(make, n, causal, kind), failed):
                 calls[f"{name} {which}"] = partial(trial.once, asked.machine, made[0], BACKENDS[name], given, which)
         seconds = speed.timed(asked.machine, calls, failed, speed.BUDGET, TURNS)
         for name, each in seconds.items():
@@ -354,14 +351,6 @@ def _grouped(asked: Asked, causal: bool) -> Iterator[Line]:
             yield {
                 "grouped": {"pass": which, "causal": causal, "backend": name.split()[0], "status": status, "why": why}
             }
-
-
-def _shared(backend: SDPBackend, causal: bool) -> Attention:
-    def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        with sdpa_kernel(backend):
-            return scaled_dot_product_attention(q, k, v, is_causal=causal, enable_gqa=True)
-
-    return attention
 
 
 # ---- a process

@@ -12,13 +12,17 @@ shared memory when they are waited for, or at once, in the same two cases as pro
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from itertools import product
+from pathlib import Path
 from types import FunctionType, SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 import triton.language as tl
 
@@ -415,3 +419,18 @@ def _bound(kernel: Any, names: dict[str, Any], done: dict[int, Any]) -> Function
                 scope[name] = _bound(found, names, done)
     bound: FunctionType = done[id(function)]
     return bound
+
+
+def mutant(module: Any, old: str, new: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A kernel's module whose source has one text, which it has once, instead of another."""
+    text = Path(module.__file__).read_text(encoding="utf-8")
+    assert text.count(old) == 1
+    path = tmp_path / "mutant_hopper.py"
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    spec = importlib.util.spec_from_file_location("flashsteps.kernels.mutant_hopper", path)
+    assert spec
+    assert spec.loader
+    made = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, made)
+    spec.loader.exec_module(made)
+    return made

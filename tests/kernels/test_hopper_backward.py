@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,7 +19,7 @@ from flashsteps.kernels.problem import Problem as CallProblem
 from flashsteps.kernels.targets import configs, tuned
 from flashsteps.kernels.targets.configs import Config
 from flashsteps.kernels.targets.target import Target, pretend
-from tests.kernels.gluon_emulator import Fault, emulate
+from tests.kernels.gluon_emulator import Fault, emulate, mutant
 from tests.kernels.kernel_problems import Problem, attention, gradients, near
 
 SM_90 = Target("cuda", 90)
@@ -166,22 +164,13 @@ FENCE = "        fence_async_shared()\n"
 )  # fmt: skip
 def test_a_fault_is_caught(old: str, new: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A barrier that is wrong hangs, or lets somebody read what is not there: there are no third ways."""
-    text = Path(hopper_backward.__file__).read_text(encoding="utf-8")
-    assert text.count(old) == 1
-    path = tmp_path / "mutant_hopper.py"
-    path.write_text(text.replace(old, new), encoding="utf-8")
-    spec = importlib.util.spec_from_file_location("flashsteps.kernels.mutant_hopper", path)
-    assert spec
-    assert spec.loader
-    mutant = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, mutant)
-    spec.loader.exec_module(mutant)
-    assert any(_faulty(mutant, late) for late in (None, 0, -1))
+    made = mutant(hopper_backward, old, new, tmp_path, monkeypatch)
+    assert any(_faulty(made, late) for late in (None, 0, -1))
 
 
-def _faulty(mutant: Any, late: int | None) -> bool:
+def _faulty(module: Any, late: int | None) -> bool:
     try:
-        run = Run(PROBLEM, module=mutant, late=late)
+        run = Run(PROBLEM, module=module, late=late)
     except Fault:
         return True
     return not right(PROBLEM, run)
