@@ -18,7 +18,7 @@ from flashsteps.machine import block_masks, masks
 from . import checks
 from .launch import arguments, fetched, grid, launch, strides, tiles
 from .targets import configs
-from .tile import add_tile, load_tile, natural_lse, one_over, or_nan, part, sees_any, store_statistic, store_tile
+from .tile import add_tile, load_tile, natural_lse, one_over, or_nan, sees_any, store_statistic, store_tile, work
 
 
 @triton.jit(do_not_specialize=["N", "M", "left", "right"])
@@ -30,10 +30,8 @@ def block_sparse_kernel(
     TMA_Q: tl.constexpr, TMA: tl.constexpr, PRECISION: tl.constexpr, HEAVY_FIRST: tl.constexpr,
 ):  # fmt: skip
     """O (B, H, N, HEAD_DIM) and LSE (B, H, N); starts (blocks + 1,) and columns (tiles visited,), int32."""
-    i = tl.program_id(0)
-    if HEAVY_FIRST:  # Under a causal mask the last queries see most keys: what takes longest is begun first.
-        i = tl.num_programs(0) - 1 - i
-    b, h = part(heads_kv)
+    # Under a causal mask the last queries see most keys: what takes longest is begun first.
+    i, b, h = work(heads_kv, 1, HEAVY_FIRST, False)
     first = i * BLOCK_Q
     tokens = first + tl.arange(0, BLOCK_M) // GROUP
     CUT: tl.constexpr = LEFT or RIGHT or not EVEN  # which tiles are cut is not known beforehand

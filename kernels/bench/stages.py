@@ -96,7 +96,9 @@ def about(asked: Asked) -> Iterator[Line]:
         there = torch.empty(1 << 31, device="cuda", dtype=torch.int8)
         here = torch.empty_like(there)
         calls = {"matmul": lambda: torch.mm(x, y, out=out), "copy": lambda: there.copy_(here)}
-        took = {name: _median(asked.machine, call) for name, call in calls.items()}
+        marked = {name: partial(_marked, asked.machine, call) for name, call in calls.items()}
+        seconds = speed.timed(asked.machine, marked, {}, speed.BUDGET, tune.LEAST)
+        took = {name: median(each) for name, each in seconds.items()}
         yield {
             "ceilings": {
                 "bf16_matmul_tflops": speed.digits(2 * 8192**3 / took["matmul"] / 1e12),
@@ -283,16 +285,10 @@ def _candidates() -> list[tune.Candidate]:
     return sorted(found, key=lambda one: not (one.config and one.config.hopper))  # what may hang is begun first
 
 
-def _median(machine: Machine, call: Callable[[], object], times: int = 20) -> float:
-    for _ in range(5):
-        call()
-    pairs = []
-    for _ in range(times):
-        start = machine.mark()
-        call()
-        pairs.append((start, machine.mark()))
-    machine.wait()
-    return median(machine.seconds(*pair) for pair in pairs)
+def _marked(machine: Machine, call: Callable[[], object], turn: int) -> tuple[Any, Any]:
+    start = machine.mark()
+    call()
+    return start, machine.mark()
 
 
 def clocks() -> dict[str, str]:
