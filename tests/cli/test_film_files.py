@@ -97,6 +97,16 @@ def test_characters_that_no_font_has_are_named_in_one_line_unless_nothing_is_to_
     assert done(*command, "-q") == (0, b"", b"")
 
 
+def until_drawing(process: Any) -> None:
+    """Wait until a render is at work, which shows in its threads or its children where the system tells."""
+    tasks = Path(f"/proc/{process.pid}/task")
+    while tasks.exists() and process.poll() is None:
+        if len(os.listdir(tasks)) > 1 or (tasks / str(process.pid) / "children").read_text():
+            break
+        time.sleep(0.05)
+    time.sleep(0.5 if tasks.exists() else 2)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("ending", [".gif", ".mp4"])
 def test_whatever_ends_it_while_it_draws_nothing_is_left(ending, number):
@@ -109,7 +119,7 @@ def test_whatever_ends_it_while_it_draws_nothing_is_left(ending, number):
         "env": {"TMPDIR": "temporary"},
     }
     with program("render", "flash-forward", "-o", f"a{ending}", *large, **how) as process:
-        time.sleep(2)
+        until_drawing(process)
         assert process.poll() is None
         process.send_signal(number)
         out, err = process.communicate(timeout=60)

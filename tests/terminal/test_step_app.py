@@ -12,7 +12,10 @@ import termios
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,9 +48,11 @@ class Held(StepApp):
     last = ""
 
 
-def held(work: Callable, trace: Trace = TRACE, size: tuple[int, int] = (80, 24), **options) -> Held:
+def held(
+    work: Callable, trace: Trace = TRACE, size: tuple[int, int] = (80, 24), kind: type[Held] = Held, **options
+) -> Held:
     """Run the app without a terminal, and let `work(app, pilot)` hold it."""
-    app = Held(trace, **options)
+    app = kind(trace, **options)
 
     async def run() -> None:
         async with app.run_test(size=size) as pilot:
@@ -217,45 +222,52 @@ def test_a_dumb_terminal_gets_lines(monkeypatch):
     assert flashsteps("step", "flash-forward", "--at", "0")[0].startswith("0  store  O[0:16]")
 
 
+class Clocked(Held):
+    """The app with a clock that only `tick` moves on: how fast the machine is makes no difference to what is seen."""
+
+    every = 0.0  # seconds between its ticks, 0 while it stands
+
+    def set_interval(self, *given: Any, **more: Any) -> Any:
+        self.every, self.tick = given
+        return SimpleNamespace(stop=partial(setattr, self, "every", 0.0))
+
+
 def test_it_plays_pauses_and_changes_its_speed():
     async def work(app, pilot):
         await pilot.press("plus", "plus", "plus", "plus", "plus", "plus")
         assert app.speed == 50
+        assert app.every == 0
         await pilot.press("space")
         assert app.playing
-        for _ in range(200):
-            await pilot.pause(0.02)
-            if app.view.stepper.step >= 3:
-                break
+        assert app.every == 1 / 50
+        for _ in range(4):
+            app.tick()
+        assert app.view.stepper.step == 3
         await pilot.press("minus")
         assert app.playing
-        assert app.speed == 25
+        assert (app.speed, app.every) == (25, 1 / 25)
         await pilot.pause()
         assert "playing, 25 a second" in shown(app)
         await pilot.press("space")
-        here = app.view.stepper.step
-        assert here >= 3
         assert not app.playing
-        await pilot.pause(0.1)
-        assert app.view.stepper.step == here
+        assert app.every == 0
+        assert app.view.stepper.step == 3
         await pilot.press("end", "space")  # from the end it starts again
-        assert app.view.stepper.step < LAST
+        assert app.view.stepper.step == -1
         await pilot.press("right")
         assert not app.playing
+        assert app.every == 0
 
-    held(work)
+    held(work, kind=Clocked)
 
 
-def test_playing_ends_with_the_run():
+def test_playing_goes_by_the_clock_and_ends_with_the_run():
     async def work(app, pilot):
         app.speed = 50
         await pilot.press("space")
-        for _ in range(200):
+        while app.playing:
             await pilot.pause(0.02)
-            if not app.playing:
-                break
         assert app.view.stepper.step == LAST
-        assert not app.playing
 
     held(work, at=LAST - 3)
 
