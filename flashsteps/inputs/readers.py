@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -312,14 +313,20 @@ def _torch(file: BinaryIO, size: int) -> Found:
 def _only_tensors(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
     """Refuse a pickle that names anything but what plain tensors are made of; to list its names, nothing is run.
 
-    `weights_only` alone would still call, say, bytearray(10**10).
+    `weights_only` alone would still call, say, bytearray(10**10), and take a tuple of the same two tuples of the same
+    two tuples … as a key, whose hash is never done.
     """
     with one_line("its pickle is damaged"):
-        named = [
-            (op.name, str(arg or op.name))
-            for op, arg, _ in pickletools.genops(archive.read(info))
-            if "GLOBAL" in op.name
-        ]
+        steps = [(op.name, arg) for op, arg, _ in pickletools.genops(archive.read(info))]
+    named = [(op, str(arg or op)) for op, arg in steps if "GLOBAL" in op]
+    made, tuples = 0, set[Any]()  # how much was memorised so far, and which of it are tuples
+    for (before, _), (op, arg) in pairwise([("", None), *steps]):
+        if "PUT" in op or op == "MEMOIZE":
+            if "TUPLE" in before or before == "FROZENSET":
+                tuples.add(made if op == "MEMOIZE" else int(arg or 0))
+            made += 1
+        if op == "DUP" or ("GET" in op and int(arg or 0) in tuples):
+            raise ValueError("its pickle holds one tuple twice, which torch.save never writes: save q, k and v anew")
     for op, name in named:
         if op != "GLOBAL" or not TENSOR_PARTS.fullmatch(name):
             raise ValueError(

@@ -47,6 +47,7 @@ def pack(trace: Trace) -> Packed:
     """All of a trace, for the player: events, values and what is said. Raises nothing for a trace that was checked."""
     meta = trace.meta
     slots = list(dict.fromkeys(event.slot for event in trace if event.slot))
+    here = set(slots)
     tensors = _in_order(trace)
     loops = list(dict.fromkeys(tuple(event.loop) for event in trace))
     said = captions(trace)
@@ -78,7 +79,7 @@ def pack(trace: Trace) -> Packed:
         "tensors": [_tensor(trace, name) | _range(lowest_highest, name) for name in tensors],
         "loops": loops,
         "captions": list(sentences),
-        "code": [[line.number, line.code, sorted(line.reads & set(slots))] for line in _code(trace)],
+        "code": [[line.number, line.code, sorted(line.reads & here)] for line in _code(trace)],
         "room": {"bytes": place.nbytes, "of": place.of},
         "ending": ending(trace),
         "direction": trace.direction,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
@@ -41,7 +42,8 @@ def page(path: str | PathLike[str], title: str, colours: Theme) -> Iterator[Figu
     """
     check_ending(path)
     try:
-        with _silent("matplotlib"):  # it warns where HOME cannot be written: then it only starts more slowly
+        # it warns where HOME cannot be written: then it only starts more slowly
+        with _silent("matplotlib"), _without("MPLBACKEND"):  # a page has no use for one, and it may be none
             from matplotlib import style
             from matplotlib.figure import Figure
     except ImportError as missing:
@@ -67,6 +69,17 @@ def _silent(name: str) -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
+
+
+@contextmanager
+def _without(name: str) -> Iterator[None]:
+    """As if this were not set in the environment."""
+    value = os.environ.pop(name, None)
+    try:
+        yield
+    finally:
+        if value is not None:
+            os.environ[name] = value
 
 
 def font(kind: str, size: float) -> FontProperties:

@@ -25,10 +25,11 @@ def ranges(trace: Trace) -> dict[str, tuple[float, float]]:
     for event, value in zip(trace.events, trace.values, strict=False):  # there are none where a run was too large
         if value is not None:
             widen(event.tile.tensor if event.tile else event.slot, value)
-    for slot in {event.slot for event in trace if event.op == "load" and event.tile}:
-        tensors = {event.tile.tensor for event in trace if event.op == "load" and event.slot == slot and event.tile}
-        for tensor in tensors & set(found):
-            low, high = found[tensor]
+    loads = {(event.slot, event.tile.tensor) for event in trace if event.op == "load" and event.tile}
+    own = found.copy()
+    for slot, tensor in loads:
+        if tensor in own:
+            low, high = own[tensor]
             was = found.get(slot, (low, high))
             found[slot] = min(low, was[0]), max(high, was[1])
     for name in ("P",):

@@ -84,10 +84,14 @@ def _reads(function: ast.FunctionDef, named: Mapping[str, str]) -> dict[int, set
         reads.setdefault(node.lineno, set()).update(*(slots[name] for name in used))
         slot = _slot_written(node)
         pairs = list(_pairs(node))
-        made = [{slot} if slot else set().union(*(slots.get(n, set()) for n in _names(value))) for _, value in pairs]
-        for (variable, _), origin in zip(pairs, made, strict=True):
+        values = {id(value): value for _, value in pairs}  # a = b = x has one for both
+        made = {
+            at: {slot} if slot else set().union(*(slots.get(n, set()) for n in set(_names(value))))
+            for at, value in values.items()
+        }
+        for variable, value in pairs:
             if variable not in named:
-                slots[variable] = origin
+                slots[variable] = made[id(value)]
     return reads
 
 

@@ -20,9 +20,8 @@ from .trace import Trace
 
 Shapes = dict[str, tuple[int, ...]]
 
-#: characters in the name of a slot, a tensor or a loop
-MOST_NAME = 64
-
+#: characters in the name of a slot, a tensor or a loop, and how many slots and loops a run may name
+MOST_NAME, MOST_NAMES = 64, 256
 
 #: how deep JSON data in a meta may be nested, and how many rules its mask may have
 MOST_DEEP, MOST_RULES = 16, 64
@@ -59,6 +58,8 @@ def checked(meta: dict[str, Any], initial: Mapping[str, np.ndarray], events: Ite
                 if not name.isidentifier() or len(name) > MOST_NAME:
                     raise ValueError(f"step {step} has a loop or a slot called {name!r:.40}, which is no name")
                 names.add(name)
+            if len(names) > MOST_NAMES:
+                raise ValueError(f"it names more than {MOST_NAMES} slots and loops")
             if (loop and min(loop.values()) < 0) or "" in loop:
                 raise ValueError(f"step {step}, a {op}, has an impossible loop")
         if work not in works:

@@ -272,7 +272,8 @@ NOWHERE = dict.fromkeys(("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_
 SETTINGS = [
     {"NO_COLOR": "1", "COLUMNS": "33", "LINES": "7", "LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
     | NOWHERE | {"TEXTUAL_THEME": "nord", "TEXTUAL_ANIMATIONS": "none"},
-    {"FORCE_COLOR": "1", "COLORTERM": "", "TERM": "dumb", "TEXTUAL_COLOR_SYSTEM": "standard", "TZ": "Asia/Tokyo"},
+    {"FORCE_COLOR": "1", "COLORTERM": "", "TERM": "dumb", "TEXTUAL_COLOR_SYSTEM": "standard", "TZ": "Asia/Tokyo"}
+    | {"MPLBACKEND": "none", "MPLCONFIGDIR": "/nowhere", "LC_ALL": "xx_YY.utf8", "FLASHSTEPS_THEME": "x"},
 ]  # fmt: skip
 
 

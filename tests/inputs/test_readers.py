@@ -42,6 +42,8 @@ from tests.inputs.input_files import (
 
 STACKED = npy_bytes(np.stack([Q, K, V]))
 WORDS_NPY = npy_bytes(np.array(WORDS))
+#: a dict whose key is a pair of the same pair of the same pair …: its hash takes 2^40 steps
+BOMB = b"\x80\x02})q\x00" + b"".join(b"h" + bytes([n, 0x86]) + b"q" + bytes([n + 1]) for n in range(40)) + b"K\x01s."
 TRAPPED = npy_with(describe("(5, 4)", "'|O'"), data=pickle.dumps(Trap()))
 GIGANTIC = npy_with(describe("(5, 4)"), version=b"\x02\x00", length=2**32 - 1, data=bytes(10**6))
 LAYERS = {f"layer\n{i}": b"" for i in range(99)}
@@ -133,6 +135,8 @@ PT: Table = [
     (pt_bytes(tensors() | {"q": torch.storage.UntypedStorage(9)}), "more than plain tensors"),
     (rezipped(pt_bytes(tensors()), huge_bytearray), "more than plain tensors (__builtin__ bytearray)"),
     (rezipped(pt_bytes(tensors()), lambda pickled: pickled[:-1]), "its pickle is damaged"),
+    (rezipped(pt_bytes(tensors()), lambda _: BOMB), "its pickle holds one tuple twice"),
+    (rezipped(pt_bytes(tensors()), lambda _: b"\x80\x02}))2\x86s."), "its pickle holds one tuple twice"),
     (pt_bytes([1, 2]), "it holds a list: save a dict of q, k and v"),
     (pt_bytes({"q": torch.ones(2), 3: torch.ones(2)}), "no k, v in it, but q:"),
     (pt_bytes(tensors() | {"q": [1.0]}), "q is a list, not a tensor"),

@@ -179,6 +179,24 @@ def test_a_wrong_trace_is_refused_soon_in_one_line_and_little_memory(wrong, colu
     assert peak < 4_000_000 + 3 * os.path.getsize("run.npz")
 
 
+def test_a_run_that_names_slots_without_end_is_refused():
+    """Viewers keep something for each slot: what they need is to grow with steps alone."""
+    run = Problem("flash2-forward", 64, 64, 1, 8, 4).record()
+    run.save("run.npz")
+    with np.load("run.npz", allow_pickle=False) as file:
+        columns = dict(file)
+    slots = columns["slot"].astype("U9")
+    many = np.flatnonzero((slots == "S") | (slots == "P"))
+    for n, here in ((100, True), (len(many), False)):
+        slots[many[:n]] = [f"s{at}" for at in range(n)]
+        np.savez("run.npz", **columns | {"slot": slots})
+        if here:
+            assert len({event.slot for event in fs.load("run.npz")}) > 100
+        else:
+            with pytest.raises(ValueError, match="names more than 256 slots and loops$"):
+                fs.load("run.npz")
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_each_command_refuses_it_with_exit_code_2(command, columns):
     for wrong in ("a newer version", "a slot of escapes", "events that point nowhere", "nothing"):
@@ -215,12 +233,14 @@ def test_a_file_cut_short_is_refused_by_every_command(cut, columns):
 
 # ---- taken, and shown as it is
 
+LINES = "\n" * 99
 ODD: dict[str, Callable[[dict[str, Any]], object]] = {
     "markup": lambda c: write(c, meta={"algorithm": "[bold red]<script>alert(1)</script>", "tokens": ["[/]"] * 8}),
     "formulas": lambda c: write(c, meta={"algorithm": "=cmd|x!A1", "tokens": ["=1+1"] * 8}),
     "an unknown algorithm": lambda c: write(c, meta={"algorithm": ""}),
     "code that is none": lambda c: write(c, meta={"code": "((( \n" * 99}),
     "code to break a parser": lambda c: write(c, meta={"code": "def attend():\n x=" + "-" * 60_000 + "1" + "\n" * 99}),
+    "a line of many names": lambda c: write(c, meta={"code": f"def attend():\n {'a=' * 9000}f({'a,' * 9000}){LINES}"}),
     "code that would run": lambda c: write(c, meta={"code": "import os\nos.mkdir('ran')\n" + "\n" * 99}),
     "other data": lambda c: write(c, meta={"input": {"kind": [{"a": None}], "x": "[b]"}, "splits": {}}),
     "an input with no kind": lambda c: write(c, meta={"input": {}}),

@@ -1,0 +1,80 @@
+"""Ended at any moment, by any signal: what a command leaves is whole, or is what was there before."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import flashsteps as fs
+
+ROOT = Path(fs.__file__).parents[1]
+
+#: commands that write a file, each in a second or two
+WRITERS = (
+    ("record", "flash2-forward", "-o", "a.npz", "--input", "random:16,8"),
+    ("view", "run.npz", "-o", "a.html"),
+    ("step", "run.npz", "-o", "a.svg", "--at", "5"),
+    ("export", "run.npz", "--to", "json", "-o", "a.json"),
+    ("render", "standard", "-o", "a.png", "--at", "3", "--size", "788x444"),
+    ("io", "--n", "1K", "--plot", "a.svg"),
+    ("explore", "-o", "a.html"),
+)
+
+
+def written(command: tuple[str, ...]) -> str:
+    return next(word for word in command if word.startswith("a."))
+
+
+def program(*command: str, **settings: Any) -> Any:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)} | settings.pop("env", {})
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen([sys.executable, "-m", "flashsteps", *command], env=environment, **pipes | settings)
+
+
+def run() -> None:
+    q = np.random.default_rng(0).standard_normal((3, 8, 4), np.float32)
+    fs.record("flash2-forward", *q, block_q=4, block_k=4).save("run.npz")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run()
+
+
+#: how many commands are ended in one example
+EACH = 4
+ENDS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL]
+
+
+@given(st.data())
+@settings(max_examples=3, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_ended_at_any_moment_the_older_file_or_the_new_one_is_there_whole(tmp_path: Path, data: st.DataObject) -> None:
+    """The moment is drawn; where it falls in the command's work is up to the machine, and any of them will do."""
+    for _ in range(EACH):
+        command = data.draw(st.sampled_from(WRITERS))
+        number, moment = data.draw(st.sampled_from(ENDS)), data.draw(st.floats(0, 1.5))
+        name, heed = written(command), lambda: signal.signal(signal.SIGINT, signal.default_int_handler)
+        Path(name).write_text("older")
+        with program(*command, preexec_fn=heed, env={"TMPDIR": str(tmp_path)}) as process:
+            time.sleep(moment)
+            process.send_signal(number)
+            _, err = process.communicate(timeout=120)
+        told = (command, number, moment, process.returncode, err)
+        whole = Path(name).read_bytes() != b"older"
+        assert process.returncode in (0, 128 + number, -number), told
+        assert not whole or len(Path(name).read_bytes()) > 3000, told
+        assert whole or process.returncode != 0, told
+        left = sorted(path.name for path in tmp_path.iterdir() if path.name not in ("run.npz", name))
+        assert left == [], told
+        Path(name).unlink()
