@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,14 +51,21 @@ def export(run: str, to: str, output: Path, no_values: bool, device: str | None,
     from ..trace import exports
 
     modelled = device if to == "perfetto" else None
-    try:
+    with _in_words_of_options():
         exports.check_export(output, to, None, not no_values)
-    except ValueError as error:
-        raise ValueError(str(error).replace("values=False", "--no-values")) from None
     saved = to == "perfetto" and Path(run).is_file()  # then the device is not one to run on, only the model's
     trace = runs.trace_of(run, options if saved else options | {"device": device})
-    exports.export(trace, output, to=to, device=modelled, values=not no_values)
+    with _in_words_of_options():
+        exports.export(trace, output, to=to, device=modelled, values=not no_values)
     say(f"{output}   {size_of(output.stat().st_size)}   {len(trace):,} steps{_model(trace, to, modelled)}")
+
+
+@contextmanager
+def _in_words_of_options() -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(str(error).replace("values=False", "--no-values")) from None
 
 
 def _model(trace: Any, to: str, device: str | None) -> str:

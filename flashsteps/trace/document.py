@@ -39,7 +39,21 @@ def schema() -> str:
 
 
 def lines(trace: Trace, values: bool = True) -> Iterator[str]:
-    """The document, line by line; without `values`, what each step made or stored is left out."""
+    """The document, line by line; without `values`, what each step made or stored is left out.
+
+    Raises ValueError as soon as it is longer than what is read.
+    """
+    nbytes, parts = 0, 0
+    for line in _lines(trace, values):
+        nbytes += len(line.encode()) + 1
+        parts += line.count("[") + line.count("{")
+        if nbytes > MOST_BYTES or parts > MOST_PARTS:
+            less = ", or leave out its values (values=False)" if values and trace.values else ""
+            raise ValueError(f"a run of {len(trace):,} steps is too long to be read as .json again: keep .npz{less}")
+        yield line
+
+
+def _lines(trace: Trace, values: bool) -> Iterator[str]:
     head = {
         "format": FORMAT,
         "version": VERSION,

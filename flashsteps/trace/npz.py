@@ -37,13 +37,13 @@ from ..machine.arrays import Work
 from ..machine.dtypes import from_plain, storage, to_plain
 from ..machine.events import Event, Peak, Tile
 from . import document as trace_json
-from .strangers import MOST_NAME, check_meta, check_tensors, check_trace, checked
+from .strangers import MOST_META, MOST_NAME, check_meta, check_tensors, check_trace, checked
 from .trace import Trace
 
 FORMAT = 1
 
-#: characters of a trace's meta, and bytes that the list of its arrays may take: a hundred times what one needs
-MOST_META, MOST_LIST = 1 << 22, 1 << 16
+#: bytes that the list of a trace's arrays may take: a hundred times what it needs
+MOST_LIST = 1 << 16
 
 TEXTS: dict[str, Callable[[Event], str]] = {
     "op": lambda event: event.op,

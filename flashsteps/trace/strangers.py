@@ -23,6 +23,9 @@ Shapes = dict[str, tuple[int, ...]]
 #: characters in the name of a slot, a tensor or a loop, and how many slots and loops a run may name
 MOST_NAME, MOST_NAMES = 64, 256
 
+#: characters of a trace's meta, as JSON: a hundred times what one needs
+MOST_META = 1 << 22
+
 #: how deep JSON data in a meta may be nested, and how many rules its mask may have
 MOST_DEEP, MOST_RULES = 16, 64
 
@@ -100,8 +103,11 @@ def check_meta(meta: Any) -> None:
     if not isinstance(meta, dict):
         raise ValueError("its meta is not plain JSON data")
     _check_plain(meta)
-    if json.loads(json.dumps(meta, allow_nan=False)) != meta:
+    written = json.dumps(meta, allow_nan=False)
+    if json.loads(written) != meta:
         raise ValueError("its meta is not plain JSON data")
+    if len(written) > MOST_META:
+        raise ValueError(f"its meta has {len(written):,} characters, the limit is {MOST_META:,}: give shorter tokens")
     kinds: dict[str, Callable[[Any], bool]] = {
         **dict.fromkeys(("queries", "keys", "d", "block_q", "block_k"), whole),
         **dict.fromkeys(("algorithm", "code", "dtype", "computing"), text),

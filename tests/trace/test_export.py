@@ -72,6 +72,35 @@ def test_each_event_stands_on_a_line_of_its_own():
     assert [event["step"] for event in events] == list(range(len(TOY)))
 
 
+@pytest.mark.parametrize("limit", ["MOST_BYTES", "MOST_PARTS"])
+def test_what_is_too_long_to_be_read_is_not_written(tmp_path, monkeypatch, limit):
+    """The reader's limits are the writer's; without values it is shorter, as the message says."""
+    monkeypatch.chdir(tmp_path)
+    TOY.save("run.npz")
+    text = ["\n".join(trace_json.lines(TOY, values)) + "\n" for values in (True, False)]
+    whole, less = (len(one.encode()) if limit == "MOST_BYTES" else len(re.findall(r"[\[{]", one)) for one in text)
+    for most, takes in ((whole, ("--no-values", "")), (whole - 1, ("--no-values",)), (less - 1, ())):
+        monkeypatch.setattr(trace_json, limit, most)
+        for option in ("--no-values", ""):
+            command = ["export", "run.npz", "--to", "json", "-o", "a.json", *option.split()]
+            result = CliRunner().invoke(main, command)
+            assert (result.exit_code == 0) == (option in takes), (most, option)
+            if option in takes:
+                assert len(fs.load("a.json")) == len(TOY)
+                Path("a.json").unlink()
+            else:
+                assert "too long to be read as .json again: keep .npz" in result.stderr
+                assert ("--no-values" in result.stderr) == (option == "")
+                assert not Path("a.json").exists()
+
+
+def test_tokens_that_would_not_be_read_are_not_saved(tmp_path):
+    q, k, v = Problem("flash2-forward", 2, 2, 4, 2, 2).inputs()
+    trace = fs.record("flash2-forward", q, k, v, tokens=["a" * 5_000_000, "b"])
+    with pytest.raises(ValueError, match="its meta has 5,00.* characters, the limit is 4,194,304: give shorter tokens"):
+        trace.save(tmp_path / "a.npz")
+
+
 @pytest.mark.parametrize("ending", ["npz", "json"])
 def test_a_file_of_version_1_stays_readable(ending):
     """The promise: these were written by the first version, and give the same run for ever."""
