@@ -12,7 +12,7 @@ from . import options as take
 from . import runs
 from .options import option
 from .program import Command, say
-from .record import run_options
+from .record import run_options, steps
 
 EXAMPLES = """\b
 Examples:
@@ -56,7 +56,7 @@ def export(run: str, to: str, output: Path, no_values: bool, device: str | None,
     saved = to == "perfetto" and Path(run).is_file()  # then the device is not one to run on, only the model's
     trace = runs.trace_of(run, options if saved else options | {"device": device})
     exports.export(trace, output, to=to, device=modelled, values=not no_values)
-    say(f"{output}   {size_of(output.stat().st_size)}   {len(trace):,} steps{_model(trace, to, modelled)}")
+    say(f"{output}   {size_of(output.stat().st_size)}   {steps(trace)}{_model(trace, to, modelled)}")
 
 
 def _model(trace: Any, to: str, device: str | None) -> str:

@@ -46,7 +46,7 @@ Made = list[tuple[Path, str]]
 )
 @option("--format", "form", type=take.FORMAT, help="What -o - is: gif, mp4 … as the ending of a file would say.")
 @take.input_options
-@take.block_options("a quarter of them, at least 2")
+@take.block_options("a quarter of them, at least 2", of_input=True)
 @option(
     "--trace", type=click.Path(path_type=Path), metavar="RUN.npz", help="Draw this saved run, instead of a new one."
 )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MOST_ROWS, MOST_COLUMNS = 64, 64
 
 #: what of a run a user may choose, and what says of which input it is
-OF_A_RUN, OF_AN_INPUT = ("block_q", "block_k", "mask", "dtype", "sram"), ("input", "head")
+OF_A_RUN, OF_AN_INPUT = ("block_q", "block_k", "mask", "dtype", "sram"), ("input", "head", "layout")
 
 
 class Input:
@@ -32,18 +32,19 @@ class Input:
         self.unproven = False  # is there a saved run that was not held against its algorithm?
 
     def qkv(self, option: Callable[..., Any]) -> QKV:
-        """q, k and v, as `input` and `head` say. Raises ValueError where they can't be read."""
+        """q, k and v, as `input`, `head` and `layout` say. Raises ValueError where they can't be read."""
         from ..inputs import qkv
 
-        source, head = option("input", "sample"), option("head")
+        source, where = option("input", "sample"), {name: option(name) for name in ("head", "layout")}
         if isinstance(source, qkv.QKV):
-            if head is not None:
-                raise ValueError(f"head={head!r}: the input that is given is one head already: leave it out")
+            for name, value in where.items():
+                if value is not None:
+                    raise ValueError(f"{name}={value!r}: the input that is given is one head already: leave it out")
             return source
-        key, load = str(source), partial(qkv.load_qkv, source, head)
+        key, load = str(source), partial(qkv.load_qkv, source, **where)
         if isinstance(source, tuple | list) and len(source) == 3:
-            key, load = str(id(source)), partial(qkv.check_qkv, source[0], source[1], source[2], head=head)
-        found: QKV = self._once((key, repr(head)), load)
+            key, load = str(id(source)), partial(qkv.check_qkv, source[0], source[1], source[2], **where)
+        found: QKV = self._once((key, repr(where)), load)
         return found
 
     def record(self, algorithm: str, option: Callable[..., Any], how: dict[str, Any]) -> Trace:
@@ -137,9 +138,10 @@ def check_room(N: int, M: int, d: int) -> None:
 
 
 def _record(algorithm: str, qkv: QKV, how: dict[str, Any]) -> Trace:
-    from ..runs.record import record
+    from ..inputs.qkv import Heads
+    from ..runs.record import record_heads
 
-    return record(algorithm, *qkv, tokens=qkv.tokens, source=qkv.source, **how)
+    return record_heads(algorithm, Heads.of(qkv), **how)
 
 
 def _twin(run: Trace) -> Trace:

@@ -91,6 +91,9 @@ class Tape(Protocol):
         """Take an event with the array that it made or stored; `times` is 1 unless the run is counted."""
 
 
+#: what share of a tensor may be lost when it is rounded to the type that it is stored in
+MOST_LOST = 0.01
+
 #: the tensors that hold addresses: whole numbers, the same for all heads
 ADDRESSES = ("table", "starts", "columns")
 
@@ -102,10 +105,13 @@ class HBM:
         self.storage, self.computing, self.counting = storage, computing, counting
         self.part, self.parts = 0, parts
         self.tensors: dict[str, Tensor] = {}
+        self.lost: dict[str, tuple[float, float]] = {}  # of all that was written: what rounding took, and the whole
 
     def tensor(self, name: str, shape: tuple[int, ...], data: np.ndarray | None) -> Tensor:
         """A tensor that is there before the run, rounded to the storage type."""
         stored = None if data is None else round_to(data, self.storage, name)
+        if data is not None and stored is not None:
+            _not_lost(data, stored, name)
         return self._put(Tensor(name, shape, self.storage, stored))
 
     def addresses(self, name: str, shape: tuple[int, ...], data: np.ndarray | None) -> Tensor:
@@ -125,6 +131,26 @@ class HBM:
             whole = (shape[0] * self.parts, *shape[1:])
             self._put(Tensor(name, whole, dtype, None if self.counting else np.full(whole, np.nan, dtype)))
         return self.tensors[name].part(self.part, self.parts)
+
+    def written(self, name: str, values: np.ndarray, stored: np.ndarray) -> None:
+        """Note what rounding took of values on their way here."""
+        if values.dtype != stored.dtype:
+            exact, took = (np.asarray(x, np.float64) for x in (values, stored))
+            error, whole = self.lost.get(name, (0.0, 0.0))
+            self.lost[name] = error + float(np.abs(took - exact).sum()), whole + float(np.abs(exact).sum())
+
+    def check_lost(self) -> None:
+        """Raises ValueError where rounding took more than MOST_LOST of a tensor that the run wrote.
+
+        What counts is the sum of what was lost beside the sum of what there was, by size: softmax rightly leaves
+        weights, and gradients of keys that nobody looks at, that are too small to be stored and to matter.
+        """
+        for name, (error, whole) in self.lost.items():
+            if error > MOST_LOST * whole:
+                raise ValueError(
+                    f"{name} loses {_percent(error / whole)} of what it holds when it is rounded to {self.storage}: "
+                    "use dtype='float32'"
+                )
 
     def _put(self, tensor: Tensor) -> Tensor:
         self.tensors[tensor.name] = tensor
@@ -255,7 +281,9 @@ class SRAM:
                 raise ValueError(f"{tensor.name} has {view.shape} at rows {view.start}:{view.stop}, not {value.shape}")
         tile, stored = view.tile, None
         if tensor.data is not None:
-            stored = round_to(np.broadcast_to(value, view.shape), tensor.dtype, str(tile))
+            whole = np.broadcast_to(value, view.shape)
+            stored = round_to(whole, tensor.dtype, str(tile))
+            self.hbm.written(tensor.name, whole, stored)
             tensor.data[view.start : view.stop] = stored
         nbytes = prod(view.shape) * tensor.dtype.itemsize
         self._tell("store", slot, tile, view.shape, nbytes, sys._getframe(1).f_lineno, value=stored)
@@ -336,7 +364,34 @@ def round_to(data: np.ndarray, dtype: np.dtype[Any], name: str) -> np.ndarray:
         rounded = plain.astype(dtype)
     too_large = np.isinf(rounded) & np.isfinite(plain)
     if too_large.any():
-        wider = "float32" if dtype.itemsize == 2 else "float64"
         worst, most = plain[too_large][0], largest(dtype)
-        raise ValueError(f"{name} holds {worst:,.6g}, past the largest {dtype} ({most:,.6g}): use dtype={wider!r}")
+        raise ValueError(
+            f"{name} holds {worst:,.6g}, past the largest {dtype} ({most:,.6g}): use dtype={_that_holds(plain)!r}"
+        )
     return rounded
+
+
+def _not_lost(data: np.ndarray, stored: np.ndarray, name: str) -> None:
+    """Raises ValueError where rounding made 0 of more than MOST_LOST of the numbers that are not 0."""
+    if (share := _zeroed(data, stored)) > MOST_LOST:
+        raise ValueError(
+            f"{name}: {_percent(share)} of its numbers that are not 0 become 0 in {stored.dtype}: "
+            f"use dtype={_that_holds(np.asarray(data))!r}"
+        )
+
+
+def _zeroed(data: np.ndarray, stored: np.ndarray) -> float:
+    """Which share of the numbers that are not 0 is 0 once stored."""
+    there = np.count_nonzero(data)
+    return 1 - np.count_nonzero(stored) / there if there else 0.0
+
+
+def _that_holds(plain: np.ndarray) -> str:
+    """The type that would do: float32, unless too much gets too large, or lost, in it, too."""
+    with np.errstate(over="ignore"):
+        single = plain.astype(np.float32)
+    return "float32" if np.isfinite(single).all() and _zeroed(plain, single) <= MOST_LOST else "float64"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"

@@ -14,7 +14,8 @@ from ..machine.devices import Device
 from ..machine.devices import device as device_of
 from ..machine.events import IO
 from ..runs import record as run
-from ..runs.arguments import own_size, positive, takes
+from ..runs.arguments import own_size, takes
+from ..scalars import whole
 from ..trace import rules
 from .footprint import footprint, training
 from .standard import beside
@@ -127,7 +128,7 @@ def rows(
     kv_heads = heads if kv_heads is None else kv_heads
     given = {"d": d, "batch": batch, "heads": heads, "kv_heads": kv_heads}
     for name, size in (*(("n", n) for n in sizes), *given.items()):
-        if positive(name, size) > MOST:
+        if whole(name, size) > MOST:
             raise ValueError(f"{name} is {size}: give at most {MOST}")
     head_groups.group_of(heads, kv_heads)
     mask = None if mask == "none" else mask
