@@ -44,7 +44,7 @@ def view(runs: tuple[str, ...], output: Path, **options: Any) -> None:
     fresh = [run for run in runs if run in algorithms.names()]
     traces = [sources.trace_of(run, _its_own(run, fresh, options), small=True) for run in runs]
     pages.write(output, *traces)
-    what = ", ".join(f"{trace.meta['algorithm']} {steps(trace)}" for trace in traces)
+    what = "; ".join(f"{trace.meta['algorithm']} {steps(trace)}" for trace in traces)
     say(f"{output}   {size_of(output.stat().st_size)}   {what}")
 
 

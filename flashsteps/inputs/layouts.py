@@ -155,6 +155,8 @@ def indices(axes: Axes, head: Head) -> tuple[int, ...]:
         raise ValueError(f"head={head!r} is not an int or a tuple of ints") from None
     lead = axes.queries[:-2]
     long = [n for n in lead if n > 1]
+    if lead and not long and not any(given):  # there is one, and it is meant
+        return (0,) * len(lead)
     if len(given) == len(long) != len(lead):
         rest = iter(given)
         given = [next(rest) if n > 1 else 0 for n in lead]

@@ -369,7 +369,8 @@ def laid(draw: st.DrawFn) -> tuple[str, int, Any, Any, Any]:
     n, m, d = (draw(st.integers(1, 4)) for _ in range(3))
     rng = np.random.default_rng(0)
     shapes = (batch, kv_heads * group, n, d), (batch, kv_heads, m, d), (batch, kv_heads, m, d)
-    return layout, group, *(rng.standard_normal(shape) for shape in shapes)
+    q, k, v = (rng.standard_normal(shape) for shape in shapes)
+    return layout, group, q, k, v
 
 
 @given(laid(), st.data())
