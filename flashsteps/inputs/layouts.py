@@ -80,6 +80,14 @@ class Axes(NamedTuple):
             found = found * n + i
         return found
 
+    def cut(self, n: int, m: int) -> Axes:
+        """The same with so many queries and keys."""
+        tokens = order(self.layout, len(self.q))[-2]
+        q, k = (
+            tuple(rows if i == tokens else size for i, size in enumerate(x)) for x, rows in ((self.q, n), (self.k, m))
+        )
+        return self._replace(q=q, k=k)
+
     def of_kv(self, index: tuple[int, ...]) -> tuple[int, ...]:
         """Where the keys and values of the matrix of q at `index` lie: heads of q share one, as many as there are."""
         return (*index[:-1], index[-1] // (self.queries[-3] // self.keys[-3])) if index else ()

@@ -271,7 +271,10 @@ class Matrix(Actor):
         for r, words in enumerate(self.rows):
             if r % every == 0 and r + 1 < len(place.ys):
                 middle = place.ys[r] + (high - place.gap) / 2
-                here = Box(box.x, round(middle - line(pen, LABEL) / 2), box.w - pen.px(14), line(pen, LABEL))
+                top = round(middle - line(pen, LABEL) / 2)
+                if every > 1:  # rows are lower than their labels
+                    top = min(top, box.bottom - line(pen, LABEL))
+                here = Box(box.x, top, box.w - pen.px(14), line(pen, LABEL))
                 ink, weight = ("ink", 500) if r in lit or not self.lit else ("dim", 400)
                 write(
                     pen,
