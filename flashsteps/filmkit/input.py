@@ -159,6 +159,7 @@ def check_room(N: int, M: int, d: int, advice: str = f"give rows='0:{MOST_ROWS}'
 
 def window(qkv: QKV, rows: Any) -> QKV:
     """Some tokens of an input: those queries and keys, each other's last where there are more of one than the other.
+    Tokens without a name are called by their numbers: in the window they would begin at 0.
 
     rows: the first token and the one after the last, as (0, 64) or "0:64". Raises ValueError for what is no such thing.
     """
@@ -174,7 +175,7 @@ def window(qkv: QKV, rows: Any) -> QKV:
         if part.start >= part.stop:
             raise ValueError(f"rows={_said(rows)!r}: no {what} is there, they begin at {most - count:,}")
     q, k, v = qkv.q[queries], qkv.k[keys], qkv.v[keys]
-    tokens = None if qkv.tokens is None else qkv.tokens[start:stop]
+    tokens = tuple(map(str, range(most)))[start:stop] if qkv.tokens is None else qkv.tokens[start:stop]
     source: dict[str, Any] = qkv.source | {"rows": [start, stop], "of": most}
     return replace(qkv, q=q, k=k, v=v, tokens=tokens, source=source, axes=qkv.axes and qkv.axes.cut(len(q), len(k)))
 

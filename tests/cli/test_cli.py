@@ -175,8 +175,8 @@ def test_record_takes_with_a_head_what_belongs_to_it(folder, layout):
         assert " steps over 5 tokens, d 2, float32: " in line
         assert all(np.array_equal(fs.load("run.npz").outputs[name], x) for name, x in expected.outputs.items())
     np.save("do.npy", arrays["do"])
-    command = "record", "flash2-backward", "-o", "run.npz", "--input", "heads.npz", "--all-heads", "--do", "do.npy"
-    (line,) = flashsteps(*command, *options)
+    every = "record", "flash2-backward", "-o", "run.npz", "--input", "heads.npz", "--all-heads", "--do", "do.npy"
+    (line,) = flashsteps(*every, *options)
     assert " steps over 6 heads (3 of keys) of 5 tokens, d 2, float32: " in line
     outputs = fs.load("run.npz").outputs
     assert {name: x.shape for name, x in outputs.items()} == {f"d{name.upper()}": arrays[name].shape for name in "qkv"}

@@ -130,8 +130,8 @@ WRONG = [
     # what is too large
     (f"{RENDER} --input random:{MOST_ROWS + 1},4", "queries", f"{MOST_ROWS} is the most: give --rows 0:{MOST_ROWS}"),
     (f"{RENDER} --input random:4,{MOST_COLUMNS + 1}", f"d = {MOST_COLUMNS + 1}", f"{MOST_COLUMNS} is the most"),
-    (f"{RENDER} --rows 4:17", "--rows 4:17: of 16 tokens give two numbers from 0 to 16, rising"),
-    (f"{RENDER} --rows 4:4", "--rows 4:4: of 16 tokens"),
+    (f"{RENDER} --rows 4:17", "--rows 4:17: there are 16 tokens, give two numbers from 0 to 16, rising"),
+    (f"{RENDER} --rows 4:4", "--rows 4:4: there are 16 tokens"),
     (f"{RENDER} --rows 4", "--rows 4: give the first token and the one after the last, such as 0:64"),
     (f"{RENDER} --trace run.npz --rows 0:4", "--rows 0:4 is for a new run"),
     (f"{RENDER} --layout hds", "unknown layout 'hds'", "known are sd, hsd, shd, bhsd, bshd, sbhd"),
@@ -243,7 +243,7 @@ def test_what_goes_wrong_on_the_way_is_one_line_too(tmp_path, monkeypatch, probl
         raise problem
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(run, "record", fail)
+    monkeypatch.setattr(run, "record_heads", fail)
     assert words in refused(RECORD.split())
 
 
