@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from numbers import Real
 from typing import Any
 
 import torch
 import triton
 
+from flashsteps import scalars
 from flashsteps.machine import heads
 
 from .problem import Problem
@@ -74,16 +73,16 @@ def bounds(n: int, m: int, causal: Any, window: Any) -> Window:
 
 
 def _window(window: Any) -> Window:
-    numbers = tuple(window) if isinstance(window, (tuple, list)) else ()
+    numbers = tuple(map(scalars.plain, window)) if isinstance(window, (tuple, list)) else ()
     if len(numbers) != 2 or not all(isinstance(n, int) and not isinstance(n, bool) and n >= -1 for n in numbers):
         raise ValueError(f"window is {window!r}: give (left, right), whole numbers, 0 or more, or -1 for no bound")
     return numbers[0], numbers[1]
 
 
 def _number(name: str, given: Any, none: str) -> float:
-    if not isinstance(given, Real) or isinstance(given, bool) or not 0 < given <= sys.float_info.max:  # type: ignore[operator]
+    if not (number := scalars.finite(given) or 0) > 0:
         raise ValueError(f"{name} is {given!r}: give a finite number above 0, or {none}")
-    return float(given)
+    return number
 
 
 def x_shape(x: torch.Tensor) -> tuple[int, ...]:
@@ -149,17 +148,16 @@ def shaped(name: str, x: Any, shape: tuple[int, ...], dtype: torch.dtype, device
 
 def positive(name: str, given: Any) -> int:
     """`given` as an int. Raises ValueError unless it is a whole number above 0."""
-    if not isinstance(given, int) or isinstance(given, bool) or given < 1:
-        raise ValueError(f"{name} is {given!r}: give a whole number, 1 or more")
-    return given
+    return scalars.whole(name, given)
 
 
 def power_of_2(name: str, given: Any) -> int:
     """`given` as an int. Raises ValueError unless it is a power of two, and large enough for a GPU's matrix units."""
     least = 1 if interpreted() else 16
-    if positive(name, given) & (given - 1) or given < least:
-        raise ValueError(f"{name} is {given}: give a power of two, {least} or more")
-    return int(given)
+    number = positive(name, given)
+    if number & (number - 1) or number < least:
+        raise ValueError(f"{name} is {number}: give a power of two, {least} or more")
+    return number
 
 
 def up(n: int) -> int:

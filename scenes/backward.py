@@ -58,8 +58,8 @@ def recorded(board: Board, algorithm: str, **how: Any) -> Run:
     (N, d), M = qkv.q.shape, len(qkv.k)
     check_room(N, M, d)
     block_q, block_k = board.option("block_q", small_block(N)), board.option("block_k", small_block(M))
-    how = {"block_q": block_q, "block_k": block_k, "dtype": board.option("dtype", "float16"), **how}
-    dO = seed.standard_normal((N, d)).astype(np.float32)
+    how = {"block_q": block_q, "block_k": block_k, "dtype": board.option("dtype"), **how}
+    dO = seed.standard_normal((N, d)).astype(qkv.q.dtype)
     return Run(record(algorithm, *qkv, do=dO, tokens=qkv.tokens, source=qkv.source, **how))
 
 

@@ -63,7 +63,8 @@ def ahead(board: Board, place: Stage, run: Run, S: np.ndarray) -> None:
     before, lit = int(seen[row].sum()), board.value(())
     free = board.put(scores(run, S, lit=lit), left)
     board.say("In a model that writes, a token sees only itself and what came before.")
-    note(board, place, "the scores are those of the bundled head, whose model reads both ways")
+    if (run.trace.meta["input"] or {}).get("kind") == "sample":
+        note(board, place, "the scores are those of the bundled head, whose model reads both ways")
     board.wait(0.8)
     board.set(lit.to((Region(row, row + 1, 0, S.shape[1]),)))
     figures = ("keys up to itself", str(before)), ("keys that come after it", str(S.shape[1] - before))

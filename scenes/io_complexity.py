@@ -206,14 +206,14 @@ def with_sram(M: int) -> int:
 def recorded(name: str, n: int) -> int:
     """Bytes of a run, on numbers at random: what moves doesn't depend on them."""
     q, k, v = np.random.default_rng(n).standard_normal((3, n, D)).astype(np.float32)
-    return record(name, q, k, v, block_q=TILE, block_k=TILE).io().total
+    return record(name, q, k, v, block_q=TILE, block_k=TILE, dtype="float16").io().total
 
 
 @cache
 def transfers() -> tuple[tuple[str, float, bool], ...]:
     """What standard attention moves, in the order of a tiny run: tensor, width (d is a quarter of N), is it written?"""
     N, d = 16, 4
-    run = record("standard-forward", *np.zeros((3, N, d), np.float32), block_q=N, block_k=N)
+    run = record("standard-forward", *np.zeros((3, N, d), np.float16), block_q=N, block_k=N)
     return tuple((e.tile.tensor, 256 * e.nbytes / (2 * N * N), e.op == "store") for e in run if e.tile and e.nbytes)
 
 

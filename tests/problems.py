@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 import flashsteps as fs
 from flashsteps import algorithms
+from flashsteps.inputs.types import STORAGE
 from flashsteps.machine import block_masks, dtypes, masks
 from flashsteps.machine.events import IO
 from flashsteps.trace.trace import Trace
@@ -145,7 +146,7 @@ BLOCK_MASKS = st.one_of(
 
 
 @st.composite
-def problems(draw, names=ALL, largest: int = 20, masks=None, dtype_names=tuple(dtypes.STORAGE)) -> Problem:
+def problems(draw, names=ALL, largest: int = 20, masks=None, dtype_names=tuple(STORAGE)) -> Problem:
     """Any problem; with any mask that is a rule, unless `masks` lists some."""
     rows = st.integers(1, largest)
     n, n_keys = draw(rows), draw(rows)

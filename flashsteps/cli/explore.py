@@ -12,7 +12,7 @@ from . import options as take
 from .program import Command, say
 
 if TYPE_CHECKING:
-    from ..inputs.qkv import Head
+    from ..inputs.layouts import Head
 
 EXAMPLES = """\b
 Examples:
@@ -24,7 +24,7 @@ Examples:
 @click.command(cls=Command, epilog=EXAMPLES)
 @take.output("FILE.html", "Where to; - is standard output.", ".html")
 @take.input_options
-def explore(output: Path, source: str, head: Head) -> None:
+def explore(output: Path, source: str, head: Head, layout: str | None) -> None:
     """Make an HTML page in which a run is changed by hand.
 
     Its blocks, mask, size, device and input. The page is one file that fetches nothing. It performs the runs itself,
@@ -35,5 +35,6 @@ def explore(output: Path, source: str, head: Head) -> None:
     from ..inputs.qkv import load_qkv
 
     page.path_of(output)
-    page.write(output, None if source == "sample" else load_qkv(source, head))
+    qkv = load_qkv(source, head, layout)
+    page.write(output, None if source == "sample" else qkv)
     say(f"{output}   {size_of(output.stat().st_size)}")

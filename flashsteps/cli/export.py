@@ -14,7 +14,7 @@ from . import options as take
 from . import runs
 from .options import option
 from .program import Command, say
-from .record import run_options
+from .record import run_options, steps
 
 EXAMPLES = """\b
 Examples:
@@ -57,7 +57,7 @@ def export(run: str, to: str, output: Path, no_values: bool, device: str | None,
     trace = runs.trace_of(run, options if saved else options | {"device": device})
     with _in_words_of_options():
         exports.export(trace, output, to=to, device=modelled, values=not no_values)
-    say(f"{output}   {size_of(output.stat().st_size)}   {len(trace):,} steps{_model(trace, to, modelled)}")
+    say(f"{output}   {size_of(output.stat().st_size)}   {steps(trace)}{_model(trace, to, modelled)}")
 
 
 @contextmanager

@@ -56,10 +56,22 @@ def block_mask_help() -> str:
     return f"For block-sparse-forward: {HELP}"
 
 
+def layout_help() -> str:
+    return (
+        f"How a file's axes lie: {', '.join(_layouts())} (b batch, h heads, s tokens)  [default: …, heads, tokens, d]"
+    )
+
+
 def dtype_help() -> str:
     from ..machine.dtypes import DEFAULT
 
     return f"What q, k, v and O are stored as  [default: {DEFAULT}]"
+
+
+def own_dtype_help() -> str:
+    from ..machine.dtypes import DEFAULT
+
+    return f"What q, k, v and O are stored as  [default: as the input is; sample and random: {DEFAULT}]"
 
 
 def run_blocks() -> str:
@@ -137,6 +149,13 @@ class Source(click.ParamType[str]):
         return names or [CompletionItem(incomplete, type="file")]
 
 
+class _Layout(Name):
+    """A layout, whose names the help lists."""
+
+    def get_metavar(self, param: click.Parameter, ctx: Any = None) -> str | None:
+        return "LAYOUT"
+
+
 def _masks() -> Iterable[str]:
     from ..machine.masks import NAMES
 
@@ -156,8 +175,14 @@ class _Mask(Name):
         return "MASK"
 
 
+def _layouts() -> Iterable[str]:
+    from ..inputs.layouts import LAYOUTS
+
+    return LAYOUTS
+
+
 def _dtypes() -> Iterable[str]:
-    from ..machine.dtypes import STORAGE
+    from ..inputs.types import STORAGE
 
     return STORAGE
 
@@ -188,6 +213,7 @@ def _formats() -> Iterable[str]:
 
 FILM, ALGORITHM = Name("film", lambda: (*films.names(), films.LECTURE)), Name("algorithm", algorithms.names)
 MASK, DTYPE, PRESET = _Mask("mask", _masks), Name("dtype", _dtypes), Name("preset", _presets)
+LAYOUT = _Layout("layout", _layouts)
 FORMAT = Name("format", _formats)
 CUT = Name("cut", _cuts)
 DEVICE, THEME = Name("device", lambda: devices.DEVICES), Name("theme", lambda: theme.THEMES)
@@ -315,15 +341,17 @@ def output(metavar: str, help: str, ending: Ending, required: bool = True) -> Ca
 
 
 def input_options(command: Any) -> Any:
-    """--input and --head: where q, k and v come from."""
+    """--input, --head and --layout: where q, k and v come from."""
     where = "Where q, k and v come from: sample, a file, or random:N,d[,seed]  [default: sample]"
     source = option("--input", "source", type=Source(), default="sample", metavar="SOURCE", help=where)
     head = option("--head", type=HEAD, help="Which matrix of a file that has several: 3, or batch and head, 0,3.")
-    return source(head(command))
+    layout = option("--layout", type=LAYOUT, help=layout_help)
+    return source(head(layout(command)))
 
 
-def block_options(default: Help) -> Callable[[Any], Any]:
-    """--block-q, --block-k, --mask and --dtype; `default` says how large blocks are unless given."""
+def block_options(default: Help, of_input: bool = False) -> Callable[[Any], Any]:
+    """--block-q, --block-k, --mask and --dtype; `default` says how large blocks are unless given, and `of_input`,
+    whether there is an input, which has a type of its own."""
 
     def stands() -> str:
         return f"[default: {default() if callable(default) else default}]"
@@ -332,7 +360,7 @@ def block_options(default: Help) -> Callable[[Any], Any]:
         block_q = option("--block-q", type=NUMBER, help=lambda: f"Queries in a block  {stands()}")
         block_k = option("--block-k", type=NUMBER, help=lambda: f"Keys in a block  {stands()}")
         mask = option("--mask", type=MASK, help=mask_help)
-        dtype = option("--dtype", type=DTYPE, help=dtype_help)
+        dtype = option("--dtype", type=DTYPE, help=own_dtype_help if of_input else dtype_help)
         return block_q(block_k(mask(dtype(command))))
 
     return add

@@ -16,6 +16,7 @@ from .options import option
 from .program import Command, say
 
 if TYPE_CHECKING:
+    from ..inputs.qkv import Heads
     from ..trace.trace import Trace
 
 EXAMPLES = """\b
@@ -26,6 +27,9 @@ Examples:
   flashsteps record flash-forward -o run.npz --input random:1024,64 --mask causal --device h100
 """
 
+#: the options of `run_options` that are read here; all others are `flashsteps.record`'s own
+OF_THE_INPUT = ("source", "head", "layout", "do", "all_heads", "kernel")
+
 DO = "an .npy file, or random[:SEED], standard normal numbers  [default: random]"
 
 
@@ -33,7 +37,7 @@ def run_options(blocks: take.Help) -> Callable[[Any], Any]:
     """All options that say what is run, and how; `blocks` says how large blocks are unless given."""
     adds = (
         take.input_options,
-        take.block_options(blocks),
+        take.block_options(blocks, of_input=True),
         option("--scale", type=take.REAL, help="What QKᵀ is multiplied by  [default: 1/√d]"),
         take.change_options,
         option("--seed", type=take.INTEGER,
@@ -59,9 +63,7 @@ def run_options(blocks: take.Help) -> Callable[[Any], Any]:
 @click.argument("algorithm", type=take.ALGORITHM, help="Which algorithm (`flashsteps list algorithms`).")
 @take.output("FILE.npz", "Where to; - is standard output.", ".npz")
 @run_options(take.run_blocks)
-def record(
-    algorithm: str, output: Path, source: str, head: tuple[int, ...] | None, do: str | None, **options: Any
-) -> None:
+def record(algorithm: str, output: Path, **options: Any) -> None:
     """Run an algorithm, and save every step of it as a trace.
 
     A trace holds each tile that moves and each value made on chip, as plain data: `flashsteps show` and
@@ -70,20 +72,20 @@ def record(
     from ..trace import npz as trace_file
 
     trace_file.check_path(output)
-    trace = run_of(algorithm, source, head, do, options)
+    trace = run_of(algorithm, options)
     trace.save(output)
     io, size = trace.io(), size_of(output.stat().st_size)
-    say(f"{output}   {size}   {len(trace):,} steps, {io.read:,} B read from HBM, {io.written:,} B written")
+    say(f"{output}   {size}   {steps(trace)}: {io.read:,} B read from HBM, {io.written:,} B written")
 
 
-def run_of(
-    algorithm: str,
-    source: str,
-    head: tuple[int, ...] | None,
-    do: str | None,
-    options: Mapping[str, Any],
-    small: bool = False,
-) -> Trace:
+def steps(trace: Trace) -> str:
+    """How long a run is, and of what: `160 steps over 16 tokens, d 32, float16`."""
+    from ..story.labels import sizes
+
+    return f"{len(trace):,} steps over {sizes(trace.meta)}"
+
+
+def run_of(algorithm: str, options: Mapping[str, Any], small: bool = False) -> Trace:
     """A run as the options of `run_options` have it; with `small`, blocks that were not given are those of a film.
 
     Raises ValueError as `flashsteps.record` does.
@@ -93,26 +95,31 @@ def run_of(
     from ..runs import record as run
 
     options = dict(options)
-    all_heads, kernel = options.pop("all_heads", False), options.pop("kernel", False)
+    source, head, layout, do, all_heads, kernel = (options.pop(name, None) for name in OF_THE_INPUT)
     if all_heads and head is not None:
         raise ValueError("--head and --all-heads both say which heads to run: give one of them")
-    *arrays, first = inputs.load_heads(source) if all_heads else (*(qkv := inputs.load_qkv(source, head)), qkv)
+    heads = inputs.load_heads(source, head, layout, every=bool(all_heads))
+    first = heads.each[0]
     if small:
-        q, k, *_ = arrays
-        for name, rows in (("block_q", q.shape[-2]), ("block_k", k.shape[-2])):
+        for name, rows in (("block_q", len(first.q)), ("block_k", len(first.k))):
             options[name] = options[name] or arguments.small_block(rows)
-    gradient = _gradient(do or "random", arrays[0].shape) if do or arguments.takes(algorithm, "do") else None
-    trace = run.record(algorithm, *arrays, do=gradient, tokens=first.tokens, source=first.source, **take.given(options))
+    if do or arguments.takes(algorithm, "do"):
+        options["do"] = _gradient(do or "random", heads)
+    trace = run.record_heads(algorithm, heads, source=first.source, **take.given(options))
     return kernels.twin(trace) if kernel else trace
 
 
-def _gradient(given: str, shape: tuple[int, ...]) -> Any:
-    """dO: from a file, or at random."""
+def _gradient(given: str, heads: Heads) -> Any:
+    """dO: from a file, or at random, of q's type."""
     import numpy as np
 
+    from ..inputs import layouts
     from ..machine.masks import load_matrix
 
     found = re.fullmatch(r"random(?::(\d{1,18}))?", given, re.ASCII)
     if not found:
         return load_matrix(given)
-    return np.random.default_rng(int(found[1] or 0)).standard_normal(shape, dtype=np.float32)
+    first = heads.each[0].q
+    shape = first.shape if len(heads.each) == 1 else heads.axes.queries
+    drawn = np.random.default_rng(int(found[1] or 0)).standard_normal(shape, dtype=np.float32).astype(first.dtype)
+    return drawn if len(heads.each) == 1 else drawn.transpose(layouts.back(heads.axes.layout, len(shape)))

@@ -44,9 +44,10 @@ Made = list[tuple[Path, str]]
     "Where to: .gif, .mp4, .webm or .webp for a film; .png, .svg or .pdf for one picture of it; - is standard output.",
     lambda params: _ending(params),
 )
+@option("--rows", metavar="A:B", help="A window of the tokens: the first, and the one after the last, 0:64.")
 @option("--format", "form", type=take.FORMAT, help="What -o - is: gif, mp4 … as the ending of a file would say.")
 @take.input_options
-@take.block_options("a quarter of them, at least 2")
+@take.block_options("a quarter of them, at least 2", of_input=True)
 @option(
     "--trace", type=click.Path(path_type=Path), metavar="RUN.npz", help="Draw this saved run, instead of a new one."
 )

@@ -47,8 +47,7 @@ def trace_of(run: str, options: Mapping[str, Any], small: bool = False) -> Trace
     what is neither, and for options with a saved run, which no longer takes any.
     """
     if run in algorithms.names() and not Path(run).is_file():
-        own = {name: options[name] for name in ("source", "head", "do")}
-        return run_of(run, **own, options={n: x for n, x in options.items() if n not in own}, small=small)
+        return run_of(run, options, small)
     if not Path(run).exists() and Path(run).suffix not in ENDINGS:
         raise ValueError(f"{unknown('algorithm', run, algorithms.names())}; nor is there a file of that name")
     ctx = click.get_current_context()

@@ -34,7 +34,8 @@ Examples:
 
 #: what of a run's meta the summary says in words of its own, or not at all
 TOLD = (
-    "algorithm", "input", "queries", "keys", "d", "heads", "kv_heads", "tokens", "block_q", "block_k", "mask", "scale",
+    "algorithm", "input", "queries", "keys", "d", "heads", "kv_heads", "shape", "layout", "head", "tokens",
+    "block_q", "block_k", "mask", "scale",
     "dropout", "seed", "splits", "dtype", "computing", "device", "sram", "code", "kernel", "slots",
 )  # fmt: skip
 
@@ -136,6 +137,7 @@ def _options(trace: Trace) -> dict[str, str]:
         or (meta["input"] or {}).get("kind", ""),
         "sizes": f"{meta['queries']:,} queries, {meta['keys']:,} keys, d = {meta['d']}",
         "heads": f"{heads:,} of queries, {meta.get('kv_heads', 1):,} of keys and values" if heads != 1 else "",
+        "given": _given(meta),
         "tokens": " ".join(meta["tokens"] or ()),
         "blocks": f"{meta['block_q']} queries × {meta['block_k']} keys",
         "mask": meta["mask"] or "none",
@@ -148,6 +150,16 @@ def _options(trace: Trace) -> dict[str, str]:
     }
     others = {name: value for name, value in meta.items() if name not in TOLD and value is not None}
     return rows | {name.replace("_", " "): str(value) for name, value in others.items() if name not in rows}
+
+
+def _given(meta: Mapping[str, Any]) -> str:
+    """How q lay, where it was more than one matrix."""
+    words = [
+        f"q of shape {'×'.join(map(str, meta['shape']))}" if "shape" in meta else "",
+        f"layout {meta['layout']}" if "layout" in meta else "",
+        f"head {','.join(map(str, meta['head']))} of it" if "head" in meta else "",
+    ]
+    return ", ".join(filter(None, words))
 
 
 def _pieces(meta: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from ..units import size_of
 from . import options as take
 from . import runs as sources
 from .program import Command, say
-from .record import run_options
+from .record import run_options, steps
 
 EXAMPLES = """\b
 Examples:
@@ -44,7 +44,7 @@ def view(runs: tuple[str, ...], output: Path, **options: Any) -> None:
     fresh = [run for run in runs if run in algorithms.names()]
     traces = [sources.trace_of(run, _its_own(run, fresh, options), small=True) for run in runs]
     pages.write(output, *traces)
-    what = ", ".join(f"{trace.meta['algorithm']} {len(trace):,} steps" for trace in traces)
+    what = "; ".join(f"{trace.meta['algorithm']} {steps(trace)}" for trace in traces)
     say(f"{output}   {size_of(output.stat().st_size)}   {what}")
 
 
@@ -56,7 +56,7 @@ def _its_own(run: str, fresh: list[str], options: dict[str, Any]) -> dict[str, A
         return {} if fresh else options
 
     def none(name: str) -> bool:
-        common = name in (*OF_ALL, "source", "head")
+        common = name in (*OF_ALL, "source", "head", "layout")
         return not common and not takes(run, name) and any(takes(other, name) for other in fresh)
 
     return {name: None if none(name) else value for name, value in options.items()}

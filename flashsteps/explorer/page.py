@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import algorithms, files, player
-from ..inputs.qkv import QKV, load_qkv
+from ..inputs.qkv import QKV, Heads, load_qkv
 from ..machine.devices import DEVICES
 from ..player import page as pages
 from ..player.pack import pack
@@ -71,7 +71,7 @@ def page(qkv: QKV | None = None, first: dict[str, Any] | None = None) -> str:
     start = dict(FIRST)
     if qkv is not None:
         inputs["file"] = _input(qkv, "your own")
-        start |= {"in": "file", "n": len(qkv.q), "d": qkv.q.shape[1]}
+        start |= {"in": "file", "n": len(qkv.q), "d": qkv.q.shape[1], "type": Heads.of(qkv).kept}
     start |= first or {}
     state = {"a": "flash2-forward", "bq": 4, "bk": 4, "mask": "causal", "n": 16, "d": 32, "in": "sample", "on": "toy"}
     checked = record("flash2-forward", *sample, tokens=sample.tokens, source=sample.source, block_q=4, block_k=4,

@@ -57,8 +57,9 @@ class Board:
         self.captions: list[Span] = []
         self.steps: dict[Any, float] = {}
         self._names, self._chapter, self._words = self.value(()), self.value(0), self.value("")
+        self._note = self.value("")
         self._open = self._turning = False
-        self._head = self.put(Title(title, self._names, self._chapter), self.head, fade=0)
+        self._head = self.put(Title(title, self._names, self._chapter, self._note), self.head, fade=0)
         self._caption = self.put(Caption(self._words), self.foot, fade=0)
 
     # ---- what was asked for
@@ -199,7 +200,8 @@ class Board:
         self.now = float(ceil(self.now + HOLD - PAUSE))
         self.chapters[-1] = self.chapters[-1]._replace(stop=self.now)
         names = tuple(chapter.name for chapter in self.chapters)  # known only now, and true from the start
-        self._names.legs[0] = self._names.legs[0]._replace(start=names, goal=names)
+        for value, known in ((self._names, names), (self._note, self._source.note)):
+            value.legs[0] = value.legs[0]._replace(start=known, goal=known)
         ends = [*(c.start for c in self.captions), self.now][1:]
         said = tuple(c._replace(stop=end) for c, end in zip(self.captions, ends, strict=True))
         return Script(self.shape, self.title, self.now, tuple(self.parts), tuple(self.chapters), said, dict(self.steps))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from math import ceil
 from typing import Any, NamedTuple
 
 from ..machine.devices import DEFAULT, MODEL, Device, device
@@ -140,10 +141,12 @@ def coda(board: Board, trace: Trace) -> None:
         shown = (("tokens N", _tokens), ("head width d", lambda s, _: str(s.d)), ("tile", _tile))
         board.put(Chips(tuple((name, now(of)) for name, of in shown), lit), chips, fade=0)
         board.put(Text(now(lambda s, _: _block(kind, s))), block_head, fade=0)
-        board.put(_to_scale(kind, path, now, kind.rows if mask else kind.formula(_constant(trace))), block, fade=0)
+        how = kind.rows if mask else kind.formula(_constant(trace))
+        board.put(_to_scale(kind, path, now, how, max(run.level for run in moved)), block, fade=0)
         most = max(2.0, max(run.ratio for run in moved) * 1.08)
         own = Bar(kind.name, now(lambda _, run: run.ratio), whole=was)
-        ticks = tuple((x, f"{x}×") for x in range(int(most) + 1) if most < 10 or x in (0, 1) or x % 5 == 0)
+        apart = 1 if most < 10 else 5 if most < 30 else 10 * ceil(most / 60)  # and 0 only where it keeps clear of 1
+        ticks = tuple((x, f"{x}×") for x in range(int(most) + 1) if x == 1 or (x % apart == 0 and (x or most < 16)))
         marks = Mark(1.0, hue="ink"), Mark(of_toy, "this toy")
         title = "HBM traffic, standard’s being 1"
         axis = Bars((own, Bar("standard", 1.0, "dim")), most, "{:.2f}×", marks, ticks, title, size=TITLE)
@@ -183,7 +186,7 @@ def coda(board: Board, trace: Trace) -> None:
         else:
             above = f"less than standard from {last.level:.0f} on"
         words = f"With d = {size.d} and {TILE} {kind.rows} a block: {last.ratio:.2f} times; {above}."
-        board.say(words, given=last.ratio < 1)
+        board.say(words, given=(last.ratio <= 1) == (last.level <= TILE))
         board.wait(1.0)
 
 
@@ -229,7 +232,7 @@ def _figures(_: Size, run: Moved) -> tuple[Run, ...]:
     )
 
 
-def _to_scale(kind: Kind, path: list[Size], now: Callable[..., Any], how: str) -> Areas:
+def _to_scale(kind: Kind, path: list[Size], now: Callable[..., Any], how: str, highest: float) -> Areas:
     """A block of keys, or of queries, rows downwards and d across; dashed, the one at which both are level."""
 
     def rows(size: Size) -> int:
@@ -239,4 +242,5 @@ def _to_scale(kind: Kind, path: list[Size], now: Callable[..., Any], how: str) -
         level = Area(0, 0, size.d, run.level, "ink", f"even from {run.level:.0f}", how, open=True, beside=True)
         return Area(0, 0, size.d, rows(size), kind.tensor), *((level,) if run.level >= 2 else ())
 
-    return Areas(now(areas), max(size.d for size in path), max(rows(size) for size in path), margin=240)
+    margin = 240 if highest < 99.5 else 264  # for a third digit
+    return Areas(now(areas), max(size.d for size in path), max(highest, *map(rows, path)), margin=margin)

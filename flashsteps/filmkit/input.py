@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import operator
 import os
+import re
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +20,11 @@ if TYPE_CHECKING:
     from ..inputs.qkv import QKV
     from ..trace.trace import Trace
 
-#: how many queries and keys, and how wide, a picture has room for
-MOST_ROWS, MOST_COLUMNS = 64, 64
+#: how many queries and keys, and how wide, a picture has room for: columns are put together where they are too fine
+MOST_ROWS, MOST_COLUMNS = 64, 256
 
 #: what of a run a user may choose, and what says of which input it is
-OF_A_RUN, OF_AN_INPUT = ("block_q", "block_k", "mask", "dtype", "sram"), ("input", "head")
+OF_A_RUN, OF_AN_INPUT = ("block_q", "block_k", "mask", "dtype", "sram"), ("input", "head", "layout", "rows")
 
 
 class Input:
@@ -32,18 +35,27 @@ class Input:
         self.unproven = False  # is there a saved run that was not held against its algorithm?
 
     def qkv(self, option: Callable[..., Any]) -> QKV:
-        """q, k and v, as `input` and `head` say. Raises ValueError where they can't be read."""
+        """q, k and v, as `input`, `head` and `layout` say, or the `rows` of them. Raises ValueError where they can't be
+        read."""
+        rows, whole = option("rows"), self._whole(option)
+        if rows is None:
+            return whole
+        found: QKV = self._once(("rows", id(whole), repr(rows)), partial(window, whole, rows))
+        return found
+
+    def _whole(self, option: Callable[..., Any]) -> QKV:
         from ..inputs import qkv
 
-        source, head = option("input", "sample"), option("head")
+        source, where = option("input", "sample"), {name: option(name) for name in ("head", "layout")}
         if isinstance(source, qkv.QKV):
-            if head is not None:
-                raise ValueError(f"head={head!r}: the input that is given is one head already: leave it out")
+            for name, value in where.items():
+                if value is not None:
+                    raise ValueError(f"{name}={value!r}: the input that is given is one head already: leave it out")
             return source
-        key, load = str(source), partial(qkv.load_qkv, source, head)
+        key, load = str(source), partial(qkv.load_qkv, source, **where)
         if isinstance(source, tuple | list) and len(source) == 3:
-            key, load = str(id(source)), partial(qkv.check_qkv, source[0], source[1], source[2], head=head)
-        found: QKV = self._once((key, repr(head)), load)
+            key, load = str(id(source)), partial(qkv.check_qkv, source[0], source[1], source[2], **where)
+        found: QKV = self._once((key, repr(where)), load)
         return found
 
     def record(self, algorithm: str, option: Callable[..., Any], how: dict[str, Any]) -> Trace:
@@ -72,6 +84,13 @@ class Input:
         """The run of its Triton kernel on the same input. Raises ValueError where there is none, or no Triton."""
         twin: Trace = self._once((id(run), "kernel"), partial(_twin, run))
         return twin
+
+    @property
+    def note(self) -> str:
+        """What has to be on screen all the time: that only some of the tokens are shown."""
+        windows = [made.source for made in self._made.values() if hasattr(made, "tokens") and "rows" in made.source]
+        notes = {f"tokens {of['rows'][0]} to {of['rows'][1] - 1} of {of['of']:,}" for of in windows}
+        return ", ".join(sorted(notes))
 
     @property
     def runs(self) -> tuple[Trace, ...]:
@@ -108,7 +127,7 @@ class Input:
             raise ValueError(f"this trace is of {meta['heads']} heads, and a film shows one: record one head")
         if len(run.values) != len(run):
             raise ValueError(NO_VALUES)
-        check_room(meta["queries"], meta["keys"], meta["d"])
+        check_room(meta["queries"], meta["keys"], meta["d"], "record fewer")
         self._once(("proven", id(run)), partial(self._prove, run))
         return run
 
@@ -127,19 +146,61 @@ class Input:
         return self._made[key]
 
 
-def check_room(N: int, M: int, d: int) -> None:
+def check_room(N: int, M: int, d: int, advice: str = f"give rows='0:{MOST_ROWS}' for a window of them") -> None:
     """Raises ValueError where a picture has no room for so much."""
-    for what, given, most in (("queries", N, MOST_ROWS), ("keys", M, MOST_ROWS), ("columns (d)", d, MOST_COLUMNS)):
-        if given > most:
+    for what, given in (("queries", N), ("keys", M)):
+        if given > MOST_ROWS:
             raise ValueError(
-                f"{given} {what} are too many to draw, {most} is the most: cut the input, or use `flashsteps record`"
+                f"{given} {what} are too many to draw, {MOST_ROWS} is the most: {advice}, or use `flashsteps view`"
             )
+    if d > MOST_COLUMNS:
+        raise ValueError(f"d = {d} is too wide to draw, {MOST_COLUMNS} is the most: use `flashsteps view`")
+
+
+def window(qkv: QKV, rows: Any) -> QKV:
+    """Some tokens of an input: those queries and keys, each other's last where there are more of one than the other.
+    Tokens without a name are called by their numbers: in the window they would begin at 0.
+
+    rows: the first token and the one after the last, as (0, 64) or "0:64". Raises ValueError for what is no such thing.
+    """
+    start, stop = _ends(rows)
+    n, m = len(qkv.q), len(qkv.k)
+    most = max(n, m)
+    if not 0 <= start < stop <= most:
+        raise ValueError(
+            f"rows={_said(rows)!r}: there are {most:,} tokens, give two numbers from 0 to {most:,}, rising"
+        )
+    queries, keys = (slice(max(0, start - most + count), max(0, stop - most + count)) for count in (n, m))
+    for what, part, count in (("query", queries, n), ("key", keys, m)):
+        if part.start >= part.stop:
+            raise ValueError(f"rows={_said(rows)!r}: no {what} is there, they begin at {most - count:,}")
+    q, k, v = qkv.q[queries], qkv.k[keys], qkv.v[keys]
+    tokens = tuple(map(str, range(most)))[start:stop] if qkv.tokens is None else qkv.tokens[start:stop]
+    source: dict[str, Any] = qkv.source | {"rows": [start, stop], "of": most}
+    return replace(qkv, q=q, k=k, v=v, tokens=tokens, source=source, axes=qkv.axes and qkv.axes.cut(len(q), len(k)))
+
+
+def _ends(rows: Any) -> tuple[int, int]:
+    parts = rows.split(":") if isinstance(rows, str) and re.fullmatch(r"[0-9]{1,18}:[0-9]{1,18}", rows) else rows
+    try:
+        start, stop = (int(one) if isinstance(one, str) else operator.index(one) for one in parts)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"rows={_said(rows)!r}: give the first token and the one after the last, such as 0:{MOST_ROWS}"
+        ) from None
+    return start, stop
+
+
+def _said(rows: Any) -> str:
+    """A window as it is written."""
+    return ":".join(map(str, rows)) if isinstance(rows, tuple | list) else str(rows)
 
 
 def _record(algorithm: str, qkv: QKV, how: dict[str, Any]) -> Trace:
-    from ..runs.record import record
+    from ..inputs.qkv import Heads
+    from ..runs.record import record_heads
 
-    return record(algorithm, *qkv, tokens=qkv.tokens, source=qkv.source, **how)
+    return record_heads(algorithm, Heads.of(qkv), **how)
 
 
 def _twin(run: Trace) -> Trace:

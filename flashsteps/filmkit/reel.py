@@ -171,9 +171,9 @@ def film(name: str, *, duration: float | None = None, **options: Any) -> Reel:
         fs.film("flash-forward", input="head.safetensors", mask="causal", block_q=4, theme="light")
 
     It lasts as long as its captions take to read, unless `duration` (seconds) is given. Options are those of
-    `flashsteps render`: input (also a QKV, or q, k and v), head, block_q, block_k, mask, dtype, sram, device, trace,
-    kernel, code, cut, theme. Raises ValueError for a name that isn't known, an option that this film has no use for,
-    and where something makes no sense or is too large to draw.
+    `flashsteps render`: input (also a QKV, or q, k and v), head, layout, rows, block_q, block_k, mask, dtype, sram,
+    device, trace, kernel, code, cut, theme. Raises ValueError for a name that isn't known, an option that this film has
+    no use for, and where something makes no sense or is too large to draw.
     """
     if name == films.LECTURE:
         from .lecture import Lecture  # late: its titles know what draws letters, and that may be missing

@@ -5,11 +5,10 @@ from __future__ import annotations
 import difflib
 import hashlib
 import io
-import operator
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +19,10 @@ from numpy.typing import NDArray
 
 from .. import files
 from ..errors import unknown
-from . import readers
+from . import layouts, readers, types
+from .layouts import Axes, Head
 
-Matrix: TypeAlias = NDArray[np.float32] | NDArray[np.float64]
-Head: TypeAlias = int | Sequence[int] | None
+Matrix: TypeAlias = NDArray[Any]  # float16, bfloat16 (ml_dtypes'), float32 or float64
 Source: TypeAlias = dict[str, str | int | list[int]]
 
 SAMPLE = Path(__file__).parent / "minilm_animal_l3h1.npz"
@@ -39,62 +38,120 @@ RANDOM_FORM = "random:N,d or random:N,d,seed, such as random:16,8 or random:16,8
 
 # Would break or reorder the line they are drawn on: control characters, line ends, text direction, lone surrogates.
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-REAL = re.compile(r"(bfloat|float|int|uint)\d+\w*")
 
 
 @dataclass(frozen=True, eq=False)
 class QKV:
-    """One attention head's input: `q, k, v = qkv`. Finite, float32 or float64, with one d; k and v have equal rows."""
+    """One attention head's input: `q, k, v = qkv`. Finite, with one d; k and v have equal rows.
+
+    Each is of the type that it was given in, float16, bfloat16, float32 or float64; of others, see `types.kept_as`.
+    """
 
     q: Matrix  # (n_queries, d)
     k: Matrix  # (n_keys, d)
     v: Matrix  # (n_keys, d)
     tokens: tuple[str, ...] | None  # one per key, or per query where those are more
     source: Source  # where it is from, fit for JSON
+    axes: Axes | None = None  # how all that were given lie, and which of them this is; None where it is all there is
 
     def __iter__(self) -> Iterator[Matrix]:
         return iter((self.q, self.k, self.v))
 
 
-def load_qkv(source: str | os.PathLike[str], head: Head = None) -> QKV:
+@dataclass(frozen=True, eq=False)
+class Heads:
+    """What is run: one head, or all heads of one sequence, each as a QKV."""
+
+    each: tuple[QKV, ...]
+    axes: Axes  # how they were given; `picked` where one of several is
+
+    @staticmethod
+    def of(one: QKV) -> Heads:
+        """One head that is there already."""
+        return Heads((one,), one.axes or Axes(one.q.shape, one.k.shape))
+
+    @property
+    def kv_heads(self) -> int:
+        """How many heads of keys and values there are for those that are run."""
+        return 1 if len(self.each) == 1 else self.axes.keys[-3]
+
+    @property
+    def group(self) -> int:
+        """How many heads share one key-value head."""
+        return len(self.each) // self.kv_heads
+
+    @property
+    def kept(self) -> str:
+        """The storage type that holds all numbers of q, k and v."""
+        return types.common(types.name_of(x.dtype) for one in self.each for x in one)
+
+    def matrices(self, name: str, given: Any) -> list[Matrix]:
+        """The matrices (N, d) of something that lies as q does, such as dO, for each head that is run.
+
+        Where one head is run, its own matrix alone will do. Raises ValueError, with this name, for anything else.
+        """
+        array, (axes, like) = _array(name, given), (self.axes, self.each[0].q.shape)
+        if (1, *array.shape) == axes.q and len(axes.q) > 2:  # a batch of one, left out
+            array = array[None]
+        shape = tuple(array.shape)
+        if shape == like and len(self.each) == 1:
+            return [_matrix(name, array, ())]
+        if shape != axes.q:
+            alone = f", or {like} for the one head" if len(self.each) == 1 and like != axes.q else ""
+            raise ValueError(f"{name} has shape {shape}: give one of q's shape, {axes.q}{alone}")
+        turned = readers.permuted(array, layouts.order(axes.layout, len(shape)))
+        places = [axes.picked] if axes.picked is not None else layouts.all_heads(axes)
+        return [_matrix(name, turned, place) for place in places]
+
+
+def load_qkv(source: str | os.PathLike[str], head: Head = None, layout: str | None = None) -> QKV:
     """The q, k and v that `source` names.
 
-    source: "sample"; "random:N,d[,seed]" (standard normal float32, seed 0 if not given); or a file:
+    source: "sample"; "random:N,d[,seed]" (standard normal, seed 0 if not given), both in float16; or a file:
         .npz and .safetensors with q, k, v and perhaps tokens (a str array; a JSON list in the metadata),
         .pt and .pth with a dict of them, .npy (or one tensor in a .pt) of shape (3, N, d). Files are only data: no
         pickle is run.
     head: which matrix of arrays with leading axes (..., heads, N, d), counted from 0: an int, or one int an axis.
         Axes of length 1 may be left out. Where k and v have fewer heads, theirs is head // group.
+    layout: how the axes lie, where not so: one of `layouts.LAYOUTS`, such as "bshd" (batch, tokens, heads, d).
 
-    float64 stays float64, all else becomes float32. Raises ValueError, one line that quotes the source.
+    Arrays keep their type; float8 becomes float16, and whole numbers float32. Raises ValueError, one line that quotes
+    the source.
     """
-    if source == "sample":
-        with SAMPLE.open("rb") as file:
-            return _from_file(file, SAMPLE, head, SAMPLE_SOURCE)
-    if isinstance(source, str) and source.partition(":")[0] == "random":
-        return _random(source, head)
-    with _opened(source) as (file, path):
-        return _from_file(file, path, head, {"kind": "file"})
+    return _load(source, head, layout, every=False).each[0]
 
 
-def load_heads(source: str | os.PathLike[str]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], QKV]:
-    """All heads of a file together: q (heads, N, d), k and v (kv_heads, M, d), and the first one as `load_qkv` has it.
+def load_heads(
+    source: str | os.PathLike[str], head: Head = None, layout: str | None = None, every: bool = False
+) -> Heads:
+    """What `source` names, to be run: one head, as `load_qkv` has it, or, with `every`, all heads of a file together.
 
     Raises ValueError as `load_qkv` does, and for arrays that have no heads, or several sequences of them.
     """
-    if source == "sample" or (isinstance(source, str) and source.partition(":")[0] == "random"):
+    if every and (source == "sample" or (isinstance(source, str) and source.partition(":")[0] == "random")):
         raise ValueError(f"{source!r} is one head: give a file with q of shape (heads, N, d)")
+    return _load(source, head, layout, every)
+
+
+def _load(source: str | os.PathLike[str], head: Head, layout: str | None, every: bool) -> Heads:
+    if source == "sample":
+        with SAMPLE.open("rb") as file:
+            *arrays, tokens = readers.read(file, SAMPLE.suffix)
+            q, k, v = (_matrix("sample", array, ()).astype(np.float16) for array in arrays)
+            return _checked(q, k, v, tokens, head, layout, SAMPLE_SOURCE | _provenance(file, SAMPLE))
+    if isinstance(source, str) and source.partition(":")[0] == "random":
+        return _random(source, head, layout)
     with _opened(source) as (file, path):
-        stored = readers.read(file, path.suffix.lower())
-        shapes = tuple(stored[0].shape), tuple(stored[1].shape)
-        long = [n for n in shapes[0][:-2] if n > 1]
-        if len(long) != 1 or long[0] != shapes[0][-3]:
-            raise ValueError(f"q has shape {shapes[0]}: (heads, N, d) are needed, one sequence with several heads")
-        heads = [_from_file(file, path, head, {"kind": "file"}) for head in range(long[0])]
-    of_keys = heads[:: len(heads) // shapes[1][-3]]
-    heads[0].source.pop("head", None)
-    q, k, v = (np.stack(part) for part in ([x.q for x in heads], [x.k for x in of_keys], [x.v for x in of_keys]))
-    return q, k, v, heads[0]
+        found = readers.read(file, path.suffix.lower())
+        if every and len(found.q.shape) < 3:
+            raise ValueError(f"q has shape {found.q.shape}: (heads, N, d) are needed, one sequence with several heads")
+        return _checked(*found, head, layout, {"kind": "file"} | _provenance(file, path), every)
+
+
+def _provenance(file: io.BufferedReader, path: Path) -> Source:
+    """What tells a file from all others."""
+    file.seek(0, io.SEEK_SET)
+    return {"file": UNPRINTABLE.sub("·", path.name), "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
 @contextmanager
@@ -111,18 +168,24 @@ def _opened(source: str | os.PathLike[str]) -> Iterator[tuple[io.BufferedReader,
         raise ValueError(f"{os.fsdecode(source)!r}: {error}") from error
 
 
-def check_qkv(q: Any, k: Any, v: Any, tokens: Any = None, head: Head = None) -> QKV:
+def check_qkv(q: Any, k: Any, v: Any, tokens: Any = None, head: Head = None, layout: str | None = None) -> QKV:
     """One head of q, k, v, checked: NumPy arrays or torch tensors (on any device, of any float type, with gradients).
 
-    q: (..., n_queries, d), k and v: (..., n_keys, d), real numbers; `head` as in `load_qkv`.
+    q: (..., n_queries, d), k and v: (..., n_keys, d), real numbers; `head` and `layout` as in `load_qkv`.
     tokens: None, or max(n_queries, n_keys) strings. What has not to be converted is not copied.
 
     Raises ValueError, one line, if they don't fit each other, or are not finite real numbers.
     """
-    return _checked(q, k, v, tokens, head, {"kind": "arrays"})
+    return _checked(q, k, v, tokens, head, layout, {"kind": "arrays"}).each[0]
 
 
-def _random(spec: str, head: Head) -> QKV:
+def check_heads(q: Any, k: Any, v: Any, tokens: Any = None, head: Head = None, layout: str | None = None) -> Heads:
+    """The same, to be run: all heads of q (heads, n_queries, d), k and v (kv_heads, n_keys, d), unless `head` picks
+    one. Raises ValueError as `check_qkv` does."""
+    return _checked(q, k, v, tokens, head, layout, {"kind": "arrays"}, every=head is None)
+
+
+def _random(spec: str, head: Head, layout: str | None) -> Heads:
     match = re.fullmatch(r"random:([0-9]{1,18}),([0-9]{1,18})(?:,([0-9]{1,18}))?", spec)
     if not match:
         raise ValueError(f"{spec!r} is not of the form {RANDOM_FORM}")
@@ -131,8 +194,8 @@ def _random(spec: str, head: Head) -> QKV:
         raise ValueError(f"{spec!r}: N and d must be at least 1")
     if (need := 3 * n * d * 4) > readers.MAX_BYTES:
         raise ValueError(f"{spec!r}: q, k and v would take {need:,} bytes, the limit is {readers.MAX_BYTES:,}")
-    q, k, v = np.random.default_rng(seed).standard_normal((3, n, d), dtype=np.float32)
-    return _checked(q, k, v, None, head, {"kind": "random", "spec": f"random:{n},{d},{seed}"})
+    q, k, v = np.random.default_rng(seed).standard_normal((3, n, d), dtype=np.float32).astype(np.float16)
+    return _checked(q, k, v, None, head, layout, {"kind": "random", "spec": f"random:{n},{d},{seed}"})
 
 
 def _open(path: Path) -> io.BufferedReader:
@@ -161,45 +224,48 @@ def _missing(path: Path) -> str:
     return f"no such file: give 'sample', a file or {RANDOM_FORM}"
 
 
-def _from_file(file: io.BufferedReader, path: Path, head: Head, source: Source) -> QKV:
-    found = readers.read(file, path.suffix.lower())
-    qkv = _checked(*found, head, source)
-    file.seek(0, io.SEEK_SET)
-    qkv.source.update(file=UNPRINTABLE.sub("·", path.name), sha256=hashlib.file_digest(file, "sha256").hexdigest())
-    return qkv
-
-
-def _checked(q: Any, k: Any, v: Any, tokens: Any, head: Head, source: Source) -> QKV:
+def _checked(
+    q: Any, k: Any, v: Any, tokens: Any, head: Head, layout: str | None, source: Source, every: bool = False
+) -> Heads:
+    """One matrix of each, or, with `every`, those of all heads."""
     arrays = {"q": _array("q", q), "k": _array("k", k), "v": _array("v", v)}
-    index = _indices({name: tuple(array.shape) for name, array in arrays.items()}, head)
-    q, k, v = (_matrix(name, array, index[name]) for name, array in arrays.items())
-    if index["q"]:
-        source = source | {"head": list(index["q"])}
-    return QKV(q, k, v, _tokens(tokens, len(q), len(k)), dict(source))
+    axes = _axes({name: tuple(array.shape) for name, array in arrays.items()}, layout)
+    places = layouts.all_heads(axes) if every else [layouts.indices(axes, head)]
+    if not every and (head is not None or any(places[0])):
+        axes = axes._replace(picked=places[0])
+    turned = [readers.permuted(array, layouts.order(layout, len(array.shape))) for array in arrays.values()]
+    words = _tokens(tokens, axes)
+    found = []
+    for place in places:
+        of_each = (place, axes.of_kv(place), axes.of_kv(place))
+        q, k, v = (_matrix(*one) for one in zip(arrays, turned, of_each, strict=True))
+        own = dict(source) | ({"head": list(place)} if place and not every else {})
+        found.append(QKV(q, k, v, words, own, axes._replace(picked=place) if place else axes))
+    return Heads(tuple(found), axes)
 
 
 def _array(name: str, given: Any) -> Any:
     """Real numbers with `shape`, `dtype` and `[index]`: in a file or on a GPU they stay until a head is picked."""
+    if getattr(given, "is_nested", False) is True:
+        raise ValueError(
+            f"{name} is a nested tensor, sequences of several lengths: give one of them, such as {name}.unbind()[0]"
+        )
     with readers.one_line(f"{name} is no array"):
         array = given if isinstance(given, readers.Stored) or hasattr(given, "detach") else np.asarray(given)
-        kind, _ = _kind(array), tuple(array.shape)
-    if not REAL.fullmatch(kind):
+        kind, _ = types.name_of(array.dtype), tuple(array.shape)
+    if not types.is_real(kind):
         raise ValueError(f"{name} holds {kind}: real numbers are needed")
     return array
 
 
-def _kind(array: Any) -> str:
-    """The name of its type, which NumPy, ml_dtypes and torch agree on: float32, bfloat16, int8 ..."""
-    return str(getattr(array.dtype, "name", array.dtype)).removeprefix("torch.")
-
-
-def _indices(shapes: dict[str, tuple[int, ...]], head: Head) -> dict[str, tuple[int, ...]]:
-    """The leading indices of the matrix to take from q, k and v, once their shapes fit each other."""
+def _axes(shapes: Mapping[str, tuple[int, ...]], layout: str | None) -> Axes:
+    """How q, k and v lie, once their shapes fit each other."""
     for name, shape in shapes.items():
         if len(shape) < 2:
             raise ValueError(f"{name} has shape {shape}: a matrix (rows, d) is needed, or several with head=")
         if 0 in shape:
             raise ValueError(f"{name} has shape {shape}: at least one row and one column are needed")
+        layouts.check(layout, len(shape), name, shape)
     q, k, v = shapes.values()
     if not len(q) == len(k) == len(v):
         raise ValueError(f"q, k and v must have equally many axes, not shapes {q}, {k} and {v}")
@@ -207,47 +273,20 @@ def _indices(shapes: dict[str, tuple[int, ...]], head: Head) -> dict[str, tuple[
         raise ValueError(f"k has shape {k} and v {v}: each key needs one value")
     if not q[-1] == k[-1] == v[-1]:
         raise ValueError(f"q has d = {q[-1]}, k {k[-1]} and v {v[-1]}: they must have the same d")
-    lead, kv_lead = q[:-2], k[:-2]
-    index = _index(q, head)
-    if not lead:
-        return dict.fromkeys(shapes, index)
-    if lead[:-1] != kv_lead[:-1] or lead[-1] % kv_lead[-1]:
-        raise ValueError(f"q has shape {q} and k {k}: the heads of q must be those of k, or a multiple of them")
-    kv_head = index[-1] // (lead[-1] // kv_lead[-1])  # grouped-query attention: query heads share a key-value head
-    return {"q": index, "k": (*index[:-1], kv_head), "v": (*index[:-1], kv_head)}
-
-
-def _index(shape: tuple[int, ...], head: Head) -> tuple[int, ...]:
-    """`head` as one index for each leading axis of `shape`."""
-    try:
-        given = [operator.index(i) for i in (head if isinstance(head, Sequence) else () if head is None else (head,))]
-    except TypeError:
-        raise ValueError(f"head={head!r} is not an int or a tuple of ints") from None
-    lead = shape[:-2]
-    long = [n for n in lead if n > 1]
-    if len(given) == len(long) != len(lead):
-        rest = iter(given)
-        given = [next(rest) if n > 1 else 0 for n in lead]
-    if len(given) == len(lead) and all(0 <= i < n for i, n in zip(given, lead, strict=True)):
-        return tuple(given)
-    if not long:
-        raise ValueError(f"head={head!r}, but q of shape {shape} has one head only: leave head out")
-    first, last = (0, long[0] - 1) if len(long) == 1 else ((0,) * len(long), tuple(n - 1 for n in long))
-    raise ValueError(f"head={head!r}, but q has shape {shape}: choose one matrix, from head={first} to head={last}")
+    return layouts.fitting(Axes(q, k, layout))
 
 
 def _matrix(name: str, array: Any, index: tuple[int, ...]) -> Matrix:
-    """The matrix at `index`, finite, as float64 if it is that and as float32 otherwise."""
-    wide = _kind(array) in ("float64", "float96", "float128")
+    """The matrix at `index`, finite, of the type that `types.kept_as` says."""
+    own = types.kept_as(types.name_of(array.dtype))
+    dtype = types.numpy_type(own)
     with readers.one_line(f"{name} cannot be made a NumPy array"):
         picked = array[index]
         if hasattr(picked, "detach"):  # a torch tensor, without importing torch; NumPy has no bfloat16
             picked = picked.detach()
-            picked = (picked.double() if wide else picked.float()).cpu().numpy()
+            picked = (picked.double() if own == "float64" else picked.float()).cpu().numpy()
         with np.errstate(over="ignore"):
-            matrix: Matrix = (
-                np.ascontiguousarray(picked, np.float64) if wide else np.ascontiguousarray(picked, np.float32)
-            )
+            matrix: Matrix = np.ascontiguousarray(picked, dtype)
     finite = np.isfinite(matrix)
     if not finite.all():
         i, j = np.unravel_index(int(finite.argmin()), matrix.shape)
@@ -255,7 +294,7 @@ def _matrix(name: str, array: Any, index: tuple[int, ...]) -> Matrix:
     return matrix
 
 
-def _tokens(tokens: Any, n_queries: int, n_keys: int) -> tuple[str, ...] | None:
+def _tokens(tokens: Any, axes: Axes) -> tuple[str, ...] | None:
     """The tokens, one for each key (or query, where those are more), with what cannot be drawn on a line as "·"."""
     if tokens is None:
         return None
@@ -265,7 +304,8 @@ def _tokens(tokens: Any, n_queries: int, n_keys: int) -> tuple[str, ...] | None:
         words = [tokens]
     if others := [i for i, word in enumerate(words) if not isinstance(word, str)]:
         raise ValueError(f"tokens[{others[0]}] is of type {type(words[others[0]]).__name__}: each must be a str")
-    need, what = max((n_keys, "keys"), (n_queries, "queries"), key=lambda pair: pair[0])
-    if len(words) != need:
-        raise ValueError(f"{len(words)} tokens for {need} {what}: give one for each")
+    if len(words) != axes.most_tokens:
+        what = "keys" if axes.keys[-2] == axes.most_tokens else "queries"
+        said = f"{len(words)} tokens for {axes.most_tokens} {what}: give one for each"
+        raise ValueError(axes.advice(said, lambda other: len(words) == other.most_tokens))
     return tuple(UNPRINTABLE.sub("·", str(word)) for word in words)

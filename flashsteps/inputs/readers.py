@@ -17,7 +17,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import pairwise
 from typing import Any, BinaryIO, NamedTuple
 
@@ -36,9 +36,11 @@ NAMES = {"q": ("q", "query"), "k": ("k", "key"), "v": ("v", "value")}
 SAFETENSORS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 SAFETENSORS |= {f"{sign}{8 * n}": f"<{sign.lower()}{n}" for sign in "IU" for n in (1, 2, 4, 8)}
 
-# The names in a pickle of plain tensors, written as pickletools does.
+# The names in a pickle of plain tensors, written as pickletools does; types without a storage class of their own
+# (float8, uint16) are named beside bytes.
 TENSOR_PARTS = re.compile(
-    r"collections OrderedDict|torch\._utils _rebuild_(tensor_v2|parameter)|torch (?!Typed|Untyped)[A-Z]\w*Storage"
+    r"collections OrderedDict|torch\._utils _rebuild_(tensor_v[23]|parameter)|torch (?!Typed|Untyped)[A-Z]\w*Storage"
+    r"|torch\.storage UntypedStorage|torch (float|uint)\d\w*"
 )
 
 Fetch = Callable[[int, int], bytes]  # (start, count) -> that part of a file or of a zip's member, shorter at its end
@@ -54,6 +56,22 @@ class Stored:
 
     def __getitem__(self, index: tuple[int, ...]) -> Any:
         return self.read(index)
+
+    def permute(self, axes: tuple[int, ...]) -> Stored:
+        """The same with its axes in another order: a matrix is then no piece of the file, so all is read, once."""
+
+        @cache
+        def whole() -> Any:
+            return permuted(self.read(()), axes)
+
+        return Stored(tuple(self.shape[axis] for axis in axes), self.dtype, lambda index: whole()[index])
+
+
+def permuted(array: Any, axes: tuple[int, ...]) -> Any:
+    """An array of any kind with its axes in another order."""
+    if axes == tuple(range(len(axes))):
+        return array
+    return array.permute(axes) if hasattr(array, "permute") else array.transpose(axes)
 
 
 class Found(NamedTuple):

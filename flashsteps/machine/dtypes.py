@@ -8,28 +8,29 @@ from typing import Any
 import numpy as np
 
 from ..errors import unknown
+from ..inputs.types import STORAGE, name_of, numpy_type
 
-#: what a tensor may be stored in, and the module that has it; its `itemsize` is the bytes of a value, nobody else's
-#: business
-STORAGE = {"float16": "numpy", "bfloat16": "ml_dtypes", "float32": "numpy", "float64": "numpy"}
-
+#: what is stored where there is no data that has a type of its own
 DEFAULT = "float16"
 
 
-def storage(name: str) -> np.dtype[Any]:
-    """The type that q, k, v and O have in HBM. Raises ValueError for a name that isn't known, or needs a package."""
+def storage(dtype: Any) -> np.dtype[Any]:
+    """The type that q, k, v and O have in HBM: by its name, or as NumPy or torch have it.
+
+    Raises ValueError for one that isn't known, or needs a package.
+    """
+    try:
+        name = name_of(dtype)
+    except TypeError:
+        name = str(dtype)
     if name not in STORAGE:
         raise ValueError(unknown("dtype", name, STORAGE))
-    try:
-        dtype: np.dtype[Any] = np.dtype(getattr(importlib.import_module(STORAGE[name]), name))
-    except ImportError:
-        raise ValueError(f"dtype {name!r} needs {STORAGE[name]}: pip install 'flashsteps[inputs]'") from None
-    return dtype
+    return numpy_type(name)
 
 
-def computing(name: str) -> np.dtype[np.floating]:
+def computing(dtype: Any) -> np.dtype[np.floating]:
     """The type of on-chip values and of m, ℓ and LSE: float32, or float64 where storage is float64."""
-    return np.dtype(np.float64 if storage(name) == np.float64 else np.float32)
+    return np.dtype(np.float64 if storage(dtype) == np.float64 else np.float32)
 
 
 def largest(dtype: np.dtype[Any]) -> float:

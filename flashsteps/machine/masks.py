@@ -27,7 +27,7 @@ from .tiling import Block
 
 Kind = Literal["full", "cut", "hidden"]
 
-#: the masks by name or form; None, too, is "none"
+#: the masks by name or form; None, too, is "none", and so is "full"
 NAMES = ("none", "causal", "window:LEFT,RIGHT", "prefix:LENGTH", "document:LEN,LEN,…", "file:PATH")
 
 #: the same for a command's help
@@ -201,7 +201,7 @@ def parse(mask: Any, n_queries: int, n_keys: int) -> Mask:
     makes no sense, a file that can't be read and an array of the wrong shape or kind.
     """
     named = mask is None or isinstance(mask, str)
-    parts = [part for part in names(mask) if part != "none"] if named else [mask]
+    parts = rules(mask) if named else [mask]
     ends, matrix = list[tuple[Edge, Edge]](), None
     for part in parts:
         if not isinstance(part, str) or part.startswith("file:"):
@@ -229,6 +229,11 @@ def names(mask: str | None) -> list[str]:
     return parts
 
 
+def rules(mask: str | None) -> list[str]:
+    """The same without those that hide nothing."""
+    return [part for part in names(mask) if part not in _ALL]
+
+
 def _parts(mask: str) -> list[str]:
     """What is joined by +, which a file's name may hold, too."""
     return re.split(r"\+(?=[a-z]+(?:[:+]|$))", mask)
@@ -239,8 +244,8 @@ def is_name(mask: object, n_queries: int, n_keys: int) -> bool:
     if mask is None:
         return True
     try:
-        rules = [part for part in _parts(str(mask)) if part != ARRAY and not part.startswith("file:")]
-        return isinstance(mask, str) and bool(parse("+".join(rules) or "none", n_queries, n_keys))
+        known = [part for part in _parts(str(mask)) if part != ARRAY and not part.startswith("file:")]
+        return isinstance(mask, str) and bool(parse("+".join(known) or "none", n_queries, n_keys))
     except ValueError:
         return False
 
@@ -273,9 +278,11 @@ def load_matrix(path: str) -> Any:
         raise ValueError(f"{path!r} cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
+_ALL = ("none", "full")
 _INT = r"(-?\d{1,18})"
 _FORMS = {
     "none": "none",
+    "full": "full",
     "causal": "causal",
     "window": f"window:{_INT},{_INT}",
     "prefix": f"prefix:{_INT}",
@@ -284,6 +291,7 @@ _FORMS = {
 }
 _ADVICE = {
     "none": "takes no number: give none",
+    "full": "takes no number: give full, or none",
     "causal": "takes no number: give causal",
     "window": "is not of the form window:LEFT,RIGHT: give keys to the left and right of the diagonal, -1 for all",
     "prefix": "is not of the form prefix:LENGTH: give how many of the first keys all queries see",

@@ -91,6 +91,15 @@ class Tape(Protocol):
         """Take an event with the array that it made or stored; `times` is 1 unless the run is counted."""
 
 
+#: what share of a tensor may be lost when it is rounded to the type that it is stored in
+MOST_LOST = 0.01
+
+#: what is smaller than that, beside what it was made of, is what float32 leaves of 0
+NOISE = 2.0**-20
+
+#: scores and weights: what is lost of them matters beside 1 alone
+BESIDE_1 = ("S", "P")
+
 #: the tensors that hold addresses: whole numbers, the same for all heads
 ADDRESSES = ("table", "starts", "columns")
 
@@ -102,10 +111,13 @@ class HBM:
         self.storage, self.computing, self.counting = storage, computing, counting
         self.part, self.parts = 0, parts
         self.tensors: dict[str, Tensor] = {}
+        self.lost: dict[str, tuple[float, float, int]] = {}  # of what was written: what rounding took, all, how many
 
     def tensor(self, name: str, shape: tuple[int, ...], data: np.ndarray | None) -> Tensor:
         """A tensor that is there before the run, rounded to the storage type."""
         stored = None if data is None else round_to(data, self.storage, name)
+        if data is not None and stored is not None:
+            _not_lost(data, stored, name)
         return self._put(Tensor(name, shape, self.storage, stored))
 
     def addresses(self, name: str, shape: tuple[int, ...], data: np.ndarray | None) -> Tensor:
@@ -125,6 +137,30 @@ class HBM:
             whole = (shape[0] * self.parts, *shape[1:])
             self._put(Tensor(name, whole, dtype, None if self.counting else np.full(whole, np.nan, dtype)))
         return self.tensors[name].part(self.part, self.parts)
+
+    def written(self, name: str, values: np.ndarray, stored: np.ndarray) -> None:
+        """Note what rounding took of values on their way here."""
+        if values.dtype != stored.dtype and name not in BESIDE_1:
+            exact, took = (np.asarray(x, np.float64) for x in (values, stored))
+            error, whole, size = self.lost.get(name, (0.0, 0.0, 0))
+            now = float(np.abs(took - exact).sum()), float(np.abs(exact).sum()), exact.size
+            self.lost[name] = error + now[0], whole + now[1], size + now[2]
+
+    def check_lost(self) -> None:
+        """Raises ValueError where rounding took more than MOST_LOST of a tensor that the run wrote.
+
+        What counts is the sum of what was lost beside the sum of what there was, by size: gradients of keys that nobody
+        looks at may rightly be too small to be stored, and to matter. A tensor that is NOISE as a whole, beside what it
+        is made of (V, and dO), may be lost: it is 0 but for what rounding on chip left.
+        """
+        made_of = [tensor.data for name, tensor in self.tensors.items() if name in ("V", "dO")]
+        largest_of = prod(float(np.abs(data).max()) for data in made_of if data is not None)
+        for name, (error, whole, size) in self.lost.items():
+            if error > MOST_LOST * whole and whole > NOISE * largest_of * size:
+                raise ValueError(
+                    f"{name} loses {_percent(error / whole)} of what it holds when it is rounded to {self.storage}: "
+                    "use dtype='float32'"
+                )
 
     def _put(self, tensor: Tensor) -> Tensor:
         self.tensors[tensor.name] = tensor
@@ -255,7 +291,9 @@ class SRAM:
                 raise ValueError(f"{tensor.name} has {view.shape} at rows {view.start}:{view.stop}, not {value.shape}")
         tile, stored = view.tile, None
         if tensor.data is not None:
-            stored = round_to(np.broadcast_to(value, view.shape), tensor.dtype, str(tile))
+            whole = np.broadcast_to(value, view.shape)
+            stored = round_to(whole, tensor.dtype, str(tile))
+            self.hbm.written(tensor.name, whole, stored)
             tensor.data[view.start : view.stop] = stored
         nbytes = prod(view.shape) * tensor.dtype.itemsize
         self._tell("store", slot, tile, view.shape, nbytes, sys._getframe(1).f_lineno, value=stored)
@@ -336,7 +374,34 @@ def round_to(data: np.ndarray, dtype: np.dtype[Any], name: str) -> np.ndarray:
         rounded = plain.astype(dtype)
     too_large = np.isinf(rounded) & np.isfinite(plain)
     if too_large.any():
-        wider = "float32" if dtype.itemsize == 2 else "float64"
         worst, most = plain[too_large][0], largest(dtype)
-        raise ValueError(f"{name} holds {worst:,.6g}, past the largest {dtype} ({most:,.6g}): use dtype={wider!r}")
+        raise ValueError(
+            f"{name} holds {worst:,.6g}, past the largest {dtype} ({most:,.6g}): use dtype={_that_holds(plain)!r}"
+        )
     return rounded
+
+
+def _not_lost(data: np.ndarray, stored: np.ndarray, name: str) -> None:
+    """Raises ValueError where rounding made 0 of more than MOST_LOST of the numbers that are not 0."""
+    if (lost := _zeroed(data, stored)) > MOST_LOST * np.count_nonzero(data):
+        raise ValueError(
+            f"{name}: {_percent(lost / np.count_nonzero(data))} of its numbers that are not 0 become 0 in "
+            f"{stored.dtype}: use dtype={_that_holds(np.asarray(data))!r}"
+        )
+
+
+def _zeroed(data: np.ndarray, stored: np.ndarray) -> int:
+    """How many of the numbers that are not 0 are 0 once stored."""
+    return int(np.count_nonzero(data)) - int(np.count_nonzero(stored))
+
+
+def _that_holds(plain: np.ndarray) -> str:
+    """The type that would do: float32, unless too much gets too large, or lost, in it, too."""
+    with np.errstate(over="ignore"):
+        single = plain.astype(np.float32)
+    kept = _zeroed(plain, single) <= MOST_LOST * np.count_nonzero(plain)
+    return "float32" if kept and np.isfinite(single).all() else "float64"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from .. import algorithms
-from ..machine import heads as head_groups
 from ..runs import arguments
-from ..runs.record import count, record
+from ..runs.record import again, count, record_heads
 from ..trace.trace import Trace
 from ..traffic.standard import beside_run
 
@@ -90,22 +89,16 @@ def _rule(trace: Trace) -> str | None:
 
 def _error(trace: Trace, name: str) -> dict[str, float] | None:
     meta = trace.meta
-    H, parts, N, M = meta.get("heads", 1), meta.get("kv_heads", 1), meta["queries"], meta["keys"]
+    H, N, M = meta.get("heads", 1), meta["queries"], meta["keys"]
     given = meta["mask"] is not None and _rule(trace) != meta["mask"]
     if given or not trace.outputs or "table" in trace.initial or meta.get("block_mask") or H * N * M > MOST_SCORES:
         return None
-    q, k, v = (trace.initial[one].astype(np.float64) for one in "QKV")
-    if H > 1:
-        q = head_groups.unpack(q, H, H // parts)
-        k, v = (rows.reshape(parts, M, -1) for rows in (k, v))
+    heads, do = again(trace, np.float64)
     options = {one: meta[one] for one in ("scale", "softcap", "alibi", "dropout", "seed") if meta.get(one) is not None}
-    options |= {"mask": meta["mask"], "block_q": N, "block_k": M}
-    if "dO" in trace.initial:
-        do = trace.initial["dO"].astype(np.float64)
-        options["do"] = head_groups.unpack(do, H, H // parts) if H > 1 else do
+    options |= {"mask": meta["mask"], "block_q": N, "block_k": M, **do}
     try:
-        exact = record(name, q, k, v, dtype="float64", **options).outputs
-        other = record(name, q, k, v, dtype=meta["dtype"], **options).outputs
+        exact = record_heads(name, heads, dtype="float64", **options).outputs
+        other = record_heads(name, heads, dtype=meta["dtype"], **options).outputs
     except ValueError:  # a stranger's numbers
         return None
     own, plain = (_furthest(outputs, exact) for outputs in (trace.outputs, other))

@@ -79,8 +79,8 @@ def plot(
         right = [curves.by_tile(name, n, rule, times, options, gpu) for name in chosen]
         many = "one head" if heads * batch == 1 else f"{heads * batch:,} heads"
         many += f" in groups of {group}" if group > 1 else ""
-        masked = f", {mask}" if mask not in (None, "none") else ""
-        header(figure, colours, title, f"{many}, d = {d}, {dtype}{masked}", gpu.title)
+        masked = f", {row.mask}" if row.mask else ""
+        header(figure, colours, title, f"{many}, d = {row.d}, {row.dtype}{masked}", gpu.title)
         inks = dict(zip(chosen, _inks(chosen, colours), strict=True))
         by_n = _panel(figure, colours, LEFT[0], f"by N, tiles of {block_q}×{block_k}", left)
         by_tile = _panel(figure, colours, LEFT[1], f"by tile, N = {short(n)}", right)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
-from numbers import Real
 from typing import Any
 
-import numpy as np
-
-from .. import algorithms
+from .. import algorithms, scalars
+from ..inputs import readers
+from ..inputs.layouts import Axes
 from ..machine import block_masks, masks
 from ..machine.dropout import Dropout
 
@@ -22,13 +20,6 @@ BLOCK = 64
 FOR = {"do": ("dO",), "seed": ("table", "dropout"), "alibi": ("mask",)}
 
 
-def positive(name: str, given: Any) -> int:
-    """`given` as an int. Raises ValueError, with its name, unless it is a whole number above 0."""
-    if not isinstance(given, int | np.integer) or isinstance(given, bool) or given < 1:
-        raise ValueError(f"{name} is {given!r}: give a whole number, 1 or more")
-    return int(given)
-
-
 def takes(algorithm: str, option: str) -> bool:
     """Whether an algorithm takes an option of `record`. Raises ValueError for an unknown algorithm."""
     declared = algorithms.algorithm(algorithm).parameters
@@ -36,12 +27,13 @@ def takes(algorithm: str, option: str) -> bool:
 
 
 def called_with(
-    algorithm: str, N: int, M: int, d: int, heads: int, group: int, given: Mapping[str, Any]
+    algorithm: str, N: int, M: int, d: int, heads: int, group: int, given: Mapping[str, Any], axes: Axes | None = None
 ) -> dict[str, Any]:
     """What an algorithm is called with, for N queries and M keys of size d.
 
     `given` are options of `record`, None where left out. Blocks are cut to the number of rows. With a `group` of heads
-    packed as rows, a block of so many tokens has that many times the rows.
+    packed as rows, a block of so many tokens has that many times the rows. `axes` say which head it is that is run, and
+    of how many: what belongs to it is picked from what was given for all.
 
     Raises ValueError for what makes no sense, and for an option that the algorithm doesn't take: nothing is accepted
     and ignored.
@@ -50,37 +42,57 @@ def called_with(
         if value is not None and not takes(algorithm, name):
             others = ", ".join(other for other in algorithms.names() if takes(other, name))
             raise ValueError(f"{algorithm} takes no {name}: leave it out, or use {others}")
-    scale = _number("scale", given.get("scale"), "None for 1/√d")
+    scale = None if given.get("scale") is None else scalars.real("scale", given["scale"], "None for 1/√d")
     block_q = min(_size(algorithm, "block_q", given.get("block_q")), N)
     block_k = min(_size(algorithm, "block_k", given.get("block_k")), M)
-    mask = masks.parse(given.get("mask"), N, M)
+    mask = _mask(given.get("mask"), N, M, axes)
     found: dict[str, Any] = {"block_q": block_q, "block_k": block_k, "mask": mask}
     found["scale"] = d**-0.5 if scale is None else scale
     if takes(algorithm, "splits"):
         found["splits"] = _size(algorithm, "splits", given.get("splits"))
-    found |= _changes(algorithm, heads, given)
+    found |= _changes(algorithm, heads, group, given, axes)
     mask = replace(mask, group=group, slopes=found.get("alibi", ()))
     if takes(algorithm, "block_mask"):
         found["block_mask"] = block_masks.parse(given.get("block_mask"), mask, block_q, block_k)
     return found | {"block_q": block_q * group, "mask": mask}
 
 
-def _changes(algorithm: str, heads: int, given: Mapping[str, Any]) -> dict[str, Any]:
+def _mask(given: Any, N: int, M: int, axes: Axes | None) -> masks.Mask:
+    """The mask, over so many queries and keys; where `axes` have an index, it is for that head alone.
+
+    Raises ValueError as `masks.parse` does; where it would fit q and k in another layout, it says so.
+    """
+
+    def fits(other: Axes) -> bool:
+        try:
+            return bool(masks.parse(given, other.queries[-2], other.keys[-2]))
+        except ValueError:
+            return False
+
+    try:
+        return masks.parse(given, N, M)
+    except ValueError as error:
+        raise ValueError(axes.advice(str(error), fits) if axes else str(error)) from None
+
+
+def _changes(algorithm: str, heads: int, group: int, given: Mapping[str, Any], axes: Axes | None) -> dict[str, Any]:
     """What changes scores and weights: softcap, the slopes of ALiBi, dropout."""
     seed, found = given.get("seed"), dict[str, Any]()
-    if seed is not None and (type(seed) is not int or seed < 0):
-        raise ValueError(f"seed is {seed!r}: give a whole number, 0 or more")
-    softcap, dropout = (_number(name, given.get(name)) for name in ("softcap", "dropout"))
+    if seed is not None:
+        seed = scalars.whole("seed", seed, least=0)
+    softcap, dropout = (
+        None if given.get(name) is None else scalars.real(name, given[name]) for name in ("softcap", "dropout")
+    )
     if softcap is not None:
         if not softcap > 0:
             raise ValueError(f"softcap is {softcap!r}: give a number above 0, or None for none")
         found["softcap"] = softcap
     if given.get("alibi") is not None:
-        found["alibi"] = _slopes(given["alibi"], heads)
+        found["alibi"] = _slopes(given["alibi"], heads, axes)
     if dropout is not None:
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout is {dropout!r}: give a probability from 0 to less than 1")
-        found["dropout"] = Dropout(dropout, seed or 0) if dropout else None
+        found["dropout"] = Dropout(dropout, seed or 0, group, axes.place if axes else 0) if dropout else None
     elif seed is not None and not takes(algorithm, "table"):
         raise ValueError(f"seed={seed} is for dropout: give dropout, too, or leave it out")
     return found
@@ -97,29 +109,25 @@ def said(options: Mapping[str, Any], group: int) -> dict[str, Any]:
     return found
 
 
-def _slopes(given: Any, heads: int) -> tuple[float, ...]:
-    """ALiBi's slopes, one a head: one number for all of them, or as many as there are."""
-    several = np.ndim(given) > 0
-    slopes = tuple(_number("alibi", one, "None") or 0.0 for one in (given if several else [given]))
-    if several and len(slopes) != heads:
-        raise ValueError(f"alibi has {len(slopes)} slopes: give one for each of the {heads} heads, or one for all")
+def _slopes(given: Any, heads: int, axes: Axes | None) -> tuple[float, ...]:
+    """ALiBi's slopes, one a head that is run: from one number for all, or from as many as there are heads."""
+    if hasattr(given, "tolist"):  # an array or a tensor, wherever it is, with gradients or not
+        with readers.one_line("alibi cannot be read"):
+            given = given.tolist()
+    several, there = isinstance(given, list | tuple), axes.heads if axes else heads
+    slopes = tuple(scalars.real("alibi", one) for one in (given if several else [given]))
+    if several and len(slopes) != there:
+        raise ValueError(f"alibi has {len(slopes)} slopes: give one for each of the {there} heads, or one for all")
     if min(slopes) < 0:
         raise ValueError(f"alibi is {min(slopes)!r}: give a slope, 0 or more")
-    return slopes if several else slopes * heads
-
-
-def _number(name: str, given: Any, none: str = "None") -> float | None:
-    """`given` as a float. Raises ValueError unless it is a finite number."""
-    if given is None:
-        return None
-    if not isinstance(given, Real) or isinstance(given, bool) or not abs(given) <= sys.float_info.max:  # type: ignore[operator]
-        raise ValueError(f"{name} is {given!r}: give a finite number, or {none}")
-    return float(given)
+    if not several:
+        return slopes * heads
+    return slopes if heads == there or axes is None else (slopes[axes.head],)
 
 
 def _size(algorithm: str, name: str, given: Any) -> int:
     """A size as given, or as the algorithm has it, or BLOCK."""
-    return own_size(algorithm, name, BLOCK) if given is None else positive(name, given)
+    return own_size(algorithm, name, BLOCK) if given is None else scalars.whole(name, given)
 
 
 def own_size(algorithm: str, name: str, other: int) -> int:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from .. import algorithms
-from ..inputs.qkv import QKV, Head, check_qkv
+from ..inputs import types
+from ..inputs.layouts import Head, described
+from ..inputs.qkv import QKV, Heads, check_heads
 from ..machine import dtypes, pages
 from ..machine import heads as head_groups
 from ..machine.devices import device as device_of
 from ..machine.events import IO, Event
 from ..machine.memory import ADDRESSES, HBM, SRAM, Capacity, Tape, Tensor
+from ..scalars import whole
 from ..trace import rules
 from ..trace.rules import Tally
 from ..trace.trace import Trace
 from . import arguments
-from .arguments import positive
 
 #: a run has at most so many steps: each is an object of its own
 MOST_STEPS = 1 << 22
@@ -27,6 +28,9 @@ MOST_STEPS = 1 << 22
 #: a run keeps the values of its steps up to this many bytes; beyond it, only what moved
 VALUES_LIMIT = 1 << 28
 
+
+#: the outputs that are about keys
+OF_KEYS = ("dK", "dV")
 
 #: what may be told of each step while it runs: the event, and the array that it made or stored
 Each = Callable[[Event, np.ndarray | None], None]
@@ -62,7 +66,7 @@ def record(
     block_q: int | None = None,
     block_k: int | None = None,
     mask: Any = None,
-    dtype: str = dtypes.DEFAULT,
+    dtype: Any = None,
     scale: float | None = None,
     block_mask: Any = None,
     splits: int | None = None,
@@ -73,6 +77,7 @@ def record(
     seed: int | None = None,
     tokens: Sequence[str] | None = None,
     head: Head = None,
+    layout: str | None = None,
     device: str | None = None,
     sram: int | None = None,
     source: dict[str, Any] | None = None,
@@ -82,12 +87,17 @@ def record(
 
     Arrays may be NumPy's or torch's. Of q (heads, N, d), k and v (kv_heads, M, d) all heads are run, one key-value head
     after another: the heads that share one are packed as rows, so that each of its tiles serves them all. `head` picks
-    one of them, or of arrays with more dimensions. Values are stored as `dtype`, computed and summed in float32
-    (float64 for float64). `mask` is None, a name such as "causal" or "window:8,0" (`machine.masks`; names joined by
-    + must all allow a key) or a Boolean array (N, M), True where a query sees a key; it is aligned to the bottom right
-    as in flash-attn ≥ 2.1 (torch's is_causal=True is top left). Scores are scaled by `scale` (1/√d unless given), made
-    cap·tanh(s/cap) by `softcap`, and lowered by `alibi` (a slope, or one a head) times the distance of query and key.
-    `dropout` is the probability with which a weight is dropped, which follows from `seed` and its place.
+    one of them, or of arrays with more dimensions, and with it what belongs to it: its slope of `alibi`, what `dropout`
+    drops of it, its part of `do`. `layout` says how axes lie where heads are not before tokens: "shd", "bshd"
+    (`inputs.layouts`). Outputs have the axes of q, or of k, as given; LSE is (heads, N).
+
+    Values are stored as `dtype`, which is the arrays' own unless given (of several, the one that holds all; whole
+    numbers are stored as float32), and computed and summed in float32 (float64 for float64). `mask` is None, a name
+    such as "causal" or "window:8,0" (`machine.masks`; names joined by + must all allow a key) or a Boolean array
+    (N, M), True where a query sees a key; it is aligned to the bottom right as in flash-attn ≥ 2.1 (torch's
+    is_causal=True is top left). Scores are scaled by `scale` (1/√d unless given), made cap·tanh(s/cap) by `softcap`,
+    and lowered by `alibi` (a slope, or one a head) times the distance of query and key. `dropout` is the probability
+    with which a weight is dropped, which follows from `seed` and its place.
 
     A backward pass takes `do`, the gradient of O, of q's shape; what its forward pass saved is made beforehand, and is
     no part of the trace. `block_mask` (`machine.block_masks`, or a Boolean array, query blocks × key blocks) is for
@@ -97,43 +107,81 @@ def record(
     `each`, given HBM and copies of its tensors, gives a function that is told of each step as it happens.
 
     Raises ValueError where an argument makes no sense, where an algorithm does not take it, where a step doesn't fit,
-    and where a number gets too large.
+    where a number gets too large, and where rounding to `dtype` would lose too much (`machine.memory.MOST_LOST`).
     """
     given = {"do": do, "block_q": block_q, "block_k": block_k, "mask": mask, "scale": scale, "block_mask": block_mask}
     given |= {"splits": splits, "table": table, "softcap": softcap, "alibi": alibi, "dropout": dropout, "seed": seed}
-    picked = _heads(algorithm, q, k, head)
-    qkv = [check_qkv(q, k, v, tokens=tokens, head=one) for one in picked.each]
-    (N, d), M = qkv[0].q.shape, qkv[0].k.shape[0]
-    options = arguments.called_with(algorithm, N, M, d, picked.heads, picked.group, given)
-    tiles = -(-N * picked.group // options["block_q"]) * -(-M // options["block_k"]) * picked.kv_heads
+    heads = check_heads(q, k, v, tokens, head, layout)
+    return record_heads(algorithm, heads, dtype=dtype, device=device, sram=sram, source=source, each=each, **given)
+
+
+def record_heads(
+    algorithm: str,
+    heads: Heads,
+    *,
+    dtype: Any = None,
+    device: str | None = None,
+    sram: int | None = None,
+    source: dict[str, Any] | None = None,
+    each: Callable[[HBM, dict[str, np.ndarray]], Each] | None = None,
+    **given: Any,
+) -> Trace:
+    """The same for heads that were read and checked already; `given` are the other options of `record`."""
+    first = heads.each[0]
+    (N, d), M = first.q.shape, first.k.shape[0]
+    options = arguments.called_with(algorithm, N, M, d, len(heads.each), heads.group, given, heads.axes)
+    tiles = -(-N * heads.group // options["block_q"]) * -(-M // options["block_k"]) * heads.kv_heads
     if tiles > MOST_STEPS >> 6:  # a tile has fewer steps than 64
-        _check_steps(algorithm, N, M, d, picked, given)
-    data = _data(algorithm, qkv, picked, options, given)
+        _check_steps(algorithm, N, M, d, heads, options)
+    gradient = _gradient(algorithm, heads, given.get("do"))
+    if dtype is None:
+        dtype = types.common([heads.kept, *(types.name_of(x.dtype) for x in gradient)])
+    data = _data(algorithm, heads, gradient, options, given)
     shapes = {name: array.shape for name, array in data.items()}
     recorder = Recorder()
-    hbm, memory = _machine(algorithm, dtype, device, sram, recorder, parts=picked.kv_heads)
+    hbm, memory = _machine(algorithm, dtype, device, sram, recorder, parts=heads.kv_heads)
     tensors = _initial(algorithm, hbm, shapes, data, options)
     initial = {tensor.name: np.array(tensor.data) for tensor in tensors}
     recorder.each = each(hbm, dict(initial)) if each else None
     results = _run(algorithm, hbm, memory, tensors, options)
+    hbm.check_lost()
     unwritten = {name: np.full(t.shape, np.nan, t.dtype) for name, t in hbm.tensors.items() if name not in initial}
     meta = {
         "algorithm": algorithm,
         "queries": N,
         "keys": M,
         "d": d,
-        **arguments.said(options, picked.group),
-        **({"heads": picked.heads, "kv_heads": picked.kv_heads} if picked.heads > 1 else {}),
-        "dtype": dtype,
+        **arguments.said(options, heads.group),
+        **({"heads": len(heads.each), "kv_heads": heads.kv_heads} if len(heads.each) > 1 else {}),
+        **heads.axes.meta,
+        "dtype": hbm.storage.name,
         "computing": hbm.computing.name,
         "device": device,
-        "sram": None if sram is None else int(sram),
-        "tokens": None if qkv[0].tokens is None else list(qkv[0].tokens),
-        "input": (qkv[0].source if picked.heads == 1 else {"kind": "arrays"}) if source is None else source,
+        "sram": None if sram is None else whole("sram", sram),
+        "tokens": None if first.tokens is None else list(first.tokens),
+        "input": (first.source if len(heads.each) == 1 else {"kind": "arrays"}) if source is None else source,
         "code": algorithms.source(algorithm),
     }
-    outputs = _outputs(results, picked)
+    outputs = _outputs(results, heads)
     return Trace(meta, tuple(recorder.events), initial | unwritten, tuple(recorder.values or ()), outputs, memory.peak)
+
+
+def again(trace: Trace, dtype: Any = None) -> tuple[Heads, dict[str, Any]]:
+    """What a run was about, to be run once more: its heads, as they are stored or as `dtype`, and dO if it has one.
+
+    Not for paged-decode, whose keys lie in pages.
+    """
+    axes, H, parts = described(trace.meta), trace.meta.get("heads", 1), trace.meta.get("kv_heads", 1)
+    tokens = None if trace.meta["tokens"] is None else tuple(trace.meta["tokens"])
+
+    def matrices(name: str) -> np.ndarray:
+        packed = (parts, 1) if name in "KV" else (H, H // parts)
+        return head_groups.unpack(trace.initial[name].astype(dtype or trace.initial[name].dtype), *packed)
+
+    q, k, v = (matrices(name) for name in "QKV")
+    each = [QKV(q[h], k[h * parts // H], v[h * parts // H], tokens, trace.meta["input"], axes) for h in range(H)]
+    do = {"do": axes.laid_out(matrices("dO"))} if "dO" in trace.initial else {}
+    return Heads(tuple(each), axes), do
 
 
 def count(
@@ -147,7 +195,7 @@ def count(
     block_q: int | None = None,
     block_k: int | None = None,
     mask: Any = None,
-    dtype: str = dtypes.DEFAULT,
+    dtype: Any = dtypes.DEFAULT,
     block_mask: Any = None,
     splits: int | None = None,
     softcap: float | None = None,
@@ -191,7 +239,7 @@ def walk(
     block_q: int | None = None,
     block_k: int | None = None,
     mask: Any = None,
-    dtype: str = dtypes.DEFAULT,
+    dtype: Any = dtypes.DEFAULT,
     device: str | None = None,
     sram: int | None = None,
     **extra: Any,
@@ -200,14 +248,30 @@ def walk(
 
     Raises ValueError as `count` does.
     """
-    N, M, d = positive("n", n), positive("n_keys", n if n_keys is None else n_keys), positive("d", d)
-    H, parts = positive("heads", heads), positive("kv_heads", heads if kv_heads is None else kv_heads)
-    group = head_groups.group_of(H, parts)
+    N, M, d = whole("n", n), whole("n_keys", n if n_keys is None else n_keys), whole("d", d)
+    H, parts = whole("heads", heads), whole("kv_heads", heads if kv_heads is None else kv_heads)
     given = {"block_q": block_q, "block_k": block_k, "mask": mask, **extra}
-    options = arguments.called_with(algorithm, N, M, d, H, group, given)
+    options = arguments.called_with(algorithm, N, M, d, H, head_groups.group_of(H, parts), given)
+    return _walk(algorithm, tape, N, M, d, H, parts, options, dtype, device, sram)
+
+
+def _walk(
+    algorithm: str,
+    tape: Tape,
+    N: int,
+    M: int,
+    d: int,
+    H: int,
+    parts: int,
+    options: dict[str, Any],
+    dtype: Any = dtypes.DEFAULT,
+    device: str | None = None,
+    sram: int | None = None,
+) -> tuple[HBM, SRAM]:
+    """The same with options as an algorithm is called with them."""
     by_runs, tiles = bool(options["mask"].by_rule), options.get("block_mask")
     if tiles is not None:
-        by_runs = by_runs and tiles.by_rule((N * group // options["block_q"], M // options["block_k"]))
+        by_runs = by_runs and tiles.by_rule((N * (H // parts) // options["block_q"], M // options["block_k"]))
     hbm, memory = _machine(algorithm, dtype, device, sram, tape, counting=True, by_runs=by_runs, parts=parts)
     shapes: dict[str, tuple[int, ...]] = {"Q": (H * N, d), "K": (parts * M, d), "V": (parts * M, d), "dO": (H * N, d)}
     if "table" in algorithms.algorithm(algorithm).parameters:
@@ -221,7 +285,7 @@ def walk(
 
 def _machine(
     algorithm: str,
-    dtype: str,
+    dtype: Any,
     device: str | None,
     sram: int | None,
     tape: Tape,
@@ -234,7 +298,7 @@ def _machine(
     if device is not None and sram is not None:
         raise ValueError(f"device={device!r} and sram={sram!r} both say what fits on chip: give one of them")
     if sram is not None:
-        capacity = Capacity(total=positive("sram", sram))
+        capacity = Capacity(total=whole("sram", sram))
     if device is not None:
         gpu = device_of(device)
         capacity = Capacity(gpu.shared_per_block * 1024, gpu.registers_per_sm * 1024)
@@ -247,29 +311,6 @@ def _machine(
 # ---- what a run finds
 
 
-class Picked(NamedTuple):
-    """The heads that are run: how many, how many key-value heads they have, and each as `check_qkv` takes it."""
-
-    heads: int
-    kv_heads: int
-    each: Sequence[Head]
-
-    @property
-    def group(self) -> int:
-        """How many heads share one key-value head."""
-        return self.heads // self.kv_heads
-
-
-def _heads(algorithm: str, q: Any, k: Any, head: Head) -> Picked:
-    """All heads of q (heads, N, d) and k (kv_heads, M, d), or else the one that `check_qkv` finds."""
-    shapes = [tuple(getattr(array, "shape", ())) or np.shape(array) for array in (q, k)]
-    if head is not None or [len(shape) for shape in shapes] != [3, 3] or shapes[0][0] < 2 or shapes[1][0] < 1:
-        return Picked(1, 1, [head])
-    if shapes[0][0] % shapes[1][0]:
-        raise ValueError(f"q has shape {shapes[0]} and k {shapes[1]}: the heads of q must be a multiple of those of k")
-    return Picked(shapes[0][0], shapes[1][0], range(shapes[0][0]))
-
-
 class _Steps:
     """A tape that only counts."""
 
@@ -280,10 +321,10 @@ class _Steps:
         self.total += times
 
 
-def _check_steps(algorithm: str, N: int, M: int, d: int, picked: Picked, given: Mapping[str, Any]) -> None:
+def _check_steps(algorithm: str, N: int, M: int, d: int, heads: Heads, options: dict[str, Any]) -> None:
     """Raises ValueError, before the run begins, where it would have too many steps to be written down."""
-    steps, here = _Steps(), {name: x for name, x in given.items() if name not in ("do", "table", "seed", "scale")}
-    walk(algorithm, steps, n=N, d=d, n_keys=M, heads=picked.heads, kv_heads=picked.kv_heads, **here)
+    steps = _Steps()
+    _walk(algorithm, steps, N, M, d, len(heads.each), heads.kv_heads, options)
     if steps.total > MOST_STEPS:
         raise ValueError(
             f"a run of {N:,} queries and {M:,} keys in such blocks has {steps.total:,} steps, the most is "
@@ -292,37 +333,34 @@ def _check_steps(algorithm: str, N: int, M: int, d: int, picked: Picked, given: 
 
 
 def _data(
-    algorithm: str, qkv: Sequence[QKV], picked: Picked, options: Mapping[str, Any], given: Mapping[str, Any]
+    algorithm: str,
+    heads: Heads,
+    gradient: Sequence[np.ndarray],
+    options: Mapping[str, Any],
+    given: Mapping[str, Any],
 ) -> dict[str, np.ndarray]:
     """What lies in HBM, as rows, before the run: Q, K, V, and what else the algorithm finds there."""
-    group, names = picked.group, algorithms.algorithm(algorithm).parameters
-    data = {"Q": head_groups.pack([one.q for one in qkv], group)}
-    keys = {name: [getattr(one, name.lower()) for one in qkv[::group]] for name in "KV"}
-    if "dO" in names:
-        data["dO"] = head_groups.pack(_gradient(given["do"], picked, qkv[0].q.shape), group)
+    group, names = heads.group, algorithms.algorithm(algorithm).parameters
+    data = {"Q": head_groups.pack([one.q for one in heads.each], group)}
+    keys = {name: [getattr(one, name.lower()) for one in heads.each[::group]] for name in "KV"}
+    if gradient:
+        data["dO"] = head_groups.pack(gradient, group)
     if "table" in names:
         page = options["block_k"]
-        data["table"] = pages.table(given["table"], given["seed"], len(qkv[0].k), page)
+        data["table"] = pages.table(given.get("table"), given.get("seed"), len(heads.each[0].k), page)
         keys = {name: [pages.scattered(rows, data["table"], page) for rows in keys[name]] for name in keys}
     if "starts" in names:
         data |= options["block_mask"].lists()
     return data | {name: np.concatenate(rows) for name, rows in keys.items()}
 
 
-def _gradient(do: Any, picked: Picked, shape: tuple[int, ...]) -> list[np.ndarray]:
-    """dO, one matrix of this shape a head."""
-    whole = shape if picked.heads == 1 else (picked.heads, *shape)
+def _gradient(algorithm: str, heads: Heads, do: Any) -> list[np.ndarray]:
+    """dO, one matrix a head, for a backward pass; of another, none."""
+    if "dO" not in algorithms.algorithm(algorithm).parameters:
+        return []
     if do is None:
-        raise ValueError(f"a backward pass needs do, the gradient of O: give an array of shape {whole}")
-    if picked.heads > 1 and np.shape(do) != whole:
-        raise ValueError(f"do has shape {np.shape(do)}: give the gradient of O, of shape {whole}")
-    try:
-        found = [check_qkv(do, do, do, head=head).q for head in picked.each]
-    except ValueError as error:
-        raise ValueError(re.sub(r"^q\b", "do", str(error))) from None
-    if found[0].shape != shape:
-        raise ValueError(f"do has shape {found[0].shape}: give the gradient of O, of shape {shape}")
-    return found
+        raise ValueError(f"a backward pass needs do, the gradient of O: give an array of shape {heads.axes.q}")
+    return heads.matrices("do", do)
 
 
 # ---- the run
@@ -353,6 +391,7 @@ def _initial(
         before = HBM(hbm.storage, hbm.computing, hbm.counting, hbm.parts)
         forward = SRAM(before, _Nobody())
         _run(saved_by, before, forward, _initial(saved_by, before, shapes, data, options), options)
+        before.check_lost()
         for name in names:
             if name not in hbm.tensors:
                 hbm.tensors[name] = before.tensors[name]
@@ -379,14 +418,13 @@ def _run(
     return results
 
 
-def _outputs(results: Sequence[dict[str, Any]], picked: Picked) -> dict[str, np.ndarray]:
-    """O and LSE, or the gradients, of one head (N, …) or of all (heads, N, …)."""
+def _outputs(results: Sequence[dict[str, Any]], heads: Heads) -> dict[str, np.ndarray]:
+    """O and LSE, or the gradients, with the axes that q or k was given with."""
     parts = [{"O": one["O"], "LSE": _lse(one)} if "O" in one else one for one in results]
     rows = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    if picked.heads == 1:
-        return rows
-    of_keys = {"dK": (picked.kv_heads, 1), "dV": (picked.kv_heads, 1)}
-    return {name: head_groups.unpack(x, *of_keys.get(name, (picked.heads, picked.group))) for name, x in rows.items()}
+    of_keys, of_queries = (heads.kv_heads, 1), (len(heads.each), heads.group)
+    apart = {n: head_groups.unpack(x, *(of_keys if n in OF_KEYS else of_queries)) for n, x in rows.items()}
+    return {name: heads.axes.laid_out(x, of_keys=name in OF_KEYS) for name, x in apart.items()}
 
 
 def _lse(results: dict[str, Any]) -> np.ndarray:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from ..trace.trace import Trace
 
 
@@ -21,6 +24,14 @@ def opening(trace: Trace) -> str:
             words = f"Queries, keys and values from {source['file']}: {size}"
             return words if len(words) <= 90 else f"Queries, keys and values from a file: {size}"
     return f"One attention head: {size}"
+
+
+def sizes(meta: Mapping[str, Any]) -> str:
+    """How what was given was understood, and what it is stored as: `6 heads of 4 tokens, d 8, float32`."""
+    N, M, H, shared = meta["queries"], meta["keys"], meta.get("heads", 1), meta.get("kv_heads", 1)
+    rows = _some(N, "token") if N == M else f"{_some(N, 'query')} and {_some(M, 'key')}"
+    heads = "" if H == 1 else f"{H} heads of " if shared == H else f"{H} heads ({shared} of keys) of "
+    return f"{heads}{rows}, d {meta['d']}, {meta['dtype']}"
 
 
 def _some(count: int, what: str) -> str:

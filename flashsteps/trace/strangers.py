@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
+from ..inputs import layouts
 from ..inputs.qkv import UNPRINTABLE
 from ..machine import dtypes, masks, pages
 from ..machine.arrays import Work
@@ -26,8 +28,8 @@ MOST_NAME, MOST_NAMES = 64, 256
 #: characters of a trace's meta, as JSON: a hundred times what one needs
 MOST_META = 1 << 22
 
-#: how deep JSON data in a meta may be nested, and how many rules its mask may have
-MOST_DEEP, MOST_RULES = 16, 64
+#: how deep JSON data in a meta may be nested, how many rules its mask may have, and how many axes q
+MOST_DEEP, MOST_RULES, MOST_AXES = 16, 64, 32
 
 
 def check_trace(trace: Trace) -> None:
@@ -178,13 +180,41 @@ def check_tensors(
         if data.ndim not in (1, 2) or not (data.size or name in ADDRESSES):
             raise ValueError(f"its tensor {name!r:.40} has shape {data.shape}")
     outputs = {name: (data.shape, data.dtype) for name, data in out.items()}
-    lead, of_keys = ((), ()) if H == 1 else ((H,), (parts,))
-    forward = {"O": ((*lead, N, d), storage), "LSE": ((*lead, N), computing)}
-    backward = {"dQ": ((*lead, N, d), storage), "dK": ((*of_keys, M, d), storage), "dV": ((*of_keys, M, d), storage)}
+    _check_axes(meta, H)
+    axes = layouts.described(meta)
+
+    def lies(rows: int, *rest: int, of_keys: bool = False) -> tuple[int, ...]:
+        return axes.laid_out(np.empty((parts if of_keys else H, rows, *rest), np.bool_), of_keys).shape
+
+    forward = {"O": (lies(N, d), storage), "LSE": (lies(N), computing)}
+    backward = {"dQ": (lies(N, d), storage)} | dict.fromkeys(("dK", "dV"), (lies(M, d, of_keys=True), storage))
     if outputs not in (forward, backward):
         raise ValueError("its outputs are not what its meta says")
     if not (isinstance(peak, Peak) and min(peak) >= 0):
         raise ValueError("its peak is no number of bytes")
+
+
+def _check_axes(meta: dict[str, Any], heads: int) -> None:
+    """Raises ValueError, one line, where a meta says of how q was given what cannot be."""
+    shape, layout, head = meta.get("shape"), meta.get("layout"), meta.get("head")
+    if "shape" not in meta and layout is None and head is None:
+        return
+    if not (_sizes(shape, 1) and 2 < len(shape) <= MOST_AXES):
+        raise ValueError(f"its shape is {shape!r:.40}")
+    if not (layout is None or (layout in layouts.LAYOUTS and len(layout) == len(shape))):
+        raise ValueError(f"its layout is {layout!r:.40}, of shape {shape!r:.40}")
+    *lead, rows, d = layouts.Axes(tuple(shape), tuple(shape), layout).queries
+    if (rows, d) != (meta["queries"], meta["d"]):
+        raise ValueError(f"its shape is {shape!r:.40}, for {meta['queries']} queries")
+    if head is None and math.prod(lead) == heads == lead[-1]:
+        return
+    if heads > 1 or not (_sizes(head, 0) and len(head) == len(lead) and all(map(operator.lt, head, lead))):
+        raise ValueError(f"its head is {head!r:.40}, of shape {shape!r:.40}")
+
+
+def _sizes(given: Any, least: int) -> TypeGuard[list[int]]:
+    """Whether these are whole numbers, `least` or more."""
+    return isinstance(given, list) and all(type(n) is int and n >= least for n in given)
 
 
 def _wrong(event: Event, tensors: Mapping[str, tuple[tuple[int, ...], int]], slots: Shapes) -> str:

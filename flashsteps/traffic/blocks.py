@@ -11,7 +11,7 @@ from ..machine import dtypes
 from ..machine.devices import DEFAULT as DEFAULT_DEVICE
 from ..machine.devices import device as device_of
 from ..runs import record as run
-from ..runs.arguments import positive
+from ..scalars import whole
 from . import formulas, report
 from .standard import beside
 
@@ -53,7 +53,7 @@ def fitting(
     gpu = device_of(device)
     if algorithms.algorithm(algorithm).ideal_products:
         raise ValueError(f"{algorithm} has ideal matrix products, so no tile has to fit: name another algorithm")
-    rows = report.rows_of(algorithm, positive("n", n))
+    rows = report.rows_of(algorithm, whole("n", n))
     shape: dict[str, Any] = {"d": d, "heads": heads, "kv_heads": kv_heads, "mask": mask, "dtype": dtype, **rows}
     level = beside(algorithm, **shape).total
     found = []
@@ -72,7 +72,7 @@ def tried(algorithm: str, n: int) -> int:
 def papers(d: int, device: str = DEFAULT_DEVICE, dtype: str = dtypes.DEFAULT) -> tuple[int, int, int]:
     """What FA1's first line gives, Br = min(Bc, d) and Bc = ⌈M/4d⌉, and M: a block's shared memory, in elements."""
     sram = device_of(device).shared_per_block * 1024 // dtypes.storage(dtype).itemsize
-    return *formulas.flash_blocks(sram, positive("d", d)), sram
+    return *formulas.flash_blocks(sram, whole("d", d)), sram
 
 
 def _sides(n: int) -> list[int]:

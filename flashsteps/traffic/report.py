@@ -7,14 +7,15 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from .. import algorithms
-from ..machine import dtypes
+from ..machine import dtypes, masks
 from ..machine import heads as head_groups
 from ..machine.devices import DEFAULT as DEFAULT_DEVICE
 from ..machine.devices import Device
 from ..machine.devices import device as device_of
 from ..machine.events import IO
 from ..runs import record as run
-from ..runs.arguments import own_size, positive, takes
+from ..runs.arguments import own_size, takes
+from ..scalars import whole
 from ..trace import rules
 from .footprint import footprint, training
 from .standard import beside
@@ -98,6 +99,13 @@ def default_algorithms(rule: str = rules.DEFAULT) -> tuple[str, ...]:
     return tuple(found)
 
 
+def _size(name: str, given: Any) -> int:
+    """A size, MOST at most."""
+    if (size := whole(name, given)) > MOST:
+        raise ValueError(f"{name} is {size}: give at most {MOST}")
+    return size
+
+
 def rows(
     names: Iterable[str] | None = None,
     sizes: Iterable[int] = SIZES,
@@ -107,7 +115,7 @@ def rows(
     block_k: int | None = None,
     mask: str | None = None,
     block_mask: str | None = None,
-    dtype: str = dtypes.DEFAULT,
+    dtype: Any = dtypes.DEFAULT,
     rule: str = rules.DEFAULT,
     device: str = DEFAULT_DEVICE,
     batch: int = 1,
@@ -123,14 +131,11 @@ def rows(
     """
     gpu = device_of(device)
     algorithm_names = default_algorithms(rule) if names is None else tuple(dict.fromkeys(names))
-    sizes = tuple(dict.fromkeys(sizes))
-    kv_heads = heads if kv_heads is None else kv_heads
-    given = {"d": d, "batch": batch, "heads": heads, "kv_heads": kv_heads}
-    for name, size in (*(("n", n) for n in sizes), *given.items()):
-        if positive(name, size) > MOST:
-            raise ValueError(f"{name} is {size}: give at most {MOST}")
+    sizes = tuple(dict.fromkeys(_size("n", n) for n in sizes))
+    d, batch, heads = _size("d", d), _size("batch", batch), _size("heads", heads)
+    kv_heads = heads if kv_heads is None else _size("kv_heads", kv_heads)
     head_groups.group_of(heads, kv_heads)
-    mask = None if mask == "none" else mask
+    mask, dtype = "+".join(masks.rules(mask)) or None, dtypes.storage(dtype).name
     options: dict[str, Any] = {"d": d, "block_q": block_q, "block_k": block_k, "mask": mask, "dtype": dtype}
     options |= {"block_mask": block_mask, "heads": batch * heads, "kv_heads": batch * kv_heads}
     if block_mask is not None and not any(takes(name, "block_mask") for name in algorithm_names):

@@ -13,9 +13,11 @@ import numpy as np
 import torch
 
 import flashsteps as fs
+from flashsteps.inputs.layouts import described
 from flashsteps.machine import pages
 from flashsteps.machine.block_masks import parse as parse_block_mask
 from flashsteps.machine.masks import parse as parse_mask
+from flashsteps.runs.record import OF_KEYS
 from flashsteps.trace.trace import Trace
 
 from .. import flash2_forward
@@ -220,7 +222,7 @@ def recorded(case: Case, given: standard.Tensors, reference: Trace, values: bool
     def part(program: Program) -> int:
         return program.grid[2] * shape.kv_heads + program.grid[1]
 
-    single = shape.batch * shape.heads == 1
+    axes = described(reference.meta)
     computing = reference.meta["computing"]
     plain = {
         name: x.flatten(0, 1).float().numpy().astype(computing if name == "LSE" else reference.initial["Q"].dtype)
@@ -229,7 +231,7 @@ def recorded(case: Case, given: standard.Tensors, reference: Trace, values: bool
     return trace_of(
         tape,
         reference.meta | {"kernel": case.kernel},
-        {name: x[0] if single else x for name, x in plain.items()},
+        {name: axes.laid_out(x, of_keys=name in OF_KEYS) for name, x in plain.items()},
         order=lambda program: (part(program), program.launch, program.grid[0]),
         part=part if shape.parts > 1 else None,
     )

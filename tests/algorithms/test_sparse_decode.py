@@ -94,7 +94,7 @@ def test_a_block_mask_may_be_an_array_or_a_file(ending, algorithm, tmp_path):
     np.save(tmp_path / "m.npy", grid)
     np.savez(tmp_path / "m.npz", m=grid)
     given_mask = grid if ending == "array" else f"file:{tmp_path}/m.{ending}"
-    q, k = np.ones((5, 2)), np.ones((4, 2))
+    q, k = np.ones((5, 2), np.float16), np.ones((4, 2), np.float16)
     trace = fs.record(algorithm, q, k, k, block_mask=given_mask, block_q=2, block_k=2)
     assert {(e.loop["i"], e.loop["j"]) for e in trace if e.slot == "P"} == {(0, 0), (1, 1), (2, 0), (2, 1)}
     assert trace.meta["block_mask"] == ("array" if ending == "array" else f"file:m.{ending}")

@@ -29,7 +29,9 @@ from flashsteps.trace import rules
 from flashsteps.units import size_of
 
 ROOT = Path(fs.__file__).parents[1]
-DO = np.random.default_rng(0).standard_normal((6, 4), dtype=np.float32)  # as `record` draws it unless told otherwise
+DO = (
+    np.random.default_rng(0).standard_normal((6, 4), dtype=np.float32).astype(np.float16)
+)  # as `record` draws it unless told otherwise
 
 
 @pytest.fixture(autouse=True)
@@ -106,7 +108,12 @@ def test_record_saves_the_run_that_the_library_makes(folder):
     )  # fmt: skip
     assert fs.load("run.npz") == expected
     io = expected.io()
-    for words in (f"{len(expected)} steps", f"{io.read:,} B read", f"{io.written:,} B written", "run.npz   "):
+    for words in (
+        f"{len(expected)} steps over 6 tokens, d 4, float32: ",
+        f"{io.read:,} B read",
+        f"{io.written:,} B written",
+        "run.npz   ",
+    ):
         assert words in line
 
 
@@ -144,16 +151,56 @@ def test_record_takes_all_heads_of_a_file(folder):
     flashsteps(
         "record", "flash2-backward", "-o", "run.npz", "--input", "heads.npz", "--all-heads", "--alibi", "1,.5,.2,0"
     )
-    do = np.random.default_rng(0).standard_normal(q.shape, dtype=np.float32)
+    do = np.random.default_rng(0).standard_normal(q.shape, dtype=np.float32).astype(q.dtype)
     expected = fs.record("flash2-backward", q, k, v, do=do, alibi=(1, 0.5, 0.2, 0))
     assert fs.load("run.npz").events == expected.events
     assert fs.load("run.npz").meta["alibi"] == [1, 0.5, 0.2, 0]
+
+
+@pytest.mark.parametrize("layout", [None, "bshd"])
+def test_record_takes_with_a_head_what_belongs_to_it(folder, layout):
+    """dO of all heads, or its own; its slope; what dropout drops of it. The line says how the file was understood."""
+    rng = np.random.default_rng(3)
+    q, do, k, v = rng.standard_normal((4, 1, 6, 3, 5, 2))[:, :, :, 0].astype(np.float32)
+    arrays = {"q": q, "do": do, "k": k[:, :3], "v": v[:, :3]}
+    arrays = {name: x.swapaxes(1, 2) if layout else x for name, x in arrays.items()}
+    np.savez("heads.npz", **{name: arrays[name] for name in "qkv"})
+    how: dict[str, Any] = {"alibi": [1, 0.5, 0.2, 0.1, 0, 3], "dropout": 0.4, "seed": 2, "layout": layout}
+    options = ["--alibi", "1,.5,.2,.1,0,3", "--dropout", ".4", "--seed", "2", *(["--layout", layout] if layout else [])]
+    expected = fs.record("flash2-backward", **arrays, **how, head=4)
+    for given in (arrays["do"], do[0, 4]):
+        np.save("do.npy", given)
+        command = "record", "flash2-backward", "-o", "run.npz", "--input", "heads.npz", "--head", "4", "--do", "do.npy"
+        (line,) = flashsteps(*command, *options)
+        assert " steps over 5 tokens, d 2, float32: " in line
+        assert all(np.array_equal(fs.load("run.npz").outputs[name], x) for name, x in expected.outputs.items())
+    np.save("do.npy", arrays["do"])
+    every = "record", "flash2-backward", "-o", "run.npz", "--input", "heads.npz", "--all-heads", "--do", "do.npy"
+    (line,) = flashsteps(*every, *options)
+    assert " steps over 6 heads (3 of keys) of 5 tokens, d 2, float32: " in line
+    outputs = fs.load("run.npz").outputs
+    assert {name: x.shape for name, x in outputs.items()} == {f"d{name.upper()}": arrays[name].shape for name in "qkv"}
+    mine = outputs["dQ"][0, :, 4] if layout else outputs["dQ"][0, 4]
+    np.testing.assert_array_equal(mine, expected.outputs["dQ"])
+    shown = "\n".join(flashsteps("show", "run.npz"))
+    assert re.search(
+        rf"given +q of shape {'×'.join(map(str, arrays['q'].shape))}{', layout bshd' if layout else ''}\n", shown
+    )
+
+
+def test_full_is_no_mask(folder):
+    for mask in ("full", "none"):
+        flashsteps("record", "flash2-forward", "-o", f"{mask}.npz", "--input", "random:5,3", "--mask", mask)
+    assert fs.load("full.npz") == fs.load("none.npz")
+    said = [flashsteps(*f"io --n 1K --mask {mask}".split()) for mask in ("full", "none")]
+    assert said[0] == said[1]
 
 
 @pytest.mark.parametrize("do", ["", "--do random:7", "--do do.npy"])
 def test_record_takes_the_gradient_of_o(folder, do):
     rng = {"": 0, "--do random:7": 7}.get(do, 9)
     gradient = np.random.default_rng(rng).standard_normal((6, 4), dtype=np.float32)
+    gradient = gradient if rng == 9 else gradient.astype(np.float16)  # at random it is of q's type
     np.save("do.npy", gradient)
     flashsteps("record", *f"flash2-backward -o run.npz --input random:6,4 {do}".split())
     qkv = fs.load_qkv("random:6,4")

@@ -122,13 +122,21 @@ WRONG = [
     (f"{RENDER} --input unfit.npz", "'unfit.npz'", "same d"),
     (f"{RENDER} --input nan.npz", "'nan.npz'", "q[1, 2] is nan", "finite"),
     (f"{RENDER} --input inf.npz", "'inf.npz'", "k[0, 0] is inf", "finite"),
-    (f"{RENDER} --input large.npz", "past the largest float16", "use --dtype float32"),
+    (f"{RENDER} --input large.npz --dtype float16", "past the largest float16", "use --dtype float32"),
+    (f"{RENDER} --input tiny.npz --dtype float16", "Q: 100 % of its numbers", "become 0", "use --dtype float32"),
     (f"{RENDER} --input heads.npz", "'heads.npz'", "no --head", "from --head 0,0 to --head 1,2"),
     (f"{RENDER} --input heads.npz --head 2,0", "--head 2,0", "to --head 1,2"),
     (f"{RENDER} --head 1", "--head 1", "leave head out"),
     # what is too large
-    (f"{RENDER} --input random:{MOST_ROWS + 1},4", "queries", f"{MOST_ROWS} is the most"),
-    (f"{RENDER} --input random:4,{MOST_COLUMNS + 1}", "columns", f"{MOST_COLUMNS} is the most"),
+    (f"{RENDER} --input random:{MOST_ROWS + 1},4", "queries", f"{MOST_ROWS} is the most: give --rows 0:{MOST_ROWS}"),
+    (f"{RENDER} --input random:4,{MOST_COLUMNS + 1}", f"d = {MOST_COLUMNS + 1}", f"{MOST_COLUMNS} is the most"),
+    (f"{RENDER} --rows 4:17", "--rows 4:17: there are 16 tokens, give two numbers from 0 to 16, rising"),
+    (f"{RENDER} --rows 4:4", "--rows 4:4: there are 16 tokens"),
+    (f"{RENDER} --rows 4", "--rows 4: give the first token and the one after the last, such as 0:64"),
+    (f"{RENDER} --trace run.npz --rows 0:4", "--rows 0:4 is for a new run"),
+    (f"{RENDER} --layout hds", "unknown layout 'hds'", "known are sd, hsd, shd, bhsd, bshd, sbhd"),
+    (f"{RENDER} --layout bshd", "q has shape (16, 32), which --layout bshd does not fit: give sd, or leave it out"),
+    (f"{RECORD} --input heads.npz --head 0,1 --alibi .5,.2", "alibi has 2 slopes: give one for each of the 3 heads"),
     (f"{RENDER} --sram 200", "200 bytes", "choose smaller blocks"),
     (f"{RECORD} --input random:256,1024 --device t4 --block-q 128", "65,536 bytes", "choose smaller blocks"),
     ("count flash2-forward --n 1M --d 1024 --device t4", "65,536 bytes", "choose smaller blocks"),
@@ -163,6 +171,7 @@ def files(tmp_path_factory):
     put("nan", q=with_one(q, 1, 2, np.nan))
     put("inf", k=with_one(k, 0, 0, np.inf))
     put("large", q=with_one(q, 0, 0, 1e6))
+    put("tiny", q=q * 1e-9)
     put("unfit", k=np.ones((4, 5)), v=np.ones((4, 5)))
     put("flat", q=np.ones(12))
     put("words", q=np.array([["a", "b", "c"]] * 4))
@@ -234,7 +243,7 @@ def test_what_goes_wrong_on_the_way_is_one_line_too(tmp_path, monkeypatch, probl
         raise problem
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(run, "record", fail)
+    monkeypatch.setattr(run, "record_heads", fail)
     assert words in refused(RECORD.split())
 
 

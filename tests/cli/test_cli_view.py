@@ -45,7 +45,7 @@ def test_any_algorithm_is_run_in_blocks_small_enough_to_look_at(algorithm):
     (header,) = headers("run.html")
     assert (header["title"], header["blockQ"], header["blockK"]) == (algorithm, 3, 3)
     assert said.startswith("run.html   ")
-    assert said.rstrip().endswith(f"{algorithm} {header['steps']:,} steps")
+    assert said.rstrip().endswith(f"{algorithm} {header['steps']:,} steps over 12 tokens, d 4, float16")
 
 
 def test_a_saved_run_is_shown_as_it_was_recorded():

@@ -17,6 +17,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from flashsteps.inputs import layouts
 from flashsteps.inputs import qkv as inputs
 from flashsteps.inputs.qkv import QKV, SAMPLE, check_qkv, load_qkv
 from flashsteps.inputs.readers import MAX_BYTES
@@ -24,12 +25,14 @@ from tests.inputs.input_files import WORDS, K, Q, V, one_line, peak_below, refus
 
 
 def same(got: QKV, *wanted: Any) -> None:
+    """The numbers and the types that are wanted; whole numbers become float32, all else is as it was."""
     for one, other in zip(got, wanted, strict=True):
-        dtype = np.float64 if other.dtype == np.float64 else np.float32
-        assert one.dtype == dtype
+        name = other.dtype.name
+        dtype = name if "float" in name and name != "longdouble" else "float32"
+        assert one.dtype.name == dtype
         assert one.flags.c_contiguous
         assert one.flags.writeable
-        np.testing.assert_array_equal(one, other.astype(dtype))
+        np.testing.assert_array_equal(one.astype("f8"), other.astype(one.dtype).astype("f8"))
 
 
 # ---- the sample, and random input
@@ -37,8 +40,8 @@ def same(got: QKV, *wanted: Any) -> None:
 
 def test_the_sample_is_what_its_provenance_says() -> None:
     qkv = load_qkv("sample")
-    q, k, v = qkv
-    assert [(a.shape, a.dtype.name) for a in (q, k, v)] == [((16, 32), "float32")] * 3
+    q, k, _ = (x.astype(np.float64) for x in qkv)
+    assert [(a.shape, a.dtype.name) for a in qkv] == [((16, 32), "float16")] * 3
     assert qkv.tokens is not None
     assert "".join(qkv.tokens[1:-1]) == str(qkv.source["sentence"]).lower().replace(" ", "")
     scores = q @ k.T / np.sqrt(32)
@@ -59,7 +62,7 @@ def test_loading_twice_gives_separate_provenance() -> None:
 @given(st.integers(1, 40), st.integers(1, 20), st.integers(0, 10**18 - 1))
 def test_random_is_standard_normal_from_its_seed(n: int, d: int, seed: int) -> None:
     qkv = load_qkv(f"random:{n},{d},{seed}")
-    same(qkv, *np.random.default_rng(seed).standard_normal((3, n, d), dtype=np.float32))
+    same(qkv, *np.random.default_rng(seed).standard_normal((3, n, d), dtype=np.float32).astype(np.float16))
     assert qkv.source == {"kind": "random", "spec": f"random:{n},{d},{seed}"}
     assert qkv.tokens is None
 
@@ -177,6 +180,18 @@ def test_bfloat16_is_read_exactly(tmp_path: Path) -> None:
     same(check_qkv(q, k, v), q, k, v)
 
 
+@pytest.mark.parametrize("dtype", ["float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz"])
+def test_float8_is_read_exactly_as_data(tmp_path: Path, dtype: str) -> None:
+    """All numbers of a type, from a file that names no storage class; uint16 is saved in the same way."""
+    every = torch.arange(256, dtype=torch.uint8).view(getattr(torch, dtype))
+    every = every[every.float().isfinite()][:, None].expand(-1, 2).contiguous()
+    for tensor in (every, every.view(torch.uint8).to(torch.uint16)):
+        torch.save(dict.fromkeys("qkv", tensor), tmp_path / "a.pt")
+        got = load_qkv(tmp_path / "a.pt").q
+        assert got.dtype == (np.float16 if tensor is every else np.float32)
+        np.testing.assert_array_equal(got, tensor.float().numpy())
+
+
 @pytest.mark.parametrize("name", SAVERS)
 def test_names_may_be_spelled_out_and_in_any_case(tmp_path: Path, name: str) -> None:
     SAVERS[name](tmp_path / name, Query=Q, KEY=K, value=V, other=Q)
@@ -210,7 +225,8 @@ def test_what_was_read_no_longer_hangs_on_the_file(tmp_path: Path, name: str) ->
 def test_torch_tensors_of_any_float_type_are_taken() -> None:
     for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.float8_e4m3fn, torch.int64):
         tensors = [torch.from_numpy(a * 3).to(dtype) for a in (Q, K, V)]
-        wanted = [t.double().numpy().astype("f8" if dtype == torch.float64 else "f4") for t in tensors]
+        kept = {torch.float8_e4m3fn: "f2", torch.int64: "f4", torch.bfloat16: ml_dtypes.bfloat16}
+        wanted = [t.double().numpy().astype(kept.get(dtype, str(dtype)[6:])) for t in tensors]
         if dtype.is_floating_point:
             tensors[0].requires_grad_()
         same(check_qkv(*tensors), *wanted)
@@ -312,24 +328,100 @@ def test_all_heads_of_a_file_come_together(tmp_path, lead):
     rng = np.random.default_rng(0)
     q, k, v = rng.standard_normal((*lead, 6, 3, 2)), *rng.standard_normal((2, *lead, 2, 4, 2))
     np.savez(tmp_path / "h.npz", q=q, k=k, v=v, tokens=np.array(list("abcd")))
-    *found, first = inputs.load_heads(tmp_path / "h.npz")
-    for theirs, ours in zip((q, k, v), found, strict=True):
-        np.testing.assert_array_equal(ours, theirs.reshape(ours.shape))
-    assert first.tokens == tuple("abcd")
-    assert "head" not in first.source
+    heads = inputs.load_heads(tmp_path / "h.npz", every=True)
+    for h, one in enumerate(heads.each):
+        same(one, q.reshape(6, 3, 2)[h], k.reshape(2, 4, 2)[h // 3], v.reshape(2, 4, 2)[h // 3])
+        assert one.tokens == tuple("abcd")
+        assert "head" not in one.source
+    assert (len(heads.each), heads.kv_heads, heads.group, heads.axes.q) == (6, 2, 3, (*lead, 6, 3, 2))
 
 
 def test_all_heads_are_of_one_file_and_one_sequence(tmp_path):
     np.savez(tmp_path / "one.npz", q=np.ones((3, 2)), k=np.ones((3, 2)), v=np.ones((3, 2)))
     np.savez(tmp_path / "batch.npz", q=np.ones((2, 2, 3, 2)), k=np.ones((2, 2, 3, 2)), v=np.ones((2, 2, 3, 2)))
-    np.savez(tmp_path / "odd.npz", q=np.ones((3, 3, 2)), k=np.ones((2, 3, 2)), v=np.ones((2, 3, 2)))
+    np.savez(tmp_path / "odd.npz", q=np.ones((3, 5, 2)), k=np.ones((2, 5, 2)), v=np.ones((2, 5, 2)))
     for source, said in (
         ("sample", r"^'sample' is one head: give a file"),
         ("random:4,4", r"^'random:4,4' is one head: give a file"),
         (tmp_path / "one.npz", r"one\.npz': q has shape \(3, 2\): \(heads, N, d\) are needed"),
-        (tmp_path / "batch.npz", r"batch\.npz': q has shape \(2, 2, 3, 2\): \(heads, N, d\) are needed"),
+        (tmp_path / "batch.npz", r"batch\.npz': q has shape \(2, 2, 3, 2\), 2 sequences with heads of their own"),
         (tmp_path / "odd.npz", r"odd\.npz': q has shape .*: the heads of q must be those of k, or a multiple"),
         (tmp_path / "none.npz", r"none\.npz': no such file"),
     ):
         with pytest.raises(ValueError, match=said):
-            inputs.load_heads(source)
+            inputs.load_heads(source, every=True)
+
+
+# ---- layouts
+
+
+def laid_out(layout: str, array: Any) -> Any:
+    """(b, h, s, d) with the axes in another order, those that it has not left out."""
+    return np.einsum(f"bhsd->{layout}", array)  # what is left out has length 1
+
+
+@st.composite
+def laid(draw: st.DrawFn) -> tuple[str, int, Any, Any, Any]:
+    """A layout, a number of heads, and q, k and v as (b, h, s, d)."""
+    layout = draw(st.sampled_from(layouts.LAYOUTS))
+    batch = draw(st.integers(1, 2)) if "b" in layout else 1
+    kv_heads, group = (draw(st.integers(1, 3)) if "h" in layout else 1 for _ in range(2))
+    n, m, d = (draw(st.integers(1, 4)) for _ in range(3))
+    rng = np.random.default_rng(0)
+    shapes = (batch, kv_heads * group, n, d), (batch, kv_heads, m, d), (batch, kv_heads, m, d)
+    q, k, v = (rng.standard_normal(shape) for shape in shapes)
+    return layout, group, q, k, v
+
+
+@given(laid(), st.data())
+@settings(deadline=None)
+def test_a_layout_says_which_axis_is_which(folder: Path, case: Any, data: st.DataObject) -> None:
+    layout, group, *arrays = case
+    given = dict(zip("qkv", (laid_out(layout, x) for x in arrays), strict=True))
+    where = tuple(data.draw(st.integers(0, n - 1)) for n in arrays[0].shape[:2])
+    head = tuple(i for i, axis in zip(where, "bh", strict=True) if axis in layout) or None
+    wanted = arrays[0][where], *(x[where[0], where[1] // group] for x in arrays[1:])
+    same(check_qkv(**given, head=head, layout=layout), *wanted)
+    same(check_qkv(**{name: torch.from_numpy(x) for name, x in given.items()}, head=head, layout=layout), *wanted)
+    for name in ("l.npz", "l.safetensors", "l.pt"):
+        {".npz": save_npz, ".safetensors": save_safetensors, ".pt": save_pt}[Path(name).suffix](folder / name, **given)
+        same(load_qkv(folder / name, head, layout), *wanted)
+
+
+def test_a_layout_that_is_not_there_or_does_not_fit_is_refused(tmp_path: Path) -> None:
+    q = np.ones((6, 4, 8))
+    np.savez(tmp_path / "q.npz", q=q, k=q, v=q)
+    wrong: list[tuple[Any, str]] = [
+        ("thd", "unknown layout 'thd': did you mean 'shd'? known are sd, hsd, shd, bhsd, bshd, sbhd"),
+        (3, "unknown layout 3: known are sd, hsd"),
+        ("bshd", "q has shape (6, 4, 8), which layout='bshd' does not fit: give hsd or shd, or leave it out"),
+    ]
+    for layout, said in wrong:
+        with pytest.raises(ValueError, match=re.escape(said)):
+            check_qkv(q, q, q, layout=layout)
+        with pytest.raises(ValueError, match=re.escape(said)):
+            load_qkv(tmp_path / "q.npz", layout=layout)
+    for layout in ("hsd", "shd", None):
+        check_qkv(q, q, q, head=1, layout=layout)
+
+
+def test_what_lies_the_other_way_round_is_told_by_its_tokens() -> None:
+    q, words = np.ones((6, 4, 8)), list("abcdef")
+    said = "6 tokens for 4 keys: give one for each, or, for 4 heads of 6 tokens, layout='shd'"
+    with pytest.raises(ValueError, match=f"^{said}$"):
+        check_qkv(q, q, q, words, head=0)
+    assert check_qkv(q, q, q, words, head=0, layout="shd").tokens == tuple(words)
+    with pytest.raises(ValueError, match=r"^4 tokens for 6 keys: .*, or, for 6 heads of 4 tokens, layout='hsd'$"):
+        check_qkv(q, q, q, words[:4], head=0, layout="shd")
+    with pytest.raises(ValueError, match=r"^5 tokens for 4 keys: give one for each$"):
+        check_qkv(q, q, q, words[:5], head=0)
+
+
+def test_a_nested_tensor_is_refused_with_what_to_give() -> None:
+    x = torch.nested.nested_tensor([torch.ones(3, 4), torch.ones(5, 4)], layout=torch.jagged)
+    y = torch.nested.nested_tensor([torch.ones(3, 4)])
+    for nested in (x, y):
+        said = "q is a nested tensor, sequences of several lengths: give one of them, such as q.unbind()[0]"
+        with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
+            check_qkv(nested, nested, nested)
+        same(check_qkv(*[nested.unbind()[0]] * 3), *[np.ones((3, 4), "f4")] * 3)

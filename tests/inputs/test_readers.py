@@ -132,7 +132,7 @@ PT: Table = [
     (pt_bytes(Trap()), "more than plain tensors (__builtin__ setattr), and none of that is run: torch.save a dict"),
     (pt_bytes(tensors() | {"tokens": Trap()}), "more than plain tensors (__builtin__ setattr)"),
     (pt_bytes(Trap(), pickle_protocol=4), "more than plain tensors"),
-    (pt_bytes(tensors() | {"q": torch.storage.UntypedStorage(9)}), "more than plain tensors"),
+    (pt_bytes(tensors() | {"q": torch.storage.UntypedStorage(9)}), "q is a TypedStorage, not a tensor"),
     (rezipped(pt_bytes(tensors()), huge_bytearray), "more than plain tensors (__builtin__ bytearray)"),
     (rezipped(pt_bytes(tensors()), lambda pickled: pickled[:-1]), "its pickle is damaged"),
     (rezipped(pt_bytes(tensors()), lambda _: BOMB), "its pickle holds one tuple twice"),

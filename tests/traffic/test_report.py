@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import flashsteps as fs
 from flashsteps import algorithms
+from flashsteps.inputs.types import STORAGE
 from flashsteps.machine import devices, dtypes
 from flashsteps.trace import rules
 from flashsteps.traffic import blocks, footprint, formulas, report
@@ -129,7 +130,7 @@ def test_a_block_mask_saves_in_proportion():
     assert dense.total == one("flash-forward", 1 << 14).total
 
 
-@pytest.mark.parametrize("name", dtypes.STORAGE)
+@pytest.mark.parametrize("name", STORAGE)
 def test_wider_numbers_take_more(name):
     assert (
         one(dtype=name).footprint

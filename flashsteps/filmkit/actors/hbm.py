@@ -129,11 +129,14 @@ def places(pen: Pen, box: Box, run: Run) -> tuple[dict[str, cells.Grid], dict[st
     weight = {name: min(2.1, trace.initial[name].shape[1] / trace.meta["d"]) for name in wide}  # to scale, up to there
     second = label + gap if N != M and "K" in names else 0
     room = box.w - 2 * pad - label - second - gap * len(names) - vector * (len(names) - len(wide))
-    unit = min(room / max(1e-9, sum(weight.values())), pen.px(230))
+    unit, least = room / max(1e-9, sum(weight.values())), pen.px(30)
+    narrow = [name for name in wide if unit * weight[name] < least]  # there is room for its name
+    room -= least * len(narrow)
+    unit = min(room / max(1e-9, sum(weight[name] for name in wide if name not in narrow)), pen.px(230))
     rows, tall = max(N, M, *(len(data) for data in trace.initial.values())), box.h - head - pad
     bin_h = cells._bins(rows, tall, 2)
     high = max(1, min(pen.px(48), tall // ceil(rows / bin_h)))
-    slack = max(0, room - unit * sum(weight.values()))
+    slack = max(0, room - unit * sum(weight[name] for name in wide if name not in narrow))
     at, top = box.x + pad + slack / 2, box.y + head
     columns: dict[str, cells.Grid] = {}
     labels: dict[str, cells.Grid] = {}
@@ -150,7 +153,7 @@ def places(pen: Pen, box: Box, run: Run) -> tuple[dict[str, cells.Grid], dict[st
         if name == "K" and second:
             put("keys")
         shape = trace.initial[name].shape
-        width = vector if len(shape) == 1 else int(unit * weight[name])
+        width = vector if len(shape) == 1 else least if name in narrow else int(unit * weight[name])
         made = cells.grid(Box(round(at), top, width, tall), 1, shape[1] if len(shape) == 2 else 1)
         columns[name] = cells.Grid(
             Box(made.box.x, top, made.box.w, high * ceil(shape[0] / bin_h)), (made.cell[0], high), (bin_h, made.bins[1])

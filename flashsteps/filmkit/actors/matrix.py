@@ -271,7 +271,10 @@ class Matrix(Actor):
         for r, words in enumerate(self.rows):
             if r % every == 0 and r + 1 < len(place.ys):
                 middle = place.ys[r] + (high - place.gap) / 2
-                here = Box(box.x, round(middle - line(pen, LABEL) / 2), box.w - pen.px(14), line(pen, LABEL))
+                top: float = round(middle - line(pen, LABEL) / 2)
+                if every > 1:  # rows are lower than their labels
+                    top = min(top, box.bottom - line(pen, LABEL))
+                here = Box(box.x, top, box.w - pen.px(14), line(pen, LABEL))
                 ink, weight = ("ink", 500) if r in lit or not self.lit else ("dim", 400)
                 write(
                     pen,
@@ -288,7 +291,7 @@ class Matrix(Actor):
             return
         pitch, widest = place.xs[1] - place.xs[0], self._widest(pen)
         turned = widest + pen.px(10) > pitch >= line(pen, LABEL) * 0.9
-        every = 1 if turned else ceil((widest + pen.px(10)) / pitch)
+        every, last = 1 if turned else ceil((widest + pen.px(10)) / pitch), -inf
         for c, words in enumerate(self.columns):
             if c % every or c + 1 >= len(place.xs):
                 continue
@@ -302,6 +305,9 @@ class Matrix(Actor):
             else:
                 wide = min(width(pen, words, LABEL) + 1, box.w)
                 left = min(max(middle - wide / 2, box.x), box.right - wide)
+                if left < last + pen.px(8):  # the one before was moved to where there is room for it
+                    continue
+                last = left + wide
                 write(pen, Box(left, box.y, wide, box.h - pen.px(6)), words, LABEL, "dim", align="center")
 
 

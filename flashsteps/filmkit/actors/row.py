@@ -167,8 +167,9 @@ class Row(Actor):
     def _bar(self, pen: Pen, scale: Scale, k: int, top: float, bottom: float) -> None:
         from ...theme import mix
 
-        inset, zero = max(1, round(scale.pitch * 0.1)), scale.y(0)
+        inset, zero = max(1, round(scale.pitch * 0.1)) if scale.pitch >= 3 else 0, scale.y(0)
         left, wide = scale.x(k) + inset, max(1, scale.x(k + 1) - scale.x(k) - 2 * inset)
+        left = min(left, scale.x(scale.stop) - wide)
         there = min(1.0, max(0.0, self.seen - k))
         if there == 0:
             up, down = min(pen.px(22), zero - top), min(pen.px(22), bottom - zero)

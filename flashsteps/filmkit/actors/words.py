@@ -34,15 +34,20 @@ class Caption(Actor):
 
 @dataclass(frozen=True)
 class Title(Actor):
-    """The title, what is written beside it, and a rail with a tick for each chapter."""
+    """The title, what is written beside it, and a rail with a tick for each chapter. A note goes before the chapter's
+    name where there is no room for both."""
 
     title: str
     chapters: tuple[str, ...]
     chapter: int
+    note: str = ""
 
     def draw(self, pen: Pen, box: Box) -> None:
         base, rail = box.y + pen.px(50), box.bottom - pen.px(8)
         width = pen.text(box.x, base, self.title, TITLE, weight=600)
+        if self.note:
+            width += pen.px(28)
+            width += pen.text(box.x + width, base, self.note, LABEL, "dim")
         room = box.w - width - pen.px(40)
         name = self.chapters[self.chapter]
         if pen.width(name, LABEL) <= room:
