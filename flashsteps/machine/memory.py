@@ -222,14 +222,14 @@ class SRAM:
         """A new on-chip array of one value."""
         if self.hbm.counting:
             return Shape(shape, self.meter)
-        return on_chip(np.full(shape, fill, self.hbm.computing), self.meter)
+        return on_chip(np.full(shape, fill, self.hbm.computing), self.meter, masked=fill == -np.inf)
 
     def bias(self, mask: Mask, i: Block | View, j: Block | View) -> Array:
         """0 where these queries see these keys, −∞ where not: made from indices on chip, so it moves no bytes."""
         if self.hbm.counting:
             return Shape((i.stop - i.start, j.stop - j.start), self.meter)
         bias = mask.bias(slice(i.start, i.stop), slice(j.start, j.stop), self.hbm.part)
-        return bias.astype(self.hbm.computing)
+        return on_chip(round_to(bias, self.hbm.computing, "what ALiBi lowers scores by"), self.meter, masked=True)
 
     def kept(self, dropout: Dropout, i: Block | View, j: Block | View) -> Array:
         """0 where a weight is dropped, 1 / (1 − rate) where not: made from the seed on chip, so it moves no bytes."""
@@ -241,7 +241,7 @@ class SRAM:
     def __setitem__(self, slot: str, value: Array) -> None:
         """Name a result: from here on it takes up registers, and it can be stored."""
         self._hold(slot, Slot(value, prod(value.shape) * self.hbm.computing.itemsize, loaded=False))
-        computed = None if isinstance(value, Shape) else _finite(np.asarray(value), slot)
+        computed = None if isinstance(value, Shape) else _finite(value, slot)
         self._tell("compute", slot, None, value.shape, 0, sys._getframe(1).f_lineno, value=computed)
 
     def store(self, view: View, value: Array | float) -> None:
@@ -270,7 +270,8 @@ class SRAM:
             loaded = tensor.data[view.start : view.stop].astype(self.hbm.computing)
             if np.isnan(loaded).any():
                 raise ValueError(f"{tile} is loaded before all of it was stored")
-            value = on_chip(loaded if above is None else np.concatenate([above, loaded]), self.meter)
+            whole = loaded if above is None else np.concatenate([above, loaded])
+            value = on_chip(whole, self.meter, masked=bool(np.isneginf(loaded).any()))
         self._hold(slot, Slot(value, prod(shape) * itemsize, loaded=True))
         row = 0 if above is None else above.shape[0]
         self._tell("load", slot, tile, view.shape, prod(view.shape) * itemsize, line, row=row)
@@ -320,9 +321,10 @@ def _runs(blocks: Blocks, seen: Seen | None) -> list[Block]:
     return runs
 
 
-def _finite(values: np.ndarray, slot: str) -> np.ndarray:
-    """The values of a slot, if none of them is NaN or +∞ (−∞ is what a mask leaves). Raises ValueError otherwise."""
-    if not (values < np.inf).all():
+def _finite(value: Array, slot: str) -> np.ndarray:
+    """The values of a slot, if none of them is NaN or infinite (but −∞ as a mask leaves it). Raises ValueError else."""
+    values, masked = np.asarray(value), getattr(value, "masked", False)
+    if not (values < np.inf).all() or not (masked or (values > -np.inf).all()):
         wider = "" if values.dtype == np.float64 else "use dtype='float64', or "
         most = largest(values.dtype)
         raise ValueError(f"{slot} grew past the largest {values.dtype} ({most:.2g}): {wider}scale q, k and v down")
