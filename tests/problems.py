@@ -94,12 +94,13 @@ def brute_force(mask: Any, n: int, n_keys: int) -> np.ndarray:
     kept = np.ones((n, n_keys), bool)
     if isinstance(mask, np.ndarray):
         return mask
-    for rule in (mask or "none").split("+"):
-        kind, *rest = rule.replace(",", ":").split(":")
+    rules = [rule.replace(",", ":").split(":") for rule in (mask or "none").split("+")]
+    there = min((int(rest[0]) for kind, *rest in rules if kind == "keys"), default=n_keys)
+    for kind, *rest in rules:
         numbers = [int(number) for number in rest]
         for i in range(n):
             for j in range(n_keys):
-                kept[i, j] &= _sees(kind, numbers, i, j, i + n_keys - n)
+                kept[i, j] &= j < there and _sees(kind, numbers, i, j, i + there - n)
     return kept
 
 
@@ -110,30 +111,36 @@ def _sees(kind: str, numbers: list[int], i: int, j: int, diagonal: int) -> bool:
     if kind == "document":
         document = [which for which, length in enumerate(numbers) for _ in range(length)]
         return document[i] == document[j]
-    return kind == "none" or j <= diagonal or (kind == "prefix" and j < numbers[0])
+    if kind == "cu_seqlens":
+        return sum(i >= end for end in numbers) == sum(j >= end for end in numbers)
+    if kind == "causal-top-left":
+        return j <= i
+    return kind in ("none", "keys") or j <= diagonal or (kind == "prefix" and j < numbers[0])
 
 
 @st.composite
 def mask_names(draw, n: int, n_keys: int) -> Any:
     """A mask that is a rule, over so many queries and keys, or several joined by +."""
-    bound = st.integers(-1, max(n, n_keys))
+    bound, there = st.integers(-1, max(n, n_keys)), draw(st.just(n_keys) | st.integers(1, n_keys))
     rules = [
         st.just("none"),
         st.just("causal"),
+        st.just("causal-top-left"),
+        st.just(f"keys:{there}"),
         st.builds(lambda left, right: f"window:{left},{right}", bound, bound),
-        st.integers(1, n_keys).map(lambda length: f"prefix:{length}"),
+        st.integers(1, there).map(lambda length: f"prefix:{length}"),
     ]
-    if n == n_keys:
-        rules.append(_documents(n))
-    return draw(st.none() | st.lists(st.one_of(rules), min_size=1, max_size=3).map("+".join))
+    if n == there:
+        rules.append(st.builds(_documents, st.just(n), st.sets(st.integers(1, n), max_size=5), st.booleans()))
+    found = draw(st.none() | st.lists(st.one_of(rules), min_size=1, max_size=3).map("+".join))
+    return found if there == n_keys or (found and "keys" in found) else f"{found or 'none'}+keys:{there}"
 
 
-def _documents(n: int) -> st.SearchStrategy[str]:
-    def lengths(ends: set[int]) -> str:
-        stops = sorted({*ends, n})
-        return "document:" + ",".join(str(b - a) for a, b in zip([0, *stops], stops, strict=False))
-
-    return st.sets(st.integers(1, n), max_size=5).map(lengths)
+def _documents(n: int, ends: set[int], by_ends: bool) -> str:
+    stops = [0, *sorted({*ends, n})]
+    if by_ends:
+        return "cu_seqlens:" + ",".join(map(str, stops))
+    return "document:" + ",".join(str(b - a) for a, b in zip(stops, stops[1:], strict=False))
 
 
 BLOCK_MASKS = st.one_of(

@@ -110,7 +110,7 @@ def _gradient(given: str, shape: tuple[int, ...]) -> Any:
     """dO: from a file, or at random."""
     import numpy as np
 
-    from ..machine.masks import load_matrix
+    from ..machine.mask_arrays import load_matrix
 
     found = re.fullmatch(r"random(?::(\d{1,18}))?", given, re.ASCII)
     if not found:

@@ -228,7 +228,7 @@ class SRAM:
         """0 where these queries see these keys, −∞ where not: made from indices on chip, so it moves no bytes."""
         if self.hbm.counting:
             return Shape((i.stop - i.start, j.stop - j.start), self.meter)
-        bias = mask.bias(slice(i.start, i.stop), slice(j.start, j.stop), self.hbm.part)
+        bias = mask.bias(slice(i.start, i.stop), slice(j.start, j.stop))
         return on_chip(round_to(bias, self.hbm.computing, "what ALiBi lowers scores by"), self.meter, masked=True)
 
     def kept(self, dropout: Dropout, i: Block | View, j: Block | View) -> Array:

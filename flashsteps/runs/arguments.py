@@ -14,6 +14,7 @@ import numpy as np
 from .. import algorithms
 from ..machine import block_masks, masks
 from ..machine.dropout import Dropout
+from ..machine.mask_arrays import Of
 
 #: block sizes where none are given, cut to the number of queries or keys
 BLOCK = 64
@@ -36,12 +37,13 @@ def takes(algorithm: str, option: str) -> bool:
 
 
 def called_with(
-    algorithm: str, N: int, M: int, d: int, heads: int, group: int, given: Mapping[str, Any]
+    algorithm: str, N: int, M: int, d: int, heads: int, group: int, given: Mapping[str, Any], of: Of | None = None
 ) -> dict[str, Any]:
     """What an algorithm is called with, for N queries and M keys of size d.
 
-    `given` are options of `record`, None where left out. Blocks are cut to the number of rows. With a `group` of heads
-    packed as rows, a block of so many tokens has that many times the rows.
+    `of` says which heads a mask's array is about (all, unless given). `given` are options of `record`, None where left
+    out. Blocks are cut to the number of rows. With a `group` of heads packed as rows, a block of so many tokens has
+    that many times the rows.
 
     Raises ValueError for what makes no sense, and for an option that the algorithm doesn't take: nothing is accepted
     and ignored.
@@ -53,7 +55,9 @@ def called_with(
     scale = _number("scale", given.get("scale"), "None for 1/√d")
     block_q = min(_size(algorithm, "block_q", given.get("block_q")), N)
     block_k = min(_size(algorithm, "block_k", given.get("block_k")), M)
-    mask = masks.parse(given.get("mask"), N, M)
+    mask = masks.parse(given.get("mask"), N, M, of=of or Of(N, M, heads))
+    if mask.added is not None:
+        raise ValueError("mask holds numbers to add to scores: give Booleans, or 0 and -inf")
     found: dict[str, Any] = {"block_q": block_q, "block_k": block_k, "mask": mask}
     found["scale"] = d**-0.5 if scale is None else scale
     if takes(algorithm, "splits"):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +16,7 @@ from ..machine import dtypes, pages
 from ..machine import heads as head_groups
 from ..machine.devices import device as device_of
 from ..machine.events import IO, Event
+from ..machine.mask_arrays import Of
 from ..machine.memory import ADDRESSES, HBM, SRAM, Capacity, Tape, Tensor
 from ..trace import rules
 from ..trace.rules import Tally
@@ -104,7 +107,8 @@ def record(
     picked = _heads(algorithm, q, k, head)
     qkv = [check_qkv(q, k, v, tokens=tokens, head=one) for one in picked.each]
     (N, d), M = qkv[0].q.shape, qkv[0].k.shape[0]
-    options = arguments.called_with(algorithm, N, M, d, picked.heads, picked.group, given)
+    of = _of(q, qkv[0], picked)
+    options = arguments.called_with(algorithm, N, M, d, picked.heads, picked.group, given, of)
     tiles = -(-N * picked.group // options["block_q"]) * -(-M // options["block_k"]) * picked.kv_heads
     if tiles > MOST_STEPS >> 6:  # a tile has fewer steps than 64
         _check_steps(algorithm, N, M, d, picked, given)
@@ -270,6 +274,15 @@ def _heads(algorithm: str, q: Any, k: Any, head: Head) -> Picked:
     return Picked(shapes[0][0], shapes[1][0], range(shapes[0][0]))
 
 
+def _of(q: Any, first: QKV, picked: Picked) -> Of:
+    """Whose an array is that comes beside q (…, heads, N, d): that of the head that is run, or of all."""
+    *lead, N, _ = tuple(getattr(q, "shape", ())) or np.shape(q)
+    at: Any = first.source.get("head", [])
+    head = None if picked.heads > 1 else int(np.ravel_multi_index(at, lead)) if at else 0
+    heads, batch = (lead[-1], prod(lead[:-1])) if lead else (1, 1)
+    return Of(N, len(first.k), heads, batch, head)
+
+
 class _Steps:
     """A tape that only counts."""
 
@@ -365,12 +378,14 @@ def _run(
     """Run it for each key-value head; what each returns."""
     about = algorithms.algorithm(algorithm)
     taken = {name: option for name, option in options.items() if name in about.parameters}
-    memory.times = hbm.parts if hbm.counting else 1  # all heads are alike, so that one is counted for all
+    alike = hbm.counting and not options["mask"].by_head  # so that one key-value head is counted for all
+    memory.times = hbm.parts if alike else 1
     results = []
     # ln 0 = −∞ is right for a query that sees no key; NaN and +∞ are refused where a slot gets them
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        for part in range(1 if hbm.counting else hbm.parts):
+        for part in range(1 if alike else hbm.parts):
             hbm.part = part
+            taken["mask"] = replace(options["mask"], part=part)
             if hbm.parts > 1:
                 memory.loops["h"] = part
             found = {tensor.name: tensor.part(part, hbm.parts) for tensor in tensors}
