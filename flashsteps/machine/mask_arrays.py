@@ -16,6 +16,9 @@ from .. import files
 from ..inputs import readers
 from . import dtypes
 
+#: how many biases there are, where none is given: one for all heads, or one a head
+BIASES = ("shared", "heads")
+
 
 class Of(NamedTuple):
     """What is run: queries and keys of `heads` heads of `batch` sequences.
@@ -28,6 +31,55 @@ class Of(NamedTuple):
     heads: int = 1
     batch: int = 1
     head: int | None = None
+
+
+class Bias(NamedTuple):
+    """What is added to scores: `values` (N, M), or (heads, N, M) where each head has its own; None when counting."""
+
+    name: str
+    by_head: bool
+    values: np.ndarray | None
+
+
+def bias(given: Any, of: Of) -> Bias:
+    """The bias that a user gave: an array, file:PATH, or, to count with, "shared" by all heads (or True) or "heads".
+
+    Raises ValueError, one line, for a name that is none of these, and an array of another kind or shape.
+    """
+    if given is True or (isinstance(given, str) and given in BIASES):
+        return Bias("array", given == "heads", None)
+    if isinstance(given, str) and not given.startswith("file:"):
+        raise ValueError(
+            f"bias is {given!r}: give file:PATH, an .npy or .npz, or, to count with, {' or '.join(BIASES)}"
+        )
+    name = f"file:{Path(given[5:]).name}" if isinstance(given, str) else "array"
+    return whole(name, added("bias", given, of), of)
+
+
+def whole(name: str, values: np.ndarray, of: Of) -> Bias:
+    """A bias as it lies in HBM: a row for each query."""
+    rows = np.broadcast_to(values, (*values.shape[:-2], of.n_queries, of.n_keys))
+    return Bias(name, values.ndim == 3, rows)
+
+
+class Sinks(NamedTuple):
+    """One logit a head, (heads,), which joins the sum of the softmax and has no value; None when counting."""
+
+    values: np.ndarray | None
+    name: str = "array"
+
+
+def sinks(given: Any, of: Of) -> Sinks:
+    """The sinks that a user gave, one a head, or one for all; True to count with. Raises ValueError for others."""
+    if given is True:
+        return Sinks(None)
+    array = numbers("sinks", given)
+    if array.dtype == bool or array.shape not in ((), (1,), (of.heads,)):
+        raise ValueError(f"sinks have shape {array.shape} of {array.dtype}: give one number a head, {(of.heads,)}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"sinks hold {array[~np.isfinite(array)].ravel()[0]}: all numbers must be finite")
+    each = np.broadcast_to(array, (of.heads,)).astype(np.float64)
+    return Sinks(each if of.head is None else each[of.head % of.heads][None])
 
 
 def seen(name: str, given: Any, of: Of) -> np.ndarray:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import algorithms
-from ..machine import block_masks, masks
+from ..machine import block_masks, mask_arrays, masks
 from ..machine.dropout import Dropout
 from ..machine.mask_arrays import Of
 
@@ -31,9 +31,10 @@ def positive(name: str, given: Any) -> int:
 
 
 def takes(algorithm: str, option: str) -> bool:
-    """Whether an algorithm takes an option of `record`. Raises ValueError for an unknown algorithm."""
-    declared = algorithms.algorithm(algorithm).parameters
-    return any(name in declared for name in FOR.get(option, (option,)))
+    """Whether an algorithm, or the forward pass before it, takes an option of `record`. ValueError: it is unknown."""
+    about = algorithms.algorithm(algorithm)
+    before = algorithms.algorithm(about.saved_by).parameters if about.saved_by else {}
+    return any(name in about.parameters or name in before for name in FOR.get(option, (option,)))
 
 
 def called_with(
@@ -55,10 +56,17 @@ def called_with(
     scale = _number("scale", given.get("scale"), "None for 1/√d")
     block_q = min(_size(algorithm, "block_q", given.get("block_q")), N)
     block_k = min(_size(algorithm, "block_k", given.get("block_k")), M)
-    mask = masks.parse(given.get("mask"), N, M, of=of or Of(N, M, heads))
-    if mask.added is not None:
-        raise ValueError("mask holds numbers to add to scores: give Booleans, or 0 and -inf")
+    of = of or Of(N, M, heads)
+    mask = masks.parse(given.get("mask"), N, M, of=of)
     found: dict[str, Any] = {"block_q": block_q, "block_k": block_k, "mask": mask}
+    if given.get("bias") is not None:
+        found["bias"] = mask_arrays.bias(given["bias"], of)
+    if given.get("sinks") is not None:
+        found["sinks"] = mask_arrays.sinks(given["sinks"], of)
+    if mask.added is not None:
+        if "bias" in found:
+            raise ValueError("mask holds numbers to add to scores, and there is a bias, too: add them, and give one")
+        found["bias"] = mask_arrays.whole(masks.ARRAY, mask.added, of)
     found["scale"] = d**-0.5 if scale is None else scale
     if takes(algorithm, "splits"):
         found["splits"] = _size(algorithm, "splits", given.get("splits"))

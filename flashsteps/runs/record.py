@@ -6,17 +6,17 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from .. import algorithms
 from ..inputs.qkv import QKV, Head, check_qkv
-from ..machine import dtypes, pages
+from ..machine import dtypes, mask_arrays, pages
 from ..machine import heads as head_groups
 from ..machine.devices import device as device_of
 from ..machine.events import IO, Event
-from ..machine.mask_arrays import Of
+from ..machine.mask_arrays import Bias, Of
 from ..machine.memory import ADDRESSES, HBM, SRAM, Capacity, Tape, Tensor
 from ..trace import rules
 from ..trace.rules import Tally
@@ -71,6 +71,8 @@ def record(
     splits: int | None = None,
     table: Any = None,
     softcap: float | None = None,
+    bias: Any = None,
+    sinks: Any = None,
     alibi: Any = None,
     dropout: float | None = None,
     seed: int | None = None,
@@ -104,14 +106,15 @@ def record(
     """
     given = {"do": do, "block_q": block_q, "block_k": block_k, "mask": mask, "scale": scale, "block_mask": block_mask}
     given |= {"splits": splits, "table": table, "softcap": softcap, "alibi": alibi, "dropout": dropout, "seed": seed}
+    given |= {"bias": bias, "sinks": sinks}
     picked = _heads(algorithm, q, k, head)
     qkv = [check_qkv(q, k, v, tokens=tokens, head=one) for one in picked.each]
-    (N, d), M = qkv[0].q.shape, qkv[0].k.shape[0]
+    (N, d), (M, d_v) = qkv[0].q.shape, qkv[0].v.shape
     of = _of(q, qkv[0], picked)
     options = arguments.called_with(algorithm, N, M, d, picked.heads, picked.group, given, of)
     tiles = -(-N * picked.group // options["block_q"]) * -(-M // options["block_k"]) * picked.kv_heads
     if tiles > MOST_STEPS >> 6:  # a tile has fewer steps than 64
-        _check_steps(algorithm, N, M, d, picked, given)
+        _check_steps(algorithm, of, d, d_v, picked, given)
     data = _data(algorithm, qkv, picked, options, given)
     shapes = {name: array.shape for name, array in data.items()}
     recorder = Recorder()
@@ -126,6 +129,7 @@ def record(
         "queries": N,
         "keys": M,
         "d": d,
+        **({"d_v": d_v} if d_v != d else {}),
         **arguments.said(options, picked.group),
         **({"heads": picked.heads, "kv_heads": picked.kv_heads} if picked.heads > 1 else {}),
         "dtype": dtype,
@@ -145,6 +149,7 @@ def count(
     *,
     n: int,
     d: int,
+    d_v: int | None = None,
     n_keys: int | None = None,
     heads: int = 1,
     kv_heads: int | None = None,
@@ -155,6 +160,8 @@ def count(
     block_mask: Any = None,
     splits: int | None = None,
     softcap: float | None = None,
+    bias: Any = None,
+    sinks: Any = None,
     alibi: Any = None,
     dropout: float | None = None,
     device: str | None = None,
@@ -169,7 +176,7 @@ def count(
     `Trace.io` do.
     """
     tally = Tally(rules.rule(rule, algorithm))
-    sizes: dict[str, Any] = {"n": n, "d": d, "n_keys": n_keys, "heads": heads, "kv_heads": kv_heads}
+    sizes: dict[str, Any] = {"n": n, "d": d, "d_v": d_v, "n_keys": n_keys, "heads": heads, "kv_heads": kv_heads}
     options: dict[str, Any] = {
         "block_q": block_q,
         "block_k": block_k,
@@ -179,6 +186,7 @@ def count(
         "sram": sram,
     }
     extra = {"block_mask": block_mask, "splits": splits, "softcap": softcap, "alibi": alibi, "dropout": dropout}
+    extra |= {"bias": bias, "sinks": sinks}
     hbm, memory = walk(algorithm, tally, **sizes, **options, **extra)
     return tally.io(hbm.tensors, memory.peak)
 
@@ -189,6 +197,7 @@ def walk(
     *,
     n: int,
     d: int,
+    d_v: int | None = None,
     n_keys: int | None = None,
     heads: int = 1,
     kv_heads: int | None = None,
@@ -198,25 +207,33 @@ def walk(
     dtype: str = dtypes.DEFAULT,
     device: str | None = None,
     sram: int | None = None,
+    of: Of | None = None,
     **extra: Any,
 ) -> tuple[HBM, SRAM]:
     """Go through a run without any data and tell a tape of each step; `extra` are other options of `count`.
 
+    `of` says which heads arrays are about, if not all.
+
     Raises ValueError as `count` does.
     """
     N, M, d = positive("n", n), positive("n_keys", n if n_keys is None else n_keys), positive("d", d)
+    d_v = positive("d_v", d if d_v is None else d_v)
     H, parts = positive("heads", heads), positive("kv_heads", heads if kv_heads is None else kv_heads)
     group = head_groups.group_of(H, parts)
     given = {"block_q": block_q, "block_k": block_k, "mask": mask, **extra}
-    options = arguments.called_with(algorithm, N, M, d, H, group, given)
+    options = arguments.called_with(algorithm, N, M, d, H, group, given, of)
     by_runs, tiles = bool(options["mask"].by_rule), options.get("block_mask")
     if tiles is not None:
         by_runs = by_runs and tiles.by_rule((N * group // options["block_q"], M // options["block_k"]))
     hbm, memory = _machine(algorithm, dtype, device, sram, tape, counting=True, by_runs=by_runs, parts=parts)
-    shapes: dict[str, tuple[int, ...]] = {"Q": (H * N, d), "K": (parts * M, d), "V": (parts * M, d), "dO": (H * N, d)}
+    shapes: dict[str, tuple[int, ...]] = {"Q": (H * N, d), "dO": (H * N, d_v), "sinks": (H,)}
+    rows = M
+    if "bias" in options:
+        shapes["bias"] = (H * N if options["bias"].by_head else N, M)
     if "table" in algorithms.algorithm(algorithm).parameters:
         page = options["block_k"]
-        shapes |= {"table": (-(-M // page),)} | dict.fromkeys("KV", (parts * pages.pool(M, page) * page, d))
+        shapes["table"], rows = (-(-M // page),), pages.pool(M, page) * page
+    shapes |= {"K": (parts * rows, d), "V": (parts * rows, d_v)}
     if "starts" in algorithms.algorithm(algorithm).parameters:
         shapes |= {name: list_.shape for name, list_ in options["block_mask"].lists().items()}
     _run(algorithm, hbm, memory, _initial(algorithm, hbm, shapes, None, options), options)
@@ -293,10 +310,11 @@ class _Steps:
         self.total += times
 
 
-def _check_steps(algorithm: str, N: int, M: int, d: int, picked: Picked, given: Mapping[str, Any]) -> None:
+def _check_steps(algorithm: str, of: Of, d: int, d_v: int, picked: Picked, given: Mapping[str, Any]) -> None:
     """Raises ValueError, before the run begins, where it would have too many steps to be written down."""
+    N, M = of.n_queries, of.n_keys
     steps, here = _Steps(), {name: x for name, x in given.items() if name not in ("do", "table", "seed", "scale")}
-    walk(algorithm, steps, n=N, d=d, n_keys=M, heads=picked.heads, kv_heads=picked.kv_heads, **here)
+    walk(algorithm, steps, n=N, d=d, d_v=d_v, n_keys=M, heads=picked.heads, kv_heads=picked.kv_heads, of=of, **here)
     if steps.total > MOST_STEPS:
         raise ValueError(
             f"a run of {N:,} queries and {M:,} keys in such blocks has {steps.total:,} steps, the most is "
@@ -312,14 +330,25 @@ def _data(
     data = {"Q": head_groups.pack([one.q for one in qkv], group)}
     keys = {name: [getattr(one, name.lower()) for one in qkv[::group]] for name in "KV"}
     if "dO" in names:
-        data["dO"] = head_groups.pack(_gradient(given["do"], picked, qkv[0].q.shape), group)
+        data["dO"] = head_groups.pack(_gradient(given["do"], picked, (len(qkv[0].q), qkv[0].v.shape[1])), group)
     if "table" in names:
         page = options["block_k"]
         data["table"] = pages.table(given["table"], given["seed"], len(qkv[0].k), page)
         keys = {name: [pages.scattered(rows, data["table"], page) for rows in keys[name]] for name in keys}
     if "starts" in names:
         data |= options["block_mask"].lists()
+    if "bias" in options:
+        data["bias"] = _bias(options["bias"], group)
+    if "sinks" in options:
+        data["sinks"] = options["sinks"].values
     return data | {name: np.concatenate(rows) for name, rows in keys.items()}
+
+
+def _bias(bias: Bias, group: int) -> np.ndarray:
+    """A bias as rows: those of all heads, packed as their queries, or those of one, for all."""
+    if bias.values is None:
+        raise ValueError(f"bias is given by name, to count with: give an array, or {'file:PATH'}")
+    return head_groups.pack(list(bias.values), group) if bias.by_head else bias.values
 
 
 def _gradient(do: Any, picked: Picked, shape: tuple[int, ...]) -> list[np.ndarray]:
@@ -361,7 +390,9 @@ def _initial(
         if name in ADDRESSES:
             hbm.addresses(name, shapes[name], None if data is None else data[name])
         elif name in shapes:
-            hbm.tensor(name, shapes[name], None if data is None else data[name])
+            found = None if data is None else data[name]
+            found = mask_arrays.in_type(found, hbm.storage) if name == "bias" and found is not None else found
+            hbm.tensor(name, shapes[name], found, _per(name, shapes), options["mask"].group)
     if saved_by := algorithms.algorithm(algorithm).saved_by:
         before = HBM(hbm.storage, hbm.computing, hbm.counting, hbm.parts)
         forward = SRAM(before, _Nobody())
@@ -372,12 +403,19 @@ def _initial(
     return [hbm.tensors[name] for name in names]
 
 
+def _per(name: str, shapes: Mapping[str, tuple[int, ...]]) -> Literal["row", "token", "head"]:
+    """What a tensor has its rows for: a bias that all heads share for tokens, sinks for heads, all others for rows."""
+    if name == "bias" and shapes[name][0] < shapes["Q"][0]:
+        return "token"
+    return "head" if name == "sinks" else "row"
+
+
 def _run(
     algorithm: str, hbm: HBM, memory: SRAM, tensors: Sequence[Tensor], options: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
     """Run it for each key-value head; what each returns."""
     about = algorithms.algorithm(algorithm)
-    taken = {name: option for name, option in options.items() if name in about.parameters}
+    taken = {name: option for name, option in options.items() if name in about.options}
     alike = hbm.counting and not options["mask"].by_head  # so that one key-value head is counted for all
     memory.times = hbm.parts if alike else 1
     results = []
