@@ -66,6 +66,9 @@ ORDER = ("Q", "K", "V", "bias", "sinks", "S", "P", "O", "l", "m", "LSE")
 
 #: tensors and slots whose name isn't what is written on screen; `_{…}` is a subscript
 NAMES = {
+    "bias": "B",
+    "sinks": "s",
+    "sink": "s",
     "l": "ℓ",
     "l_i": "ℓ",
     "m_i": "m",

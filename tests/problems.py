@@ -85,7 +85,10 @@ class Problem:
             "mask": self.mask,
             "dtype": self.dtype,
         }
-        options |= {"bias": self.bias(), "sinks": self.sink}
+        if self.biased:
+            options["bias"] = self.bias()
+        if self.sink is not None:
+            options["sinks"] = self.sink
         if self.algorithm in SPARSE:
             options["block_mask"] = self.block_mask
         if self.algorithm == "split-kv-decode":

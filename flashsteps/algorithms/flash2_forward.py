@@ -40,9 +40,7 @@ def attend(
         m_i = sram["m_i"] = sram.full((len(i),), -np.inf)  # Max, sum and output start on chip, and stay there.
         l_i = sram["l_i"] = sram.full((len(i),), 0.0)
         if sinks:
-            sink = sram.load(
-                sinks[i], "sink"
-            )  # A sink comes in, one logit a head: it takes its share, and has no value.
+            sink = sram.load(sinks[i], "sink")  # A sink comes in: a logit that takes its share and has no value.
             m_i = sram["m_i"] = sink
             l_i = sram["l_i"] = sram.full((len(i),), 1.0)
         acc = sram["acc"] = sram.full((len(i), d_v), 0.0)

@@ -56,9 +56,7 @@ def attend(
             s = sram["S"] = s + sram.bias(mask, i, K.all)  # Keys that a query may not see get −∞. It saves no bytes.
         m_i = sram["m_i"] = s.max(axis=1)  # The largest score of each row, to subtract: no overflow.
         if sinks:
-            sink = sram.load(
-                sinks[i], "sink"
-            )  # A sink comes in, one logit a head: it takes its share, and has no value.
+            sink = sram.load(sinks[i], "sink")  # A sink comes in: a logit that takes its share and has no value.
             m_i = sram["m_i"] = np.maximum(m_i, sink)
         p = sram["P"] = exp_sub(s, m_i[:, None])  # Exponentials: now every weight is from 0 to 1.
         l_i = sram["l_i"] = p.sum(axis=1)  # Each row's sum. Divided by it, weights add up to 1.

@@ -70,6 +70,7 @@ def record(
     block_mask: Any = None,
     splits: int | None = None,
     table: Any = None,
+    n_keys: int | None = None,
     softcap: float | None = None,
     bias: Any = None,
     sinks: Any = None,
@@ -85,25 +86,41 @@ def record(
 ) -> Trace:
     """Run an algorithm on q (N, d), k and v (M, d), and write down each step.
 
-    Arrays may be NumPy's or torch's. Of q (heads, N, d), k and v (kv_heads, M, d) all heads are run, one key-value head
-    after another: the heads that share one are packed as rows, so that each of its tiles serves them all. `head` picks
-    one of them, or of arrays with more dimensions. Values are stored as `dtype`, computed and summed in float32
-    (float64 for float64). `mask` is None, a name such as "causal" or "window:8,0" (`machine.masks`; names joined by
-    + must all allow a key) or a Boolean array (N, M), True where a query sees a key; it is aligned to the bottom right
-    as in flash-attn ≥ 2.1 (torch's is_causal=True is top left). Scores are scaled by `scale` (1/√d unless given), made
-    cap·tanh(s/cap) by `softcap`, and lowered by `alibi` (a slope, or one a head) times the distance of query and key.
-    `dropout` is the probability with which a weight is dropped, which follows from `seed` and its place.
+    Arrays may be NumPy's or torch's; v may have another width, d_v. Of q (heads, N, d), k and v (kv_heads, M, …) all
+    heads are run, one key-value head after another: the heads that share one are packed as rows, so that each of its
+    tiles serves them all. `head` picks one of them, or of arrays with more dimensions, and what belongs to it of masks,
+    biases and sinks. Values are stored as `dtype`, computed and summed in float32 (float64 for float64).
 
-    A backward pass takes `do`, the gradient of O, of q's shape; what its forward pass saved is made beforehand, and is
-    no part of the trace. `block_mask` (`machine.block_masks`, or a Boolean array, query blocks × key blocks) is for
-    block-sparse runs; `splits`, into how many pieces keys are shared out, for split-kv-decode; `table`, the page of
-    each block of keys, or a `seed` to draw it with, for paged-decode. With `device` (a preset's name) or `sram` (bytes
-    of a toy's) the run has to fit on chip. `source` says where the input is from, and is kept in the trace.
-    `each`, given HBM and copies of its tensors, gives a function that is told of each step as it happens.
+    `mask` is None, a name such as "causal" or "window:8,0" (`machine.masks`; names joined by + must all allow a key),
+    or an array (`machine.mask_arrays`): Boolean, True where a query sees a key, or Hugging Face's 0 and 1, or additive,
+    0 and −∞; (N, M), keys (M,), or with heads and sequences in front. "causal" is aligned to the bottom right as in
+    flash-attn ≥ 2.1, "causal-top-left" as torch's is_causal=True. Scores are scaled by `scale` (1/√d unless given) and
+    made cap·tanh(s/cap) by `softcap`; then a `bias` is added, an array of such shapes, which comes in from HBM tile by
+    tile (a float mask with other numbers is one, too; −∞ hides a key; the lowest number of any type becomes that of
+    `dtype`); and they are lowered by `alibi` (a slope, or one a head) times the distance of query and key. `sinks`, a
+    logit a head, join the sum of each row's exponentials and have no value. `dropout` is the probability with which a
+    weight is dropped, which follows from `seed` and its place.
+
+    A backward pass takes `do`, the gradient of O, of O's shape; what its forward pass saved is made beforehand, and is
+    no part of the trace. It gives the gradients of q, k and v, and none of a bias or of sinks (those are −Σ e^(sink −
+    LSE)·D over a head's rows). `block_mask` (`machine.block_masks`, or a Boolean array, query blocks × key blocks) is
+    for block-sparse runs; `splits`, into how many pieces keys are shared out, for split-kv-decode; `table`, the page of
+    each block of keys, or a `seed` to draw it with, for paged-decode, whose k and v may be a pool of one's own: (pages,
+    page, d), or (pages, page, kv_heads, d), of which the table's pages hold `n_keys` keys (all, unless given).
+
+    With `device` (a preset's name) or `sram` (bytes of a toy's) the run has to fit on chip. `source` says where the
+    input is from, and is kept in the trace. `each`, given HBM and copies of its tensors, gives a function that is told
+    of each step as it happens.
 
     Raises ValueError where an argument makes no sense, where an algorithm does not take it, where a step doesn't fit,
     and where a number gets too large.
     """
+    pool = _pool(algorithm, q, k, v, table, n_keys)
+    if pool is not None:
+        k, v, table = pool.k, pool.v, pool.table
+        if block_k not in (None, pool.page):
+            raise ValueError(f"block_k is {block_k}, and the pool has pages of {pool.page}: leave it out")
+        block_k = pool.page
     given = {"do": do, "block_q": block_q, "block_k": block_k, "mask": mask, "scale": scale, "block_mask": block_mask}
     given |= {"splits": splits, "table": table, "softcap": softcap, "alibi": alibi, "dropout": dropout, "seed": seed}
     given |= {"bias": bias, "sinks": sinks}
@@ -112,6 +129,8 @@ def record(
     (N, d), (M, d_v) = qkv[0].q.shape, qkv[0].v.shape
     of = _of(q, qkv[0], picked)
     options = arguments.called_with(algorithm, N, M, d, picked.heads, picked.group, given, of)
+    if pool is not None:
+        options["pool"], options["block_k"] = pool.pages, pool.page
     tiles = -(-N * picked.group // options["block_q"]) * -(-M // options["block_k"]) * picked.kv_heads
     if tiles > MOST_STEPS >> 6:  # a tile has fewer steps than 64
         _check_steps(algorithm, of, d, d_v, picked, given)
@@ -170,7 +189,10 @@ def count(
 ) -> IO:
     """What `record(…).io(rule)` would be for n queries and n_keys keys (n unless given) of size d, without any data.
 
-    With `heads` and `kv_heads` (heads unless given), for all heads together; those of a group share each tile of K, V.
+    Where decoding is told n alone, one query looks at n keys. With `heads` and `kv_heads` (heads unless given), for all
+    heads together; those of a group share each tile of K and V. `d_v` is the size of a value (d unless given). A `bias`
+    comes in that is "shared" by all heads or that "heads" have each their own, and `sinks` if that is True; either may
+    be an array, as `record` takes it.
 
     A mask that is a matrix is counted tile by tile, all others by arithmetic. Raises ValueError as `record` and
     `Trace.io` do.
@@ -216,7 +238,9 @@ def walk(
 
     Raises ValueError as `count` does.
     """
+    alone = n_keys is None and algorithms.algorithm(algorithm).decodes  # n keys, and one query that looks at them
     N, M, d = positive("n", n), positive("n_keys", n if n_keys is None else n_keys), positive("d", d)
+    N = 1 if alone else N
     d_v = positive("d_v", d if d_v is None else d_v)
     H, parts = positive("heads", heads), positive("kv_heads", heads if kv_heads is None else kv_heads)
     group = head_groups.group_of(H, parts)
@@ -291,6 +315,15 @@ def _heads(algorithm: str, q: Any, k: Any, head: Head) -> Picked:
     return Picked(shapes[0][0], shapes[1][0], range(shapes[0][0]))
 
 
+def _pool(algorithm: str, q: Any, k: Any, v: Any, table: Any, n_keys: int | None) -> pages.Pool | None:
+    """A pool of one's own, where k and v are one: they have an axis more than q. None where they are not."""
+    if arguments.takes(algorithm, "table") and np.ndim(k) == np.ndim(v) == np.ndim(q) + 1 and np.ndim(q) in (2, 3):
+        return pages.own(k, v, table, n_keys if n_keys is None else positive("n_keys", n_keys))
+    if n_keys is not None:
+        raise ValueError(f"n_keys={n_keys} is for a pool of pages: leave it out, or give mask='keys:{n_keys}'")
+    return None
+
+
 def _of(q: Any, first: QKV, picked: Picked) -> Of:
     """Whose an array is that comes beside q (…, heads, N, d): that of the head that is run, or of all."""
     *lead, N, _ = tuple(getattr(q, "shape", ())) or np.shape(q)
@@ -333,14 +366,17 @@ def _data(
         data["dO"] = head_groups.pack(_gradient(given["do"], picked, (len(qkv[0].q), qkv[0].v.shape[1])), group)
     if "table" in names:
         page = options["block_k"]
-        data["table"] = pages.table(given["table"], given["seed"], len(qkv[0].k), page)
-        keys = {name: [pages.scattered(rows, data["table"], page) for rows in keys[name]] for name in keys}
+        there = options.get("pool")
+        data["table"] = pages.table(given["table"], given["seed"], len(qkv[0].k), page, there)
+        keys = {name: [pages.scattered(rows, data["table"], page, there) for rows in keys[name]] for name in keys}
     if "starts" in names:
         data |= options["block_mask"].lists()
     if "bias" in options:
         data["bias"] = _bias(options["bias"], group)
     if "sinks" in options:
-        data["sinks"] = options["sinks"].values
+        if (sinks := options["sinks"].values) is None:
+            raise ValueError("sinks are given by name, to count with: give a number a head")
+        data["sinks"] = sinks
     return data | {name: np.concatenate(rows) for name, rows in keys.items()}
 
 

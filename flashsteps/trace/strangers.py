@@ -114,8 +114,9 @@ def check_meta(meta: Any) -> None:
     for name, fits in kinds.items():
         if name not in meta or not fits(meta[name]):
             raise ValueError(f"its {name} is {meta.get(name)!r:.40}")
-    if not whole(meta.get("d_v", 1)):
-        raise ValueError(f"its d_v is {meta['d_v']!r:.40}")
+    for name in ("d_v", "pool"):
+        if not whole(meta.get(name, 1)):
+            raise ValueError(f"its {name} is {meta[name]!r:.40}")
     if len(meta["code"]) > narration.MOST_CODE:
         raise ValueError(f"its code has {len(meta['code']):,} characters, the limit is {narration.MOST_CODE:,}")
     slots = meta.get("slots", {})  # of a kernel's variables
@@ -125,7 +126,7 @@ def check_meta(meta: Any) -> None:
         raise ValueError(f"it computes {meta['dtype']} in {meta['computing']}")
     if (meta["mask"] or "").count("+") > MOST_RULES or not masks.is_name(meta["mask"], meta["queries"], meta["keys"]):
         raise ValueError(f"its mask is {meta['mask']!r:.40}")
-    if meta["block_q"] > meta["queries"] or meta["block_k"] > meta["keys"]:
+    if meta["block_q"] > meta["queries"] or (meta["block_k"] > meta["keys"] and "pool" not in meta):
         raise ValueError("its blocks are larger than its matrices")
     if meta["tokens"] is not None and len(meta["tokens"]) != max(meta["queries"], meta["keys"]):
         raise ValueError(f"it has {len(meta['tokens'])} tokens")
@@ -159,7 +160,7 @@ def check_tensors(
     H, parts = meta.get("heads", 1), meta.get("kv_heads", 1)
     if not all(type(given) is int and given > 0 for given in (H, parts)) or H % parts:
         raise ValueError(f"its heads are {H!r:.40} and {parts!r:.40}")
-    rows = parts * (M if table is None else pages.pool(M, meta["block_k"]) * meta["block_k"])
+    rows = parts * (M if table is None else (meta.get("pool") or pages.pool(M, meta["block_k"])) * meta["block_k"])
     if inputs != [("Q", (H * N, d), storage), ("K", (rows, d), storage), ("V", (rows, d_v), storage)]:
         raise ValueError("its Q, K and V are not what its meta says")
     if not all(np.isfinite(initial[name].astype(computing)).all() for name in "QKV"):
