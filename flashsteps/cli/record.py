@@ -40,8 +40,13 @@ def run_options(blocks: take.Help) -> Callable[[Any], Any]:
         take.block_options(blocks, of_input=True),
         option("--scale", type=take.REAL, help="What QKᵀ is multiplied by  [default: 1/√d]"),
         take.change_options,
+        option("--bias", metavar="file:PATH",
+               help="Numbers to add to scores, (N, M) or (heads, N, M), an .npy or .npz file  [default: none]"),
+        option("--sinks", type=take.LOGITS, help="A logit (or one a head) that takes its share and has no value."),
         option("--seed", type=take.INTEGER,
                help="What decides which weights are dropped, or where pages lie  [default: 0]"),
+        option("--queries", type=take.NUMBER,
+               help="Only so many queries, the last  [default: all, or one where sample or random is decoded]"),
         option("--table", type=take.PAGES,
                help="For paged-decode: where each block of keys lies  [default: drawn with --seed]"),
         option("--all-heads", is_flag=True,
@@ -99,6 +104,7 @@ def run_of(algorithm: str, options: Mapping[str, Any], small: bool = False) -> T
     if all_heads and head is not None:
         raise ValueError("--head and --all-heads both say which heads to run: give one of them")
     heads = inputs.load_heads(source, head, layout, every=bool(all_heads))
+    heads = _last(heads, options.pop("queries", None), algorithm)
     first = heads.each[0]
     if small:
         for name, rows in (("block_q", len(first.q)), ("block_k", len(first.k))):
@@ -109,17 +115,31 @@ def run_of(algorithm: str, options: Mapping[str, Any], small: bool = False) -> T
     return kernels.twin(trace) if kernel else trace
 
 
+def _last(heads: Heads, queries: int | None, algorithm: str) -> Heads:
+    """The last so many queries: all of a file, and one of what is made here if it is decoded, unless told otherwise."""
+    from .. import algorithms
+
+    first = heads.each[0]
+    if queries is None:
+        made_here = first.source["kind"] in ("sample", "random")
+        queries = 1 if made_here and algorithms.algorithm(algorithm).decodes else len(first.q)
+    if queries > len(first.q):
+        raise ValueError(f"--queries {queries}: there are {len(first.q):,}, give at most as many")
+    return heads if queries == len(first.q) else heads.last(queries)
+
+
 def _gradient(given: str, heads: Heads) -> Any:
     """dO: from a file, or at random, of q's type."""
     import numpy as np
 
     from ..inputs import layouts
-    from ..machine.masks import load_matrix
+    from ..machine.mask_arrays import load_matrix
 
     found = re.fullmatch(r"random(?::(\d{1,18}))?", given, re.ASCII)
     if not found:
         return load_matrix(given)
-    first = heads.each[0].q
-    shape = first.shape if len(heads.each) == 1 else heads.axes.queries
-    drawn = np.random.default_rng(int(found[1] or 0)).standard_normal(shape, dtype=np.float32).astype(first.dtype)
-    return drawn if len(heads.each) == 1 else drawn.transpose(layouts.back(heads.axes.layout, len(shape)))
+    first, lead = heads.each[0], () if len(heads.each) == 1 else heads.axes.queries[:-2]
+    shape = (*lead, len(first.q), first.v.shape[1])
+    rng = np.random.default_rng(int(found[1] or 0))
+    drawn = rng.standard_normal(shape, dtype=np.float32).astype(first.q.dtype)
+    return drawn.transpose(layouts.back(heads.axes.layout, len(shape))) if lead else drawn

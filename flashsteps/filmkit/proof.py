@@ -13,7 +13,8 @@ import numpy as np
 
 from ..machine.events import Event
 from ..machine.masks import ARRAY
-from ..runs.record import again, record_heads
+from ..runs import again
+from ..runs.record import record_heads
 from ..trace.trace import Trace
 
 #: what a run was called with, by the names of `record`, as far as a trace says it
@@ -25,10 +26,7 @@ OPTIONS = (
     "scale",
     "block_mask",
     "splits",
-    "softcap",
-    "alibi",
-    "dropout",
-    "seed",
+    *again.PLAIN[1:],
 )
 
 
@@ -46,8 +44,8 @@ def check(trace: Trace) -> None:
     meta = trace.meta
     options: dict[str, Any] = {name: meta[name] for name in OPTIONS if meta.get(name) is not None}
     try:
-        heads, do = again(trace)
-        expected = record_heads(meta["algorithm"], heads, **options, **do)
+        heads, beside = again.of(trace), again.beside(trace)
+        expected = record_heads(meta["algorithm"], heads, **options, **beside)
     except (KeyError, ValueError) as error:
         raise ValueError(f"this trace cannot be what {meta['algorithm']} does: {error}: record it anew") from None
     for step, (ours, theirs) in enumerate(zip_longest(trace, expected)):

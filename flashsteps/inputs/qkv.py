@@ -10,7 +10,7 @@ import re
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -42,14 +42,14 @@ UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u
 
 @dataclass(frozen=True, eq=False)
 class QKV:
-    """One attention head's input: `q, k, v = qkv`. Finite, with one d; k and v have equal rows.
+    """One attention head's input: `q, k, v = qkv`. Finite; q and k have one d, k and v one M.
 
     Each is of the type that it was given in, float16, bfloat16, float32 or float64; of others, see `types.kept_as`.
     """
 
     q: Matrix  # (n_queries, d)
     k: Matrix  # (n_keys, d)
-    v: Matrix  # (n_keys, d)
+    v: Matrix  # (n_keys, d_v), often d
     tokens: tuple[str, ...] | None  # one per key, or per query where those are more
     source: Source  # where it is from, fit for JSON
     axes: Axes | None = None  # how all that were given lie, and which of them this is; None where it is all there is
@@ -80,25 +80,40 @@ class Heads:
         """How many heads share one key-value head."""
         return len(self.each) // self.kv_heads
 
+    def last(self, n: int) -> Heads:
+        """The same with the last n queries alone."""
+        m = len(self.each[0].k)
+
+        def cut(one: QKV) -> QKV:
+            axes, tokens = one.axes and one.axes.cut(n, m), one.tokens and one.tokens[-max(n, m) :]
+            return replace(one, q=one.q[-n:], axes=axes, tokens=tokens)
+
+        return Heads(tuple(map(cut, self.each)), self.axes.cut(n, m))
+
+    @property
+    def of_o(self) -> tuple[int, ...]:
+        """The shape of O, which lies as q does and is as wide as v."""
+        return (*self.axes.q[:-1], self.each[0].v.shape[1])
+
     @property
     def kept(self) -> str:
         """The storage type that holds all numbers of q, k and v."""
         return types.common(types.name_of(x.dtype) for one in self.each for x in one)
 
     def matrices(self, name: str, given: Any) -> list[Matrix]:
-        """The matrices (N, d) of something that lies as q does, such as dO, for each head that is run.
+        """The matrices (N, d_v) of something that lies as O does, such as dO, for each head that is run.
 
         Where one head is run, its own matrix alone will do. Raises ValueError, with this name, for anything else.
         """
-        array, (axes, like) = _array(name, given), (self.axes, self.each[0].q.shape)
-        if (1, *array.shape) == axes.q and len(axes.q) > 2:  # a batch of one, left out
+        array, axes, like = _array(name, given), self.axes, (len(self.each[0].q), self.of_o[-1])
+        if (1, *array.shape) == self.of_o and len(axes.q) > 2:  # a batch of one, left out
             array = array[None]
         shape = tuple(array.shape)
         if shape == like and len(self.each) == 1:
             return [_matrix(name, array, ())]
-        if shape != axes.q:
-            alone = f", or {like} for the one head" if len(self.each) == 1 and like != axes.q else ""
-            raise ValueError(f"{name} has shape {shape}: give one of q's shape, {axes.q}{alone}")
+        if shape != self.of_o:
+            alone = f", or {like} for the one head" if len(self.each) == 1 and like != self.of_o else ""
+            raise ValueError(f"{name} has shape {shape}: give one of O's shape, {self.of_o}{alone}")
         turned = readers.permuted(array, layouts.order(axes.layout, len(shape)))
         places = [axes.picked] if axes.picked is not None else layouts.all_heads(axes)
         return [_matrix(name, turned, place) for place in places]
@@ -171,7 +186,8 @@ def _opened(source: str | os.PathLike[str]) -> Iterator[tuple[io.BufferedReader,
 def check_qkv(q: Any, k: Any, v: Any, tokens: Any = None, head: Head = None, layout: str | None = None) -> QKV:
     """One head of q, k, v, checked: NumPy arrays or torch tensors (on any device, of any float type, with gradients).
 
-    q: (..., n_queries, d), k and v: (..., n_keys, d), real numbers; `head` and `layout` as in `load_qkv`.
+    q: (..., n_queries, d), k: (..., n_keys, d), v: (..., n_keys, d_v), real numbers; `head` and `layout` as in
+    `load_qkv`.
     tokens: None, or max(n_queries, n_keys) strings. What has not to be converted is not copied.
 
     Raises ValueError, one line, if they don't fit each other, or are not finite real numbers.
@@ -271,8 +287,8 @@ def _axes(shapes: Mapping[str, tuple[int, ...]], layout: str | None) -> Axes:
         raise ValueError(f"q, k and v must have equally many axes, not shapes {q}, {k} and {v}")
     if k[:-1] != v[:-1]:
         raise ValueError(f"k has shape {k} and v {v}: each key needs one value")
-    if not q[-1] == k[-1] == v[-1]:
-        raise ValueError(f"q has d = {q[-1]}, k {k[-1]} and v {v[-1]}: they must have the same d")
+    if q[-1] != k[-1]:
+        raise ValueError(f"q has d = {q[-1]} and k {k[-1]}: they must have the same d")
     return layouts.fitting(Axes(q, k, layout))
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from .. import algorithms
-from ..runs import arguments
-from ..runs.record import again, count, record_heads
+from ..machine.masks import for_any_size
+from ..runs import again, arguments
+from ..runs.record import count, record_heads
 from ..trace.trace import Trace
 from ..traffic.standard import beside_run
 
@@ -45,10 +46,9 @@ def ending(trace: Trace) -> dict[str, Any]:
 
 def _elsewhere(trace: Trace, name: str, level: int | None) -> dict[str, Any]:
     meta, mask = trace.meta, _rule(trace)
-    sizes = {one: meta[one] for one in ("d", "dtype")} | {one: meta.get(one, 1) for one in ("heads", "kv_heads")}
-    sizes |= {"n": meta["queries"], "n_keys": meta["keys"], "mask": mask}
+    sizes = again.sizes(trace) | {"mask": mask}
     real = {"d": REAL_D, "block_q": REAL_TILE, "block_k": REAL_TILE, "dtype": meta["dtype"], "n": REAL_N}
-    scalable = None if mask is None or "document" in mask else mask
+    scalable = for_any_size(mask)
     own, standard = (count(algorithm, **real, mask=scalable) for algorithm in (meta["algorithm"], name))
     found: dict[str, Any] = {"real": {"n": REAL_N, "d": REAL_D, "tile": REAL_TILE, "own": own.total}}
     found["real"]["standard"] = standard.total
@@ -93,12 +93,11 @@ def _error(trace: Trace, name: str) -> dict[str, float] | None:
     given = meta["mask"] is not None and _rule(trace) != meta["mask"]
     if given or not trace.outputs or "table" in trace.initial or meta.get("block_mask") or H * N * M > MOST_SCORES:
         return None
-    heads, do = again(trace, np.float64)
-    options = {one: meta[one] for one in ("scale", "softcap", "alibi", "dropout", "seed") if meta.get(one) is not None}
-    options |= {"mask": meta["mask"], "block_q": N, "block_k": M, **do}
+    options = again.options(trace) | {"mask": meta["mask"], "block_q": N, "block_k": M}
+    heads, beside = again.of(trace, np.float64), again.beside(trace, np.float64)
     try:
-        exact = record_heads(name, heads, dtype="float64", **options).outputs
-        other = record_heads(name, heads, dtype=meta["dtype"], **options).outputs
+        exact = record_heads(name, heads, dtype="float64", **options, **beside).outputs
+        other = record_heads(name, heads, dtype=meta["dtype"], **options, **beside).outputs
     except ValueError:  # a stranger's numbers
         return None
     own, plain = (_furthest(outputs, exact) for outputs in (trace.outputs, other))

@@ -5,13 +5,15 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 from .. import algorithms, scalars
 from ..inputs import readers
 from ..inputs.layouts import Axes
-from ..machine import block_masks, masks
+from ..machine import block_masks, mask_arrays, masks
 from ..machine.dropout import Dropout
+from ..machine.mask_arrays import Of
 
 #: block sizes where none are given, cut to the number of queries or keys
 BLOCK = 64
@@ -21,9 +23,10 @@ FOR = {"do": ("dO",), "seed": ("table", "dropout"), "alibi": ("mask",)}
 
 
 def takes(algorithm: str, option: str) -> bool:
-    """Whether an algorithm takes an option of `record`. Raises ValueError for an unknown algorithm."""
-    declared = algorithms.algorithm(algorithm).parameters
-    return any(name in declared for name in FOR.get(option, (option,)))
+    """Whether an algorithm, or the forward pass before it, takes an option of `record`. ValueError: it is unknown."""
+    about = algorithms.algorithm(algorithm)
+    before = algorithms.algorithm(about.saved_by).parameters if about.saved_by else {}
+    return any(name in about.parameters or name in before for name in FOR.get(option, (option,)))
 
 
 def called_with(
@@ -45,8 +48,17 @@ def called_with(
     scale = None if given.get("scale") is None else scalars.real("scale", given["scale"], "None for 1/√d")
     block_q = min(_size(algorithm, "block_q", given.get("block_q")), N)
     block_k = min(_size(algorithm, "block_k", given.get("block_k")), M)
-    mask = _mask(given.get("mask"), N, M, axes)
+    of = Of(N, M, heads) if axes is None else _of(axes, N, M)
+    mask = _mask(given.get("mask"), of, axes)
     found: dict[str, Any] = {"block_q": block_q, "block_k": block_k, "mask": mask}
+    if given.get("bias") is not None:
+        found["bias"] = mask_arrays.bias(given["bias"], of)
+    if given.get("sinks") is not None:
+        found["sinks"] = mask_arrays.sinks(given["sinks"], of)
+    if mask.added is not None:
+        if "bias" in found:
+            raise ValueError("mask holds numbers to add to scores, and there is a bias, too: add them, and give one")
+        found["bias"] = mask_arrays.whole(masks.ARRAY, mask.added, of)
     found["scale"] = d**-0.5 if scale is None else scale
     if takes(algorithm, "splits"):
         found["splits"] = _size(algorithm, "splits", given.get("splits"))
@@ -57,20 +69,27 @@ def called_with(
     return found | {"block_q": block_q * group, "mask": mask}
 
 
-def _mask(given: Any, N: int, M: int, axes: Axes | None) -> masks.Mask:
+def _of(axes: Axes, N: int, M: int) -> Of:
+    """Whose an array is that comes beside q: that of the head that is run, or of all."""
+    alone = axes.picked is not None or axes.heads == 1
+    return Of(N, M, axes.heads, prod(axes.queries[:-3]), axes.place if alone else None)
+
+
+def _mask(given: Any, of: Of, axes: Axes | None) -> masks.Mask:
     """The mask, over so many queries and keys; where `axes` have an index, it is for that head alone.
 
     Raises ValueError as `masks.parse` does; where it would fit q and k in another layout, it says so.
     """
 
     def fits(other: Axes) -> bool:
+        n, m = other.queries[-2], other.keys[-2]
         try:
-            return bool(masks.parse(given, other.queries[-2], other.keys[-2]))
+            return bool(masks.parse(given, n, m, of=Of(n, m, other.heads, prod(other.queries[:-3]))))
         except ValueError:
             return False
 
     try:
-        return masks.parse(given, N, M)
+        return masks.parse(given, of.n_queries, of.n_keys, of=of)
     except ValueError as error:
         raise ValueError(axes.advice(str(error), fits) if axes else str(error)) from None
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 import numpy as np
 
 from .. import algorithms
 from ..inputs import types
-from ..inputs.layouts import Head, described
-from ..inputs.qkv import QKV, Heads, check_heads
-from ..machine import dtypes, pages
+from ..inputs.layouts import Head
+from ..inputs.qkv import Heads, check_heads
+from ..machine import dtypes, mask_arrays, pages
 from ..machine import heads as head_groups
 from ..machine.devices import device as device_of
 from ..machine.events import IO, Event
+from ..machine.mask_arrays import Bias
 from ..machine.memory import ADDRESSES, HBM, SRAM, Capacity, Tape, Tensor
 from ..scalars import whole
 from ..trace import rules
@@ -71,7 +73,10 @@ def record(
     block_mask: Any = None,
     splits: int | None = None,
     table: Any = None,
+    n_keys: int | None = None,
     softcap: float | None = None,
+    bias: Any = None,
+    sinks: Any = None,
     alibi: Any = None,
     dropout: float | None = None,
     seed: int | None = None,
@@ -85,40 +90,57 @@ def record(
 ) -> Trace:
     """Run an algorithm on q (N, d), k and v (M, d), and write down each step.
 
-    Arrays may be NumPy's or torch's. Of q (heads, N, d), k and v (kv_heads, M, d) all heads are run, one key-value head
-    after another: the heads that share one are packed as rows, so that each of its tiles serves them all. `head` picks
-    one of them, or of arrays with more dimensions, and with it what belongs to it: its slope of `alibi`, what `dropout`
-    drops of it, its part of `do`. `layout` says how axes lie where heads are not before tokens: "shd", "bshd"
-    (`inputs.layouts`). Outputs have the axes of q, or of k, as given; LSE is (heads, N).
+    Arrays may be NumPy's or torch's; v may have another width, d_v. Of q (heads, N, d), k and v (kv_heads, M, …) all
+    heads are run, one key-value head after another: the heads that share one are packed as rows, so that each of its
+    tiles serves them all. `head` picks one of them, or of arrays with more dimensions, and with it what belongs to it
+    of masks, biases, sinks, slopes of `alibi`, what `dropout` drops, and `do`. `layout` says how axes lie where heads
+    are not before tokens: "shd", "bshd" (`inputs.layouts`). Outputs have the axes of q, or of k, as given; LSE is
+    (heads, N). Values are stored as `dtype`, which is the arrays' own unless given (of several, the one that holds all;
+    whole numbers are stored as float32), and computed and summed in float32 (float64 for float64).
 
-    Values are stored as `dtype`, which is the arrays' own unless given (of several, the one that holds all; whole
-    numbers are stored as float32), and computed and summed in float32 (float64 for float64). `mask` is None, a name
-    such as "causal" or "window:8,0" (`machine.masks`; names joined by + must all allow a key) or a Boolean array
-    (N, M), True where a query sees a key; it is aligned to the bottom right as in flash-attn ≥ 2.1 (torch's
-    is_causal=True is top left). Scores are scaled by `scale` (1/√d unless given), made cap·tanh(s/cap) by `softcap`,
-    and lowered by `alibi` (a slope, or one a head) times the distance of query and key. `dropout` is the probability
-    with which a weight is dropped, which follows from `seed` and its place.
+    `mask` is None, a name such as "causal" or "window:8,0" (`machine.masks`; names joined by + must all allow a key),
+    or an array (`machine.mask_arrays`): Boolean, True where a query sees a key, or Hugging Face's 0 and 1, or additive,
+    0 and −∞; (N, M), keys (M,), or with heads and sequences in front. "causal" is aligned to the bottom right as in
+    flash-attn ≥ 2.1, "causal-top-left" as torch's is_causal=True. Scores are scaled by `scale` (1/√d unless given) and
+    made cap·tanh(s/cap) by `softcap`; then a `bias` is added, an array of such shapes, which comes in from HBM tile by
+    tile (a float mask with other numbers is one, too; −∞ hides a key; the lowest number of any type becomes that of
+    `dtype`); and they are lowered by `alibi` (a slope, or one a head) times the distance of query and key. `sinks`, a
+    logit a head, join the sum of each row's exponentials and have no value. `dropout` is the probability with which a
+    weight is dropped, which follows from `seed` and its place.
 
-    A backward pass takes `do`, the gradient of O, of q's shape; what its forward pass saved is made beforehand, and is
-    no part of the trace. `block_mask` (`machine.block_masks`, or a Boolean array, query blocks × key blocks) is for
-    block-sparse runs; `splits`, into how many pieces keys are shared out, for split-kv-decode; `table`, the page of
-    each block of keys, or a `seed` to draw it with, for paged-decode. With `device` (a preset's name) or `sram` (bytes
-    of a toy's) the run has to fit on chip. `source` says where the input is from, and is kept in the trace.
-    `each`, given HBM and copies of its tensors, gives a function that is told of each step as it happens.
+    A backward pass takes `do`, the gradient of O, of O's shape; what its forward pass saved is made beforehand, and is
+    no part of the trace. It gives the gradients of q, k and v, and none of a bias or of sinks (those are −Σ e^(sink −
+    LSE)·D over a head's rows). `block_mask` (`machine.block_masks`, or a Boolean array, query blocks × key blocks) is
+    for block-sparse runs; `splits`, into how many pieces keys are shared out, for split-kv-decode; `table`, the page of
+    each block of keys, or a `seed` to draw it with, for paged-decode, whose k and v may be a pool of one's own: (pages,
+    page, d), or (pages, page, kv_heads, d), of which the table's pages hold `n_keys` keys (all, unless given).
+
+    With `device` (a preset's name) or `sram` (bytes of a toy's) the run has to fit on chip. `source` says where the
+    input is from, and is kept in the trace. `each`, given HBM and copies of its tensors, gives a function that is told
+    of each step as it happens.
 
     Raises ValueError where an argument makes no sense, where an algorithm does not take it, where a step doesn't fit,
     where a number gets too large, and where rounding to `dtype` would lose too much (`machine.memory.MOST_LOST`).
     """
+    pool = _pool(algorithm, q, k, v, table, n_keys)
+    if pool is not None:
+        k, v, table = pool.k, pool.v, pool.table
+        if block_k not in (None, pool.page):
+            raise ValueError(f"block_k is {block_k}, and the pool has pages of {pool.page}: leave it out")
+        block_k = pool.page
     given = {"do": do, "block_q": block_q, "block_k": block_k, "mask": mask, "scale": scale, "block_mask": block_mask}
     given |= {"splits": splits, "table": table, "softcap": softcap, "alibi": alibi, "dropout": dropout, "seed": seed}
+    given |= {"bias": bias, "sinks": sinks}
     heads = check_heads(q, k, v, tokens, head, layout)
-    return record_heads(algorithm, heads, dtype=dtype, device=device, sram=sram, source=source, each=each, **given)
+    how: dict[str, Any] = {"dtype": dtype, "device": device, "sram": sram, "source": source, "each": each}
+    return record_heads(algorithm, heads, pool=pool, **how, **given)
 
 
 def record_heads(
     algorithm: str,
     heads: Heads,
     *,
+    pool: pages.Pool | None = None,
     dtype: Any = None,
     device: str | None = None,
     sram: int | None = None,
@@ -128,11 +150,13 @@ def record_heads(
 ) -> Trace:
     """The same for heads that were read and checked already; `given` are the other options of `record`."""
     first = heads.each[0]
-    (N, d), M = first.q.shape, first.k.shape[0]
+    (N, d), (M, d_v) = first.q.shape, first.v.shape
     options = arguments.called_with(algorithm, N, M, d, len(heads.each), heads.group, given, heads.axes)
+    if pool is not None:
+        options["pool"], options["block_k"] = pool.pages, pool.page
     tiles = -(-N * heads.group // options["block_q"]) * -(-M // options["block_k"]) * heads.kv_heads
     if tiles > MOST_STEPS >> 6:  # a tile has fewer steps than 64
-        _check_steps(algorithm, N, M, d, heads, options)
+        _check_steps(algorithm, heads, options)
     gradient = _gradient(algorithm, heads, given.get("do"))
     if dtype is None:
         dtype = types.common([heads.kept, *(types.name_of(x.dtype) for x in gradient)])
@@ -151,6 +175,7 @@ def record_heads(
         "queries": N,
         "keys": M,
         "d": d,
+        **({"d_v": d_v} if d_v != d else {}),
         **arguments.said(options, heads.group),
         **({"heads": len(heads.each), "kv_heads": heads.kv_heads} if len(heads.each) > 1 else {}),
         **heads.axes.meta,
@@ -166,29 +191,12 @@ def record_heads(
     return Trace(meta, tuple(recorder.events), initial | unwritten, tuple(recorder.values or ()), outputs, memory.peak)
 
 
-def again(trace: Trace, dtype: Any = None) -> tuple[Heads, dict[str, Any]]:
-    """What a run was about, to be run once more: its heads, as they are stored or as `dtype`, and dO if it has one.
-
-    Not for paged-decode, whose keys lie in pages.
-    """
-    axes, H, parts = described(trace.meta), trace.meta.get("heads", 1), trace.meta.get("kv_heads", 1)
-    tokens = None if trace.meta["tokens"] is None else tuple(trace.meta["tokens"])
-
-    def matrices(name: str) -> np.ndarray:
-        packed = (parts, 1) if name in "KV" else (H, H // parts)
-        return head_groups.unpack(trace.initial[name].astype(dtype or trace.initial[name].dtype), *packed)
-
-    q, k, v = (matrices(name) for name in "QKV")
-    each = [QKV(q[h], k[h * parts // H], v[h * parts // H], tokens, trace.meta["input"], axes) for h in range(H)]
-    do = {"do": axes.laid_out(matrices("dO"))} if "dO" in trace.initial else {}
-    return Heads(tuple(each), axes), do
-
-
 def count(
     algorithm: str,
     *,
     n: int,
     d: int,
+    d_v: int | None = None,
     n_keys: int | None = None,
     heads: int = 1,
     kv_heads: int | None = None,
@@ -199,6 +207,8 @@ def count(
     block_mask: Any = None,
     splits: int | None = None,
     softcap: float | None = None,
+    bias: Any = None,
+    sinks: Any = None,
     alibi: Any = None,
     dropout: float | None = None,
     device: str | None = None,
@@ -207,13 +217,16 @@ def count(
 ) -> IO:
     """What `record(…).io(rule)` would be for n queries and n_keys keys (n unless given) of size d, without any data.
 
-    With `heads` and `kv_heads` (heads unless given), for all heads together; those of a group share each tile of K, V.
+    Where decoding is told n alone, one query looks at n keys. With `heads` and `kv_heads` (heads unless given), for all
+    heads together; those of a group share each tile of K and V. `d_v` is the size of a value (d unless given). A `bias`
+    comes in that is "shared" by all heads or that "heads" have each their own, and `sinks` if that is True; either may
+    be an array, as `record` takes it.
 
     A mask that is a matrix is counted tile by tile, all others by arithmetic. Raises ValueError as `record` and
     `Trace.io` do.
     """
     tally = Tally(rules.rule(rule, algorithm))
-    sizes: dict[str, Any] = {"n": n, "d": d, "n_keys": n_keys, "heads": heads, "kv_heads": kv_heads}
+    sizes: dict[str, Any] = {"n": n, "d": d, "d_v": d_v, "n_keys": n_keys, "heads": heads, "kv_heads": kv_heads}
     options: dict[str, Any] = {
         "block_q": block_q,
         "block_k": block_k,
@@ -223,6 +236,7 @@ def count(
         "sram": sram,
     }
     extra = {"block_mask": block_mask, "splits": splits, "softcap": softcap, "alibi": alibi, "dropout": dropout}
+    extra |= {"bias": bias, "sinks": sinks}
     hbm, memory = walk(algorithm, tally, **sizes, **options, **extra)
     return tally.io(hbm.tensors, memory.peak)
 
@@ -233,6 +247,7 @@ def walk(
     *,
     n: int,
     d: int,
+    d_v: int | None = None,
     n_keys: int | None = None,
     heads: int = 1,
     kv_heads: int | None = None,
@@ -248,19 +263,19 @@ def walk(
 
     Raises ValueError as `count` does.
     """
+    alone = n_keys is None and algorithms.algorithm(algorithm).decodes  # n keys, and one query that looks at them
     N, M, d = whole("n", n), whole("n_keys", n if n_keys is None else n_keys), whole("d", d)
+    N, d_v = 1 if alone else N, whole("d_v", d if d_v is None else d_v)
     H, parts = whole("heads", heads), whole("kv_heads", heads if kv_heads is None else kv_heads)
     given = {"block_q": block_q, "block_k": block_k, "mask": mask, **extra}
     options = arguments.called_with(algorithm, N, M, d, H, head_groups.group_of(H, parts), given)
-    return _walk(algorithm, tape, N, M, d, H, parts, options, dtype, device, sram)
+    return _walk(algorithm, tape, (N, M, d, d_v), H, parts, options, dtype, device, sram)
 
 
 def _walk(
     algorithm: str,
     tape: Tape,
-    N: int,
-    M: int,
-    d: int,
+    sizes: tuple[int, int, int, int],
     H: int,
     parts: int,
     options: dict[str, Any],
@@ -268,15 +283,20 @@ def _walk(
     device: str | None = None,
     sram: int | None = None,
 ) -> tuple[HBM, SRAM]:
-    """The same with options as an algorithm is called with them."""
+    """The same for (N, M, d, d_v), with options as an algorithm is called with them."""
+    N, M, d, d_v = sizes
     by_runs, tiles = bool(options["mask"].by_rule), options.get("block_mask")
     if tiles is not None:
         by_runs = by_runs and tiles.by_rule((N * (H // parts) // options["block_q"], M // options["block_k"]))
     hbm, memory = _machine(algorithm, dtype, device, sram, tape, counting=True, by_runs=by_runs, parts=parts)
-    shapes: dict[str, tuple[int, ...]] = {"Q": (H * N, d), "K": (parts * M, d), "V": (parts * M, d), "dO": (H * N, d)}
+    shapes: dict[str, tuple[int, ...]] = {"Q": (H * N, d), "dO": (H * N, d_v), "sinks": (H,)}
+    rows = M
+    if "bias" in options:
+        shapes["bias"] = (H * N if options["bias"].by_head else N, M)
     if "table" in algorithms.algorithm(algorithm).parameters:
         page = options["block_k"]
-        shapes |= {"table": (-(-M // page),)} | dict.fromkeys("KV", (parts * pages.pool(M, page) * page, d))
+        shapes["table"], rows = (-(-M // page),), pages.pool(M, page) * page
+    shapes |= {"K": (parts * rows, d), "V": (parts * rows, d_v)}
     if "starts" in algorithms.algorithm(algorithm).parameters:
         shapes |= {name: list_.shape for name, list_ in options["block_mask"].lists().items()}
     _run(algorithm, hbm, memory, _initial(algorithm, hbm, shapes, None, options), options)
@@ -311,6 +331,15 @@ def _machine(
 # ---- what a run finds
 
 
+def _pool(algorithm: str, q: Any, k: Any, v: Any, table: Any, n_keys: int | None) -> pages.Pool | None:
+    """A pool of one's own, where k and v are one: they have an axis more than q. None where they are not."""
+    if arguments.takes(algorithm, "table") and np.ndim(k) == np.ndim(v) == np.ndim(q) + 1 and np.ndim(q) in (2, 3):
+        return pages.own(k, v, table, n_keys if n_keys is None else whole("n_keys", n_keys))
+    if n_keys is not None:
+        raise ValueError(f"n_keys={n_keys} is for a pool of pages: leave it out, or give mask='keys:{n_keys}'")
+    return None
+
+
 class _Steps:
     """A tape that only counts."""
 
@@ -321,10 +350,11 @@ class _Steps:
         self.total += times
 
 
-def _check_steps(algorithm: str, N: int, M: int, d: int, heads: Heads, options: dict[str, Any]) -> None:
+def _check_steps(algorithm: str, heads: Heads, options: dict[str, Any]) -> None:
     """Raises ValueError, before the run begins, where it would have too many steps to be written down."""
+    (N, d), (M, d_v) = heads.each[0].q.shape, heads.each[0].v.shape
     steps = _Steps()
-    _walk(algorithm, steps, N, M, d, len(heads.each), heads.kv_heads, options)
+    _walk(algorithm, steps, (N, M, d, d_v), len(heads.each), heads.kv_heads, options)
     if steps.total > MOST_STEPS:
         raise ValueError(
             f"a run of {N:,} queries and {M:,} keys in such blocks has {steps.total:,} steps, the most is "
@@ -347,11 +377,25 @@ def _data(
         data["dO"] = head_groups.pack(gradient, group)
     if "table" in names:
         page = options["block_k"]
-        data["table"] = pages.table(given.get("table"), given.get("seed"), len(heads.each[0].k), page)
-        keys = {name: [pages.scattered(rows, data["table"], page) for rows in keys[name]] for name in keys}
+        there = options.get("pool")
+        data["table"] = pages.table(given.get("table"), given.get("seed"), len(heads.each[0].k), page, there)
+        keys = {name: [pages.scattered(rows, data["table"], page, there) for rows in keys[name]] for name in keys}
     if "starts" in names:
         data |= options["block_mask"].lists()
+    if "bias" in options:
+        data["bias"] = _bias(options["bias"], group)
+    if "sinks" in options:
+        if (sinks := options["sinks"].values) is None:
+            raise ValueError("sinks are given by name, to count with: give a number a head")
+        data["sinks"] = sinks
     return data | {name: np.concatenate(rows) for name, rows in keys.items()}
+
+
+def _bias(bias: Bias, group: int) -> np.ndarray:
+    """A bias as rows: those of all heads, packed as their queries, or those of one, for all."""
+    if bias.values is None:
+        raise ValueError(f"bias is given by name, to count with: give an array, or {'file:PATH'}")
+    return head_groups.pack(list(bias.values), group) if bias.by_head else bias.values
 
 
 def _gradient(algorithm: str, heads: Heads, do: Any) -> list[np.ndarray]:
@@ -359,7 +403,7 @@ def _gradient(algorithm: str, heads: Heads, do: Any) -> list[np.ndarray]:
     if "dO" not in algorithms.algorithm(algorithm).parameters:
         return []
     if do is None:
-        raise ValueError(f"a backward pass needs do, the gradient of O: give an array of shape {heads.axes.q}")
+        raise ValueError(f"a backward pass needs do, the gradient of O: give an array of shape {heads.of_o}")
     return heads.matrices("do", do)
 
 
@@ -386,7 +430,9 @@ def _initial(
         if name in ADDRESSES:
             hbm.addresses(name, shapes[name], None if data is None else data[name])
         elif name in shapes:
-            hbm.tensor(name, shapes[name], None if data is None else data[name])
+            found = None if data is None else data[name]
+            found = mask_arrays.in_type(found, hbm.storage) if name == "bias" and found is not None else found
+            hbm.tensor(name, shapes[name], found, _per(name, shapes), options["mask"].group)
     if saved_by := algorithms.algorithm(algorithm).saved_by:
         before = HBM(hbm.storage, hbm.computing, hbm.counting, hbm.parts)
         forward = SRAM(before, _Nobody())
@@ -398,18 +444,27 @@ def _initial(
     return [hbm.tensors[name] for name in names]
 
 
+def _per(name: str, shapes: Mapping[str, tuple[int, ...]]) -> Literal["row", "token", "head"]:
+    """What a tensor has its rows for: a bias that all heads share for tokens, sinks for heads, all others for rows."""
+    if name == "bias" and shapes[name][0] < shapes["Q"][0]:
+        return "token"
+    return "head" if name == "sinks" else "row"
+
+
 def _run(
     algorithm: str, hbm: HBM, memory: SRAM, tensors: Sequence[Tensor], options: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
     """Run it for each key-value head; what each returns."""
     about = algorithms.algorithm(algorithm)
-    taken = {name: option for name, option in options.items() if name in about.parameters}
-    memory.times = hbm.parts if hbm.counting else 1  # all heads are alike, so that one is counted for all
+    taken = {name: option for name, option in options.items() if name in about.options}
+    alike = hbm.counting and not options["mask"].by_head  # so that one key-value head is counted for all
+    memory.times = hbm.parts if alike else 1
     results = []
     # ln 0 = −∞ is right for a query that sees no key; NaN and +∞ are refused where a slot gets them
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        for part in range(1 if hbm.counting else hbm.parts):
+        for part in range(1 if alike else hbm.parts):
             hbm.part = part
+            taken["mask"] = replace(options["mask"], part=part)
             if hbm.parts > 1:
                 memory.loops["h"] = part
             found = {tensor.name: tensor.part(part, hbm.parts) for tensor in tensors}

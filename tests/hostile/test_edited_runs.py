@@ -16,7 +16,7 @@ import flashsteps as fs
 from tests.hostile.trial import held
 
 Q = np.random.default_rng(0).standard_normal((4, 8, 4))
-BLOCKS = {"block_q": 4, "block_k": 4}
+BLOCKS: dict[str, Any] = {"block_q": 4, "block_k": 4}
 
 #: runs of every kind that there are films of, and others
 RUNS = {
