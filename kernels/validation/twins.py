@@ -29,7 +29,7 @@ def twin(reference: Trace) -> Trace:
     if kernel is None:
         raise ValueError(f"there is no kernel of {meta['algorithm']}: there are {', '.join(TWINS.values())}")
     if meta["dtype"] not in checks.DTYPES.values():
-        raise ValueError(f"no kernel takes {meta['dtype']}: record it as {', '.join(checks.DTYPES.values())}")
+        raise ValueError(f"no kernel takes {meta['dtype']}: use dtype='float32'")
     for option in ("alibi", "dropout", "bias", "sinks", "d_v", "pool"):
         if meta.get(option):
             raise ValueError(f"no kernel takes {option}: record it without")

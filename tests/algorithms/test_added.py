@@ -103,8 +103,7 @@ def test_each_head_has_its_own_bias_and_sink_alone_and_together(case):
             if name in sums:
                 sums[name][head // group] += found
             else:
-                whole = together[name][head] if H > 1 else together[name]
-                np.testing.assert_allclose(whole, found, rtol=1e-9, atol=1e-9)
+                np.testing.assert_allclose(together[name][head], found, rtol=1e-9, atol=1e-9)
         if problem.algorithm not in BACKWARD and H > 1:
             at = {"head": head, **{name: options[name] for name in ("bias", "sinks")}}
             every = [np.repeat(x, group, axis=0) for x in (k, v)]

@@ -148,7 +148,7 @@ def test_a_backward_pass_needs_do(algorithm):
     q, k, v = Problem(algorithm, 4, 3, 2, 2, 2).inputs()
     for do, said in (
         (None, r"^a backward pass needs do, the gradient of O: give an array of shape \(4, 2\)$"),
-        (np.ones((3, 2)), r"^do has shape \(3, 2\): give one of q's shape, \(4, 2\)$"),
+        (np.ones((3, 2)), r"^do has shape \(3, 2\): give one of O's shape, \(4, 2\)$"),
         (np.full((4, 2), np.nan), r"^do\[0, 0\] is nan: all numbers must be finite$"),
         ([["a"]], "^do holds"),
     ):

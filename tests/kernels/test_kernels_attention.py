@@ -17,7 +17,16 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from flashsteps.kernels import backward, block_sparse, empty_log, flash_attention, forward, paged_decode, read_log
+from flashsteps.kernels import (
+    backward,
+    block_sparse,
+    checks,
+    empty_log,
+    flash_attention,
+    forward,
+    paged_decode,
+    read_log,
+)
 from flashsteps.kernels import split_kv_decode as split_kv
 from flashsteps.machine import heads
 from tests.kernels.kernel_problems import Problem, attention, far
@@ -256,6 +265,18 @@ K = torch.zeros(1, 2, 6, 16)
 LSE = torch.zeros(1, 4, 6)
 LISTS = torch.tensor([0, 1], dtype=torch.int32), torch.tensor([7], dtype=torch.int32)
 POOL, TABLE = torch.zeros(3, 4, 2, 16), torch.zeros(1, 2, dtype=torch.int32)
+
+
+@pytest.mark.parametrize("number", [int, np.int64, np.array, torch.tensor], ids=["int", "np.int64", "array", "tensor"])
+def test_a_number_may_be_of_any_library(number):
+    def options(two, half, window):
+        blocks = checks.positive("block_q", two), checks.power_of_2("block_k", two)
+        return *checks.options_of((1, 4, 9, 8), (1, 2, 9, 8), False, window, half, two), *blocks
+
+    half = torch.tensor(0.5, requires_grad=True) if number is torch.tensor else np.float32(0.5)
+    found = options(number(2), half, (number(2), number(0)))
+    assert found == options(2, 0.5, (2, 0))
+    assert [type(x) for x in found] == [int, int, float, float, int, int]
 
 
 @pytest.mark.parametrize(

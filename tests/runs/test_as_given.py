@@ -222,7 +222,7 @@ def test_what_was_given_for_another_number_of_heads_is_refused_by_its_own_name()
     with pytest.raises(ValueError, match=r"^alibi has 3 slopes: give one for each of the 1 heads, or one for all$"):
         fs.record("flash2-forward", *q, alibi=[0.5, 0.25, 0.1])
     for do in (q[:2], q[..., :3], q[0, 0]):
-        said = re.escape(f"do has shape {do.shape}: give one of q's shape, (3, 5, 4), or (5, 4) for the one head")
+        said = re.escape(f"do has shape {do.shape}: give one of O's shape, (3, 5, 4), or (5, 4) for the one head")
         with pytest.raises(ValueError, match=f"^{said}$"):
             fs.record("flash2-backward", q, q, q, head=1, do=do)
     for right in (q, q[1]):

@@ -258,7 +258,9 @@ def test_the_command_exports_saved_and_new_runs(tmp_path, monkeypatch):
     TOY.save("run.npz")
     said = flashsteps("export", "run.npz", "--to", "perfetto", "-o", "t.json", "--device", "h100")
     assert re.fullmatch(
-        rf"t\.json   [\d.,]+ KB   {len(TOY)} steps, [\d.]+ ps by the model, shown 1,000,000,000 times slower\n", said
+        rf"t\.json   [\d.,]+ KB   {len(TOY)} steps over 8 tokens, d 4, float16, "
+        r"[\d.]+ ps by the model, shown 1,000,000,000 times slower\n",
+        said,
     )
     assert json.loads(Path("t.json").read_text())["otherData"]["device"] == "h100"
     flashsteps("export", "run.npz", "--to", "json", "-o", "run.json")
