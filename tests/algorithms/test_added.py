@@ -70,7 +70,7 @@ def test_ten_thousand_below_is_as_good_as_hidden(algorithm):
 
 @pytest.mark.parametrize("algorithm", ALL)
 def test_hugging_faces_masks_of_a_left_padded_prompt(algorithm):
-    """Whole numbers, Booleans, and -1e9 where float32 holds it, which rows that see nothing weigh alike, as torch does."""
+    """Whole numbers, Booleans, and -1e9 where float32 holds it; a row that is nothing else weighs all keys alike."""
     q, k, v = Problem(algorithm, 12, 12, 4, 4, 4, dtype="float64").inputs()
     seen = np.tri(12, dtype=bool) & (np.arange(12) >= 3)
     outputs = [record(algorithm, q, k, v, mask=mask, dtype="float32").outputs for mask in (seen.astype(int), seen)]
