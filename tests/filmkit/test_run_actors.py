@@ -42,7 +42,7 @@ def boxes(draw):
 
 @st.composite
 def runs(draw, names=FILMED):
-    problem = draw(problems(names, largest=12))
+    problem = draw(problems(names, largest=12, more=True))
     lanes = draw(st.integers(1, 3)) if problem.algorithm == "flash2-forward" else 1
     return Run(problem.record(), slowly=draw(st.sets(st.integers(0, 5))), lanes=lanes)
 

@@ -898,3 +898,18 @@ def test_a_run_says_what_it_was_given_besides_its_sizes():
     plain = pack(sample("flash2-forward")).header
     assert not any(word in plain["subtitle"] for word in ("scale", "softcap", "dropout"))
     assert plain["note"] == ""
+
+
+def test_a_tile_of_a_bias_is_framed_by_its_columns_and_kept_by_a_link(chromium, tmp_path):
+    trace = Problem("flash2-forward", 8, 8, 4, 4, 4, biased=True, sink=0.5, d_v=2).record()
+    view.write(tmp_path / "bias.html", trace)
+    step = next(event.step for event in trace if event.tile and str(event.tile) == "bias[0:4, 4:8]")
+    with opened(chromium, f"file://{tmp_path / 'bias.html'}#step={step}&keep=bias,0,4%3B0%3A4") as page:
+        assert "load B[0:4, 4:8] → B" in page.locator("body").inner_text()
+        boxes = page.evaluate("""() => Object.fromEntries(['.matrix', '.frame.now', '.frame.kept'].map((one) => {
+          const column = [...document.querySelectorAll('.frame.now')].find((frame) => !frame.hidden).parentElement;
+          const box = (column.querySelector(one) ?? column).getBoundingClientRect();
+          return [one, [box.left, box.right]]; }))""")
+        left, right = boxes[".frame.kept"]
+        assert left < right <= boxes[".frame.now"][0] + 8 < boxes[".frame.now"][1]
+        assert page.evaluate("location.hash").endswith("keep=bias,0,4%3B0%3A4")
