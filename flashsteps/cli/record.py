@@ -102,7 +102,7 @@ def run_of(
         for name, rows in (("block_q", q.shape[-2]), ("block_k", k.shape[-2])):
             options[name] = options[name] or arguments.small_block(rows)
     gradient = _gradient(do or "random", arrays[0].shape) if do or arguments.takes(algorithm, "do") else None
-    trace = run.record(algorithm, *arrays, do=gradient, tokens=first.tokens, source=first.source, **take.given(options))
+    trace = run.record(algorithm, *arrays, do=gradient, **(first.options | take.given(options)))
     return kernels.twin(trace) if kernel else trace
 
 

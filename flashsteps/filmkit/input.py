@@ -61,6 +61,7 @@ class Input:
             (N, d), M = qkv.q.shape, len(qkv.k)
             check_room(N, M, d)
             chosen = {name: option(name) for name in OF_A_RUN if name not in how}
+            _check_own_mask(qkv.own.get("mask"), how)
             how = {name: value for name, value in chosen.items() if value is not None} | how
             how = {"block_q": small_block(N), "block_k": small_block(M), **how}
             run = self._once((id(qkv), algorithm, _key(how)), partial(_record, algorithm, qkv, how))
@@ -139,7 +140,17 @@ def check_room(N: int, M: int, d: int) -> None:
 def _record(algorithm: str, qkv: QKV, how: dict[str, Any]) -> Trace:
     from ..runs.record import record
 
-    return record(algorithm, *qkv, tokens=qkv.tokens, source=qkv.source, **how)
+    return record(algorithm, *qkv, **(qkv.options | how))
+
+
+def _check_own_mask(own: Any, how: dict[str, Any]) -> None:
+    """Raises ValueError where a film shows another mask than the one that the model had: its scores would be others."""
+    if own is not None and "mask" in how and not np.array_equal(how["mask"], own):
+        said = own if isinstance(own, str) else "of its own"
+        raise ValueError(
+            f"this film shows runs with mask {how['mask'] or 'none'}, and this head has the mask {said}: "
+            "choose a film of a whole run, such as flash2-forward"
+        )
 
 
 def _twin(run: Trace) -> Trace:

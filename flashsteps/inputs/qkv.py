@@ -9,9 +9,9 @@ import operator
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -51,6 +51,12 @@ class QKV:
     v: Matrix  # (n_keys, d)
     tokens: tuple[str, ...] | None  # one per key, or per query where those are more
     source: Source  # where it is from, fit for JSON
+    own: Mapping[str, Any] = field(default_factory=dict)  # mask, scale and more that are its model's, where it has one
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """All that `record` is to be told besides: `record(algorithm, *qkv, **qkv.options)`."""
+        return {"tokens": self.tokens, "source": self.source, **self.own}
 
     def __iter__(self) -> Iterator[Matrix]:
         return iter((self.q, self.k, self.v))
@@ -163,7 +169,7 @@ def _missing(path: Path) -> str:
 
 def _from_file(file: io.BufferedReader, path: Path, head: Head, source: Source) -> QKV:
     found = readers.read(file, path.suffix.lower())
-    qkv = _checked(*found, head, source)
+    qkv = replace(_checked(found.q, found.k, found.v, found.tokens, head, source), own=found.own)
     file.seek(0, io.SEEK_SET)
     qkv.source.update(file=UNPRINTABLE.sub("·", path.name), sha256=hashlib.file_digest(file, "sha256").hexdigest())
     return qkv

@@ -1,0 +1,207 @@
+"""Watching a model run: each call of attention is seen as it is made, and the module that makes it is known."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+import types
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from functools import wraps
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch.nn.attention import flex_attention as flex_module
+from torch.nn.modules import module as hooks
+from torch.overrides import TorchFunctionMode
+
+from . import reading
+from .reading import Attention
+
+Tensor = Any  # torch's, which is not read by mypy
+
+#: told of each call, of what it gave as (B, H, N, d_v), and of where (a module's path and its class)
+Note = Callable[[Attention, Tensor, tuple[str, str]], None]
+
+SOFTMAX = (F.softmax, torch.softmax, torch.Tensor.softmax)
+
+#: flash-attn's modules, 2 and 3
+FLASH = ("flash_attn.flash_attn_interface", "flash_attn_interface")
+
+
+@contextmanager
+def watching(note: Note, by_hand: Callable[[str], None]) -> Iterator[None]:
+    """While this lasts, `note` is told of each call of attention, and `by_hand` of each softmax that is none of its.
+
+    What torch.compile made runs as it was written, and so does FlexAttention: what is compiled cannot be watched.
+    """
+    with ExitStack() as stack:
+        if "torch._dynamo" in sys.modules:
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        stack.enter_context(_set(flex_module, "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG", True))
+        where = stack.enter_context(_modules())
+        stack.enter_context(_flash_attn(lambda attention, o: note(attention, o, where())))
+        stack.enter_context(_Mode(lambda attention, o: note(attention, o, where()), lambda: by_hand(where()[0] or where()[1])))
+        yield
+
+
+class _Mode(TorchFunctionMode):  # type: ignore[misc]  # torch is not read
+    """Sees each function of torch that is called, however it was imported."""
+
+    def __init__(self, note: Callable[[Attention, Tensor], None], by_hand: Callable[[], None]) -> None:
+        super().__init__()
+        self.note, self.by_hand = note, by_hand
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is F.multi_head_attention_forward:
+            return self._multihead(*args, **kwargs)
+        if func in SOFTMAX and args and args[0].dim() > 2 and not _again():
+            self.by_hand()
+        out = func(*args, **kwargs)
+        if _again():
+            return out
+        if func is F.scaled_dot_product_attention:
+            self.note(reading.sdpa(*args, **kwargs), out)
+        elif func is flex_module.flex_attention_hop:
+            self.note(reading.flex(*args, **kwargs), out[0])
+        elif isinstance(func, torch._ops.OpOverload) and func.name() == "flashsteps::flash_attention":
+            names = [argument.name for argument in func._schema.arguments]
+            self.note(reading.ours(dict(zip(names, args, strict=False)) | kwargs), out[0])
+        return out
+
+    def _multihead(self, *args: Any, **kwargs: Any) -> Any:
+        """nn.MultiheadAttention, with this mode on inside it too: as it is, it would be off, and see nothing.
+
+        A copy of the function is called, whose `has_torch_function` says no: or it would come here again, for ever.
+        """
+        function = F.multi_head_attention_forward
+        scope = function.__globals__ | {"has_torch_function": lambda tensors: False}
+        copy = types.FunctionType(function.__code__, scope, function.__name__, function.__defaults__)
+        copy.__kwdefaults__ = function.__kwdefaults__
+        given = inspect.signature(function).bind(*args, **kwargs)
+        given.apply_defaults()
+        told = given.arguments
+        inside: TorchFunctionMode = self
+        if told["need_weights"]:
+            inside = _ByHand(self.note, told["num_heads"], told["dropout_p"] if told["training"] else 0.0)
+        with inside:
+            return copy(*args, **kwargs)
+
+
+class _ByHand(TorchFunctionMode):  # type: ignore[misc]  # torch is not read
+    """Sees the two products of nn.MultiheadAttention where it returns its weights, and so has to compute them."""
+
+    def __init__(self, note: Callable[[Attention, Tensor], None], heads: int, dropout: float) -> None:
+        super().__init__()
+        self.note, self.heads, self.dropout = note, heads, dropout
+        self.scores: tuple[Tensor, Tensor, Tensor | None] | None = None
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if func is torch.baddbmm:
+            self.scores = (args[1], args[2], args[0])
+        elif func is torch.bmm and self.scores is None:
+            self.scores = (*args, None)
+        elif func is torch.bmm and self.scores and not _again():
+            q, k, mask = self.scores
+            self.note(reading.by_hand(q, k, args[1], mask, self.heads, self.dropout), out)
+        return out
+
+
+def _again() -> bool:
+    """Is this a backward pass, which may compute what was forgotten once more?"""
+    return bool(torch._C._current_graph_task_id() != -1)
+
+
+# ---- which module it is
+
+
+@contextmanager
+def _modules() -> Iterator[Callable[[], tuple[str, str]]]:
+    """What says, at any time, which module is running: its path in the outermost one, and its class."""
+    running: list[Any] = []
+    names: dict[int, str] = {}
+
+    def enters(module: Any, args: Any) -> None:
+        if not running:
+            names.clear()
+            names.update({id(one): name for name, one in module.named_modules()})
+        running.append(module)
+
+    def leaves(module: Any, args: Any, out: Any) -> None:
+        while running and running.pop() is not module:
+            pass
+
+    def where() -> tuple[str, str]:
+        if not running:
+            return "", ""
+        path = names.get(id(running[-1]), "")
+        return ".".join(part for part in path.split(".") if part != "_orig_mod"), type(running[-1]).__name__
+
+    before = hooks.register_module_forward_pre_hook(enters)
+    after = hooks.register_module_forward_hook(leaves, always_call=True)
+    try:
+        yield where
+    finally:
+        before.remove()
+        after.remove()
+
+
+# ---- flash-attn
+
+
+@contextmanager
+def _flash_attn(note: Callable[[Attention, Tensor], None]) -> Iterator[None]:
+    """flash-attn's functions, where it is installed, tell of their calls: wherever a module has one, it is wrapped."""
+    wrapped: dict[int, Any] = {}
+    for name in FLASH:
+        with suppress(ImportError):
+            for function in vars(importlib.import_module(name)).values():
+                if inspect.isfunction(function) and function.__name__.startswith("flash_attn") and \
+                        function.__name__.endswith(("_func", "_with_kvcache")):  # fmt: skip
+                    wrapped[id(function)] = _telling(function, note)
+    _replace(wrapped)
+    try:
+        yield
+    finally:
+        _replace({id(one): one.__wrapped__ for one in wrapped.values()})
+
+
+def _telling(function: Any, note: Callable[[Attention, Tensor], None]) -> Any:
+    signature = inspect.signature(function)
+
+    @wraps(function)
+    def told(*args: Any, **kwargs: Any) -> Any:
+        out = function(*args, **kwargs)
+        if not _again():
+            given = signature.bind(*args, **kwargs)
+            given.apply_defaults()
+            note(reading.flash(function.__name__, given.arguments), out[0] if isinstance(out, tuple) else out)
+        return out
+
+    return told
+
+
+def _replace(others: Mapping[int, Any]) -> None:
+    """Put these in the place of the functions of these ids, in all modules."""
+    if not others:
+        return
+    for module in list(sys.modules.values()):
+        for name, value in list(getattr(module, "__dict__", {}).items()):
+            if id(value) in others:
+                setattr(module, name, others[id(value)])
+
+
+@contextmanager
+def _set(module: Any, name: str, value: Any) -> Iterator[None]:
+    before = getattr(module, name)
+    setattr(module, name, value)
+    try:
+        yield
+    finally:
+        setattr(module, name, before)
+
+
