@@ -257,6 +257,8 @@ def _own(text: str, member: Callable[[str], Stored]) -> dict[str, Any]:
             if len(array.shape) != 2 or 8 * math.prod(array.shape) > MAX_BYTES:
                 raise ValueError(f"{name} of shape {array.shape}")
             found[name] = np.asarray(array[()])
+            if name == "mask" and found[name].dtype == np.uint8:  # of safetensors, which are read without Booleans
+                found[name] = found[name] > 0
         for name, x in found.items():
             if name not in OPTIONS or not isinstance(x, OPTIONS[name]):
                 raise ValueError(f"{shorten(name, 40)} is {shorten(repr(x), 40)}")

@@ -88,14 +88,16 @@ class Call:
         kept = self._kept()
         if head is None and len(kept.heads) == 1:
             head = kept.heads[0]
-        at = _picked("head", head, kept.heads, self.heads, f"calls[{self.index}]")
-        b = _picked("batch", 0 if batch is None and self.batch == 1 else batch, range(self.batch), self.batch,
-                    f"calls[{self.index}]")  # fmt: skip
+        name = f"calls[{self.index}]"
+        at = _picked("head", head, kept.heads, self.heads, name)
+        if batch is None and self.batch == 1:
+            batch = 0
+        b = _picked("batch", batch, range(self.batch), self.batch, name)
         if self.beyond:
-            raise ValueError(f"calls[{self.index}] has {self.beyond}, which no run here has: choose another call")
+            raise ValueError(f"{name} has {self.beyond}, which no run here has: choose another call")
         if self.dropout:
             raise ValueError(
-                f"calls[{self.index}] dropped weights at random ({self.dropout:g}), which nothing can do again: "
+                f"{name} dropped weights at random ({self.dropout:g}), which nothing can do again: "
                 "call model.eval() first, or set its dropout to 0"
             )
         kv = kept.kv_heads.index(kept.heads[at] // (self.heads // self.kv_heads))
@@ -153,7 +155,8 @@ class Calls(Sequence[Call]):
         try:
             return self._calls[index]
         except IndexError:
-            raise IndexError(f"calls[{index}]: {_so_many(len(self))}") from None
+            known = f"give 0 to {len(self) - 1}" if self._calls else NOTHING
+            raise IndexError(f"calls[{index}], but there are {len(self)}: {known}") from None
 
     def __repr__(self) -> str:
         return f"<{len(self)} call{'s' * (len(self) != 1)} of attention>"
@@ -241,19 +244,16 @@ def _alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)
 
 
-def _picked(what: str, given: Any, kept: Sequence[int], all: int, of: str) -> int:
+def _picked(what: str, given: Any, kept: Sequence[int], count: int, of: str) -> int:
     """Where one of the kept indices is. Raises ValueError where it isn't, or none was given and there are several."""
     if given in kept and not isinstance(given, bool):
         return list(kept).index(given)
+    several, last = f"{count} {'heads' if what == 'head' else 'sequences'}", count - 1
     if given is None:
-        raise ValueError(f"{of} has {all} {'heads' if what == 'head' else 'sequences'}: give {what}=0 to {all - 1}")
-    if isinstance(given, int | np.integer) and 0 <= given < all:
-        raise ValueError(f"{what}={given} of {of} was not kept: {what} {', '.join(map(str, kept))} was")
-    raise ValueError(f"{what}={given!r}, but {of} has {_so_many(all)}")
-
-
-def _so_many(count: int) -> str:
-    return f"there are {count}" + (f", from 0 to {count - 1}" if count else "")
+        raise ValueError(f"{of} has {several}: choose one, {what}=0 to {last}")
+    if isinstance(given, int | np.integer) and 0 <= given < count:
+        raise ValueError(f"{what}={given} of {of} was not kept: {what}={', '.join(map(str, kept))} was")
+    raise ValueError(f"{what}={given!r}, but {of} has {several}: give 0 to {last}")
 
 
 def _one(added: Any, b: int, at: int) -> Any:

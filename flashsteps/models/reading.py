@@ -129,11 +129,8 @@ def flash(name: str, given: Mapping[str, Any]) -> Attention:
 
     q, k, v = map(form, (q, k, v))
     scale = q.shape[-1] ** -0.5 if given.get("softmax_scale") is None else float(given["softmax_scale"])
-    rules = ["causal"] if given.get("causal") else []
-    if (window := tuple(given.get("window_size") or (-1, -1))) != (-1, -1):
-        rules.append("window:{},{}".format(*(-1 if n is None or n < 0 else n for n in window)))
-    rule = "+".join(rules) or None
-    added = None
+    left, right = (-1 if n is None or n < 0 else int(n) for n in given.get("window_size") or (-1, -1))
+    rule, added = _rule(left, 0 if given.get("causal") else right), None
     if varlen:
         ends = [given.get(f"cu_seqlens_{x}", given.get("cu_seqlens")).tolist() for x in "qk"]
         added = partial(_documents, rule, *ends)
@@ -183,6 +180,12 @@ def _documents(rule: str | None, q_ends: list[int], k_ends: list[int]) -> Tensor
 def ours(given: Mapping[str, Any]) -> Attention:
     """The operation flashsteps::flash_attention, by the names of its arguments."""
     q, k, v = given["q"], given["k"], given["v"]
-    left, right = given["left"], given["right"]
-    rule = None if left == right == -1 else f"window:{left},{right}"
+    rule = _rule(given["left"], given["right"])
     return Attention("flashsteps", q, k, v, given["scale"], rule, softcap=given["softcap"] or None)
+
+
+def _rule(left: int, right: int) -> str | None:
+    """The mask of so many keys to the left and to the right of the diagonal, −1 for all."""
+    if left == -1:
+        return {-1: None, 0: "causal"}.get(right, f"window:-1,{right}")
+    return f"window:{left},{right}"

@@ -22,8 +22,11 @@ from .reading import Attention
 
 Tensor = Any  # torch's, which is not read by mypy
 
-#: told of each call, of what it gave as (B, H, N, d_v), and of where (a module's path and its class)
+#: told of each call, of what it gave, and of where (a module's path and its class)
 Note = Callable[[Attention, Tensor, tuple[str, str]], None]
+
+#: told of each call, as what reads it, and of what it gave
+Seen = Callable[[Callable[[], Attention], Tensor], None]
 
 SOFTMAX = (F.softmax, torch.softmax, torch.Tensor.softmax)
 
@@ -38,21 +41,47 @@ def watching(note: Note, by_hand: Callable[[str], None]) -> Iterator[None]:
     What torch.compile made runs as it was written, and so does FlexAttention: what is compiled cannot be watched.
     """
     with ExitStack() as stack:
-        if "torch._dynamo" in sys.modules:
-            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        stack.enter_context(_as_written())
         stack.enter_context(_set(flex_module, "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG", True))
         where = stack.enter_context(_modules())
-        stack.enter_context(_flash_attn(lambda attention, o: note(attention, o, where())))
-        stack.enter_context(_Mode(lambda attention, o: note(attention, o, where()), lambda: by_hand(where()[0] or where()[1])))
+
+        def seen(read: Callable[[], Attention], out: Tensor) -> None:
+            with torch.no_grad():  # or a backward pass would have more to it
+                note(read(), out, where())
+
+        stack.enter_context(_flash_attn(seen))
+        stack.enter_context(_Mode(seen, lambda: by_hand(where()[0] or where()[1])))
+        yield
+
+
+@contextmanager
+def _as_written() -> Iterator[None]:
+    """What torch.compile made, and makes, runs as it was written. What compiles is loaded only where it is used."""
+    compile = torch.compile
+    with ExitStack() as stack:
+
+        def eager() -> None:
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+
+        @wraps(compile)
+        def compiled(*args: Any, **kwargs: Any) -> Any:
+            torch.compile = compile
+            eager()
+            return compile(*args, **kwargs)
+
+        if "torch._dynamo" in sys.modules:
+            eager()
+        else:
+            stack.enter_context(_set(torch, "compile", compiled))
         yield
 
 
 class _Mode(TorchFunctionMode):  # type: ignore[misc]  # torch is not read
     """Sees each function of torch that is called, however it was imported."""
 
-    def __init__(self, note: Callable[[Attention, Tensor], None], by_hand: Callable[[], None]) -> None:
+    def __init__(self, seen: Seen, by_hand: Callable[[], None]) -> None:
         super().__init__()
-        self.note, self.by_hand = note, by_hand
+        self.seen, self.by_hand = seen, by_hand
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -64,12 +93,12 @@ class _Mode(TorchFunctionMode):  # type: ignore[misc]  # torch is not read
         if _again():
             return out
         if func is F.scaled_dot_product_attention:
-            self.note(reading.sdpa(*args, **kwargs), out)
+            self.seen(lambda: reading.sdpa(*args, **kwargs), out)
         elif func is flex_module.flex_attention_hop:
-            self.note(reading.flex(*args, **kwargs), out[0])
+            self.seen(lambda: reading.flex(*args, **kwargs), out[0])
         elif isinstance(func, torch._ops.OpOverload) and func.name() == "flashsteps::flash_attention":
             names = [argument.name for argument in func._schema.arguments]
-            self.note(reading.ours(dict(zip(names, args, strict=False)) | kwargs), out[0])
+            self.seen(lambda: reading.ours(dict(zip(names, args, strict=False)) | kwargs), out[0])
         return out
 
     def _multihead(self, *args: Any, **kwargs: Any) -> Any:
@@ -86,7 +115,7 @@ class _Mode(TorchFunctionMode):  # type: ignore[misc]  # torch is not read
         told = given.arguments
         inside: TorchFunctionMode = self
         if told["need_weights"]:
-            inside = _ByHand(self.note, told["num_heads"], told["dropout_p"] if told["training"] else 0.0)
+            inside = _ByHand(self.seen, told["num_heads"], told["dropout_p"] if told["training"] else 0.0)
         with inside:
             return copy(*args, **kwargs)
 
@@ -94,9 +123,9 @@ class _Mode(TorchFunctionMode):  # type: ignore[misc]  # torch is not read
 class _ByHand(TorchFunctionMode):  # type: ignore[misc]  # torch is not read
     """Sees the two products of nn.MultiheadAttention where it returns its weights, and so has to compute them."""
 
-    def __init__(self, note: Callable[[Attention, Tensor], None], heads: int, dropout: float) -> None:
+    def __init__(self, seen: Seen, heads: int, dropout: float) -> None:
         super().__init__()
-        self.note, self.heads, self.dropout = note, heads, dropout
+        self.seen, self.heads, self.dropout = seen, heads, dropout
         self.scores: tuple[Tensor, Tensor, Tensor | None] | None = None
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -107,7 +136,7 @@ class _ByHand(TorchFunctionMode):  # type: ignore[misc]  # torch is not read
             self.scores = (*args, None)
         elif func is torch.bmm and self.scores and not _again():
             q, k, mask = self.scores
-            self.note(reading.by_hand(q, k, args[1], mask, self.heads, self.dropout), out)
+            self.seen(lambda: reading.by_hand(q, k, args[1], mask, self.heads, self.dropout), out)
         return out
 
 
@@ -154,7 +183,7 @@ def _modules() -> Iterator[Callable[[], tuple[str, str]]]:
 
 
 @contextmanager
-def _flash_attn(note: Callable[[Attention, Tensor], None]) -> Iterator[None]:
+def _flash_attn(seen: Seen) -> Iterator[None]:
     """flash-attn's functions, where it is installed, tell of their calls: wherever a module has one, it is wrapped."""
     wrapped: dict[int, Any] = {}
     for name in FLASH:
@@ -162,7 +191,7 @@ def _flash_attn(note: Callable[[Attention, Tensor], None]) -> Iterator[None]:
             for function in vars(importlib.import_module(name)).values():
                 if inspect.isfunction(function) and function.__name__.startswith("flash_attn") and \
                         function.__name__.endswith(("_func", "_with_kvcache")):  # fmt: skip
-                    wrapped[id(function)] = _telling(function, note)
+                    wrapped[id(function)] = _telling(function, seen)
     _replace(wrapped)
     try:
         yield
@@ -170,7 +199,7 @@ def _flash_attn(note: Callable[[Attention, Tensor], None]) -> Iterator[None]:
         _replace({id(one): one.__wrapped__ for one in wrapped.values()})
 
 
-def _telling(function: Any, note: Callable[[Attention, Tensor], None]) -> Any:
+def _telling(function: Any, seen: Seen) -> Any:
     signature = inspect.signature(function)
 
     @wraps(function)
@@ -179,7 +208,8 @@ def _telling(function: Any, note: Callable[[Attention, Tensor], None]) -> Any:
         if not _again():
             given = signature.bind(*args, **kwargs)
             given.apply_defaults()
-            note(reading.flash(function.__name__, given.arguments), out[0] if isinstance(out, tuple) else out)
+            o = out[0] if isinstance(out, tuple) else out
+            seen(lambda: reading.flash(function.__name__, given.arguments), o)
         return out
 
     return told
