@@ -1,4 +1,4 @@
-"""`flashsteps capture`: the attention of a model of transformers on a text, as a table, as maps, or one head as a file."""
+"""`flashsteps capture`: the attention of a transformers model on a text: listed, shown as maps, or kept in a file."""
 
 from __future__ import annotations
 
@@ -75,7 +75,8 @@ def capture(
         from ..plots import heads_plot
 
         heads_plot.plot(output, shown, Path(model).name, **take.given({"theme_name": theme}))
-        say(f"{output}   {size_of(output.stat().st_size)}   {sum(len(call.kept.heads) for call in shown if call.kept)} heads")
+        heads = sum(call.heads for call in shown)
+        say(f"{output}   {size_of(output.stat().st_size)}   {heads} heads")
     elif output is None:
         for line in calls.lines():
             say(line)

@@ -251,14 +251,13 @@ def _own(text: str, member: Callable[[str], Stored]) -> dict[str, Any]:
     """The options of `record` that a file holds, its arrays read."""
     with one_line(f"what {OWN} says in it is no JSON of options"):
         said = dict(json.loads(text))
-        found = {name: float(x) if type(x) is int else x for name, x in said.items()}
+        found: dict[str, Any] = {name: float(x) if type(x) is int else x for name, x in said.items()}
         for name in [name for name, x in found.items() if x == BESIDE]:
             array = member(name)
             if len(array.shape) != 2 or 8 * math.prod(array.shape) > MAX_BYTES:
                 raise ValueError(f"{name} of shape {array.shape}")
-            found[name] = np.asarray(array[()])
-            if name == "mask" and found[name].dtype == np.uint8:  # of safetensors, which are read without Booleans
-                found[name] = found[name] > 0
+            numbers = np.asarray(array[()])  # a mask of safetensors is 0 and 1
+            found[name] = numbers > 0 if name == "mask" and numbers.dtype == np.uint8 else numbers
         for name, x in found.items():
             if name not in OPTIONS or not isinstance(x, OPTIONS[name]):
                 raise ValueError(f"{shorten(name, 40)} is {shorten(repr(x), 40)}")

@@ -36,11 +36,11 @@ class Kept:
     do: Any = None  # the gradient of o, once it came
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Head(QKV):
     """One head of a call, as `record`, films and pages take it. `options` is the rest of what the call did."""
 
-    o: np.ndarray | None = None  # (N, d), what the model computed
+    o: np.ndarray  # (N, d), what the model computed
     do: np.ndarray | None = None  # its gradient, where a backward pass was run
     bias: np.ndarray | None = None  # (N, M), what was added to scores
 
@@ -108,10 +108,9 @@ class Call:
         if kept.slopes is not None:
             own["alibi"] = float(kept.slopes[b, at])
         source: dict[str, Any] = {"kind": "model", "module": self.module, "call": self.index, "head": [kept.heads[at]]}
-        return Head(
-            one.q, one.k, one.v, one.tokens, source, {name: x for name, x in own.items() if x is not None},
-            o=plain(kept.o[b, at]), do=None if kept.do is None else plain(kept.do[b, at]), bias=bias,
-        )  # fmt: skip
+        of_head = {name: x for name, x in own.items() if x is not None}
+        do = None if kept.do is None else plain(kept.do[b, at])
+        return Head(*one, tokens=one.tokens, source=source, own=of_head, o=plain(kept.o[b, at]), do=do, bias=bias)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write all kept heads as one .npz or .safetensors, q (heads, N, d), k and v (kv_heads, M, d), for `load_qkv`.
@@ -123,8 +122,7 @@ class Call:
     def _kept(self) -> Kept:
         if self.kept is None:
             raise ValueError(
-                f"calls[{self.index}]: its tensors were not kept: "
-                f"give capture(tensors={self.index}), or tensors='all'"
+                f"calls[{self.index}]: its tensors were not kept: give capture(tensors={self.index}), or tensors='all'"
             )
         return self.kept
 
@@ -196,14 +194,12 @@ def save(path: str | os.PathLike[str], calls: Sequence[Call]) -> Path:
     shapes = [(tuple(call._kept().q.shape), tuple(call._kept().k.shape)) for call in calls]
     if other := [name for name, shape in zip(names, shapes, strict=True) if shape != shapes[0]]:
         raise ValueError(f"{names[0]} and {other[0]} are of different shapes: save one of them, {other[0]}.save(…)")
-    for name, call, every in zip(names, calls, heads, strict=True):
+    for name, every in zip(names, heads, strict=True):
         for one in every:
             if not _alike(one.own, first.own):
                 head = f"{name}.head({one.source['head'][0]}).save(…)"  # type: ignore[index]
                 raise ValueError(f"not all heads have one mask, bias and scale: save one of them, {head}")
-    q, k, v = (
-        saving.joined([getattr(call._kept(), name) for call in calls]) for name in "qkv"
-    )
+    q, k, v = (saving.joined([getattr(call._kept(), name) for call in calls]) for name in "qkv")
     return saving.save(path, q, k, v, first.tokens, first.own)
 
 
@@ -217,12 +213,16 @@ LEFT = ("module", "function", "type", "mask", "kept")
 def _row(call: Call) -> tuple[str, ...]:
     heads = f"{call.heads}" if call.heads == call.kv_heads else f"{call.heads}/{call.kv_heads}"
     d = f"{call.d}" if call.d == call.d_v else f"{call.d}/{call.d_v}"
-    more = [call.mask, *([f"softcap {call.softcap:g}"] if call.softcap else []), *([call.beyond] if call.beyond else [])]
-    kept = "" if call.kept is None else "all" if len(call.kept.heads) == call.heads else f"head {call.kept.heads[0]}"
+    softcap = f"softcap {call.softcap:g}" if call.softcap else ""
+    mask = ", ".join(filter(None, (call.mask, softcap, call.beyond)))
+    kept = ""
+    if call.kept is not None:
+        kept = "all" if len(call.kept.heads) == call.heads else f"head {call.kept.heads[0]}"
+        kept += " + dO" * (call.kept.do is not None)
     sizes = (f"{call.batch}", heads, f"{call.queries:,}", f"{call.keys:,}", d)
+    dropout = f"{call.dropout:g}" if call.dropout else ""
     module = call.module or call.kind
-    return (f"{call.index}", module, call.function, *sizes, call.dtype, ", ".join(more), f"{call.scale:.4g}",
-            f"{call.dropout:g}" if call.dropout else "", kept + " + dO" * bool(call.kept and call.kept.do is not None))  # fmt: skip
+    return f"{call.index}", module, call.function, *sizes, call.dtype, mask, f"{call.scale:.4g}", dropout, kept
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
@@ -266,5 +266,3 @@ def plain(tensor: Any) -> np.ndarray:
     wide = str(tensor.dtype) in ("torch.float64", "torch.float32", "torch.float16", "torch.bool")
     array: np.ndarray = (tensor if wide else tensor.float()).numpy()
     return array
-
-

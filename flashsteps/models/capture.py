@@ -1,4 +1,4 @@
-"""`with fs.capture() as calls: model(**inputs)`: each call of attention that a model makes is noted, and kept if asked."""
+"""`with fs.capture() as calls: model(**inputs)`: each call of attention is noted, and kept where that is asked for."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def capture(
 ) -> Iterator[Calls]:
     """Note each call of attention that any torch model makes inside: `with capture() as calls: model(x)`.
 
-    Seen are torch's `scaled_dot_product_attention` and `nn.MultiheadAttention`, `flex_attention`, flash-attn's functions
-    where it is installed, and this package's `flash_attention`. Attention that is written out by hand (transformers'
-    "eager") is not: then the table names the modules that took a softmax. What torch.compile made runs as it was
-    written, meanwhile.
+    Seen are torch's `scaled_dot_product_attention` and `nn.MultiheadAttention`, `flex_attention`, the functions of
+    flash-attn where it is installed, and this package's `flash_attention`. Attention that is written out by hand
+    (transformers' "eager") is not: the table names the modules that took a softmax. What torch.compile made runs as it
+    was written, meanwhile.
 
-    tensors: which calls' tensors are kept, on the CPU: None (only shapes and options are noted), a call's number from 0,
-        a module's path, or "all"; (3, 1) and ("layers.3", 1) are one head of them.
+    tensors: which calls' tensors are kept, on the CPU: None (only shapes and options are noted), a call's number, from
+        0, a module's path, or "all"; (3, 1) and ("layers.3", 1) are one head of them.
     backward: also keep the gradient of what a call gave; it comes with `loss.backward()`, inside or later.
     tokens: one for each key, which go along with heads that have as many.
     limit: the most bytes that may be kept; where more would be, the model is stopped.
@@ -39,7 +39,9 @@ def capture(
     """
     choice = _choice(tensors)
     if backward and choice is None:
-        raise ValueError("backward=True keeps a gradient, but no tensors are kept: give tensors='all', or a call's number")
+        raise ValueError(
+            "backward=True keeps a gradient, but no tensors are kept: give tensors='all', or a call's number"
+        )
     if not isinstance(limit, int | np.integer) or isinstance(limit, bool) or limit < 1:
         raise ValueError(f"limit is {limit!r}: give the most bytes to keep")
     try:
@@ -72,8 +74,8 @@ class Room:
         self.taken += nbytes
         if self.taken > self.limit:
             raise ValueError(
-                f"the tensors of calls 0 to {call} take {size_of(self.taken)}, the limit is {size_of(self.limit)}: keep "
-                f"fewer (tensors={call}, or tensors=({call}, 0) for one head), or give limit={self.taken}"
+                f"the tensors of calls 0 to {call} take {size_of(self.taken)}, the limit is {size_of(self.limit)}: "
+                f"keep fewer (tensors={call}, or tensors=({call}, 0) for one head), or give limit={self.taken}"
             )
 
 
@@ -96,7 +98,7 @@ def _choice(tensors: Any) -> Choice | None:
 
 
 def _counted(given: Any) -> bool:
-    return isinstance(given, int | np.integer) and not isinstance(given, bool) and given >= 0
+    return isinstance(given, int | np.integer) and not isinstance(given, bool) and int(given) >= 0
 
 
 def _heads(choice: Choice | None, call: Call) -> tuple[int, ...] | None:
@@ -104,11 +106,7 @@ def _heads(choice: Choice | None, call: Call) -> tuple[int, ...] | None:
     if choice is None:
         return None
     which, head = choice
-    if isinstance(which, str):
-        asked = which == ALL or f"{call.module}.".startswith(f"{which}.")
-    else:
-        asked = which == call.index
-    if not asked:
+    if which not in (ALL, call.index) and not f"{call.module}.".startswith(f"{which}."):
         return None
     if head is None:
         return tuple(range(call.heads))

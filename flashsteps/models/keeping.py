@@ -50,8 +50,7 @@ def with_tensors(
         if added.shape[1] > 1:
             added = added[:, list(heads)]
         take(added.nbytes, call.index)
-        lowest = torch.finfo(added.dtype).min if added.dtype.is_floating_point else 0.0
-        added = _ours(added)
+        added, lowest = _ours(added), _lowest(added)
     slopes = attention.slopes
     if slopes is not None:
         slopes = _ours(slopes.expand(call.batch, call.heads)[:, list(heads)])
@@ -100,27 +99,29 @@ def _different(k: Tensor, v: Tensor) -> int:
 
 def _repeats(x: Tensor, times: int) -> bool:
     parts = x.detach().unflatten(1, (-1, times))
-    return torch.equal(parts, parts[:, :, :1].expand_as(parts))
+    return bool(torch.equal(parts, parts[:, :, :1].expand_as(parts)))
 
 
 def _said(attention: Attention) -> str:
     """A call's mask in a word or two."""
     N, M = attention.q.shape[2], attention.k.shape[2]
-    added = attention.added
-    if callable(added):
-        size = attention.q.shape[0] * attention.q.shape[1] * N * M
-        added = _added(attention) if size <= MOST_LOOKED_AT else None
-        if added is None:
-            return "a function"
-    if added is None:
+    if attention.added is None:
         return attention.rule or "none"
-    lowest = torch.finfo(added.dtype).min if added.dtype.is_floating_point else 0.0
-    compact = _added(attention._replace(added=added))
-    if compact.numel() > MOST_LOOKED_AT:
+    if callable(attention.added) and attention.q.shape[:2].numel() * N * M > MOST_LOOKED_AT:
+        return "a function"
+    if (added := _added(attention)) is None:
+        return "a function"
+    if added.numel() > MOST_LOOKED_AT:
         return "Boolean" if added.dtype == torch.bool else "added"
-    matrices = plain(compact.detach().cpu()).reshape(-1, *compact.shape[2:])
-    found = dict.fromkeys(_word(*biases.of_scores(attention.rule, matrix, lowest, N, M)) for matrix in matrices)
+    matrices = plain(added.detach().cpu()).reshape(-1, *added.shape[2:])
+    words = (_word(*biases.of_scores(attention.rule, matrix, _lowest(added), N, M)) for matrix in matrices)
+    found = dict.fromkeys(words)
     return " or ".join(found) if len(found) < 3 else f"{len(found)} masks"
+
+
+def _lowest(added: Tensor) -> float:
+    """The least number of its type; 0 for a Boolean one."""
+    return float(torch.finfo(added.dtype).min) if added.dtype.is_floating_point else 0.0
 
 
 def _word(mask: str | np.ndarray | None, bias: np.ndarray | None) -> str:

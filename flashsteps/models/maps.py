@@ -35,9 +35,9 @@ def weights(head: Head) -> np.ndarray:
 def small(p: np.ndarray, rows: int, columns: int) -> np.ndarray:
     """A map of at most so many rows and columns: what part of their weight some queries give to some keys, 0 … 1."""
     N, M = p.shape
-    if M > columns:
+    if columns < M:
         p = np.add.reduceat(p, np.arange(columns) * M // columns, axis=1)
-    if N > rows:
+    if rows < N:
         starts = np.arange(rows) * N // rows
         p = np.add.reduceat(p, starts, axis=0) / np.diff(starts, append=N)[:, None]
     return p

@@ -1,10 +1,10 @@
-"""A model of transformers, from a folder or the local cache, run on a text. Nothing is fetched, and no code of its own run."""
+"""A model of transformers, from a folder or the local cache, on a text. Nothing is fetched; no code of its own runs."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,11 +37,16 @@ class Pretrained:
 
         two = self.model.config.is_encoder_decoder
         if target is not None and not two:
-            raise ValueError(f"{self.name!r} has no decoder beside an encoder, which target={target!r} is for: leave it out")
+            raise ValueError(
+                f"{self.name!r} has no decoder beside an encoder, which target={target!r} is for: leave it out"
+            )
         with one_line(f"{self.name!r} cannot be run on this text"), torch.no_grad():
             given = {name: x for name, x in self.tokenizer(text, return_tensors="pt").items() if name in GIVEN}
-            if not given["input_ids"].numel():
-                raise ValueError("it has no tokens")
+            most, count = getattr(self.model.config, "max_position_embeddings", None), given["input_ids"].shape[1]
+            if not count or (most and count > most):
+                raise ValueError(
+                    f"it has {count} tokens, and the model takes {f'1 to {most}' if most else '1 or more'}"
+                )
             of_keys, of_decoder = self._tokens(given["input_ids"][0]), None
             if two:
                 ids = self.tokenizer(text if target is None else target, return_tensors="pt")["input_ids"]
@@ -91,35 +96,48 @@ def load(name: str) -> Pretrained:
         import transformers
     except ImportError as missing:
         raise ValueError(f"{missing.name} is missing: pip install 'flashsteps[models]'") from None
-    _check_there(name)
+    folder = _folder(name)
     only: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     with _quiet(transformers.utils.logging), one_line(f"{name!r} cannot be loaded"):
         model, how = transformers.AutoModel.from_pretrained(
-            name, use_safetensors=True, attn_implementation="sdpa", dtype="auto", output_loading_info=True, **only
+            folder, use_safetensors=True, attn_implementation="sdpa", dtype="auto", output_loading_info=True, **only
         )
         if lost := sorted(key for key in how["missing_keys"] if "pooler" not in key):  # it comes after all attention
             raise ValueError(f"it lacks {len(lost)} weights, such as {lost[0]}")
-        tokenizer = transformers.AutoTokenizer.from_pretrained(name, **only)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **only)
     return Pretrained(name, model.eval(), tokenizer)
 
 
-def _check_there(name: str) -> None:
-    """Raises ValueError, one line, where there is no model of that name, or what there is can't be read."""
+def _folder(name: str) -> Path:
+    """Where the model is: a folder, or that of its files in the local cache, so that there is nothing to ask for.
+
+    Raises ValueError, one line, where there is no such model, or it is not all there.
+    """
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
     folder = Path(name)
-    if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise ValueError(f"{name!r} has no config.json, which model.save_pretrained({name!r}) writes: give its folder")
-        if not list(folder.glob("*.safetensors")):
-            raise ValueError(f"{name!r} has no .safetensors, and no pickle is read: model.save_pretrained({name!r}) writes them")
-        if not any((folder / one).exists() for one in TOKENIZERS):
-            raise ValueError(f"{name!r} has no tokenizer: tokenizer.save_pretrained({name!r}) writes it")
-        return
-    if folder.exists():
+    if folder.is_file():
         raise ValueError(f"{name!r} is a file: give the folder of a model")
-    if name not in (cached := _cached()):
-        if name.startswith((".", os.sep)) or not cached:
-            raise ValueError(f"{name!r}: no such folder, and no model of that name in the local cache: nothing is fetched")
+    if not folder.is_dir():
+        with suppress(HFValidationError):
+            if isinstance(config := try_to_load_from_cache(name, "config.json"), str):
+                folder = Path(config).parent
+    if not folder.is_dir():
+        if name.startswith((".", os.sep)) or not (cached := _cached()):
+            raise ValueError(
+                f"{name!r}: no such folder, and no model of that name in the local cache: nothing is fetched"
+            )
         raise ValueError(f"{unknown('model', name, cached)}; nothing is fetched")
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"{name!r} has no config.json: give a folder that model.save_pretrained({name!r}) writes")
+    if not list(folder.glob("*.safetensors")):
+        raise ValueError(
+            f"{name!r} has no .safetensors, and no pickle is read: model.save_pretrained({name!r}) writes them"
+        )
+    if not any((folder / one).exists() for one in TOKENIZERS):
+        raise ValueError(f"{name!r} has no tokenizer: tokenizer.save_pretrained({name!r}) writes it")
+    return folder
 
 
 def _cached() -> list[str]:

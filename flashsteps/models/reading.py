@@ -109,17 +109,15 @@ def flex(
             return None
         return torch.where(seen, found, -torch.inf)
 
-    with_batch = len(key) == B
-    return Attention(
-        "flex", query, key, value, float(scale), None, added, beyond="" if with_batch else "keys of another batch size"
-    )
+    beyond = "" if len(key) == B else "keys of another batch size"
+    return Attention("flex", query, key, value, float(scale), None, added, beyond=beyond)
 
 
 # ---- flash-attn: tokens before heads
 
 
 def flash(name: str, given: Mapping[str, Any]) -> Attention:
-    """A function of flash-attn, 2 or 3, by its name and the arguments that it was called with. Masks are bottom right."""
+    """A function of flash-attn, 2 or 3, by its name and the arguments that it was given. Masks are bottom right."""
     q, k, v = _unpacked(given)
     varlen = "varlen" in name
 
@@ -147,7 +145,8 @@ def flash(name: str, given: Mapping[str, Any]) -> Attention:
 
 def _unpacked(given: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
     if "qkv" in given:
-        return given["qkv"].unbind(-3)
+        q, k, v = given["qkv"].unbind(-3)
+        return q, k, v
     if "kv" in given:
         return (given["q"], *given["kv"].unbind(-3))
     if "k_cache" in given:
@@ -155,13 +154,15 @@ def _unpacked(given: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
     return given["q"], given["k"], given["v"]
 
 
+#: arguments that change what is computed, and that no run here has
+BEYOND = ("block_table", "page_table", "cache_seqlens", "rotary_cos", "cache_batch_idx", "cache_leftpad", "leftpad_k",
+          "qv", "q_descale", "seqused_q", "seqused_k", "learnable_sink", "sinks")  # fmt: skip
+
+
 def _beyond(given: Mapping[str, Any]) -> str:
-    """The first of those arguments that change what is computed, and that no run here has."""
-    changes = ("block_table", "page_table", "cache_seqlens", "rotary_cos", "cache_batch_idx", "cache_leftpad",
-               "leftpad_k", "qv", "q_descale", "seqused_q", "seqused_k", "learnable_sink", "sinks")  # fmt: skip
-    if "k_cache" in given:
-        changes += ("k", "v")
-    return next((name for name in changes if given.get(name) is not None), "")
+    """The first of these that was given; to a cache, new keys too."""
+    names = (*BEYOND, "k", "v") if "k_cache" in given else BEYOND
+    return next((name for name in names if given.get(name) is not None), "")
 
 
 def _documents(rule: str | None, q_ends: list[int], k_ends: list[int]) -> Tensor:

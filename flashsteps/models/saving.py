@@ -55,7 +55,7 @@ def _npz(file: BinaryIO, arrays: Mapping[str, Any], tokens: Sequence[str] | None
     plain = {name: _widened(x) for name, x in arrays.items()} | {readers.OWN: np.array(said)}
     if tokens is not None:
         plain["tokens"] = np.array(tokens, str)
-    np.savez(file, allow_pickle=False, **plain)  # type: ignore[arg-type]
+    np.savez(file, allow_pickle=False, **plain)
 
 
 def _widened(x: Any) -> np.ndarray:

@@ -17,12 +17,12 @@ from .chart import HEIGHT, MARGIN, THEME, WIDTH, header, page, words
 #: the most cells of a map along each side
 CELLS = 64
 
-#: where maps begin, in px from the top left, and the room between two
-TOP, LEFT, GAP = 190, 150, 8
+#: where maps begin, in px from the top left, and the part of a map's room that stays free
+TOP, LEFT, GAP = 190, 150, 0.03
 
 
 def plot(path: str | PathLike[str], calls: Sequence[Call], title: str, theme_name: str = THEME) -> Path:
-    """Draw the kept heads of these calls. Raises ValueError for a file that can't be written, and without matplotlib."""
+    """Draw the kept heads of these calls. Raises ValueError where it can't be written, and without matplotlib."""
     from matplotlib.colors import LinearSegmentedColormap
 
     colours = theme.theme(theme_name)
@@ -30,14 +30,15 @@ def plot(path: str | PathLike[str], calls: Sequence[Call], title: str, theme_nam
     side = min((WIDTH - LEFT - MARGIN) / most, (HEIGHT - TOP - MARGIN) / len(calls), 420)
     with page(path, title, colours) as figure:
         shades = LinearSegmentedColormap.from_list("weights", [colours.panel, colours.S])
-        first = calls[0]
-        header(figure, colours, title, "P = softmax(S), queries down, keys along", f"{first.queries} × {first.keys}")
+        sizes = {f"{call.queries} × {call.keys}" for call in calls}
+        header(figure, colours, title, "P, queries down, keys along", sizes.pop() if len(sizes) == 1 else "")
         for row, call in enumerate(calls):
             y = TOP + row * side
-            words(figure, LEFT - 20, y + side / 2, f"{call.index}", colours.dim, min(LABEL, side * 0.8), ha="right", va="center")
+            size = min(LABEL, side * 0.8)
+            words(figure, LEFT - 20, y + side / 2, f"{call.index}", colours.dim, size, ha="right", va="center")
             for column, head in enumerate(call.kept.heads if call.kept else ()):
                 p = small(weights(call.head(head, batch=0)), CELLS, CELLS)
-                x, size = LEFT + column * side, side - GAP
+                x, size = LEFT + column * side, side * (1 - GAP)
                 box = (x / WIDTH, 1 - (y + size) / HEIGHT, size / WIDTH, size / HEIGHT)
                 axes = figure.add_axes(box, xticks=[], yticks=[])
                 axes.spines[:].set_color(colours.line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import types
 from functools import partial
@@ -19,7 +20,6 @@ from torch.nn.functional import scaled_dot_product_attention as imported
 from torch.utils.checkpoint import checkpoint
 
 import flashsteps as fs
-from flashsteps.inputs import readers
 from flashsteps.models.calls import Call, Calls
 from flashsteps.models.maps import small, weights
 
@@ -37,7 +37,6 @@ def made_again(call: Call, error: float = 1e-10, algorithm: str = "flash2-forwar
     for batch in range(call.batch):
         for head in call.kept.heads:
             one = call.head(head, batch=batch)
-            assert one.o is not None
             np.testing.assert_allclose(weights(one) @ one.v, one.o, rtol=0, atol=error)
             if one.bias is None:
                 O = fs.record(algorithm, *one, **one.options).outputs["O"]
@@ -119,7 +118,6 @@ def test_where_all_keys_are_as_low_the_row_sees_them_all_and_is_no_mask() -> Non
         F.scaled_dot_product_attention(q, k, v, mask)
     one = calls[0].head(0)
     assert "mask" not in one.own
-    assert one.o is not None
     np.testing.assert_allclose(one.o[1], one.v.mean(axis=0), atol=1e-6)
     made_again(calls[0], 1e-6)
 
@@ -160,10 +158,11 @@ def test_what_fails_inside_leaves_nothing_behind() -> None:
 
     (x,) = tensors((1, 2, 4, 4))
     hooks = nn.modules.module._global_forward_hooks, nn.modules.module._global_forward_pre_hooks
-    with pytest.raises(KeyError, match="fails"), fs.capture() as calls:
+    with fs.capture() as calls:
         with pytest.raises(KeyError):
             nn.Sequential(Fails())(x)
         nn.Sequential(Attends(imported))(x)
+    with pytest.raises(KeyError), fs.capture():
         Fails()(x)
     assert [call.module for call in calls] == ["0"]
     assert [len(hook) for hook in hooks] == [0, 0]
@@ -227,7 +226,9 @@ def test_flex_attention_is_seen_with_its_functions() -> None:
     assert [(call.heads, call.kv_heads) for call in calls] == [(4, 2)] * 5
     for call in calls[:4]:
         made_again(call, 1e-6)
-    with pytest.raises(ValueError, match=r"calls\[4\] has a score_mod that does more than add to a score, which no run"):
+    with pytest.raises(
+        ValueError, match=r"calls\[4\] has a score_mod that does more than add to a score, which no run"
+    ):
         calls[4].head(0, batch=0)
 
 
@@ -251,14 +252,18 @@ def _flash_attn_func(q: Any, k: Any, v: Any, dropout_p: float = 0.0, softmax_sca
     return (s - s.logsumexp(-1, keepdim=True)).exp().nan_to_num(0.0).matmul(v).transpose(1, 2)
 
 
-def _flash_attn_qkvpacked_func(qkv: Any, dropout_p: float = 0.0, softmax_scale: Any = None, causal: bool = False) -> Any:
-    return _flash_attn_func(*qkv.unbind(2), softmax_scale=softmax_scale, causal=causal)
+def _flash_attn_qkvpacked_func(
+    qkv: Any, dropout_p: float = 0.0, softmax_scale: Any = None, causal: bool = False
+) -> Any:
+    return _flash_attn_func(qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2], dropout_p, softmax_scale, causal)
 
 
 def _flash_attn_varlen_func(q: Any, k: Any, v: Any, cu_seqlens_q: Any, cu_seqlens_k: Any, max_seqlen_q: int,
                             max_seqlen_k: int, causal: bool = False, block_table: Any = None) -> Any:  # fmt: skip
     ends = zip(*(zip(x.tolist(), x.tolist()[1:], strict=False) for x in (cu_seqlens_q, cu_seqlens_k)), strict=True)
-    return torch.cat([_flash_attn_func(q[None, a:b], k[None, c:e], v[None, c:e], causal=causal)[0] for (a, b), (c, e) in ends])
+    return torch.cat(
+        [_flash_attn_func(q[None, a:b], k[None, c:e], v[None, c:e], causal=causal)[0] for (a, b), (c, e) in ends]
+    )
 
 
 @pytest.fixture
@@ -370,7 +375,10 @@ def two_layers(**options: Any) -> Calls:
         (7, "tensors=7: there were 2 calls of attention, from 0 to 1"),
         ("layers.3", "tensors='layers.3': unknown module 'layers.3': known are 0, 1"),
         ((0, 5), "head 5 was asked for, but call 0 has 2 heads, from 0"),
-        (-1, "tensors=-1: give the number of a call, from 0, a module's path, 'all', or one of them and a head: (3, 1)"),
+        (
+            -1,
+            "tensors=-1: give the number of a call, from 0, a module's path, 'all', or one of them and a head: (3, 1)",
+        ),
         (True, "tensors=True: give the number of a call"),
         ((1, 2, 3), "tensors=(1, 2, 3): give the number"),
     ],
@@ -378,9 +386,8 @@ def two_layers(**options: Any) -> Calls:
 def test_what_is_to_be_kept_has_to_be_there(keep: Any, message: str) -> None:
     (x,) = tensors((1, 2, 4, 3))
     model = nn.Sequential(Attends(imported), Attends(imported))
-    with pytest.raises(ValueError) as error, fs.capture(keep):
+    with pytest.raises(ValueError, match=re.escape(message)), fs.capture(keep):
         model(x)
-    assert str(error.value).startswith(message)
 
 
 def test_nothing_is_kept_unless_it_is_asked_for_and_no_more_than_the_limit() -> None:
@@ -389,7 +396,9 @@ def test_nothing_is_kept_unless_it_is_asked_for_and_no_more_than_the_limit() -> 
     with fs.capture() as calls:
         model(x)
     assert [call.kept for call in calls] == [None, None]
-    with pytest.raises(ValueError, match=r"calls\[1\]: its tensors were not kept: give capture\(tensors=1\), or tensors="):
+    with pytest.raises(
+        ValueError, match=r"calls\[1\]: its tensors were not kept: give capture\(tensors=1\), or tensors="
+    ):
         calls[1].head(0)
     with pytest.raises(ValueError, match="no tensors were kept: give capture"):
         calls.save("x.npz")
@@ -406,7 +415,10 @@ def test_nothing_is_kept_unless_it_is_asked_for_and_no_more_than_the_limit() -> 
 
 
 def test_what_makes_no_sense_is_refused_in_one_line() -> None:
-    with pytest.raises(ValueError, match="backward=True keeps a gradient, but no tensors are kept"), fs.capture(backward=True):
+    with (
+        pytest.raises(ValueError, match="backward=True keeps a gradient, but no tensors are kept"),
+        fs.capture(backward=True),
+    ):
         pass
     with pytest.raises(ValueError, match="limit is 0: give the most bytes"), fs.capture(limit=0):
         pass
@@ -425,7 +437,9 @@ def test_what_makes_no_sense_is_refused_in_one_line() -> None:
 
 def test_dropped_weights_cannot_be_had_again() -> None:
     calls = two_layers(dropout_p=0.25)
-    with pytest.raises(ValueError, match=r"calls\[0\] dropped weights at random \(0.25\), which nothing can do again: call "):
+    with pytest.raises(
+        ValueError, match=r"calls\[0\] dropped weights at random \(0.25\), which nothing can do again: call "
+    ):
         calls[0].head(0)
     assert "0.25" in str(calls)
     made_again(calls[1])
@@ -462,7 +476,11 @@ def test_all_heads_of_a_call_or_of_all_calls_are_one_file(tmp_path: Path) -> Non
             F.scaled_dot_product_attention(x, x[:, ::2], x[:, 1::2], is_causal=True, enable_gqa=True)
     path = calls.save(tmp_path / "run.safetensors")
     there = safetensors.load_file(path)
-    assert {name: array.shape for name, array in there.items()} == {"q": (3, 2, 4, 6, 3), "k": (3, 2, 2, 6, 3), "v": (3, 2, 2, 6, 3)}
+    assert {name: array.shape for name, array in there.items()} == {
+        "q": (3, 2, 4, 6, 3),
+        "k": (3, 2, 2, 6, 3),
+        "v": (3, 2, 2, 6, 3),
+    }
     for at in ((0, 0, 3), (2, 1, 1)):
         read, one = fs.load_qkv(path, at), calls[at[0]].head(at[2], batch=at[1])
         assert all(np.array_equal(*pair) for pair in zip(read, one, strict=True))
@@ -472,13 +490,17 @@ def test_all_heads_of_a_call_or_of_all_calls_are_one_file(tmp_path: Path) -> Non
 
 def test_what_is_not_alike_is_saved_apart(tmp_path: Path) -> None:
     calls = two_layers()
-    with pytest.raises(ValueError, match=r"calls\[0\] and calls\[1\] are of different shapes: save one of them, calls\[1\]"):
+    with pytest.raises(
+        ValueError, match=r"calls\[0\] and calls\[1\] are of different shapes: save one of them, calls\[1\]"
+    ):
         calls.save(tmp_path / "run.npz")
     calls[1].save(tmp_path / "run.npz")
     q, k = tensors((1, 2, 4, 3), (1, 2, 5, 3))
     with fs.capture("all") as calls:
         F.scaled_dot_product_attention(q, k, k, torch.rand(1, 2, 4, 5) < 0.5)
-    with pytest.raises(ValueError, match=r"not all heads have one mask, bias and scale: save one of them, calls\[0\].head"):
+    with pytest.raises(
+        ValueError, match=r"not all heads have one mask, bias and scale: save one of them, calls\[0\].head"
+    ):
         calls[0].save(tmp_path / "run.npz")
     calls[0].head(1).save(tmp_path / "run.npz")
     with pytest.raises(ValueError, match="its ending is to say what to make: use .npz or .safetensors"):
@@ -493,7 +515,7 @@ def test_what_is_not_alike_is_saved_apart(tmp_path: Path) -> None:
 def test_options_of_strangers_are_only_data(tmp_path: Path, said: str) -> None:
     path = tmp_path / "x.npz"
     x = np.ones((4, 3))
-    np.savez(path, q=x, k=x, v=x, **{readers.OWN: np.array(said)})
+    np.savez(path, q=x, k=x, v=x, flashsteps=np.array(said))
     with pytest.raises(ValueError, match="what flashsteps says in it is no JSON of options") as error:
         fs.load_qkv(path)
     assert "\n" not in str(error.value)
@@ -511,7 +533,9 @@ def test_a_film_of_a_head_has_its_mask_and_its_scale() -> None:
     (run,) = film.told.runs
     assert (run.meta["mask"], run.meta["scale"], run.meta["dtype"]) == ("causal", 0.3, "float32")
     np.testing.assert_allclose(run.outputs["O"], one.o, atol=1e-6)
-    with pytest.raises(ValueError, match="this film shows runs with mask none, and this head has the mask causal: choose"):
+    with pytest.raises(
+        ValueError, match="this film shows runs with mask none, and this head has the mask causal: choose"
+    ):
         fs.film("online-softmax", input=one)
 
 
