@@ -42,7 +42,11 @@ class Head(QKV):
 
     o: np.ndarray  # (N, d), what the model computed
     do: np.ndarray | None = None  # its gradient, where a backward pass was run
-    bias: np.ndarray | None = None  # (N, M), what was added to scores
+
+    @property
+    def bias(self) -> np.ndarray | None:
+        """(N, M), what was added to scores; None for nothing."""
+        return self.own.get("bias")
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write it as .npz or .safetensors, which `load_qkv` and --input read, mask and scale included.
@@ -110,7 +114,7 @@ class Call:
         source: dict[str, Any] = {"kind": "model", "module": self.module, "call": self.index, "head": [kept.heads[at]]}
         of_head = {name: x for name, x in own.items() if x is not None}
         do = None if kept.do is None else plain(kept.do[b, at])
-        return Head(*one, tokens=one.tokens, source=source, own=of_head, o=plain(kept.o[b, at]), do=do, bias=bias)
+        return Head(one.q, one.k, one.v, one.tokens, source, of_head, o=plain(kept.o[b, at]), do=do)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write all kept heads as one .npz or .safetensors, q (heads, N, d), k and v (kv_heads, M, d), for `load_qkv`.

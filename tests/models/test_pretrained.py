@@ -191,7 +191,7 @@ NOWHERE = "no such folder, and no model of that name in the local cache: nothing
         ("{gpt2} -o x.npz --head 0 --layer 2", "--layer 2, but '{gpt2}' has 2 calls of attention: give 0 to 1"),
         ("{gpt2} -o x.npz --layer 0 --head 4", "head 4 was asked for, but call 0 has 4 heads, from 0"),
         ("{gpt2} --target It", "'{gpt2}' has no decoder beside an encoder, which --target It is for: leave it out"),
-        ("{gpt2} --text it_it_it_it_it_it_it_it_it_it_it_it_it_it_it_it_it_it", "cannot be run on this text ("),
+        ("{gpt2} --text " + "it_" * 31, "cannot be run on this text (it has 33 tokens, and the model takes 1 to 32)"),
         ("{folder}", "'{folder}' has no config.json: give a folder that model.save_pretrained('{folder}') writes"),
         ("{gpt2}/config.json", "is a file: give the folder of a model"),
         ("./nowhere", f"'./nowhere': {NOWHERE}"),
