@@ -56,7 +56,7 @@ def capture(
     plot: bool,
     theme: str | None,
 ) -> None:
-    """Run a model on a text, and list its calls of attention; or show all heads, or keep one.
+    """Run a model: list its attention, show all heads, keep one.
 
     What is kept is q, k and v with their tokens, mask and scale, for --input of other commands and flashsteps.load_qkv.
     Nothing is fetched, no code of a model's own is run, and of weights only safetensors are read."""

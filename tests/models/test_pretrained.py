@@ -19,17 +19,16 @@ from flashsteps.models import pretrained
 from flashsteps.models.calls import Calls
 from flashsteps.models.maps import weights
 from tests.cli.commands import refused, run
-
-checkpoints = importlib.import_module("tests.models.checkpoints")
+from tests.models import checkpoints
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Five checkpoints, and GPT-2 in bfloat16."""
-    torch, folder = importlib.import_module("torch"), tmp_path_factory.mktemp("models")
+    folder = tmp_path_factory.mktemp("models")
     for kind in checkpoints.CONFIGS:
         checkpoints.write(folder / kind, kind)
-    checkpoints.write(folder / "half", "gpt2", torch.bfloat16)
+    checkpoints.write(folder / "half", "gpt2", "bfloat16")
     return folder
 
 
