@@ -48,27 +48,33 @@ def with_tensors(
     added, lowest = _added(attention), 0.0
     if added is not None:
         if added.shape[1] > 1:
-            added = added[:, list(heads)]
+            added = _of(added, heads)
         take(added.nbytes, call.index)
         added, lowest = _ours(added), _lowest(added)
     slopes = attention.slopes
     if slopes is not None:
-        slopes = _ours(slopes.expand(call.batch, call.heads)[:, list(heads)])
-    of_keys = [head * same for head in kv_heads]
+        slopes = _ours(_of(slopes.expand(call.batch, call.heads), heads))
+    of_keys = tuple(head * same for head in kv_heads)
+    form = attention.form
     kept = Kept(
-        heads, kv_heads, _ours(q[:, list(heads)]), _ours(k[:, of_keys]), _ours(v[:, of_keys]), _ours(o[:, list(heads)]),
+        heads, kv_heads, _ours(_of(q, heads)), _ours(_of(k, of_keys)), _ours(_of(v, of_keys)), _ours(_of(o, heads)),
         added, lowest, slopes,
     )  # fmt: skip
     if backward and out.requires_grad:
 
         def came(gradient: Tensor) -> None:
-            kept.do = _ours(attention.form(gradient)[:, list(heads)])
+            kept.do = _ours(_of(form(gradient), heads))
 
         out.register_hook(came)
     beyond = call.beyond
     if added is None and callable(attention.added):
         beyond = "a score_mod that does more than add to a score"
     return replace(call, kept=kept, beyond=beyond)
+
+
+def _of(tensor: Tensor, heads: tuple[int, ...]) -> Tensor:
+    """These heads of a tensor (B, H, …)."""
+    return tensor if heads == tuple(range(tensor.shape[1])) else tensor[:, list(heads)]
 
 
 def _ours(tensor: Tensor) -> Tensor:

@@ -7,11 +7,14 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import torch
+from torch.nn.attention.bias import CausalBias, CausalVariant
 from torch.nn.attention.flex_attention import _identity
 
 from ..machine import masks
 
 Tensor = Any  # torch's, which is not read by mypy
+
+UPPER_LEFT, LOWER_RIGHT = CausalVariant.UPPER_LEFT, CausalVariant.LOWER_RIGHT
 
 
 class Attention(NamedTuple):
@@ -48,17 +51,27 @@ def sdpa(
     """torch.nn.functional.scaled_dot_product_attention. Its causal mask is aligned to the top left."""
     q, k, v = map(four, (query, key, value))
     N, M = q.shape[2], k.shape[2]
-    rule, added = "causal" if is_causal and N == M else None, None
-    if attn_mask is not None:
+    top_left, bottom_right, added = is_causal, False, None
+    if isinstance(attn_mask, CausalBias):
+        top_left, bottom_right = (attn_mask.variant == which for which in (UPPER_LEFT, LOWER_RIGHT))
+    elif attn_mask is not None:
         added = four(attn_mask.expand(*query.shape[:-2], *attn_mask.shape[-2:]) if query.dim() > 4 else attn_mask)
-    elif is_causal and N != M:
+    if top_left and N != M:
         added = torch.ones(1, 1, N, M, dtype=torch.bool).tril()
+    rule = "causal" if bottom_right or (top_left and N == M) else None
     scale = q.shape[-1] ** -0.5 if scale is None else float(scale)
-    return Attention("sdpa", q, k, v, scale, rule, added, float(dropout_p), form=four)
+    beyond = "nested tensors" if query.is_nested else ""
+    return Attention("sdpa", q, k, v, scale, rule, added, float(dropout_p), beyond=beyond, form=four)
 
 
 def four(x: Tensor) -> Tensor:
-    """(N, d), (H, N, d) or (…, H, N, d) as (B, H, N, d)."""
+    """(N, d), (H, N, d) or (…, H, N, d) as (B, H, N, d); sequences of different lengths with zeros behind them."""
+    if x.is_nested:
+        parts = x.unbind()
+        padded = parts[0].new_zeros(len(parts), len(parts[0]), max(part.shape[1] for part in parts), parts[0].shape[2])
+        for row, part in zip(padded, parts, strict=True):
+            row[:, : part.shape[1]] = part
+        return padded
     if x.dim() > 4:
         return x.flatten(0, -4)
     return x[(None,) * (4 - x.dim())]

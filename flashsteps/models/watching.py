@@ -30,6 +30,12 @@ Seen = Callable[[Callable[[], Attention], Tensor], None]
 
 SOFTMAX = (F.softmax, torch.softmax, torch.Tensor.softmax)
 
+#: operations that are called as such, by a program that torch.export made or by this package's kernels
+OPERATIONS: dict[str, Callable[[Mapping[str, Any]], Attention]] = {
+    "aten::scaled_dot_product_attention": lambda given: reading.sdpa(**given),
+    "flashsteps::flash_attention": reading.ours,
+}
+
 #: flash-attn's modules, 2 and 3
 FLASH = ("flash_attn.flash_attn_interface", "flash_attn_interface")
 
@@ -47,7 +53,9 @@ def watching(note: Note, by_hand: Callable[[str], None]) -> Iterator[None]:
 
         def seen(read: Callable[[], Attention], out: Tensor) -> None:
             with torch.no_grad():  # or a backward pass would have more to it
-                note(read(), out, where())
+                attention = read()
+                q, k, v = (x.to(out.dtype) for x in (attention.q, attention.k, attention.v))  # as autocast has them
+                note(attention._replace(q=q, k=k, v=v), out, where())
 
         stack.enter_context(_flash_attn(seen))
         stack.enter_context(_Mode(seen, lambda: by_hand(where()[0] or where()[1])))
@@ -96,9 +104,10 @@ class _Mode(TorchFunctionMode):  # type: ignore[misc]  # torch is not read
             self.seen(lambda: reading.sdpa(*args, **kwargs), out)
         elif func is flex_module.flex_attention_hop:
             self.seen(lambda: reading.flex(*args, **kwargs), out[0])
-        elif isinstance(func, torch._ops.OpOverload) and func.name() == "flashsteps::flash_attention":
-            names = [argument.name for argument in func._schema.arguments]
-            self.seen(lambda: reading.ours(dict(zip(names, args, strict=False)) | kwargs), out[0])
+        elif (operation := _operation(func)) and operation.name() in OPERATIONS:
+            names = [argument.name for argument in operation._schema.arguments]
+            read, given = OPERATIONS[operation.name()], dict(zip(names, args, strict=False)) | kwargs
+            self.seen(lambda: read(given), out[0] if isinstance(out, tuple) else out)
         return out
 
     def _multihead(self, *args: Any, **kwargs: Any) -> Any:
@@ -138,6 +147,13 @@ class _ByHand(TorchFunctionMode):  # type: ignore[misc]  # torch is not read
             q, k, mask = self.scores
             self.seen(lambda: reading.by_hand(q, k, args[1], mask, self.heads, self.dropout), out)
         return out
+
+
+def _operation(func: Any) -> Any:
+    """The operation of torch.ops that is called, if it is one."""
+    if isinstance(func, torch._ops.OpOverloadPacket):
+        return getattr(func, "default", None)
+    return func if isinstance(func, torch._ops.OpOverload) else None
 
 
 def _again() -> bool:

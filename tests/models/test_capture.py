@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn.attention.bias import causal_lower_right, causal_upper_left
 from torch.nn.functional import scaled_dot_product_attention as imported
 from torch.utils.checkpoint import checkpoint
 
@@ -122,6 +123,34 @@ def test_where_all_keys_are_as_low_the_row_sees_them_all_and_is_no_mask() -> Non
     made_again(calls[0], 1e-6)
 
 
+def test_torchs_causal_biases_are_the_masks_that_they_are() -> None:
+    q, k = tensors((1, 2, 3, 4), (1, 2, 5, 4))
+    with fs.capture("all") as calls:
+        for bias in (causal_lower_right(3, 5), causal_upper_left(3, 5), causal_upper_left(5, 5)):
+            F.scaled_dot_product_attention(q if bias.seq_len_q == 3 else k, k, k, bias)
+    assert [call.mask for call in calls] == ["causal", "Boolean", "causal"]
+    for call in calls:
+        made_again(call)
+
+
+def test_under_autocast_a_head_is_what_was_multiplied() -> None:
+    (x,) = tensors((1, 2, 6, 8), dtype=torch.float32)
+    with torch.autocast("cpu", torch.bfloat16), fs.capture("all") as calls:
+        F.scaled_dot_product_attention(x, x, x)
+    assert (calls[0].dtype, calls[0].head(0).own["dtype"]) == ("bfloat16", "bfloat16")
+    made_again(calls[0], 2e-2)
+
+
+def test_sequences_of_different_lengths_are_noted_and_no_head_of_them_is_given() -> None:
+    parts = [torch.randn(n, 2, 4) for n in (3, 5)]
+    x = torch.nested.nested_tensor(parts, layout=torch.jagged).transpose(1, 2)
+    with fs.capture("all") as calls, torch.no_grad():
+        F.scaled_dot_product_attention(x, x, x)
+    assert (calls[0].batch, calls[0].queries, calls[0].keys) == (2, 5, 5)
+    with pytest.raises(ValueError, match="has nested tensors, which no run here has: choose another call"):
+        calls[0].head(0, batch=0)
+
+
 class Attends(nn.Module):  # type: ignore[misc]  # torch is not read
     """One of the ways to reach the same function."""
 
@@ -134,14 +163,15 @@ class Attends(nn.Module):  # type: ignore[misc]  # torch is not read
 
 
 def test_the_function_is_seen_however_it_was_imported_and_its_module_is_named() -> None:
-    ways = [imported, partial(imported, is_causal=True), torch._C._nn.scaled_dot_product_attention]
+    operation = torch.ops.aten.scaled_dot_product_attention
+    ways = [imported, partial(imported, is_causal=True), operation, operation.default]
     model = nn.Sequential(*[nn.Sequential(nn.Identity(), Attends(way)) for way in ways])
     (x,) = tensors((1, 2, 4, 4))
     with fs.capture() as calls:
         model(x)
         torch.compile(model, backend="eager")(x)
         imported(x, x, x)
-    assert [call.module for call in calls] == [*["0.1", "1.1", "2.1"] * 2, ""]
+    assert [call.module for call in calls] == [*["0.1", "1.1", "2.1", "3.1"] * 2, ""]
     assert calls[0].kind == "Attends"
     assert calls[1].mask == "causal"
     with fs.capture() as calls:
@@ -545,3 +575,18 @@ def test_a_small_map_keeps_what_rows_give() -> None:
         found = small(p, rows, columns)
         assert found.shape == (min(rows, 37), min(columns, 50))
         np.testing.assert_allclose(found.sum(axis=1), 1)
+
+
+def test_the_explorer_opens_with_a_heads_own_mask_or_says_what_it_lacks(tmp_path: Path) -> None:
+    from flashsteps.explorer import page
+
+    (x,) = tensors((1, 1, 8, 4), dtype=torch.float32)
+    with fs.capture("all") as calls:
+        F.scaled_dot_product_attention(x, x, x, is_causal=True)
+        F.scaled_dot_product_attention(x, x, x, scale=1.0)
+    page.write(tmp_path / "x.html", fs.load_qkv(calls[0].head(0).save(tmp_path / "x.npz")))
+    assert '"first":{"a":"flash2-forward","bq":4,"bk":4,"mask":"causal"' in (tmp_path / "x.html").read_text("utf-8")
+    with pytest.raises(
+        ValueError, match="nothing else that changes scores, and this head has more: step through it with"
+    ):
+        page.page(calls[1].head(0))
