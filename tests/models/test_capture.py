@@ -48,8 +48,8 @@ def made_again(call: Call, error: float = 1e-10, algorithm: str = "flash2-forwar
 
 
 @st.composite
-def calls_of_torch(draw: st.DrawFn) -> tuple[list[Any], dict[str, Any]]:
-    """q, k, v and the other arguments of scaled_dot_product_attention, as people give them."""
+def calls_of_torch(draw: st.DrawFn) -> tuple[list[Any], dict[str, Any], int]:
+    """q, k, v and the other arguments of scaled_dot_product_attention, as people give them; and how many heads of k."""
     B, kv_heads, group = draw(st.integers(1, 2)), draw(st.integers(1, 2)), draw(st.integers(1, 3))
     N, M, d = draw(st.integers(1, 9)), draw(st.integers(1, 9)), draw(st.integers(1, 5))
     H, seed = kv_heads * group, draw(st.integers(0, 99))
@@ -73,18 +73,19 @@ def calls_of_torch(draw: st.DrawFn) -> tuple[list[Any], dict[str, Any]]:
         low = LOWEST if kind == "lowest" else -torch.inf
         hidden = torch.zeros(shape, dtype=q.dtype).masked_fill(~seen, low if kind != "bias" else 0.0)
         options["attn_mask"] = hidden + (torch.randn(shape, dtype=q.dtype) if kind in ("bias", "both") else 0)
-    return [q, k, v], options
+    return [q, k, v], options, kv_heads
 
 
 @settings(max_examples=120)
 @given(calls_of_torch())
-def test_a_head_of_any_call_is_recorded_as_the_model_had_it(made: tuple[list[Any], dict[str, Any]]) -> None:
-    qkv, options = made
+def test_a_head_of_any_call_is_recorded_as_the_model_had_it(made: tuple[list[Any], dict[str, Any], int]) -> None:
+    qkv, options, kv_heads = made
     with fs.capture("all") as calls:
         o = F.scaled_dot_product_attention(*qkv, **options)
     (call,) = calls
     B, H, N, d = qkv[0].shape
     assert (call.batch, call.heads, call.queries, call.keys, call.d) == (B, H, N, qkv[1].shape[2], d)
+    assert call.kv_heads == kv_heads
     assert call.kept is not None
     assert torch.equal(call.kept.o, o)
     made_again(call)
@@ -98,6 +99,8 @@ def test_a_head_of_any_call_is_recorded_as_the_model_had_it(made: tuple[list[Any
         (torch.ones(5, 7, dtype=torch.bool).tril(2), "causal"),
         (torch.ones(5, 7, dtype=torch.bool).tril(2).triu(-1), "window:3,0"),
         (torch.zeros(5, 7).masked_fill(torch.ones(5, 7).triu(3) > 0, -torch.inf), "causal"),
+        (torch.zeros(5, 7).masked_fill(torch.ones(5, 7).triu(3) > 0, torch.finfo(torch.float32).min), "causal"),
+        (torch.zeros(5, 7).masked_fill(torch.ones(5, 7).triu(3) > 0, -10000.0), "bias"),
         (torch.ones(5, 7, dtype=torch.bool).tril(0), "Boolean"),
         (torch.arange(35.0).reshape(5, 7), "bias"),
         (torch.arange(35.0).reshape(5, 7).masked_fill(torch.ones(5, 7).triu(3) > 0, -torch.inf), "causal + bias"),
@@ -108,6 +111,15 @@ def test_a_mask_is_called_by_its_name(mask: Any, name: str) -> None:
     with fs.capture() as calls:
         F.scaled_dot_product_attention(q, k, k, mask)
     assert calls[0].mask == name
+
+
+def test_a_mask_that_all_share_is_kept_once() -> None:
+    (q,) = tensors((2, 3, 4, 4))
+    mask = torch.rand(2, 1, 4, 4) < 0.5
+    with fs.capture("all") as calls:
+        F.scaled_dot_product_attention(q, q, q, mask.expand(2, 3, 4, 4))
+        F.scaled_dot_product_attention(q, q, q, mask[:1].expand(2, 3, 4, 4))
+    assert [tuple(call.kept.added.shape[:2]) for call in calls if call.kept] == [(2, 1), (1, 1)]
 
 
 def test_where_all_keys_are_as_low_the_row_sees_them_all_and_is_no_mask() -> None:
@@ -353,7 +365,7 @@ def test_attention_that_is_written_out_is_not_seen_and_the_table_says_where() ->
 # ---- the gradient
 
 
-def trained(reentrant: bool | None = None) -> tuple[Calls, dict[str, Any]]:
+def trained(reentrant: bool | None = None, inside: bool = False) -> tuple[Calls, dict[str, Any]]:
     """A step of training, and the gradients that torch computed for q, k and v of its only call of attention."""
     q, k, v = (x.requires_grad_() for x in tensors((1, 4, 6, 3), (1, 2, 6, 3), (1, 2, 6, 3)))
 
@@ -362,13 +374,17 @@ def trained(reentrant: bool | None = None) -> tuple[Calls, dict[str, Any]]:
 
     with fs.capture("all", backward=True) as calls:
         o = step(q, k, v) if reentrant is None else checkpoint(step, q, k, v, use_reentrant=reentrant)
-    (o * torch.arange(3)).sum().backward()  # it may come later
+        if inside:
+            (o * torch.arange(3)).sum().backward()
+    if not inside:
+        (o * torch.arange(3)).sum().backward()
     return calls, {"dQ": q.grad[0], "dK": k.grad[0], "dV": v.grad[0]}
 
 
+@pytest.mark.parametrize("inside", [True, False])
 @pytest.mark.parametrize("reentrant", [None, False])
-def test_with_the_gradient_of_o_the_backward_pass_is_the_models(reentrant: bool | None) -> None:
-    calls, expected = trained(reentrant)
+def test_with_the_gradient_of_o_the_backward_pass_is_the_models(reentrant: bool | None, inside: bool) -> None:
+    calls, expected = trained(reentrant, inside)
     (call,) = calls  # what a checkpoint computes once more is no other call
     heads = [call.head(head) for head in range(4)]
     found = [fs.record("flash2-backward", *one, do=one.do, **one.options).outputs for one in heads]
@@ -380,9 +396,20 @@ def test_with_the_gradient_of_o_the_backward_pass_is_the_models(reentrant: bool 
     assert "all + dO" in str(calls)
 
 
-def test_where_no_gradient_came_a_backward_pass_says_so() -> None:
-    calls, _ = trained(reentrant=True)
-    one = calls[0].head(0)
+def test_what_is_kept_of_one_head_is_no_part_of_the_step() -> None:
+    (x,) = (x.requires_grad_() for x in tensors((1, 3, 4, 2)))
+    with fs.capture((0, 1), backward=True) as calls:
+        o = checkpoint(lambda x: F.scaled_dot_product_attention(x, x, x), x, use_reentrant=False)  # counts what is kept
+    o.sin().sum().backward()
+    assert calls[0].head(1).do is not None
+    assert "head 1 + dO" in str(calls)
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_where_no_gradient_came_a_backward_pass_says_so(inside: bool) -> None:
+    calls, _ = trained(True, inside)
+    (call,) = calls
+    one = call.head(0)
     assert one.do is None
     with pytest.raises(ValueError, match="needs do, the gradient of O"):
         fs.record("flash2-backward", *one, do=one.do, **one.options)
@@ -438,6 +465,8 @@ def test_nothing_is_kept_unless_it_is_asked_for_and_no_more_than_the_limit() -> 
     with pytest.raises(ValueError, match=r"the tensors of calls 0 to 1 take 65.5 KB, the limit is 65.5 KB: keep fewer "
                        r"\(tensors=1, or tensors=\(1, 0\) for one head\), or give limit=65536"), \
             fs.capture("all", limit=2 * nbytes - 1):  # fmt: skip
+        model(x)
+    with pytest.raises(ValueError, match="the limit is 32.8 KB"), fs.capture(0, backward=True, limit=nbytes):
         model(x)
     for remedy in ({"tensors": 1}, {"tensors": (1, 0)}, {"tensors": "all", "limit": 65536}):
         with fs.capture(**remedy, **{} if "limit" in remedy else {"limit": nbytes}):
