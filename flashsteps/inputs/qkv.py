@@ -72,7 +72,8 @@ def load_qkv(source: str | os.PathLike[str], head: Head = None) -> QKV:
     head: which matrix of arrays with leading axes (..., heads, N, d), counted from 0: an int, or one int an axis.
         Axes of length 1 may be left out. Where k and v have fewer heads, theirs is head // group.
 
-    float64 stays float64, all else becomes float32. Raises ValueError, one line that quotes the source.
+    float64 stays float64, all else becomes float32. A head that was captured and saved has its model's mask and scale
+    among its `options`. Raises ValueError, one line that quotes the source.
     """
     if source == "sample":
         with SAMPLE.open("rb") as file:

@@ -51,8 +51,10 @@ def capture(
     calls = Calls()
     room = Room(int(limit))
 
-    def note(attention: Any, out: Any, where: tuple[str, str]) -> None:
-        call = keeping.call(len(calls), attention, where, tuple(tokens) if tokens is not None else None)
+    words = None if tokens is None else tuple(tokens)
+
+    def note(attention: Any, out: Any, where: Any) -> None:
+        call = keeping.call(len(calls), attention, where.path, where.kind, words)
         if (heads := _heads(choice, call)) is not None:
             call = keeping.with_tensors(call, attention, out, heads, backward, room.take)
         calls.add(call)

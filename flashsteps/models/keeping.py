@@ -19,12 +19,12 @@ Tensor = Any  # torch's, which is not read by mypy
 MOST_LOOKED_AT = 1 << 22
 
 
-def call(index: int, attention: Attention, where: tuple[str, str], tokens: tuple[str, ...] | None) -> Call:
+def call(index: int, attention: Attention, module: str, kind: str, tokens: tuple[str, ...] | None) -> Call:
     """All that there is to say of a call, without its tensors."""
     q, k, v = attention.q, attention.k, attention.v
     (batch, heads, N, d), (_, _, M, d_v) = q.shape, v.shape
     return Call(
-        index, *where, attention.function, batch, heads, _different(k, v), N, M, d, d_v,
+        index, module, kind, attention.function, batch, heads, _different(k, v), N, M, d, d_v,
         str(q.dtype).removeprefix("torch."), attention.scale, attention.rule, _said(attention), attention.dropout,
         attention.softcap, attention.beyond, tokens if tokens is not None and len(tokens) == max(N, M) else None,
     )  # fmt: skip

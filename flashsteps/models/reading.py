@@ -77,6 +77,22 @@ def four(x: Tensor) -> Tensor:
     return x[(None,) * (4 - x.dim())]
 
 
+def unpacked(attention: Attention, module: Any) -> Attention:
+    """A call with its heads: where one query decodes under a mask, transformers has those that share keys as rows."""
+    group = getattr(module, "num_key_value_groups", 1)
+    heads = getattr(getattr(module, "config", None), "num_attention_heads", 0)
+    if group == 1 or attention.q.shape[1:3] != (heads // group, group):
+        return attention
+    added, form = attention.added, attention.form
+
+    def apart(x: Tensor) -> Tensor:
+        return x.flatten(1, 2).unsqueeze(2)
+
+    if isinstance(added, torch.Tensor) and added.shape[1] > 1:
+        added = apart(added)
+    return attention._replace(q=apart(attention.q), added=added, form=lambda o: apart(form(o)))
+
+
 def by_hand(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, heads: int, dropout: float) -> Attention:
     """nn.MultiheadAttention where it returns its weights too: q (B·H, N, d), scaled already, and kᵀ (B·H, d, M)."""
     q, k, v = (x.unflatten(0, (-1, heads)) for x in (q, k.mT, v))

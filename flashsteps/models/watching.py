@@ -6,10 +6,11 @@ import importlib
 import inspect
 import sys
 import types
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from functools import wraps
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -22,8 +23,17 @@ from .reading import Attention
 
 Tensor = Any  # torch's, which is not read by mypy
 
-#: told of each call, of what it gave, and of where (a module's path and its class)
-Note = Callable[[Attention, Tensor, tuple[str, str]], None]
+
+class Where(NamedTuple):
+    """The module that is running: its path in the outermost one that was called, and its class; None, "" for none."""
+
+    module: Any = None
+    path: str = ""
+    kind: str = ""
+
+
+#: told of each call, of what it gave, and of where
+Note = Callable[[Attention, Tensor, Where], None]
 
 #: told of each call, as what reads it, and of what it gave
 Seen = Callable[[Callable[[], Attention], Tensor], None]
@@ -47,18 +57,20 @@ def watching(note: Note, by_hand: Callable[[str], None]) -> Iterator[None]:
     What torch.compile made runs as it was written, and so does FlexAttention: what is compiled cannot be watched.
     """
     with ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())
+        warnings.filterwarnings("ignore", message=".*when there are global hooks on modules")  # those of _modules
         stack.enter_context(_as_written())
         stack.enter_context(_set(flex_module, "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG", True))
         where = stack.enter_context(_modules())
 
         def seen(read: Callable[[], Attention], out: Tensor) -> None:
             with torch.no_grad():  # or a backward pass would have more to it
-                attention = read()
+                attention = reading.unpacked(read(), where().module)
                 q, k, v = (x.to(out.dtype) for x in (attention.q, attention.k, attention.v))  # as autocast has them
                 note(attention._replace(q=q, k=k, v=v), out, where())
 
         stack.enter_context(_flash_attn(seen))
-        stack.enter_context(_Mode(seen, lambda: by_hand(where()[0] or where()[1])))
+        stack.enter_context(_Mode(seen, lambda: by_hand(where().path or where().kind)))
         yield
 
 
@@ -85,7 +97,7 @@ def _as_written() -> Iterator[None]:
 
 
 class _Mode(TorchFunctionMode):  # type: ignore[misc]  # torch is not read
-    """Sees each function of torch that is called, however it was imported."""
+    """Sees each function of torch that is called, however it was imported; a backward pass is one, and not entered."""
 
     def __init__(self, seen: Seen, by_hand: Callable[[], None]) -> None:
         super().__init__()
@@ -95,11 +107,9 @@ class _Mode(TorchFunctionMode):  # type: ignore[misc]  # torch is not read
         kwargs = kwargs or {}
         if func is F.multi_head_attention_forward:
             return self._multihead(*args, **kwargs)
-        if func in SOFTMAX and args and args[0].dim() > 2 and not _again():
+        if func in SOFTMAX and args and args[0].dim() > 2:
             self.by_hand()
         out = func(*args, **kwargs)
-        if _again():
-            return out
         if func is F.scaled_dot_product_attention:
             self.seen(lambda: reading.sdpa(*args, **kwargs), out)
         elif func is flex_module.flex_attention_hop:
@@ -143,7 +153,7 @@ class _ByHand(TorchFunctionMode):  # type: ignore[misc]  # torch is not read
             self.scores = (args[1], args[2], args[0])
         elif func is torch.bmm and self.scores is None:
             self.scores = (*args, None)
-        elif func is torch.bmm and self.scores and not _again():
+        elif func is torch.bmm and self.scores:
             q, k, mask = self.scores
             self.seen(lambda: reading.by_hand(q, k, args[1], mask, self.heads, self.dropout), out)
         return out
@@ -156,17 +166,12 @@ def _operation(func: Any) -> Any:
     return func if isinstance(func, torch._ops.OpOverload) else None
 
 
-def _again() -> bool:
-    """Is this a backward pass, which may compute what was forgotten once more?"""
-    return bool(torch._C._current_graph_task_id() != -1)
-
-
 # ---- which module it is
 
 
 @contextmanager
-def _modules() -> Iterator[Callable[[], tuple[str, str]]]:
-    """What says, at any time, which module is running: its path in the outermost one, and its class."""
+def _modules() -> Iterator[Callable[[], Where]]:
+    """What says, at any time, which module is running."""
     running: list[Any] = []
     names: dict[int, str] = {}
 
@@ -180,11 +185,11 @@ def _modules() -> Iterator[Callable[[], tuple[str, str]]]:
         while running and running.pop() is not module:
             pass
 
-    def where() -> tuple[str, str]:
+    def where() -> Where:
         if not running:
-            return "", ""
-        path = names.get(id(running[-1]), "")
-        return ".".join(part for part in path.split(".") if part != "_orig_mod"), type(running[-1]).__name__
+            return Where()
+        parts = names.get(id(running[-1]), "").split(".")
+        return Where(running[-1], ".".join(part for part in parts if part != "_orig_mod"), type(running[-1]).__name__)
 
     before = hooks.register_module_forward_pre_hook(enters)
     after = hooks.register_module_forward_hook(leaves, always_call=True)
@@ -221,7 +226,7 @@ def _telling(function: Any, seen: Seen) -> Any:
     @wraps(function)
     def told(*args: Any, **kwargs: Any) -> Any:
         out = function(*args, **kwargs)
-        if not _again():
+        if torch._C._current_graph_task_id() == -1:  # a backward pass may compute once more what was forgotten
             given = signature.bind(*args, **kwargs)
             given.apply_defaults()
             o = out[0] if isinstance(out, tuple) else out

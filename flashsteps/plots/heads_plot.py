@@ -23,12 +23,12 @@ TOP, LEFT, GAP = 190, 150, 0.03
 
 def plot(path: str | PathLike[str], calls: Sequence[Call], title: str, theme_name: str = THEME) -> Path:
     """Draw the kept heads of these calls. Raises ValueError where it can't be written, and without matplotlib."""
-    from matplotlib.colors import LinearSegmentedColormap
-
     colours = theme.theme(theme_name)
     most = max(call.heads for call in calls)
     side = min((WIDTH - LEFT - MARGIN) / most, (HEIGHT - TOP - MARGIN) / len(calls), 420)
     with page(path, title, colours) as figure:
+        from matplotlib.colors import LinearSegmentedColormap  # page says what to do where there is none
+
         shades = LinearSegmentedColormap.from_list("weights", [colours.panel, colours.S])
         sizes = {f"{call.queries} × {call.keys}" for call in calls}
         header(figure, colours, title, "P, queries down, keys along", sizes.pop() if len(sizes) == 1 else "")

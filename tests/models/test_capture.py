@@ -342,6 +342,14 @@ def test_flash_attns_functions_are_seen_wherever_a_module_holds_one(flash_attn: 
     assert sys.modules["flash_attn.flash_attn_interface"].flash_attn_func is before
 
 
+def test_what_a_backward_pass_computes_once_more_is_no_other_call_of_flash_attn(flash_attn: Any) -> None:
+    (x,) = (x.requires_grad_() for x in tensors((1, 5, 2, 3)))
+    with fs.capture() as calls:
+        o = checkpoint(lambda x: flash_attn.flash_attn_func(x, x, x), x, use_reentrant=True)
+        o.sum().backward()
+    assert len(calls) == 1
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="there is no Triton elsewhere")
 def test_this_packages_own_kernel_is_seen() -> None:
     from flashsteps.kernels import flash_attention
@@ -375,7 +383,7 @@ def trained(reentrant: bool | None = None, inside: bool = False) -> tuple[Calls,
     with fs.capture("all", backward=True) as calls:
         o = step(q, k, v) if reentrant is None else checkpoint(step, q, k, v, use_reentrant=reentrant)
         if inside:
-            (o * torch.arange(3)).sum().backward()
+            torch.autograd.backward((o * torch.arange(3)).sum())
     if not inside:
         (o * torch.arange(3)).sum().backward()
     return calls, {"dQ": q.grad[0], "dK": k.grad[0], "dV": v.grad[0]}
@@ -526,15 +534,17 @@ def test_a_saved_head_is_read_with_its_mask_and_its_scale(tmp_path: Path, ending
     np.testing.assert_array_equal(fs.record("flash2-forward", *read, **read.options).outputs["O"], expected)
 
 
-def test_all_heads_of_a_call_or_of_all_calls_are_one_file(tmp_path: Path) -> None:
-    from safetensors import numpy as safetensors
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_all_heads_of_a_call_or_of_all_calls_are_one_file(tmp_path: Path, dtype: Any) -> None:
+    from safetensors import torch as safetensors
 
-    (x,) = tensors((2, 4, 6, 3))
+    (x,) = tensors((2, 4, 6, 3), dtype=dtype)
     with fs.capture("all") as calls:
         for _ in range(3):
             F.scaled_dot_product_attention(x, x[:, ::2], x[:, 1::2], is_causal=True, enable_gqa=True)
     path = calls.save(tmp_path / "run.safetensors")
     there = safetensors.load_file(path)
+    assert there["q"].dtype == dtype
     assert {name: array.shape for name, array in there.items()} == {
         "q": (3, 2, 4, 6, 3),
         "k": (3, 2, 2, 6, 3),

@@ -108,6 +108,44 @@ def test_a_training_step_of_a_real_model_is_the_backward_pass_of_each_head(folde
         np.testing.assert_allclose(sums, expected[name], atol=1e-12)
 
 
+def test_while_it_decodes_each_query_has_its_heads(folder: Path) -> None:
+    torch, transformers = importlib.import_module("torch"), importlib.import_module("transformers")
+    for kind, masks in (("mistral", ["window:4,0", "none"]), ("llama", ["causal", "none"])):
+        model = transformers.AutoModel.from_pretrained(folder / kind).eval()
+        ids = torch.arange(4, 14)[None].repeat(2, 1)
+        with fs.capture("all") as calls, torch.no_grad():
+            cache = model(ids, use_cache=True).past_key_values
+            model(ids[:, :1], cache=cache, attention_mask=torch.ones(2, 11))
+        assert [call.mask for call in calls[::2]] == masks
+        for call in calls:
+            assert (call.heads, call.kv_heads) == (4, 2)
+            for head in range(4):
+                one = call.head(head, batch=1)
+                found = fs.record("flash2-forward", *one, **one.options).outputs["O"]
+                np.testing.assert_allclose(found, one.o, atol=2e-6)
+        assert calls[2].queries == 1
+
+
+def test_attention_that_transformers_writes_out_is_not_seen_until_it_asks_torch_for_it(folder: Path) -> None:
+    torch, transformers = importlib.import_module("torch"), importlib.import_module("transformers")
+
+    def seen(implementation: str) -> Calls:
+        model = transformers.AutoModel.from_pretrained(folder / "llama", attn_implementation=implementation).eval()
+        with fs.capture() as calls, torch.no_grad():
+            model(torch.arange(4, 14)[None])
+        return calls
+
+    words = str(seen("eager"))
+    assert words.startswith(
+        "a softmax was taken in layers.0.self_attn, layers.1.self_attn: attention that is written out"
+    )
+    assert words.endswith('in transformers ask for attn_implementation="sdpa"')
+    for implementation, function in (("sdpa", "sdpa"), ("flex_attention", "flex")):
+        calls = seen(implementation)
+        assert [(call.function, call.mask) for call in calls] == [(function, "causal")] * 2
+        assert calls.unseen == []
+
+
 # ---- the command
 
 
