@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ class Input:
 
     def __init__(self) -> None:
         self._made: dict[Any, Any] = {}
+        self._shows_own_mask = False
         self.unproven = False  # is there a saved run that was not held against its algorithm?
 
     def qkv(self, option: Callable[..., Any]) -> QKV:
@@ -61,7 +62,9 @@ class Input:
             (N, d), M = qkv.q.shape, len(qkv.k)
             check_room(N, M, d)
             chosen = {name: option(name) for name in OF_A_RUN if name not in how}
-            _check_own_mask(qkv.own.get("mask"), how)
+            if not self._shows_own_mask:  # where it was shown, another may stand beside it
+                check_own_mask(qkv, how)
+                self._shows_own_mask = True
             how = {name: value for name, value in chosen.items() if value is not None} | how
             how = {"block_q": small_block(N), "block_k": small_block(M), **how}
             run = self._once((id(qkv), algorithm, _key(how)), partial(_record, algorithm, qkv, how))
@@ -143,13 +146,14 @@ def _record(algorithm: str, qkv: QKV, how: dict[str, Any]) -> Trace:
     return record(algorithm, *qkv, **(qkv.options | how))
 
 
-def _check_own_mask(own: Any, how: dict[str, Any]) -> None:
+def check_own_mask(qkv: QKV, how: Mapping[str, Any]) -> None:
     """Raises ValueError where a film shows another mask than the one that the model had: its scores would be others."""
+    own = qkv.own.get("mask")
     if own is not None and "mask" in how and not np.array_equal(how["mask"], own):
         said = own if isinstance(own, str) else "of its own"
         raise ValueError(
-            f"this film shows runs with mask {how['mask'] or 'none'}, and this head has the mask {said}: "
-            "choose a film of a whole run, such as flash2-forward"
+            f"this film shows runs with mask {how['mask'] or 'none'}, and this head has the mask {said}: choose a film "
+            "of a whole run, such as flash2-forward, or step through its trace (`flashsteps view`)"
         )
 
 

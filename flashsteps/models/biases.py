@@ -25,14 +25,13 @@ def named(seen: np.ndarray) -> str | np.ndarray | None:
     """A mask (N, M) by its name, where it has one: None where all is seen, "causal", "window:LEFT,RIGHT"."""
     if seen.all():
         return None
-    N, M = seen.shape
-    rows, keys = seen.nonzero()
-    if len(rows):
-        far = keys - rows - (M - N)
-        left, right = max(0, -int(far.min())), max(0, int(far.max()))
-        for name in ("causal", f"window:{left},{right}", f"window:{left},-1", f"window:-1,{right}"):
-            if (masks.parse(name, N, M).keep(slice(0, N), slice(0, M)) == seen).all():
-                return name
+    (N, M), rows = seen.shape, seen.any(axis=1)
+    diagonal = (np.arange(N) + M - N)[rows]
+    first, last = seen.argmax(axis=1)[rows], M - 1 - seen[:, ::-1].argmax(axis=1)[rows]
+    left, right = (max(0, int(far.max(initial=0))) for far in (diagonal - first, last - diagonal))
+    for name in ("causal", f"window:{left},{right}", f"window:{left},-1", f"window:-1,{right}"):
+        if (masks.parse(name, N, M).keep(slice(0, N), slice(0, M)) == seen).all():
+            return name
     return seen
 
 

@@ -48,9 +48,7 @@ def capture(
         from . import keeping, watching
     except ImportError as missing:
         raise ValueError(f"capture needs {missing.name}: pip install 'flashsteps[torch]'") from None
-    calls = Calls()
-    room = Room(int(limit))
-
+    calls, room = Calls(), Room(int(limit))
     words = None if tokens is None else tuple(tokens)
 
     def note(attention: Any, out: Any, where: Any) -> None:
@@ -77,7 +75,7 @@ class Room:
         if self.taken > self.limit:
             raise ValueError(
                 f"the tensors of calls 0 to {call} take {size_of(self.taken)}, the limit is {size_of(self.limit)}: "
-                f"keep fewer (tensors={call}, or tensors=({call}, 0) for one head), or give limit={self.taken}"
+                f"keep fewer (tensors={call}, or tensors=({call}, 0) for one head), or give a larger limit="
             )
 
 
@@ -108,7 +106,8 @@ def _heads(choice: Choice | None, call: Call) -> tuple[int, ...] | None:
     if choice is None:
         return None
     which, head = choice
-    if which not in (ALL, call.index) and not f"{call.module}.".startswith(f"{which}."):
+    named = isinstance(which, str) and (which == ALL or f"{call.module}.".startswith(f"{which}."))
+    if not (named or which == call.index):
         return None
     if head is None:
         return tuple(range(call.heads))

@@ -60,10 +60,13 @@ def _npz(file: BinaryIO, arrays: Mapping[str, Any], tokens: Sequence[str] | None
 
 def _widened(x: Any) -> np.ndarray:
     """As NumPy's: bfloat16, which it lacks, as float32."""
-    if not hasattr(x, "detach"):
-        return np.asarray(x)
-    array: np.ndarray = (x.float() if "bfloat16" in str(x.dtype) else x).numpy()
-    return array
+    if _is_bfloat16(x):
+        x = x.float() if hasattr(x, "detach") else x.astype(np.float32)
+    return x.numpy() if hasattr(x, "detach") else np.asarray(x)
+
+
+def _is_bfloat16(x: Any) -> bool:
+    return "bfloat16" in str(x.dtype)
 
 
 def _safetensors(file: BinaryIO, arrays: Mapping[str, Any], tokens: Sequence[str] | None, said: str) -> None:
@@ -87,16 +90,9 @@ def _safetensors(file: BinaryIO, arrays: Mapping[str, Any], tokens: Sequence[str
 
 
 def _coded(x: Any) -> tuple[str, np.ndarray]:
-    """A type's name in the format, and the numbers: bfloat16 as its bits, truth as 0 and 1."""
-    if "bfloat16" in str(x.dtype):
-        return "BF16", x.contiguous().view(dtype=_int16(x)).numpy().view(np.uint16)
+    """A type's name in the format, and the numbers: bfloat16 as its bits, half of a float32's; truth as 0 or 1."""
     array = _widened(x)
+    if _is_bfloat16(x):
+        return "BF16", (np.ascontiguousarray(array).view(np.uint32) >> 16).astype(np.uint16)
     array = array.astype(np.uint8) if array.dtype == bool else array
     return next(code for code, kind in readers.SAFETENSORS.items() if np.dtype(kind) == array.dtype), array
-
-
-def _int16(x: Any) -> Any:
-    """torch's int16, without importing torch."""
-    import importlib
-
-    return importlib.import_module("torch").int16

@@ -208,7 +208,7 @@ def _flash_attn(seen: Seen) -> Iterator[None]:
     """flash-attn's functions, where it is installed, tell of their calls: wherever a module has one, it is wrapped."""
     wrapped: dict[int, Any] = {}
     for name in FLASH:
-        with suppress(ImportError):
+        with suppress(ImportError, OSError):  # or one that was built for another torch
             for function in vars(importlib.import_module(name)).values():
                 if inspect.isfunction(function) and function.__name__.startswith("flash_attn") and \
                         function.__name__.endswith(("_func", "_with_kvcache")):  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import sys
 import types
@@ -9,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 import torch
@@ -21,8 +23,12 @@ from torch.nn.functional import scaled_dot_product_attention as imported
 from torch.utils.checkpoint import checkpoint
 
 import flashsteps as fs
+from flashsteps.filmkit.board import Board
+from flashsteps.filmkit.input import Input
+from flashsteps.models import saving
 from flashsteps.models.calls import Call, Calls
 from flashsteps.models.maps import small, weights
+from tests.test_api import python
 
 LOWEST = torch.finfo(torch.float64).min
 
@@ -370,6 +376,18 @@ def test_attention_that_is_written_out_is_not_seen_and_the_table_says_where() ->
     assert str(calls).startswith("a softmax was taken in 0: attention that is written out by hand is not seen; ")
 
 
+def test_without_torch_it_says_what_to_type(tmp_path: Path) -> None:
+    code = """if True:
+        import sys
+        sys.modules["torch"] = None
+        import flashsteps as fs
+        try:
+            with fs.capture(): pass
+        except ValueError as error: print(error)
+    """
+    assert python(code, tmp_path) == "capture needs torch: pip install 'flashsteps[torch]'\n"
+
+
 # ---- the gradient
 
 
@@ -455,6 +473,15 @@ def test_what_is_to_be_kept_has_to_be_there(keep: Any, message: str) -> None:
         model(x)
 
 
+def test_a_calls_number_is_no_modules_path() -> None:
+    (x,) = tensors((1, 2, 4, 3))
+    model = nn.Sequential(nn.Identity(), Attends(imported), Attends(imported))
+    for keep, kept in ((1, [False, True]), ("1", [True, False]), ("2", [False, True]), (("1", 0), [True, False])):
+        with fs.capture(keep) as calls:
+            model(x)
+        assert [call.kept is not None for call in calls] == kept
+
+
 def test_nothing_is_kept_unless_it_is_asked_for_and_no_more_than_the_limit() -> None:
     (x,) = tensors((1, 2, 64, 8))
     model = nn.Sequential(Attends(imported), Attends(imported))
@@ -471,7 +498,7 @@ def test_nothing_is_kept_unless_it_is_asked_for_and_no_more_than_the_limit() -> 
     with fs.capture("all", limit=2 * nbytes):
         model(x)
     with pytest.raises(ValueError, match=r"the tensors of calls 0 to 1 take 65.5 KB, the limit is 65.5 KB: keep fewer "
-                       r"\(tensors=1, or tensors=\(1, 0\) for one head\), or give limit=65536"), \
+                       r"\(tensors=1, or tensors=\(1, 0\) for one head\), or give a larger limit="), \
             fs.capture("all", limit=2 * nbytes - 1):  # fmt: skip
         model(x)
     with pytest.raises(ValueError, match="the limit is 32.8 KB"), fs.capture(0, backward=True, limit=nbytes):
@@ -576,6 +603,13 @@ def test_what_is_not_alike_is_saved_apart(tmp_path: Path) -> None:
         calls[0].head(1).save(tmp_path / "run.txt")
 
 
+@pytest.mark.parametrize("ending", [".npz", ".safetensors"])
+def test_a_type_that_numpy_lacks_is_saved_as_it_is(tmp_path: Path, ending: str) -> None:
+    x = np.linspace(-3, 3, 12).reshape(4, 3).astype(ml_dtypes.bfloat16)
+    read = fs.load_qkv(saving.save(tmp_path / f"x{ending}", x, x, x, None, {}))
+    np.testing.assert_array_equal(read.q.astype(float), x.astype(float))
+
+
 @pytest.mark.parametrize(
     "said",
     ["x", "[1]", '{"mask": 3}', '{"mask": "beside"}', '{"code": "x"}', '{"scale": "large"}', '{"scale": "beside"}',
@@ -602,10 +636,24 @@ def test_a_film_of_a_head_has_its_mask_and_its_scale() -> None:
     (run,) = film.told.runs
     assert (run.meta["mask"], run.meta["scale"], run.meta["dtype"]) == ("causal", 0.3, "float32")
     np.testing.assert_allclose(run.outputs["O"], one.o, atol=1e-6)
-    with pytest.raises(
-        ValueError, match="this film shows runs with mask none, and this head has the mask causal: choose"
-    ):
+    fs.film("causal", input=one)  # which has a run without it beside
+    message = "this film shows runs with mask none, and this head has the mask causal: choose a film"
+    with pytest.raises(ValueError, match=message):
         fs.film("online-softmax", input=one)
+
+
+def test_a_film_of_a_training_step_has_the_gradient_that_came() -> None:
+    q, k, v = (x.requires_grad_() for x in tensors((1, 1, 8, 4), (1, 1, 8, 4), (1, 1, 8, 4)))
+    with fs.capture("all", backward=True) as calls:
+        F.scaled_dot_product_attention(q, k, v, scale=0.6).sin().sum().backward()
+        F.scaled_dot_product_attention(q, k, v, is_causal=True)
+    one = calls[0].head(0)
+    board = Board("wide", "", options={"input": one}, source=Input())
+    trace = importlib.import_module("flashsteps.scenes.backward").recorded(board, "flash2-backward").trace
+    np.testing.assert_array_equal(trace.initial["dO"], one.do)
+    np.testing.assert_allclose(trace.outputs["dQ"], q.grad[0, 0], atol=1e-10)
+    with pytest.raises(ValueError, match="this film shows runs with mask none, and this head has the mask causal"):
+        fs.film("backward", input=calls[1].head(0))
 
 
 def test_a_small_map_keeps_what_rows_give() -> None:
