@@ -120,6 +120,8 @@ def _calls(
     kept = layer if head is None else (layer, head)
     with watch("all" if plot and layer is None else kept if plot or output else None) as calls:
         tokens = loaded.run(text, target)
+        if not calls and (plot or output):
+            raise ValueError(f"{name!r}: {calls}")
         if layer is not None and layer >= len(calls):
             raise ValueError(
                 f"--layer {layer}, but {name!r} has {len(calls)} calls of attention: give 0 to {len(calls) - 1}"

@@ -167,7 +167,7 @@ class Calls(Sequence[Call]):
         return "\n".join(self.lines())
 
     def lines(self) -> Iterator[str]:
-        """The table, line by line; what is alike in all calls of it is said once."""
+        """The table, line by line, and what was not seen."""
         if self._calls:
             yield from _aligned([HEADINGS, *map(_row, self._calls)])
         if self.unseen:
@@ -201,8 +201,7 @@ def save(path: str | os.PathLike[str], calls: Sequence[Call]) -> Path:
     for name, every in zip(names, heads, strict=True):
         for one in every:
             if not _alike(one.own, first.own):
-                head = f"{name}.head({one.source['head'][0]}).save(…)"  # type: ignore[index]
-                raise ValueError(f"not all heads have one mask, bias and scale: save one of them, {head}")
+                raise ValueError(f"not all heads of {name} have one mask, bias and scale: save a single head of it")
     q, k, v = (saving.joined([getattr(call._kept(), name) for call in calls]) for name in "qkv")
     return saving.save(path, q, k, v, first.tokens, first.own)
 

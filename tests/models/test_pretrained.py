@@ -250,6 +250,22 @@ def test_what_cannot_be_is_said_in_one_line(folder: Path, args: str, message: st
     assert list(Path().iterdir()) == []
 
 
+def test_a_bias_of_each_heads_own_is_saved_with_that_head_alone(folder: Path) -> None:
+    said = refused("capture", str(folder / "t5"), "--layer", "0", "-o", "x.npz")
+    assert "not all heads of calls[0] have one mask, bias and scale: save a single head of it" in said
+    run("capture", str(folder / "t5"), "--layer", "0", "--head", "1", "-o", "x.npz")
+    calls, _ = captured(folder / "t5", 0)
+    np.testing.assert_array_equal(fs.load_qkv("x.npz").own["bias"], calls[0].head(1).bias)
+
+
+def test_a_model_that_asks_for_no_attention_has_nothing_to_keep(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pretrained.Pretrained, "run", lambda *given: pretrained.Tokens(("a",)))
+    name = str(folder / "gpt2")
+    for args in (("--plot",), ("--layer", "0", "-o", "x.npz")):
+        assert f"'{name}': no call of attention was seen" in refused("capture", name, *args)
+    assert run("capture", name).startswith(b"no call of attention was seen")
+
+
 def test_no_code_and_no_pickle_of_strangers_is_run(folder: Path, tmp_path: Path) -> None:
     torch = importlib.import_module("torch")
     mine = tmp_path / "mine"
