@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .machine.events import IO as IO
     from .machine.events import Event as Event
     from .machine.events import Tile as Tile
+    from .models.capture import capture as capture
     from .runs.live import stepping as stepping
     from .runs.record import count as count
     from .runs.record import record as record
@@ -32,6 +33,7 @@ _HOME = {
     "load_qkv": "inputs.qkv",
     "record": "runs.record",
     "count": "runs.record",
+    "capture": "models.capture",
     "stepping": "runs.live",
     "Stepper": "runs.stepper",
     "export": "trace.exports",

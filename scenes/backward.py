@@ -11,7 +11,7 @@ from flashsteps.filmkit.actors.equation import Equation, Tile
 from flashsteps.filmkit.actors.formula import Formula, Term
 from flashsteps.filmkit.actors.matrix import Matrix, Region, grid
 from flashsteps.filmkit.actors.wires import Arrow
-from flashsteps.filmkit.input import check_room
+from flashsteps.filmkit.input import check_own_mask, check_room
 from flashsteps.filmkit.places import Stage, note, stage, turn
 from flashsteps.filmkit.run import Run
 from flashsteps.filmkit.tiles import blocks, held, made, rows, span, whole
@@ -53,14 +53,22 @@ class Backward(Film):
 
 
 def recorded(board: Board, algorithm: str, **how: Any) -> Run:
-    """A backward pass on the input. What the loss would send back is not known: dO is drawn at random."""
-    qkv, seed = board.input, np.random.default_rng(0)
+    """A backward pass on the input. What the loss sent back is known of a training step alone: else dO is at random."""
+    qkv, dO = board.input, known(board)
     (N, d), M = qkv.q.shape, len(qkv.k)
     check_room(N, M, d)
+    check_own_mask(qkv, {"mask": None})
     block_q, block_k = board.option("block_q", small_block(N)), board.option("block_k", small_block(M))
-    how = {"block_q": block_q, "block_k": block_k, "dtype": board.option("dtype"), **how}
-    dO = seed.standard_normal((N, d)).astype(qkv.q.dtype)
-    return Run(record(algorithm, *qkv, do=dO, tokens=qkv.tokens, source=qkv.source, **how))
+    dtype = board.option("dtype", qkv.own.get("dtype"))
+    how = qkv.options | {"block_q": block_q, "block_k": block_k, "dtype": dtype, **how}
+    dO = np.random.default_rng(0).standard_normal((N, d)).astype(qkv.q.dtype) if dO is None else dO
+    return Run(record(algorithm, *qkv, do=dO, **how))
+
+
+def known(board: Board) -> np.ndarray | None:
+    """The gradient of O that came in a step of training, where the input is a head of one."""
+    found: np.ndarray | None = getattr(board.input, "do", None)
+    return found
 
 
 def hardest(run: Run) -> tuple[int, int, int, int]:
@@ -96,7 +104,8 @@ def needed(board: Board, place: Stage, run: Run) -> None:
         board.put(texture(held(run, name), name, rows=labels), box)
     board.put(texture(held(run, "dO"), "dO", seen=grown), last)
     board.say("To find dQ, dK and dV the backward pass needs P, the weights, again.")
-    note(board, place, "dO says how the loss would change with each number of O; here it is drawn at random, seed 0")
+    drawn = "would change with each number of O; here it is drawn at random, seed 0"
+    note(board, place, f"dO says how the loss {drawn if known(board) is None else 'changes with each number of O'}")
     board.move(grown.to(float(len(held(run, "dO")))), seconds=1.4)
     board.put(missing(none), none)
 

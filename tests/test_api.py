@@ -67,7 +67,7 @@ def test_importing_flashsteps_imports_neither_numpy_nor_manim(tmp_path):
     import sys, flashsteps
     assert {"load_qkv", "record", "count", "load"} <= set(dir(flashsteps))
     print(sorted({"numpy", "manim", "torch", "click"} & set(sys.modules)))
-    flashsteps.count("flash2-forward", n=8, d=4)
+    flashsteps.count("flash2-forward", n=8, d=4), flashsteps.capture
     print(sorted({"manim", "torch", "click"} & set(sys.modules)))
     """
     assert python(textwrap.dedent(code), tmp_path) == "[]\n[]\n"

@@ -22,6 +22,7 @@ import pytest
 import flashsteps as fs
 from flashsteps.filmkit import embedding, gallery
 from flashsteps.units import short, size_of
+from tests.models import checkpoints
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -97,6 +98,7 @@ def remade(text: str, folder: Path) -> str:
 
 def test_everything_shown_is_what_is_printed(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     text = README.read_text(encoding="utf-8")
+    checkpoints.write(tmp_path / "gpt2", "gpt2")  # a reader's own model
     now = remade(text, tmp_path)
     if request.config.getoption("--regenerate"):
         README.write_text(now, encoding="utf-8")

@@ -7,6 +7,7 @@ import click
 from .. import __version__
 from .bench import bench
 from .blocks import blocks
+from .capture import capture
 from .completion import completion
 from .count import count
 from .doctor import doctor
@@ -30,6 +31,7 @@ Examples:
   flashsteps render flash-forward -o flash-forward.gif
   flashsteps talk -o talk.html
   flashsteps list films
+  flashsteps capture ./gpt2 --layer 3 --head 1 -o head.npz
   flashsteps record flash2-forward -o run.npz --block-q 4 --block-k 4
   flashsteps show run.npz --step 12
   flashsteps step run.npz
@@ -53,7 +55,7 @@ def main(ctx: click.Context) -> None:
 
 
 for _command in (
-    render, talk, gallery, list_, record, show, view, explore, embed, step, export, schema, count, io, blocks,
+    render, talk, gallery, list_, capture, record, show, view, explore, embed, step, export, schema, count, io, blocks,
     validate, bench, doctor, completion,
 ):  # fmt: skip
     main.add_command(_command)

@@ -26,6 +26,7 @@ FOR = {
     "notebook": "for `trace.show()` in a notebook",
     "terminal": "for `flashsteps step` on a terminal",
     "torch": "for .pt files",
+    "models": "for `flashsteps capture`",
     "kernels": "for `flashsteps.kernels`, `flashsteps validate` and `flashsteps bench`",
 }
 

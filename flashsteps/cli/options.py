@@ -256,6 +256,12 @@ def _positive(text: str) -> int:
     return number
 
 
+def _index(text: str) -> int:
+    if (number := _integer(text, MOST)) < 0:
+        raise ValueError
+    return number
+
+
 def _finite(text: str) -> float:
     """A number in plain digits: not nan, not inf."""
     plain = re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", text.strip().lower())
@@ -320,6 +326,7 @@ def _steps(text: str) -> slice:
 
 
 NUMBER = Text("N", _positive, "give a whole number, 1 or more")
+INDEX = Text("N", _index, "give a whole number, from 0")
 LOOPS = Text("N", _positive, "give how many times, 1 or more")
 INTEGER = Text("N", _integer, "give a whole number")
 REAL = Text("X", _finite, "give a number, such as 0.125")

@@ -111,13 +111,15 @@ def run_of(algorithm: str, options: Mapping[str, Any], small: bool = False) -> T
             options[name] = options[name] or arguments.small_block(rows)
     if do or arguments.takes(algorithm, "do"):
         options["do"] = _gradient(do or "random", heads)
-    trace = run.record_heads(algorithm, heads, source=first.source, **take.given(options))
+    own = {"source": first.source, **first.own}
+    trace = run.record_heads(algorithm, heads, **(own | take.given(options)))
     return kernels.twin(trace) if kernel else trace
 
 
 def _last(heads: Heads, queries: int | None, algorithm: str) -> Heads:
     """The last so many queries: all of a file, and one of what is made here if it is decoded, unless told otherwise."""
     from .. import algorithms
+    from ..runs import part
 
     first = heads.each[0]
     if queries is None:
@@ -125,7 +127,7 @@ def _last(heads: Heads, queries: int | None, algorithm: str) -> Heads:
         queries = 1 if made_here and algorithms.algorithm(algorithm).decodes else len(first.q)
     if queries > len(first.q):
         raise ValueError(f"--queries {queries}: there are {len(first.q):,}, give at most as many")
-    return heads if queries == len(first.q) else heads.last(queries)
+    return heads if queries == len(first.q) else part.last(heads, queries)
 
 
 def _gradient(given: str, heads: Heads) -> Any:

@@ -36,6 +36,8 @@ FIRST: dict[str, Any] = {
     "in": "sample", "pin": None, "tab": "explore", "card": 0, "step": -1, "theme": None,
 }  # fmt: skip
 
+_ONLY = "the explorer performs runs without a mask or with the causal one, and nothing else that changes scores"
+
 #: the most tokens of an input that is embedded: as many as a run is performed for
 MOST_TOKENS, MOST_WIDTH = 64, 256
 
@@ -71,7 +73,7 @@ def page(qkv: QKV | None = None, first: dict[str, Any] | None = None) -> str:
     start = dict(FIRST)
     if qkv is not None:
         inputs["file"] = _input(qkv, "your own")
-        start |= {"in": "file", "n": len(qkv.q), "d": qkv.q.shape[1], "type": Heads.of(qkv).kept}
+        start |= {"in": "file", "n": len(qkv.q), "d": qkv.q.shape[1], "type": Heads.of(qkv).kept, **_own(qkv)}
     start |= first or {}
     state = {"a": "flash2-forward", "bq": 4, "bk": 4, "mask": "causal", "n": 16, "d": 32, "in": "sample", "on": "toy"}
     checked = record("flash2-forward", *sample, tokens=sample.tokens, source=sample.source, block_q=4, block_k=4,
@@ -108,9 +110,7 @@ def of_trace(trace: Trace) -> str:
         raise ValueError(f"the explorer performs one head of {', '.join(chosen())}, with as many queries as keys")
     changes = ("softcap", "dropout", "alibi", "bias", "sinks")
     if mask not in (None, "causal") or any(meta.get(name) for name in changes):
-        raise ValueError(
-            "the explorer performs runs without a mask or with the causal one, and nothing else that changes scores"
-        )
+        raise ValueError(_ONLY)
     q, k, v = (trace.initial[name].astype(np.float32) for name in "QKV")
     first = {
         "a": algorithm,
@@ -123,6 +123,20 @@ def of_trace(trace: Trace) -> str:
         first["on"] = meta["device"] or str(meta["sram"])
     qkv = QKV(q, k, v, tokens=None if meta["tokens"] is None else tuple(meta["tokens"]), source=meta["input"])
     return page(qkv, first)
+
+
+def _own(qkv: QKV) -> dict[str, Any]:
+    """The mask and the type of the model that an input is from. Raises ValueError where the page lacks what it did."""
+    own, d = qkv.own, qkv.q.shape[1]
+    if not own:
+        return {}
+    mask, scale = own.get("mask"), own.get("scale", d**-0.5)
+    others = own.keys() - {"mask", "scale", "dtype"}
+    if not (mask is None or np.array_equal(mask, "causal")) or not np.isclose(scale, d**-0.5) or others:
+        raise ValueError(
+            f"{_ONLY}, and this head has more: step through it with `flashsteps view` or `flashsteps step`"
+        )
+    return {"mask": mask or "none"}
 
 
 def _input(qkv: QKV, title: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import operator
 import os
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..runs.arguments import small_block
+from ..runs.part import part
 
 if TYPE_CHECKING:
     from ..inputs.qkv import QKV
@@ -32,6 +33,7 @@ class Input:
 
     def __init__(self) -> None:
         self._made: dict[Any, Any] = {}
+        self._shows_own_mask = False
         self.unproven = False  # is there a saved run that was not held against its algorithm?
 
     def qkv(self, option: Callable[..., Any]) -> QKV:
@@ -73,6 +75,9 @@ class Input:
             (N, d), M = qkv.q.shape, len(qkv.k)
             check_room(N, M, d)
             chosen = {name: option(name) for name in OF_A_RUN if name not in how}
+            if not self._shows_own_mask:  # where it was shown, another may stand beside it
+                check_own_mask(qkv, how)
+                self._shows_own_mask = True
             how = {name: value for name, value in chosen.items() if value is not None} | how
             how = {"block_q": small_block(N), "block_k": small_block(M), **how}
             run = self._once((id(qkv), algorithm, _key(how)), partial(_record, algorithm, qkv, how))
@@ -171,13 +176,12 @@ def window(qkv: QKV, rows: Any) -> QKV:
             f"rows={_said(rows)!r}: there are {most:,} tokens, give two numbers from 0 to {most:,}, rising"
         )
     queries, keys = (slice(max(0, start - most + count), max(0, stop - most + count)) for count in (n, m))
-    for what, part, count in (("query", queries, n), ("key", keys, m)):
-        if part.start >= part.stop:
+    for what, some, count in (("query", queries, n), ("key", keys, m)):
+        if some.start >= some.stop:
             raise ValueError(f"rows={_said(rows)!r}: no {what} is there, they begin at {most - count:,}")
-    q, k, v = qkv.q[queries], qkv.k[keys], qkv.v[keys]
     tokens = tuple(map(str, range(most)))[start:stop] if qkv.tokens is None else qkv.tokens[start:stop]
     source: dict[str, Any] = qkv.source | {"rows": [start, stop], "of": most}
-    return replace(qkv, q=q, k=k, v=v, tokens=tokens, source=source, axes=qkv.axes and qkv.axes.cut(len(q), len(k)))
+    return replace(part(qkv, queries, keys), tokens=tokens, source=source)
 
 
 def _ends(rows: Any) -> tuple[int, int]:
@@ -200,7 +204,18 @@ def _record(algorithm: str, qkv: QKV, how: dict[str, Any]) -> Trace:
     from ..inputs.qkv import Heads
     from ..runs.record import record_heads
 
-    return record_heads(algorithm, Heads.of(qkv), **how)
+    return record_heads(algorithm, Heads.of(qkv), **({"source": qkv.source, **qkv.own} | how))
+
+
+def check_own_mask(qkv: QKV, how: Mapping[str, Any]) -> None:
+    """Raises ValueError where a film shows another mask than the one that the model had: its scores would be others."""
+    own = qkv.own.get("mask")
+    if own is not None and "mask" in how and not np.array_equal(how["mask"], own):
+        said = own if isinstance(own, str) else "of its own"
+        raise ValueError(
+            f"this film shows runs with mask {how['mask'] or 'none'}, and this head has the mask {said}: choose a film "
+            "of a whole run, such as flash2-forward, or step through its trace (`flashsteps view`)"
+        )
 
 
 def _twin(run: Trace) -> Trace:

@@ -10,7 +10,7 @@ import re
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -53,6 +53,12 @@ class QKV:
     tokens: tuple[str, ...] | None  # one per key, or per query where those are more
     source: Source  # where it is from, fit for JSON
     axes: Axes | None = None  # how all that were given lie, and which of them this is; None where it is all there is
+    own: Mapping[str, Any] = field(default_factory=dict)  # mask, scale and more that are its model's, where it has one
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """All that `record` is to be told besides: `record(algorithm, *qkv, **qkv.options)`."""
+        return {"tokens": self.tokens, "source": self.source, **self.own}
 
     def __iter__(self) -> Iterator[Matrix]:
         return iter((self.q, self.k, self.v))
@@ -79,16 +85,6 @@ class Heads:
     def group(self) -> int:
         """How many heads share one key-value head."""
         return len(self.each) // self.kv_heads
-
-    def last(self, n: int) -> Heads:
-        """The same with the last n queries alone."""
-        m = len(self.each[0].k)
-
-        def cut(one: QKV) -> QKV:
-            axes, tokens = one.axes and one.axes.cut(n, m), one.tokens and one.tokens[-max(n, m) :]
-            return replace(one, q=one.q[-n:], axes=axes, tokens=tokens)
-
-        return Heads(tuple(map(cut, self.each)), self.axes.cut(n, m))
 
     @property
     def of_o(self) -> tuple[int, ...]:
@@ -130,8 +126,8 @@ def load_qkv(source: str | os.PathLike[str], head: Head = None, layout: str | No
         Axes of length 1 may be left out. Where k and v have fewer heads, theirs is head // group.
     layout: how the axes lie, where not so: one of `layouts.LAYOUTS`, such as "bshd" (batch, tokens, heads, d).
 
-    Arrays keep their type; float8 becomes float16, and whole numbers float32. Raises ValueError, one line that quotes
-    the source.
+    Arrays keep their type; float8 becomes float16, and whole numbers float32. A head that was captured and saved has
+    its model's mask and scale among its `options`. Raises ValueError, one line that quotes the source.
     """
     return _load(source, head, layout, every=False).each[0]
 
@@ -151,16 +147,18 @@ def load_heads(
 def _load(source: str | os.PathLike[str], head: Head, layout: str | None, every: bool) -> Heads:
     if source == "sample":
         with SAMPLE.open("rb") as file:
-            *arrays, tokens = readers.read(file, SAMPLE.suffix)
-            q, k, v = (_matrix("sample", array, ()).astype(np.float16) for array in arrays)
-            return _checked(q, k, v, tokens, head, layout, SAMPLE_SOURCE | _provenance(file, SAMPLE))
+            found = readers.read(file, SAMPLE.suffix)
+            q, k, v = (_matrix("sample", array, ()).astype(np.float16) for array in (found.q, found.k, found.v))
+            return _checked(q, k, v, found.tokens, head, layout, SAMPLE_SOURCE | _provenance(file, SAMPLE))
     if isinstance(source, str) and source.partition(":")[0] == "random":
         return _random(source, head, layout)
     with _opened(source) as (file, path):
         found = readers.read(file, path.suffix.lower())
         if every and len(found.q.shape) < 3:
             raise ValueError(f"q has shape {found.q.shape}: (heads, N, d) are needed, one sequence with several heads")
-        return _checked(*found, head, layout, {"kind": "file"} | _provenance(file, path), every)
+        where = {"kind": "file"} | _provenance(file, path)
+        heads = _checked(found.q, found.k, found.v, found.tokens, head, layout, where, every)
+    return replace(heads, each=tuple(replace(one, own=found.own) for one in heads.each)) if found.own else heads
 
 
 def _provenance(file: io.BufferedReader, path: Path) -> Source:

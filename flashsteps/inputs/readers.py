@@ -33,6 +33,15 @@ MAX_RATIO = 1032  # deflate cannot do better: a member that claims more is lying
 # The spellings taken as q, k and v, in the order they are tried, in any case.
 NAMES = {"q": ("q", "query"), "k": ("k", "key"), "v": ("v", "value")}
 
+#: what a file of one's own model's holds besides: JSON with options of `record`, under this name
+OWN = "flashsteps"
+#: what stands there for an array: it is a member of the file, of the option's name
+BESIDE = "beside"
+#: which options those are, and what each may be
+OPTIONS: dict[str, type | tuple[type, ...]] = {
+    "mask": (str, np.ndarray), "bias": np.ndarray, "scale": float, "dtype": str, "softcap": float, "alibi": float
+}  # fmt: skip
+
 SAFETENSORS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 SAFETENSORS |= {f"{sign}{8 * n}": f"<{sign.lower()}{n}" for sign in "IU" for n in (1, 2, 4, 8)}
 
@@ -81,6 +90,7 @@ class Found(NamedTuple):
     k: Stored
     v: Stored
     tokens: Any = None  # not checked yet
+    own: Mapping[str, Any] = {}  # options of `record` that are the model's own; arrays are NumPy's
 
 
 def read(file: BinaryIO, ending: str) -> Found:
@@ -247,7 +257,30 @@ def _npz(file: BinaryIO, size: int) -> Found:
         with one_line("tokens cannot be read"):
             tokens = words[()].tolist()
     q, k, v = (members[picked[name]]() for name in NAMES)
-    return Found(q, k, v, tokens)
+    own = {}
+    if OWN in members:
+        text = members[OWN]()
+        if text.dtype.kind != "U" or text.shape or text.dtype.itemsize > MAX_TEXT:
+            raise ValueError(f"{OWN} in it is no text, but {text.dtype.name} of shape {text.shape}: leave it out")
+        own = _own(str(text[()]), lambda name: members[name]())
+    return Found(q, k, v, tokens, own)
+
+
+def _own(text: str, member: Callable[[str], Stored]) -> dict[str, Any]:
+    """The options of `record` that a file holds, its arrays read."""
+    with one_line(f"what {OWN} says in it is no JSON of options"):
+        said = dict(json.loads(text))
+        found: dict[str, Any] = {name: float(x) if type(x) is int else x for name, x in said.items()}
+        for name in [name for name, x in found.items() if x == BESIDE]:
+            array = member(name)
+            if len(array.shape) != 2 or 8 * math.prod(array.shape) > MAX_BYTES:
+                raise ValueError(f"{name} of shape {array.shape}")
+            numbers = np.asarray(array[()])  # a mask of safetensors is 0 and 1
+            found[name] = numbers > 0 if name == "mask" and numbers.dtype == np.uint8 else numbers
+        for name, x in found.items():
+            if name not in OPTIONS or not isinstance(x, OPTIONS[name]):
+                raise ValueError(f"{shorten(name, 40)} is {shorten(repr(x), 40)}")
+    return found
 
 
 def _honest(info: zipfile.ZipInfo, size: int) -> None:
@@ -294,7 +327,8 @@ def _safetensors(file: BinaryIO, size: int) -> Found:
         with one_line("its tokens are no JSON list of str"):
             tokens = json.loads(words)
     q, k, v = (tensor(picked[name]) for name in NAMES)
-    return Found(q, k, v, tokens)
+    own = _own(meta[OWN], tensor) if isinstance(meta.get(OWN), str) else {}
+    return Found(q, k, v, tokens, own)
 
 
 def _from_bfloat16(bits: Any) -> Any:

@@ -1,0 +1,1 @@
+"""A model that is being run: the attention that it asks for, call by call."""

@@ -1,0 +1,221 @@
+"""How attention is called, by torch, by FlexAttention, by flash-attn and by this package, read into one form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch.nn.attention.bias import CausalBias, CausalVariant
+from torch.nn.attention.flex_attention import _identity
+
+from ..machine import masks
+
+Tensor = Any  # torch's, which is not read by mypy
+
+UPPER_LEFT, LOWER_RIGHT = CausalVariant.UPPER_LEFT, CausalVariant.LOWER_RIGHT
+
+
+class Attention(NamedTuple):
+    """One call: q (B, H, N, d), k (B, Hk, M, d), v (B, Hk, M, d_v), and all that changes scores and weights."""
+
+    function: str
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    scale: float
+    rule: str | None = None  # a mask by its name, aligned to the bottom right
+    #: True where seen, or added to scores, (B or 1, H or 1, N or 1, M or 1); a function where that takes long
+    added: Tensor | Callable[[], Tensor | None] | None = None
+    dropout: float = 0.0
+    softcap: float | None = None
+    slopes: Tensor | None = None  # ALiBi: (H,) or (B, H)
+    beyond: str = ""  # what of it no run here can do
+    form: Callable[[Tensor], Tensor] = lambda o: o  # brings what the call gave into the form of q
+
+
+# ---- torch
+
+
+def sdpa(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Attention:
+    """torch.nn.functional.scaled_dot_product_attention. Its causal mask is aligned to the top left."""
+    q, k, v = map(four, (query, key, value))
+    N, M = q.shape[2], k.shape[2]
+    top_left, bottom_right, added = is_causal, False, None
+    if isinstance(attn_mask, CausalBias):
+        top_left, bottom_right = (attn_mask.variant == which for which in (UPPER_LEFT, LOWER_RIGHT))
+    elif attn_mask is not None:
+        added = four(attn_mask.expand(*query.shape[:-2], *attn_mask.shape[-2:]) if query.dim() > 4 else attn_mask)
+    if top_left and N != M:
+        added = torch.ones(1, 1, N, M, dtype=torch.bool).tril()
+    rule = "causal" if bottom_right or (top_left and N == M) else None
+    scale = q.shape[-1] ** -0.5 if scale is None else float(scale)
+    beyond = "nested tensors" if query.is_nested else ""
+    return Attention("sdpa", q, k, v, scale, rule, added, float(dropout_p), beyond=beyond, form=four)
+
+
+def four(x: Tensor) -> Tensor:
+    """(N, d), (H, N, d) or (…, H, N, d) as (B, H, N, d); sequences of different lengths with zeros behind them."""
+    if x.is_nested:
+        parts = x.unbind()
+        padded = parts[0].new_zeros(len(parts), len(parts[0]), max(part.shape[1] for part in parts), parts[0].shape[2])
+        for row, part in zip(padded, parts, strict=True):
+            row[:, : part.shape[1]] = part
+        return padded
+    if x.dim() > 4:
+        return x.flatten(0, -4)
+    return x[(None,) * (4 - x.dim())]
+
+
+def unpacked(attention: Attention, module: Any) -> Attention:
+    """A call with its heads: where one query decodes under a mask, transformers has those that share keys as rows."""
+    group = getattr(module, "num_key_value_groups", 1)
+    heads = getattr(getattr(module, "config", None), "num_attention_heads", 0)
+    if group == 1 or attention.q.shape[1:3] != (heads // group, group):
+        return attention
+    added, form = attention.added, attention.form
+
+    def apart(x: Tensor) -> Tensor:
+        return x.flatten(1, 2).unsqueeze(2)
+
+    if isinstance(added, torch.Tensor) and added.shape[1] > 1:
+        added = apart(added)
+    return attention._replace(q=apart(attention.q), added=added, form=lambda o: apart(form(o)))
+
+
+def by_hand(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, heads: int, dropout: float) -> Attention:
+    """nn.MultiheadAttention where it returns its weights too: q (B·H, N, d), scaled already, and kᵀ (B·H, d, M)."""
+    q, k, v = (x.unflatten(0, (-1, heads)) for x in (q, k.mT, v))
+    if mask is not None:
+        mask = mask[None] if len(mask) == 1 else mask.unflatten(0, (-1, heads))
+    return Attention("by hand", q, k, v, 1.0, None, mask, dropout, form=lambda o: o.unflatten(0, (-1, heads)))
+
+
+# ---- FlexAttention
+
+
+def flex(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    score_mod: Callable[..., Tensor],
+    block_mask: tuple[Any, ...],
+    scale: float,
+    *rest: Any,
+    **others: Any,
+) -> Attention:
+    """What torch.nn.attention.flex_attention.flex_attention hands on to its operation."""
+    (B, H, N, _), M = query.shape, key.shape[2]
+    mask_mod, lead = block_mask[-1], block_mask[2].shape[:2]  # of kv_num_blocks: 1 where all have one mask
+    indices = [torch.arange(n, device=query.device) for n in (B, H, N, M)]
+
+    def over(mod: Callable[..., Tensor], B: int, H: int, *scores: Tensor) -> Tensor:
+        """What a function of (score, b, h, query, key) gives for all of these."""
+        for axis in range(3, -1, -1):
+            mod = torch.vmap(mod, (*(0 for _ in scores), *(0 if axis == at else None for at in range(4))))
+        return mod(*scores, indices[0][:B], indices[1][:H], *indices[2:])
+
+    def bias(score: float) -> Tensor:
+        scores = torch.full((B, H, N, M), score, device=query.device, dtype=torch.float32)
+        return over(score_mod, B, H, scores) - scores
+
+    def added() -> Tensor | None:
+        seen = over(mask_mod, *lead)
+        if score_mod is _identity:
+            return seen
+        found = bias(0.0)
+        if any(not torch.allclose(bias(score), found, rtol=1e-4, atol=1e-4) for score in (1.0, -2.5)):
+            return None
+        return torch.where(seen, found, -torch.inf)
+
+    beyond = "" if len(key) == B else "keys of another batch size"
+    return Attention("flex", query, key, value, float(scale), None, added, beyond=beyond)
+
+
+# ---- flash-attn: tokens before heads
+
+
+def flash(name: str, given: Mapping[str, Any]) -> Attention:
+    """A function of flash-attn, 2 or 3, by its name and the arguments that it was given. Masks are bottom right."""
+    q, k, v = _unpacked(given)
+    varlen = "varlen" in name
+
+    def form(x: Tensor) -> Tensor:
+        """Heads before tokens."""
+        return x.transpose(0, 1)[None] if varlen else x.transpose(1, 2)
+
+    q, k, v = map(form, (q, k, v))
+    scale = q.shape[-1] ** -0.5 if given.get("softmax_scale") is None else float(given["softmax_scale"])
+    left, right = (-1 if n is None or n < 0 else int(n) for n in given.get("window_size") or (-1, -1))
+    rule, added = _rule(left, 0 if given.get("causal") else right), None
+    if varlen:
+        ends = [given.get(f"cu_seqlens_{x}", given.get("cu_seqlens")).tolist() for x in "qk"]
+        added = partial(_documents, rule, *ends)
+        rule = None
+    return Attention(
+        name, q, k, v, scale, rule, added,
+        dropout=float(given.get("dropout_p") or 0.0),
+        softcap=float(given.get("softcap") or 0.0) or None,
+        slopes=given.get("alibi_slopes"),
+        beyond=_beyond(given),
+        form=form,
+    )  # fmt: skip
+
+
+def _unpacked(given: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
+    if "qkv" in given:
+        q, k, v = given["qkv"].unbind(-3)
+        return q, k, v
+    if "kv" in given:
+        return (given["q"], *given["kv"].unbind(-3))
+    if "k_cache" in given:
+        return given["q"], given["k_cache"], given["v_cache"]
+    return given["q"], given["k"], given["v"]
+
+
+#: arguments that change what is computed, and that no run here has
+BEYOND = ("block_table", "page_table", "cache_seqlens", "rotary_cos", "cache_batch_idx", "cache_leftpad", "leftpad_k",
+          "qv", "q_descale", "seqused_q", "seqused_k", "learnable_sink", "sinks")  # fmt: skip
+
+
+def _beyond(given: Mapping[str, Any]) -> str:
+    """The first of these that was given; to a cache, new keys too."""
+    names = (*BEYOND, "k", "v") if "k_cache" in given else BEYOND
+    return next((name for name in names if given.get(name) is not None), "")
+
+
+def _documents(rule: str | None, q_ends: list[int], k_ends: list[int]) -> Tensor:
+    """True where a query sees a key of its own sequence, (1, 1, N, M), for sequences that lie one after the other."""
+    kept = torch.zeros(1, 1, q_ends[-1], k_ends[-1], dtype=torch.bool)
+    for q, q_end, k, k_end in zip(q_ends, q_ends[1:], k_ends, k_ends[1:], strict=False):
+        if n := q_end - q:
+            own = masks.parse(rule, n, k_end - k).keep(slice(0, n), slice(0, k_end - k))
+            kept[0, 0, q:q_end, k:k_end] = torch.from_numpy(own)
+    return kept
+
+
+# ---- this package's kernels
+
+
+def ours(given: Mapping[str, Any]) -> Attention:
+    """The operation flashsteps::flash_attention, by the names of its arguments."""
+    q, k, v = given["q"], given["k"], given["v"]
+    rule = _rule(given["left"], given["right"])
+    return Attention("flashsteps", q, k, v, given["scale"], rule, softcap=given["softcap"] or None)
+
+
+def _rule(left: int, right: int) -> str | None:
+    """The mask of so many keys to the left and to the right of the diagonal, −1 for all."""
+    if left == -1:
+        return {-1: None, 0: "causal"}.get(right, f"window:-1,{right}")
+    return f"window:{left},{right}"
