@@ -8,6 +8,7 @@ from typing import Any
 #: what is public here, and the module that has it: imported when asked for, because torch and triton take seconds
 _WHERE = {
     "Argument": "recorder.tensors.Argument",
+    "FallbackWarning": "attention.FallbackWarning",
     "backward": "flash2_backward.backward",
     "block_sparse": "flash2_block_sparse.block_sparse",
     "csr": "flash2_block_sparse.csr",

@@ -9,8 +9,6 @@ from typing import Any
 import torch
 import triton
 
-from flashsteps.machine import heads
-
 from .problem import Problem
 from .targets.target import interpreted, pretended
 
@@ -31,34 +29,43 @@ def problem(
     window: Any = None,
     scale: Any = None,
     softcap: Any = None,
+    names: tuple[str, str, str] = ("q", "k", "v"),
 ) -> Problem:
-    """The problem of q (B, H, N, d), k and v (B, Hk, M, d). Raises ValueError, one line, where they make none."""
-    tensors = {"q": q, "k": k, "v": v}
-    for name, x in tensors.items():
+    """The problem of q (B, H, N, d), k and v (B, Hk, M, d), so named. Raises ValueError where they make none."""
+    for name, x in zip(names, (q, k, v), strict=True):
         matrix_of_heads(name, x)
-    for name in ("k", "v"):
-        same(name, tensors[name], "q", q)
-        if x_shape(tensors[name])[0] != q.shape[0]:
-            raise ValueError(f"{name} has batch {tensors[name].shape[0]}, q {q.shape[0]}: give as many of both")
-        if x_shape(tensors[name])[3] != q.shape[3]:
-            raise ValueError(f"{name} has head dimension {tensors[name].shape[3]}, q {q.shape[3]}: make them the same")
-    if x_shape(v) != x_shape(k):
-        raise ValueError(f"v has shape {x_shape(v)}, k {x_shape(k)}: give a value for each key")
-    near("q", q, k.shape[1])
-    options = options_of(x_shape(q), x_shape(k), causal, window, scale, softcap)
-    return Problem(q.shape[0], q.shape[1], k.shape[1], q.shape[2], k.shape[2], q.shape[3], *options, q.dtype, q.device)
+    of_q, of_k, of_v = q.shape, k.shape, v.shape
+    for name, x in zip(names[1:], (k, v), strict=True):
+        same(name, x, names[0], q)
+        if x.shape[0] != of_q[0]:
+            raise ValueError(f"{name} has batch {x.shape[0]}, {names[0]} {of_q[0]}: give as many of both")
+        if x.shape[3] != of_q[3]:
+            raise ValueError(f"{name} has head dimension {x.shape[3]}, {names[0]} {of_q[3]}: make them the same")
+    if of_v != of_k:
+        raise ValueError(f"{names[2]} has shape {tuple(of_v)}, {names[1]} {tuple(of_k)}: give a value for each key")
+    near(names[0], q, of_k[1])
+    options = options_of(of_q, of_k, causal, window, scale, softcap, names)
+    return Problem(of_q[0], of_q[1], of_k[1], of_q[2], of_k[2], of_q[3], *options, q.dtype, q.device)
 
 
 def options_of(
-    q_shape: tuple[int, ...], k_shape: tuple[int, ...], causal: Any, window: Any, scale: Any, softcap: Any
+    q_shape: tuple[int, ...],
+    k_shape: tuple[int, ...],
+    causal: Any,
+    window: Any,
+    scale: Any,
+    softcap: Any,
+    names: tuple[str, ...] = ("q", "k"),
 ) -> tuple[int, int, float, float]:
     """left, right, scale and softcap (0 for none). Raises ValueError, one line, for what makes no sense."""
     d = q_shape[-1]
     if not 1 <= d <= LARGEST:
-        raise ValueError(f"q has head dimension {d}: give 1 to {LARGEST}")
+        raise ValueError(f"{names[0]} has head dimension {d}: give 1 to {LARGEST}")
     if not k_shape[1] or not q_shape[1] or q_shape[1] % k_shape[1]:
-        raise ValueError(f"k has {k_shape[1]} heads, q {q_shape[1]}: those of q must be a multiple of those of k")
-    heads.group_of(q_shape[1], k_shape[1])
+        q, k = names[:2]
+        raise ValueError(
+            f"{k} has {k_shape[1]} heads, {q} {q_shape[1]}: those of {q} must be a multiple of those of {k}"
+        )
     left, right = bounds(q_shape[2], k_shape[2], causal, window)
     scale = d**-0.5 if scale is None else _number("scale", scale, "None for 1/√d")
     return left, right, scale, 0.0 if softcap is None else _number("softcap", softcap, "None for none")
@@ -84,10 +91,6 @@ def _number(name: str, given: Any, none: str) -> float:
     if not isinstance(given, Real) or isinstance(given, bool) or not 0 < given <= sys.float_info.max:  # type: ignore[operator]
         raise ValueError(f"{name} is {given!r}: give a finite number above 0, or {none}")
     return float(given)
-
-
-def x_shape(x: torch.Tensor) -> tuple[int, ...]:
-    return tuple(x.shape)
 
 
 def matrix_of_heads(name: str, x: Any, axes: str = "(batch, heads, tokens, head dimension)") -> None:

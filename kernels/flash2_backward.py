@@ -216,6 +216,29 @@ def backward(
     """
     problem = checks.problem(q, k, v, causal=causal, window=window, scale=scale, softcap=softcap)
     _check(q, k, do=do, o=o, lse=lse, dlse=dlse, delta=delta)
+    return gradients(
+        problem, do, q, k, v, o, lse, block_q=block_q, block_k=block_k, dlse=dlse, delta=delta,
+        deterministic=deterministic, config=config,
+    )  # fmt: skip
+
+
+def gradients(
+    problem: Problem,
+    do: torch.Tensor,
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    o: torch.Tensor,
+    lse: torch.Tensor,
+    *,
+    block_q: int | None = None,
+    block_k: int | None = None,
+    dlse: torch.Tensor | None = None,
+    delta: torch.Tensor | None = None,
+    deterministic: bool = False,
+    config: configs.Config | None = None,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """`backward` of a problem that was checked."""
     fast = configs.shipped_backward(problem) if config is None else config
     as_it_likes = block_q is None and block_k is None
     reproducible = deterministic or torch.are_deterministic_algorithms_enabled()

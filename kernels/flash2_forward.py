@@ -121,6 +121,21 @@ def forward(
     Where tuning found it faster, on an H100, it is `hopper_forward` that runs, but for a log or blocks of your own.
     """
     problem = checks.problem(q, k, v, causal=causal, window=window, scale=scale, softcap=softcap)
+    return attend(problem, q, k, v, block_q=block_q, block_k=block_k, trace=trace, config=config)
+
+
+def attend(
+    problem: Problem,
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    *,
+    block_q: int | None = None,
+    block_k: int | None = None,
+    trace: torch.Tensor | None = None,
+    config: configs.Config | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`forward` of a problem that was checked."""
     config = config or configs.shipped("forward", problem)
     as_it_likes = trace is None and block_q is None and block_k is None
     if config.hopper and as_it_likes and hopper_forward.takes(problem, q, k, v):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,13 +16,16 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 from . import checks
 from .problem import Problem
 from .targets.configs import Config
-from .targets.target import Launch, interpreted, pretended, target
+from .targets.target import Launch, Target, interpreted, pretended, target
 
 #: of keys and values, in bytes, that programs which run at one time may work on: what an L2 of 40 or 50 MB keeps
 L2_BYTES = 32 << 20
 
 #: an axis of a grid other than the first has at most so many programs
 MOST = 65_535
+
+#: of so many problems it is kept what follows from them: a model asks for the same few again and again
+KEPT = 1024
 
 
 class Tiles(NamedTuple):
@@ -38,6 +42,7 @@ class Tiles(NamedTuple):
         return self.block_m == self.block_q
 
 
+@lru_cache(KEPT, typed=True)
 def tiles(problem: Problem, config: Config, block_q: int | None = None, block_k: int | None = None) -> Tiles:
     """The tile that a program works on: as asked for, or of the config; no larger than there are queries and keys.
 
@@ -51,8 +56,12 @@ def tiles(problem: Problem, config: Config, block_q: int | None = None, block_k:
 
 
 def arguments(kernel: Any, problem: Problem, tiles: Tiles) -> dict[str, Any]:
-    """What a kernel is told of the problem and the tile, as far as it asks: by its names."""
-    on = target(problem.device).backend
+    """What a kernel is told of the problem and the tile, as far as it asks: by its names. Not to be changed."""
+    return _arguments(tuple(kernel.arg_names), problem, tiles, target(problem.device))
+
+
+@lru_cache(KEPT)
+def _arguments(names: tuple[str, ...], problem: Problem, tiles: Tiles, on: Target) -> dict[str, Any]:
     known = {
         "heads_kv": problem.kv_heads,
         "section": max(1, L2_BYTES // max(1, 2 * problem.m * tiles.d * problem.dtype.itemsize)),
@@ -74,12 +83,12 @@ def arguments(kernel: Any, problem: Problem, tiles: Tiles) -> dict[str, Any]:
         "EVEN": problem.m % tiles.block_n == 0,
         "EVEN_Q": problem.n % tiles.block_q == 0,
         # under a causal mask some blocks take longer than others; with a window to both sides all take as long
-        "HEAVY_FIRST": problem.right >= 0 > problem.left and on != "interpreter",
+        "HEAVY_FIRST": problem.right >= 0 > problem.left and on.backend != "interpreter",
         # float32 on NVIDIA's matrix units: the sum of three products of tf32, as good as one of float32; where rows are
         # wide, these take more registers than there are
-        "PRECISION": "tf32x3" if on == "cuda" and tiles.d <= 128 else "ieee",
+        "PRECISION": "tf32x3" if on.backend == "cuda" and tiles.d <= 128 else "ieee",
     }
-    return {name: value for name, value in known.items() if name in kernel.arg_names}
+    return {name: value for name, value in known.items() if name in names}
 
 
 def grid(problem: Problem, blocks: int) -> tuple[int, ...]:
@@ -91,23 +100,31 @@ def grid(problem: Problem, blocks: int) -> tuple[int, ...]:
 
 def describable(*tensors: torch.Tensor) -> bool:
     """Whether TMA can fetch from each of these (B, heads, n, d): rows lie at multiples of 16 bytes, none repeated."""
+    return all(x.data_ptr() % 16 == 0 and _regular(x.shape, x.stride(), x.element_size()) for x in tensors)
+
+
+@lru_cache(KEPT)
+def _regular(shape: torch.Size, strides: tuple[int, ...], size: int) -> bool:
     return all(
-        x.data_ptr() % 16 == 0
-        and all(
-            size == 1 or (stride > 0 and stride * x.element_size() % 16 == 0)
-            for size, stride in zip(x.shape[:3], x.stride()[:3], strict=True)
-        )
-        for x in tensors
+        n == 1 or (stride > 0 and stride * size % 16 == 0) for n, stride in zip(shape[:3], strides, strict=False)
     )
 
 
 def descriptor(x: torch.Tensor, rows: int, d: int) -> TensorDescriptor:
     """A descriptor of x (B, heads, n, d) that fetches so many rows of one head at a time, `d` wide on chip."""
-    strides = [
-        stride if size > 1 else x.stride(2) if x.shape[2] > 1 else 16
-        for size, stride in zip(x.shape, x.stride(), strict=True)
+    made = TensorDescriptor.__new__(TensorDescriptor)
+    vars(made).update(_form(x.shape, x.stride(), x.dtype, rows, d), base=x)
+    return made
+
+
+@lru_cache(KEPT)
+def _form(shape: torch.Size, strides: tuple[int, ...], dtype: torch.dtype, rows: int, d: int) -> dict[str, Any]:
+    """All of a descriptor but its tensor, looked at by Triton once: that takes longer than all else."""
+    steps = [
+        stride if size > 1 else strides[2] if shape[2] > 1 else 16 for size, stride in zip(shape, strides, strict=True)
     ]
-    return TensorDescriptor(x, list(x.shape), [*strides[:3], 1], [1, 1, rows, d])
+    whole = TensorDescriptor(torch.empty(0, dtype=dtype), list(shape), [*steps[:3], 1], [1, 1, rows, d])
+    return dict(vars(whole))
 
 
 def fetched(wanted: bool, rows: int, d: int, **tensors: torch.Tensor) -> tuple[dict[str, Any], bool]:
