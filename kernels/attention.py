@@ -34,6 +34,7 @@ def flash_attention(
     causal: bool = False,
     window: tuple[int, int] | None = None,
     softcap: float | None = None,
+    sinks: torch.Tensor | None = None,
     return_lse: bool = False,
 ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
     """softmax(q kᵀ · scale) v for each head, exactly, without ever storing a matrix of scores (FlashAttention-2).
@@ -42,22 +43,28 @@ def flash_attention(
     place. query (…, H, N, d), key (…, Hk, M, d) and value (…, Hk, M, d_v), of 2 to 5 dimensions, of float16, bfloat16
     or float32, with d and d_v up to 256; axes before the last two are broadcast. Gives o (…, H, N, d_v).
 
-    As there: `is_causal` is top left (query i sees keys up to i), `scale` is 1/√d unless given, and with `enable_gqa`
-    head h uses keys and values of head h // (H / Hk). Without it, too: where torch would refuse fewer heads of keys.
+    As there: `attn_mask`, which is broadcast to (…, H, N, M), is Boolean (True: may be seen) or is added to the scores,
+    and read tile by tile; it may hold −∞, the least number of its type, −10000. `is_causal` is top left (query i sees
+    keys up to i) and may be given with a mask. `scale` is 1/√d unless given. With `enable_gqa` head h uses keys and
+    values of head h // (H / Hk); without it, too, where torch would refuse fewer heads of keys.
 
     Further, and not there. `causal` and `window` are aligned to the bottom right, as in flash-attn ≥ 2.1 (for N = M
     both causal masks agree): query i sees keys up to i + M − N; with `window` (left, right) those from i + M − N − left
     to i + M − N + right, −1 for no bound; both may be given. `softcap` makes each scaled score softcap ·
-    tanh(score / softcap). `return_lse` gives lse (…, H, N), too, float32: the natural logarithm of each row's sum of
-    exponentials. A query that sees no key gives 0, as in torch, and −∞ as lse; one whose scores overflow float32 gives
-    NaN.
+    tanh(score / softcap), before a mask. `sinks` (H,) is one more score for each head, without a value: it joins the
+    sum of each row's softmax, and has a gradient. `return_lse` gives lse (…, H, N), too, float32: the natural logarithm
+    of each row's sum of exponentials.
+
+    A query that sees no key gives 0, as in torch (NaN before 2.5), and −∞ as lse, or its sink. One whose scores
+    overflow float32 gives NaN. One with nothing but keys to which less than −1e30 is added gives their mean, as in
+    torch, but no gradient: what that takes is lost in lse.
 
     ==========================================================  ======================================================
     a last dimension whose stride isn't 1                       is made contiguous
     under autocast                                              inputs are cast as there: float64 stays what it is
-    dropout_p > 0, float64, d or d_v > 256, d_v ≠ d, attn_mask  torch's own function, and a `FallbackWarning`, once for
-    scale ≤ 0, nested tensors, other devices than cuda; a CPU   each reason; with keywords that it doesn't have:
-    without Triton's interpreter                                ValueError
+    dropout_p > 0, float64, d or d_v > 256, scale ≤ 0, an       torch's own function, and a `FallbackWarning`, once for
+    attn_mask with a gradient, nested tensors, other devices    each reason; with keywords that it doesn't have:
+    than cuda; a CPU without Triton's interpreter               ValueError
     forward-mode and second derivatives                         ValueError
     what makes no sense                                         ValueError, one line
     ==========================================================  ======================================================
@@ -76,8 +83,9 @@ def flash_attention(
     if not isinstance(dropout_p, Real) or isinstance(dropout_p, bool) or not 0 <= dropout_p <= 1:
         raise ValueError(f"dropout_p is {dropout_p!r}: give a number from 0 to 1")
     if reason := _beyond(query, key, value, attn_mask, dropout_p, scale, enable_gqa):
-        own = {"causal": causal, "window": window is not None, "softcap": softcap is not None, "return_lse": return_lse}
-        if named := [name for name, given in own.items() if given]:
+        own = {"window": window, "softcap": softcap, "sinks": sinks}
+        own |= {"causal": causal or None, "return_lse": return_lse or None}
+        if named := [name for name, given in own.items() if given is not None]:
             raise ValueError(f"{reason}; scaled_dot_product_attention can, but has no {' and no '.join(named)}")
         _warn(reason)
         return torch._C._nn.scaled_dot_product_attention(
@@ -87,6 +95,7 @@ def flash_attention(
         dtype = torch.get_autocast_dtype(query.device.type)
         query, key, value = (x if x.dtype == torch.float64 else x.to(dtype) for x in (query, key, value))
     q, k, v, axes = _heads_of(query, key, value, enable_gqa)
+    mask = None if attn_mask is None else _of_scores(attn_mask, (*axes, q.shape[2], k.shape[2]), q)
     if is_causal:
         if causal:
             raise ValueError("is_causal (top left) and causal (bottom right) are both given: give one of them")
@@ -95,11 +104,12 @@ def flash_attention(
         # no query sees a key past the last query's own: without them, bottom right or beyond it is top left
         n, m = q.shape[2], min(q.shape[2], k.shape[2])
         k, v = k[:, :, :m], v[:, :, :m]
+        mask = mask if mask is None else mask[..., :m]
         causal, window = n == m, window if n == m else (-1, n - m)
     problem = checks.problem(
-        q, k, v, causal=causal, window=window, scale=scale, softcap=softcap, names=("query", "key", "value")
+        q, k, v, causal=causal, window=window, scale=scale, softcap=softcap, attn_mask=mask, sinks=sinks, names=_NAMES
     )
-    o, lse = attention(problem, q, k, v)
+    o, lse = attention(problem, q, k, v, mask, sinks)
     if len(axes) != 2:
         o, lse = o.reshape(*axes, *o.shape[2:]), lse.reshape(*axes, lse.shape[2])
     return (o, lse) if return_lse else o
@@ -116,14 +126,12 @@ def _beyond(
         return "query is a nested tensor: no kernel here takes one (flash_attention_varlen takes packed tokens)"
     if dropout > 0:
         return f"dropout_p is {dropout:g}: no kernel here drops weights"
-    if mask is not None:
-        return "attn_mask is given: no kernel here takes one"
+    if isinstance(mask, torch.Tensor) and mask.requires_grad and torch.is_grad_enabled():
+        return "attn_mask requires a gradient: no kernel here gives one"
     if q.dtype == torch.float64:
         return "query holds float64: the kernels have float16, bfloat16 and float32"
     if any(x.dim() and x.shape[-1] > checks.LARGEST for x in (q, v)):
         return f"the head dimension is more than {checks.LARGEST}: no tile of it fits on chip"
-    if q.dim() and v.dim() and q.shape[-1] != v.shape[-1]:
-        return "value has another head dimension than query"
     if grouped and k.shape[-3:-2] != v.shape[-3:-2]:
         return "value has other heads than key"
     if isinstance(scale, Real) and not isinstance(scale, bool) and scale <= 0:
@@ -146,6 +154,22 @@ def _warn(reason: str) -> None:
 
 
 # ---- the kernels' form
+
+_NAMES = ("query", "key", "value")
+
+
+def _of_scores(mask: Any, scores: tuple[int, ...], q: torch.Tensor) -> torch.Tensor:
+    """attn_mask as (B | 1, H | 1, N | 1, M | 1), where it is one number for each of these scores (…, N, M)."""
+    if not isinstance(mask, torch.Tensor):
+        raise ValueError(f"attn_mask is {type(mask).__name__}: give a torch.Tensor of bool or float, or None")
+    new = len(scores) - mask.dim()
+    if new < 0 or any(n not in (1, size) for n, size in zip(mask.shape[::-1], scores[::-1], strict=False)):
+        raise ValueError(f"attn_mask has shape {tuple(mask.shape)}: give what can be broadcast to {tuple(scores)}")
+    mask = mask[(None,) * (new + max(4 - len(scores), 0))]
+    if mask.dim() == 4:
+        return mask
+    batch = mask.shape[:-3] if mask.shape[:-3].numel() == 1 else scores[:-3]
+    return mask.expand(*batch, *mask.shape[-3:]).flatten(0, -4)
 
 
 def _heads_of(

@@ -11,6 +11,7 @@ import triton
 
 from .problem import Problem
 from .targets.target import interpreted, pretended
+from .tile import ADDED, BOOLEAN
 
 #: the largest head dimension: beyond it, no tile of Q, K and V fits on chip
 LARGEST = 256
@@ -29,9 +30,15 @@ def problem(
     window: Any = None,
     scale: Any = None,
     softcap: Any = None,
+    attn_mask: Any = None,
+    sinks: Any = None,
     names: tuple[str, str, str] = ("q", "k", "v"),
 ) -> Problem:
-    """The problem of q (B, H, N, d), k and v (B, Hk, M, d), so named. Raises ValueError where they make none."""
+    """The problem of q (B, H, N, d), k (B, Hk, M, d) and v (B, Hk, M, d_v), so named.
+
+    `attn_mask` (B | 1, H | 1, N | 1, M | 1) and `sinks` (H,) are as `flash_attention` has them. Raises
+    ValueError, one line, where they make no problem.
+    """
     for name, x in zip(names, (q, k, v), strict=True):
         matrix_of_heads(name, x)
     of_q, of_k, of_v = q.shape, k.shape, v.shape
@@ -39,13 +46,48 @@ def problem(
         same(name, x, names[0], q)
         if x.shape[0] != of_q[0]:
             raise ValueError(f"{name} has batch {x.shape[0]}, {names[0]} {of_q[0]}: give as many of both")
-        if x.shape[3] != of_q[3]:
-            raise ValueError(f"{name} has head dimension {x.shape[3]}, {names[0]} {of_q[3]}: make them the same")
-    if of_v != of_k:
+    if of_k[3] != of_q[3]:
+        raise ValueError(f"{names[1]} has head dimension {of_k[3]}, {names[0]} {of_q[3]}: make them the same")
+    if of_v[:3] != of_k[:3]:
         raise ValueError(f"{names[2]} has shape {tuple(of_v)}, {names[1]} {tuple(of_k)}: give a value for each key")
     near(names[0], q, of_k[1])
+    widths("head dimension", (names[0], of_q[3]), (names[2], of_v[3]))
     options = options_of(of_q, of_k, causal, window, scale, softcap, names)
-    return Problem(of_q[0], of_q[1], of_k[1], of_q[2], of_k[2], of_q[3], *options, q.dtype, q.device)
+    sizes = of_q[0], of_q[1], of_k[1], of_q[2], of_k[2], of_q[3], of_v[3]
+    kind = 0 if attn_mask is None else mask_kind(attn_mask, (*of_q[:3], of_k[2]), q, names[0])
+    if sinks is not None:
+        heads_of(sinks, q, names[0])
+    return Problem(*sizes, *options, q.dtype, q.device, kind, sinks is not None)
+
+
+def widths(what: str, *named: tuple[str, int]) -> None:
+    """Raises ValueError where a row is wider than fits on chip, or has no number."""
+    for name, d in named:
+        if not 1 <= d <= LARGEST:
+            raise ValueError(f"{name} has {what} {d}: give 1 to {LARGEST}")
+
+
+def mask_kind(mask: Any, scores: tuple[int, ...], q: torch.Tensor, name: str) -> int:
+    """BOOLEAN or ADDED. Raises ValueError unless a mask has a number for each of these scores (B, H, N, M)."""
+    if not isinstance(mask, torch.Tensor):
+        raise ValueError(f"attn_mask is {type(mask).__name__}: give a torch.Tensor of bool or float, or None")
+    if mask.dtype not in (torch.bool, torch.float32, q.dtype):
+        holds = str(mask.dtype)[6:]
+        raise ValueError(
+            f"attn_mask holds {holds}: give bool (True: may be seen), or float32, which is added to scores"
+        )
+    if mask.dim() != 4 or any(n not in (1, size) for n, size in zip(mask.shape, scores, strict=False)):
+        raise ValueError(f"attn_mask has shape {tuple(mask.shape)}: give {tuple(scores)}, or 1 for any of them")
+    if mask.device != q.device:
+        raise ValueError(f"attn_mask is on {mask.device}, {name} on {q.device}: move them to one device")
+    return int(BOOLEAN.value if mask.dtype == torch.bool else ADDED.value)
+
+
+def heads_of(sinks: Any, q: torch.Tensor, name: str) -> None:
+    """Raises ValueError unless sinks has a number for each head of q, on the same device."""
+    if not isinstance(sinks, torch.Tensor) or sinks.dtype not in DTYPES:
+        raise ValueError(f"sinks is no tensor of {', '.join(DTYPES.values())}: give one number for each head of {name}")
+    shaped("sinks", sinks, (q.shape[1],), sinks.dtype, q.device)
 
 
 def options_of(
@@ -59,8 +101,6 @@ def options_of(
 ) -> tuple[int, int, float, float]:
     """left, right, scale and softcap (0 for none). Raises ValueError, one line, for what makes no sense."""
     d = q_shape[-1]
-    if not 1 <= d <= LARGEST:
-        raise ValueError(f"{names[0]} has head dimension {d}: give 1 to {LARGEST}")
     if not k_shape[1] or not q_shape[1] or q_shape[1] % k_shape[1]:
         q, k = names[:2]
         raise ValueError(

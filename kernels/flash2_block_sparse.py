@@ -16,7 +16,7 @@ import triton.language as tl
 from flashsteps.machine import block_masks, masks
 
 from . import checks
-from .launch import arguments, fetched, grid, launch, strides, tiles
+from .launch import arguments, fetched, grid, launch, outputs, strides, tiles
 from .targets import configs
 from .tile import add_tile, load_tile, natural_lse, one_over, or_nan, sees_any, store_statistic, store_tile, work
 
@@ -25,9 +25,10 @@ from .tile import add_tile, load_tile, natural_lse, one_over, or_nan, sees_any, 
 def block_sparse_kernel(
     Q, K, V, starts, columns, O, LSE, q_strides, k_strides, v_strides, o_strides, heads_kv, N, M, scale, softcap,
     left, right,
-    GROUP: tl.constexpr, HEAD_DIM: tl.constexpr, D: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_M: tl.constexpr,
-    BLOCK_N: tl.constexpr, LEFT: tl.constexpr, RIGHT: tl.constexpr, SOFTCAP: tl.constexpr, EVEN: tl.constexpr,
-    TMA_Q: tl.constexpr, TMA: tl.constexpr, PRECISION: tl.constexpr, HEAVY_FIRST: tl.constexpr,
+    GROUP: tl.constexpr, HEAD_DIM: tl.constexpr, D: tl.constexpr, HEAD_DIM_V: tl.constexpr, D_V: tl.constexpr,
+    BLOCK_Q: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, LEFT: tl.constexpr, RIGHT: tl.constexpr,
+    SOFTCAP: tl.constexpr, EVEN: tl.constexpr, TMA_Q: tl.constexpr, TMA: tl.constexpr, PRECISION: tl.constexpr,
+    HEAVY_FIRST: tl.constexpr,
 ):  # fmt: skip
     """O (B, H, N, HEAD_DIM) and LSE (B, H, N); starts (blocks + 1,) and columns (tiles visited,), int32."""
     # Under a causal mask the last queries see most keys: what takes longest is begun first.
@@ -41,21 +42,21 @@ def block_sparse_kernel(
     ends = tl.load(starts + i + tl.arange(0, 2))  # Where its list of tiles begins and ends, in one load.
     m_i = tl.full([BLOCK_M], float("-inf"), tl.float32)  # Max, sum and output start on chip, and stay there.
     l_i = tl.zeros([BLOCK_M], tl.float32)
-    acc = tl.zeros([BLOCK_M, D], tl.float32)
+    acc = tl.zeros([BLOCK_M, D_V], tl.float32)
     seen = tokens < 0  # whether each row has seen a key
     for n in tl.range(tl.min(ends, 0), tl.max(ends, 0)):
         j = tl.load(columns + n)  # The list says which tile comes next.
         start = j * BLOCK_N
         # Keys and values come in, those of the tiles listed and no others.
         k = load_tile(K, k_strides, b, h, start, M, BLOCK_N, BLOCK_N, 1, HEAD_DIM, D, CUT, TMA)
-        v = load_tile(V, v_strides, b, h, start, M, BLOCK_N, BLOCK_N, 1, HEAD_DIM, D, CUT, TMA)
+        v = load_tile(V, v_strides, b, h, start, M, BLOCK_N, BLOCK_N, 1, HEAD_DIM_V, D_V, CUT, TMA)
         seen = seen | sees_any(tokens, start, start + BLOCK_N, N, M, left, right, LEFT, RIGHT)
-        acc, l_i, m_i = add_tile(acc, l_i, m_i, q, k, v, tokens, start, N, M, scale, softcap, left, right, BLOCK_N,
-                                 BLOCK_N, LEFT, RIGHT, SOFTCAP, CUT, PRECISION)  # fmt: skip
+        acc, l_i, m_i = add_tile(acc, l_i, m_i, q, k, v, None, tokens, start, N, M, scale, softcap, left, right,
+                                 BLOCK_N, BLOCK_N, LEFT, RIGHT, SOFTCAP, 0, CUT, PRECISION)  # fmt: skip
     total = or_nan(l_i, seen)
     o = acc * one_over(total)[:, None]  # All its tiles seen: divide by the sum, once.
     # The output goes out, once, with one number a row: LSE, a natural logarithm.
-    store_tile(O, o_strides, b, h * GROUP, first, N, o, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM, D, TMA_Q)
+    store_tile(O, o_strides, b, h * GROUP, first, N, o, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM_V, D_V, TMA_Q)
     lse = natural_lse(m_i, total)
     store_statistic(LSE, b, h * GROUP, heads_kv * GROUP, first, N, lse, BLOCK_M, BLOCK_Q, GROUP)
 
@@ -85,8 +86,7 @@ def block_sparse(
     config = config or configs.shipped("block_sparse", problem)
     block_q, block_k = checks.positive("block_q", block_q), checks.power_of_2("block_k", block_k)
     tile = tiles(problem, config, block_q, block_k)
-    o = torch.empty_like(q)
-    lse = torch.empty(q.shape[:3], dtype=torch.float32, device=q.device)
+    o, lse = outputs(problem, q)
     if problem.nothing:
         return o.zero_(), lse.fill_(-torch.inf)
     shape = -(-problem.n // tile.block_q), -(-problem.m // tile.block_n)
@@ -94,8 +94,8 @@ def block_sparse(
         starts, columns = _checked(block_mask, shape, q.device)
     else:
         starts, columns = csr(q, k, block_mask, block_q=block_q, block_k=block_k, causal=causal, window=window)
-    by_queries, tma_q = fetched(config.descriptors and tile.plain, tile.block_m, tile.d, Q=q, O=o)
-    by_keys, tma = fetched(config.descriptors, tile.block_n, tile.d, K=k, V=v)
+    by_queries, tma_q = fetched(config.descriptors and tile.plain, tile.block_m, Q=q, O=o)
+    by_keys, tma = fetched(config.descriptors, tile.block_n, K=k, V=v)
     launch(
         block_sparse_kernel,
         grid(problem, shape[0]),

@@ -261,7 +261,7 @@ def takes(problem: Problem, *tensors: torch.Tensor) -> bool:
     return (
         not problem.nothing
         and problem.dtype in (torch.float16, torch.bfloat16)
-        and problem.softcap == 0
+        and problem.usual
         and problem.d > 32
         and problem.d % 8 == 0  # rows of the output, which is made here, lie at multiples of 16 bytes
         and problem.group & (problem.group - 1) == 0
@@ -279,7 +279,8 @@ def forward(
     """
     o = torch.empty_like(q)
     lse = torch.empty(q.shape[:3], dtype=torch.float32, device=q.device)
-    tile = Tiles(ROWS // problem.group, ROWS, config.block_n, checks.on_chip_d(problem.d))
+    d = checks.on_chip_d(problem.d)
+    tile = Tiles(ROWS // problem.group, ROWS, config.block_n, d, d)
     by_queries = {name: _packed(x, problem, tile) for name, x in {"Q": q, "O": o}.items()}
     by_keys = {name: described(x, [1, 1, tile.block_n, tile.d]) for name, x in {"K": k, "V": v}.items()}
     launch(

@@ -14,21 +14,29 @@ from torch.autograd.forward_ad import unpack_dual
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from . import checks
-from .flash2_backward import backward, gradients
-from .flash2_forward import attend, forward
+from .flash2_backward import gradients
+from .flash2_forward import attend
+from .launch import like
 from .problem import Problem
 
 #: what has the derivatives that this has not
 _INSTEAD = "use scaled_dot_product_attention under torch.nn.attention.sdpa_kernel(SDPBackend.MATH)"
 
 
-def attention(problem: Problem, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """o and lse of a checked problem, differentiable by q, k and v. Raises ValueError for what has no derivative."""
-    tensors = q, k, v
+def attention(
+    problem: Problem,
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    attn_mask: torch.Tensor | None = None,
+    sinks: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """o and lse of a checked problem, differentiable by q, k, v and sinks. Raises ValueError for other derivatives."""
+    tensors = q, k, v, attn_mask, sinks
     if not traced(*tensors):
         found: tuple[torch.Tensor, torch.Tensor] = _Attention.apply(problem, *tensors)
         return found
-    if not torch.compiler.is_compiling() and any(map(_has_tangent, tensors)):
+    if not torch.compiler.is_compiling() and any(_has_tangent(x) for x in tensors if x is not None):
         _refuse_tangents()
     found = _forward(*tensors, problem.left, problem.right, problem.scale, problem.softcap)
     return found
@@ -75,10 +83,10 @@ def _readable(do: torch.Tensor, kv_heads: int) -> torch.Tensor:
 
 class _Attention(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
-    def forward(ctx: Any, problem: Problem, q: Any, k: Any, v: Any) -> Any:
-        o, lse = attend(problem, q, k, v)
+    def forward(ctx: Any, problem: Problem, q: Any, k: Any, v: Any, attn_mask: Any, sinks: Any) -> Any:
+        o, lse = attend(problem, q, k, v, attn_mask, sinks)
         ctx.problem = problem
-        ctx.save_for_backward(q, k, v, o, lse)
+        ctx.save_for_backward(q, k, v, o, lse, attn_mask, sinks)
         ctx.set_materialize_grads(False)
         return o, lse
 
@@ -86,8 +94,8 @@ class _Attention(torch.autograd.Function):  # type: ignore[misc]
     def backward(ctx: Any, do: Any, dlse: Any) -> Any:
         given = do, dlse, *ctx.saved_tensors
         # with create_graph=True somebody may differentiate what follows, and has to be told
-        run = _Gradients.apply if torch.is_grad_enabled() else _gradients
-        return None, *run(ctx.problem, *given)
+        dq, dk, dv, dsinks = (_Gradients.apply if torch.is_grad_enabled() else _gradients)(ctx.problem, *given)
+        return None, dq, dk, dv, None, dsinks
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Any:
@@ -104,9 +112,9 @@ class _Gradients(torch.autograd.Function):  # type: ignore[misc]
         _refuse_second()
 
 
-def _gradients(problem: Problem, do: Any, dlse: Any, q: Any, k: Any, v: Any, o: Any, lse: Any) -> Any:
+def _gradients(problem: Problem, do: Any, dlse: Any, q: Any, k: Any, v: Any, o: Any, lse: Any, *of_scores: Any) -> Any:
     do = torch.zeros_like(o) if do is None else _readable(do, problem.kv_heads)
-    return gradients(problem, do, q, k, v, o, lse, dlse=dlse)
+    return gradients(problem, do, q, k, v, o, lse, *of_scores, dlse=dlse)
 
 
 # ---- where somebody does
@@ -114,14 +122,22 @@ def _gradients(problem: Problem, do: Any, dlse: Any, q: Any, k: Any, v: Any, o: 
 
 @torch.library.custom_op("flashsteps::flash_attention", mutates_args=())
 def _forward(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, left: int, right: int, scale: float, softcap: float
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    attn_mask: torch.Tensor | None,
+    sinks: torch.Tensor | None,
+    left: int,
+    right: int,
+    scale: float,
+    softcap: float,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    return forward(q, k, v, **_options(left, right, scale, softcap))
+    return attend(_problem(q, k, v, attn_mask, sinks, left, right, scale, softcap), q, k, v, attn_mask, sinks)
 
 
 @_forward.register_fake
-def _forward_shapes(q: Any, k: Any, v: Any, left: Any, right: Any, scale: Any, softcap: Any) -> Any:
-    return torch.empty_like(q), q.new_empty(q.shape[:3], dtype=torch.float32)
+def _forward_shapes(q: Any, k: Any, v: Any, *rest: Any) -> Any:
+    return like(q, v.shape[3]), q.new_empty(q.shape[:3], dtype=torch.float32)
 
 
 @torch.library.custom_op("flashsteps::flash_attention_backward", mutates_args=())
@@ -133,34 +149,53 @@ def _backward(
     v: torch.Tensor,
     o: torch.Tensor,
     lse: torch.Tensor,
+    attn_mask: torch.Tensor | None,
+    sinks: torch.Tensor | None,
     left: int,
     right: int,
     scale: float,
     softcap: float,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    do = _readable(do, k.shape[1])
-    return backward(do, q, k, v, o, lse, dlse=dlse, **_options(left, right, scale, softcap))
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    problem = _problem(q, k, v, attn_mask, sinks, left, right, scale, softcap)
+    dq, dk, dv, dsinks = _gradients(problem, do, dlse, q, k, v, o, lse, attn_mask, sinks)
+    return dq, dk, dv, q.new_empty(0) if dsinks is None else dsinks
 
 
 @_backward.register_fake
-def _backward_shapes(do: Any, dlse: Any, q: Any, k: Any, v: Any, *rest: Any) -> Any:
-    return torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
+def _backward_shapes(
+    do: Any, dlse: Any, q: Any, k: Any, v: Any, o: Any, lse: Any, attn_mask: Any, sinks: Any, *rest: Any
+) -> Any:
+    dsinks = q.new_empty(0) if sinks is None else torch.empty_like(sinks)
+    return torch.empty_like(q), torch.empty_like(k), torch.empty_like(v), dsinks
 
 
-def _options(left: int, right: int, scale: float, softcap: float) -> dict[str, Any]:
-    return {"window": (left, right), "scale": scale, "softcap": softcap or None}
+def _problem(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    mask: Any,
+    sinks: Any,
+    left: int,
+    right: int,
+    scale: float,
+    cap: float,
+) -> Problem:
+    return checks.problem(
+        q, k, v, window=(left, right), scale=scale, softcap=cap or None, attn_mask=mask, sinks=sinks
+    )  # fmt: skip
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, torch.Tensor]) -> None:
-    q, k, v, *ctx.options = inputs
-    ctx.save_for_backward(q, k, v, *output)
+    q, k, v, attn_mask, sinks, *ctx.options = inputs
+    ctx.save_for_backward(q, k, v, *output, attn_mask, sinks)
     ctx.set_materialize_grads(False)
 
 
 def _differentiate(ctx: Any, do: torch.Tensor | None, dlse: torch.Tensor | None) -> tuple[Any, ...]:
-    q, k, v, o, lse = ctx.saved_tensors
-    do = torch.zeros_like(o) if do is None else do
-    return *_backward(do, dlse, q, k, v, o, lse, *ctx.options), None, None, None, None
+    *of_tensors, sinks = ctx.saved_tensors
+    do = torch.zeros_like(of_tensors[3]) if do is None else do
+    dq, dk, dv, dsinks = _backward(do, dlse, *of_tensors, sinks, *ctx.options)
+    return dq, dk, dv, None, None if sinks is None else dsinks, None, None, None, None
 
 
 def _differentiate_again(ctx: Any, *gradients: Any) -> None:

@@ -17,6 +17,18 @@ INTERPRETED: tl.constexpr = tl.constexpr(bool(triton.knobs.runtime.interpret))
 LOG2_E: tl.constexpr = tl.constexpr(1.4426950408889634)
 LN_2: tl.constexpr = tl.constexpr(0.6931471805599453)
 
+#: what a tensor of one number for each score says: which of them count (not 0), or what is added to them
+BOOLEAN: tl.constexpr = tl.constexpr(1)
+ADDED: tl.constexpr = tl.constexpr(2)
+
+#: nothing smaller is added to a score: where all keys of a row have the least number of float32, as models that hide
+#: them so have it, exponents of 2 do not fall below all numbers, and the row is their mean, as torch has it
+LEAST: tl.constexpr = tl.constexpr(-2.0e38)
+
+#: an LSE below it is that of a row to all of whose keys so little was added, and does not tell any more how many they
+#: were: P cannot be made again of it, and is 0
+LOST: tl.constexpr = tl.constexpr(-1.0e30)
+
 
 @triton.jit
 def load_tile(X, strides, b, h, first, n, ROWS: tl.constexpr, TOKENS: tl.constexpr, GROUP: tl.constexpr,
@@ -85,6 +97,24 @@ def store_statistic(X, b, h, heads, first, n, x, ROWS: tl.constexpr, TOKENS: tl.
 def statistic_at(X, b, h, heads, first, n, ROWS: tl.constexpr, GROUP: tl.constexpr):
     r = tl.arange(0, ROWS).to(tl.int64)
     return X + (b.to(tl.int64) * heads + h) * n + first + r // GROUP + r % GROUP * n
+
+
+@triton.jit
+def load_bias(X, strides, b, h, first, start, n, m, ROWS: tl.constexpr, TOKENS: tl.constexpr, GROUP: tl.constexpr,
+              BLOCK_N: tl.constexpr):  # fmt: skip
+    """One number for each score of a tile, of X (B, heads, n, m) by its strides: 0 for what is broadcast."""
+    r = tl.arange(0, ROWS).to(tl.int64)
+    columns = tl.arange(0, BLOCK_N)
+    base = X + b.to(tl.int64) * strides[0] + h.to(tl.int64) * strides[1]
+    rows = (first + r // GROUP) * strides[2] + r % GROUP * strides[1]
+    inside = rows_inside(first, n, ROWS, TOKENS, GROUP)[:, None] & (columns < m - start)[None, :]
+    return tl.load(base + rows[:, None] + ((start + columns).to(tl.int64) * strides[3])[None, :], mask=inside, other=0)
+
+
+@triton.jit
+def first_scores(sinks, h, ROWS: tl.constexpr, GROUP: tl.constexpr):
+    """The score that each row begins with, that of its head, as an exponent of 2: head r % GROUP of those from h on."""
+    return tl.load(sinks + h + tl.arange(0, ROWS) % GROUP).to(tl.float32) * LOG2_E
 
 
 @triton.jit
@@ -234,9 +264,26 @@ def score_tile(a, b, scale, softcap, SOFTCAP: tl.constexpr, PRECISION: tl.conste
 
 
 @triton.jit
-def add_tile(acc, l_i, m_i, q, k, v, tokens, start, N, M, scale, softcap, left, right, BLOCK_N: tl.constexpr,
-             KEYS: tl.constexpr, LEFT: tl.constexpr, RIGHT: tl.constexpr, SOFTCAP: tl.constexpr, CUT: tl.constexpr,
-             PRECISION: tl.constexpr):  # fmt: skip
+def with_bias(s, factor, bias, scale, MASK: tl.constexpr, SOFTCAP: tl.constexpr):
+    """The scores of one tile with what is added to them, the factor that makes exponents of 2 of them, and which count.
+
+    A score that is hidden keeps its value: −∞ is what is added to it, or what it is not counted by.
+    """
+    if MASK == BOOLEAN:
+        seen = bias != 0
+    else:
+        bias = bias.to(tl.float32)
+        seen = bias != float("-inf")
+        if not SOFTCAP:
+            s, factor = s * scale, LOG2_E
+        s += tl.maximum(bias, LEAST, propagate_nan=tl.PropagateNan.ALL)
+    return s, factor, seen
+
+
+@triton.jit
+def add_tile(acc, l_i, m_i, q, k, v, bias, tokens, start, N, M, scale, softcap, left, right, BLOCK_N: tl.constexpr,
+             KEYS: tl.constexpr, LEFT: tl.constexpr, RIGHT: tl.constexpr, SOFTCAP: tl.constexpr, MASK: tl.constexpr,
+             CUT: tl.constexpr, PRECISION: tl.constexpr):  # fmt: skip
     """The step of the online softmax: take in the keys and values k, v (BLOCK_N, D) of one tile, KEYS of them there.
 
     factor · s is the exponent of 2. Only where a tile is CUT can a row have seen no key yet: its m_i is −∞, and
@@ -244,14 +291,18 @@ def add_tile(acc, l_i, m_i, q, k, v, tokens, start, N, M, scale, softcap, left, 
     """
     # One tile of scores, made on chip. It never goes to HBM.
     s, factor = score_tile(q, k, scale, softcap, SOFTCAP, PRECISION)
-    if CUT:  # Keys that a query may not see get −∞.
-        seen = seen_keys(tokens, start, N, M, left, right, BLOCK_N, LEFT, RIGHT)
+    if MASK:  # A number for each score says whether it counts, or is added to it.
+        s, factor, seen = with_bias(s, factor, bias, scale, MASK, SOFTCAP)
+    if CUT:
+        inside = seen_keys(tokens, start, N, M, left, right, BLOCK_N, LEFT, RIGHT)
         if KEYS < BLOCK_N:
-            seen = seen & (tl.arange(0, BLOCK_N) < KEYS)[None, :]
+            inside = inside & (tl.arange(0, BLOCK_N) < KEYS)[None, :]
+        seen = seen & inside if MASK else inside
+    if CUT or MASK:  # Keys that a query may not see get −∞.
         s = tl.where(seen, s, float("-inf"))
     m_new = tl.maximum(m_i, tl.max(s, 1) * factor)  # The running max of each row, so far.
     m = m_new
-    if CUT:
+    if CUT or MASK:
         m = tl.maximum(m_new, -3.0e38)
     p = tl.math.exp2(s * factor - m[:, None])  # Exponentials, taken against the max so far.
     alpha = tl.math.exp2(m_i - m)  # α: how much all that was summed before must shrink.

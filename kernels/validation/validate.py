@@ -98,7 +98,7 @@ def forward_tiles(case: Case, q: torch.Tensor) -> launch.Tiles:
     """The tiles that the forward kernel takes for a case on the device of q."""
     shape = case.shape
     bounds = checks.bounds(shape.n, shape.m, case.causal, case.window)
-    problem = Problem(*shape, *bounds, case.scale or shape.d**-0.5, case.softcap or 0.0, q.dtype, q.device)
+    problem = Problem(*shape, shape.d, *bounds, case.scale or shape.d**-0.5, case.softcap or 0.0, q.dtype, q.device)
     return launch.tiles(problem, configs.shipped("forward", problem, plain=True), case.block_q, case.block_k)
 
 

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from flashsteps.kernels import FallbackWarning, attention, flash_attention
+from tests.kernels.kernel_problems import far
 from tests.kernels.test_kernels_attention import without_interpreter
+from tests.kernels.test_kernels_numbers import SLOW
 
 theirs = F.scaled_dot_product_attention
 
@@ -41,15 +43,22 @@ def calls(draw: Any) -> tuple[list[torch.Tensor], dict[str, Any]]:
             lead = [1 if draw(st.booleans()) else size for size in lead]
         x = torch.randn(*lead, tokens, d)
         tensors.append(x.mT.contiguous().mT if draw(st.booleans()) else x)
+    scores = torch.broadcast_shapes(*(x.shape[:-2] for x in tensors[:2])) if not grouped else tensors[0].shape[:-2]
+    mask = None
+    if draw(st.booleans()):
+        sizes = (*scores, n, m)[draw(st.integers(0, len(scores))) :]
+        mask = torch.randn([1 if draw(st.booleans()) else size for size in sizes])
+        mask = mask > -0.5 if draw(st.booleans()) else mask
     return tensors, {
-        "is_causal": draw(st.booleans()),
+        "attn_mask": mask,
+        "is_causal": mask is None and draw(st.booleans()),  # torch refuses both, at times
         "scale": draw(st.none() | st.just(0.4)),
         "enable_gqa": grouped,
     }
 
 
 @given(calls())
-@settings(max_examples=25)
+@settings(SLOW, max_examples=25)
 def test_it_gives_what_torchs_gives(call: tuple[list[torch.Tensor], dict[str, Any]]) -> None:
     """The same shape, numbers and gradients, whatever is broadcast."""
     tensors, options = call
@@ -108,6 +117,29 @@ def test_models_run_unchanged(name: str, monkeypatch: pytest.MonkeyPatch) -> Non
     assert asked
 
 
+def test_what_models_hide_keys_by_does_as_it_does_in_torch() -> None:
+    """−∞, the least number, −10000: in a part of a row, and in all of it: then it is a mean, or nothing."""
+    q, k, v = torch.randn(3, 1, 2, 7, 8).unbind()
+    hidden = torch.zeros(7, 7)
+    for i, least in enumerate((torch.finfo(torch.float32).min, -1e4, -torch.inf)):
+        hidden[2 * i, 3:], hidden[2 * i + 1] = least, least
+    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+        exact = theirs(q.double(), k.double(), v.double(), hidden.double())
+        standard = theirs(q, k, v, hidden)
+    inputs = [x.clone().requires_grad_() for x in (q, k, v)]
+    o = flash_attention(*inputs, hidden)
+    assert far(o, exact) <= 2 * far(standard, exact) + 1e-5
+    assert not o[:, :, 5].any()
+    assert torch.allclose(o[:, :, 1], v.mean(2), atol=1e-6)
+    kept = [True, False, True, True, True, False, True]  # without the rows whose LSE tells nothing any more
+    found = torch.autograd.grad(o.square().sum(), inputs)
+    alike = [x.double().requires_grad_() for x in (q, k, v)]
+    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+        loss = theirs(*alike, hidden.double())[:, :, kept].square().sum()
+    for mine, true in zip(found, torch.autograd.grad(loss, alike), strict=True):
+        assert far(mine, true) < 5e-3  # −10000 leaves three digits of a score
+
+
 X = torch.randn(2, 4, 5, 8)
 FALLS: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
     "dropout_p is 1": ((X, X, X), {"dropout_p": 1.0}),
@@ -115,6 +147,7 @@ FALLS: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
     "the head dimension is more than 256": ((X.repeat(1, 1, 1, 33),) * 3, {}),
     "value has other heads than key": ((X, X[:, :2], X[:, :1]), {"enable_gqa": True}),
     "scale is -0.5": ((X, X, X), {"scale": -0.5}),
+    "attn_mask requires a gradient": ((X, X, X, torch.zeros(5, 5, requires_grad=True)), {}),
     "query is on meta": ((X.to("meta"),) * 3, {}),
 }
 
@@ -162,7 +195,7 @@ def test_torch_compile_takes_all_of_it() -> None:
     """What the kernels do and what falls to torch, in one graph."""
 
     def loss(q: torch.Tensor) -> torch.Tensor:
-        kept = flash_attention(q, q[:1], q[:1], is_causal=True).sum()
+        kept = flash_attention(q, q[:1], q[:1, ..., :3], q[0, 0, :, :5] > 0, is_causal=True, sinks=q[0, 0, 0, :4]).sum()
         return kept + flash_attention(q, q, q, None, 1.0).sum() + flash_attention(q[0], q[0], q[0]).square().sum()
 
     q = X.clone().requires_grad_()

@@ -62,7 +62,9 @@ def test_torch_finds_nothing_wrong_with_the_operation(options: dict[str, Any]) -
     """opcheck: schema, fake shapes and strides, autograd, and all that torch.compile asks of both passes."""
     q, k, v = inputs()
     left, right = options.get("window", (-1, 0 if options.get("causal") else -1))
-    rest = (left, right, options.get("scale", 0.25), options.get("softcap", 0.0))
+    extra = (torch.randn(1, 4, 6, 9), torch.randn(4)) if "causal" in options else (None, None)
+    v = v[..., :12] if "causal" in options else v
+    rest = (*extra, left, right, options.get("scale", 0.25), options.get("softcap", 0.0))
     torch.library.opcheck(torch.ops.flashsteps.flash_attention.default, (q, k, v, *rest))
     q, k, v = (x.detach() for x in (q, k, v))
     o, lse = torch.ops.flashsteps.flash_attention(q, k, v, *rest)
@@ -280,6 +282,21 @@ POOL, TABLE = torch.zeros(3, 4, 2, 16), torch.zeros(1, 2, dtype=torch.int32)
         ),
         (lambda: flash_attention(X, K, K[:, :1].expand(1, 4, 6, 16)), "value has 4 heads, key 2: give as many of both"),
         (lambda: flash_attention(X[:, :0], K, K), "key has 2 heads, query 0: those of query must be a multiple"),
+        (lambda: flash_attention(X, K, K, True), "attn_mask is bool: give a torch.Tensor of bool or float, or None"),
+        (
+            lambda: flash_attention(X, K, K, X > 0),
+            r"attn_mask has shape \(1, 4, 6, 16\): give what can be broadcast to",
+        ),
+        (lambda: flash_attention(X, K, K, LSE.int()[..., None]), "attn_mask holds int32: give bool .True: may be seen"),
+        (
+            lambda: flash_attention(X, K, K, (X > 0).to("meta")[..., :1]),
+            "attn_mask is on meta, query on cpu: move them",
+        ),
+        (
+            lambda: flash_attention(X, K, K, sinks=[1.0]),
+            "sinks is no tensor of float16, bfloat16, float32: give one num",
+        ),
+        (lambda: flash_attention(X, K, K, sinks=torch.zeros(2)), r"sinks has shape \(2,\): give \(4,\)"),
         (lambda: flash_attention(X, K, K, dropout_p=1.5), "dropout_p is 1.5: give a number from 0 to 1"),
         (lambda: flash_attention(X, K, K, is_causal=0), "is_causal is 0: give True or False"),
         (lambda: flash_attention(X, K, K, enable_gqa=1), "enable_gqa is 1: give True or False"),
