@@ -18,7 +18,7 @@ from flashsteps.machine import block_masks, masks
 from . import checks
 from .launch import arguments, fetched, grid, launch, outputs, strides, tiles
 from .targets import configs
-from .tile import add_tile, load_tile, natural_lse, one_over, or_nan, sees_any, store_statistic, store_tile, work
+from .tile import add_tile, load_tile, natural_lse, one_over, store_statistic, store_tile, work
 
 
 @triton.jit(do_not_specialize=["N", "M", "left", "right"])
@@ -43,21 +43,18 @@ def block_sparse_kernel(
     m_i = tl.full([BLOCK_M], float("-inf"), tl.float32)  # Max, sum and output start on chip, and stay there.
     l_i = tl.zeros([BLOCK_M], tl.float32)
     acc = tl.zeros([BLOCK_M, D_V], tl.float32)
-    seen = tokens < 0  # whether each row has seen a key
     for n in tl.range(tl.min(ends, 0), tl.max(ends, 0)):
         j = tl.load(columns + n)  # The list says which tile comes next.
         start = j * BLOCK_N
         # Keys and values come in, those of the tiles listed and no others.
         k = load_tile(K, k_strides, b, h, start, M, BLOCK_N, BLOCK_N, 1, HEAD_DIM, D, CUT, TMA)
         v = load_tile(V, v_strides, b, h, start, M, BLOCK_N, BLOCK_N, 1, HEAD_DIM_V, D_V, CUT, TMA)
-        seen = seen | sees_any(tokens, start, start + BLOCK_N, N, M, left, right, LEFT, RIGHT)
         acc, l_i, m_i = add_tile(acc, l_i, m_i, q, k, v, None, tokens, start, N, M, scale, softcap, left, right,
                                  BLOCK_N, BLOCK_N, LEFT, RIGHT, SOFTCAP, 0, CUT, PRECISION)  # fmt: skip
-    total = or_nan(l_i, seen)
-    o = acc * one_over(total)[:, None]  # All its tiles seen: divide by the sum, once.
+    o = acc * one_over(l_i)[:, None]  # All its tiles seen: divide by the sum, once.
     # The output goes out, once, with one number a row: LSE, a natural logarithm.
     store_tile(O, o_strides, b, h * GROUP, first, N, o, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM_V, D_V, TMA_Q)
-    lse = natural_lse(m_i, total)
+    lse = natural_lse(m_i, l_i)
     store_statistic(LSE, b, h * GROUP, heads_kv * GROUP, first, N, lse, BLOCK_M, BLOCK_Q, GROUP)
 
 

@@ -26,8 +26,6 @@ from .tile import (
     load_tile,
     natural_lse,
     one_over,
-    or_nan,
-    sees_any,
     store_statistic,
     store_tile,
     visited,
@@ -104,13 +102,10 @@ def forward_kernel(Q, K, V, bias, sinks, O, LSE, q_strides, k_strides, v_strides
             acc, l_i, m_i, q, tokens, first, K, V, bias, k_strides, v_strides, bias_strides, b, h, cut, hi, N, M,
             scale, softcap, left, right, log, GROUP, BLOCK_Q, BLOCK_M, BLOCK_N, HEAD_DIM, D, HEAD_DIM_V, D_V, LEFT,
             RIGHT, SOFTCAP, MASK, True, TMA, PRECISION, TRACE, CLOCK)  # fmt: skip
-    total = l_i
-    if not MASK:
-        total = or_nan(l_i, sees_any(tokens, 0, M, N, M, left, right, LEFT, RIGHT))
-    o = acc * one_over(total)[:, None]  # All keys seen: divide by the sum, once.
+    o = acc * one_over(l_i)[:, None]  # All keys seen: divide by the sum, once.
     # The output goes out, once, with one number a row: LSE, a natural logarithm.
     store_tile(O, o_strides, b, h * GROUP, first, N, o, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM_V, D_V, TMA_Q)
-    lse = natural_lse(m_i, total)
+    lse = natural_lse(m_i, l_i)
     store_statistic(LSE, b, h * GROUP, heads_kv * GROUP, first, N, lse, BLOCK_M, BLOCK_Q, GROUP)
 
 

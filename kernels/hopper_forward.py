@@ -33,7 +33,7 @@ from . import checks
 from .launch import Tiles, arguments, describable, grid, launch
 from .problem import Problem
 from .targets.configs import Config
-from .tile import LN_2, LOG2_E, one_over, or_nan, sees_any, visited, work
+from .tile import HIDDEN, LN_2, LOG2_E, one_over, visited, work
 
 #: rows of a program, half of them for each warpgroup; a product of Hopper has 64
 ROWS = 128
@@ -85,7 +85,10 @@ def softmax(s, m_i, l_i, factor, tokens, start, N, M, left, right, BLOCK_N: gl.c
     m = m_new
     if CUT:
         m = gl.maximum(m_new, -3.0e38)
-    p = gl.exp2(s * factor - m[:, None])
+    x = s * factor - m[:, None]
+    if CUT:
+        x = gl.where(seen, x, HIDDEN)
+    p = gl.exp2(x) + x * 0.0  # as `tile.weights` has it: NaN where a score overflowed
     alpha = gl.exp2(m_i - m)
     l_i = alpha * l_i + gl.sum(p, 1)
     return p, alpha, m_new, l_i
@@ -179,15 +182,14 @@ def consume(O, LSE, q_sm, k_sm, v_sm, q_full, k_full, k_empty, v_full, v_empty, 
     acc = warpgroup_mma(p, v_sm.index(gl.maximum(hi - lo - 1, 0) % STAGES).reshape([BLOCK_N, D]), acc, is_async=True)
     acc = warpgroup_mma_wait(0, deps=(acc,))
 
-    total = or_nan(l_i, sees_any(tokens, 0, M, N, M, left, right, LEFT, RIGHT))
-    by = gl.convert_layout(one_over(total), gl.SliceLayout(1, O_LAYOUT))
-    none = gl.convert_layout(total, gl.SliceLayout(1, O_LAYOUT)) == 0
+    by = gl.convert_layout(one_over(l_i), gl.SliceLayout(1, O_LAYOUT))
+    none = gl.convert_layout(l_i, gl.SliceLayout(1, O_LAYOUT)) == 0
     o = gl.where(none[:, None], 0.0, acc * by[:, None])  # where no tile came, what was multiplied means nothing
     q.store(o.to(k_sm.dtype))  # the queries' place is free now
     fence_async_shared()
     tma.async_copy_shared_to_global(O, [b, h, first + C * TOKENS, 0, 0], q_sm.index(C))
     at = ((b.to(gl.int64) * heads_kv + h) * GROUP + row % GROUP) * N + tokens
-    gl.store(LSE + at, (m_i + gl.log2(total)) * LN_2, mask=tokens < N)
+    gl.store(LSE + at, (m_i + gl.log2(l_i)) * LN_2, mask=tokens < N)
     tma.store_wait(0)
 
 

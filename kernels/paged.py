@@ -24,9 +24,7 @@ from .tile import (
     load_tile,
     natural_lse,
     one_over,
-    or_nan,
     part,
-    sees_any,
     store_statistic,
     store_tile,
     visited,
@@ -76,13 +74,9 @@ def paged_kernel(
         v = load_tile(V, v_strides, page, h, start * 0, M - start, BLOCK_N, PAGE, 1, HEAD_DIM_V, D_V, True, False)
         acc, l_i, m_i = add_tile(acc, l_i, m_i, q, k, v, None, tokens, start, N, M, scale, softcap, left, right,
                                  BLOCK_N, PAGE, LEFT, RIGHT, SOFTCAP, 0, True, PRECISION)  # fmt: skip
-    start, stop = first * 0, first * 0 + M
-    if SPLIT:
-        start, stop = s * per_piece * PAGE, tl.minimum((s + 1) * per_piece * PAGE, M)
-    total = or_nan(l_i, sees_any(tokens, start, stop, N, M, left, right, LEFT, RIGHT))
-    o = acc * one_over(total)[:, None]  # All pages seen: divide by the sum, once.
+    o = acc * one_over(l_i)[:, None]  # All pages seen: divide by the sum, once.
     # The output goes out, with one number a row: LSE.
-    lse = natural_lse(m_i, total)
+    lse = natural_lse(m_i, l_i)
     if SPLIT:
         one, row, rows = b * heads_kv + h, first * GROUP, N * GROUP
         store_tile(O, o_strides, one, s, row, rows, o, BLOCK_M, BLOCK_Q * GROUP, 1, HEAD_DIM_V, D_V, False)

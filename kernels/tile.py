@@ -21,6 +21,9 @@ LN_2: tl.constexpr = tl.constexpr(0.6931471805599453)
 BOOLEAN: tl.constexpr = tl.constexpr(1)
 ADDED: tl.constexpr = tl.constexpr(2)
 
+#: as an exponent of 2, a score that is hidden: 2 to it is 0
+HIDDEN: tl.constexpr = tl.constexpr(-1.0e4)
+
 #: nothing smaller is added to a score: where all keys of a row have the least number of float32, as models that hide
 #: them so have it, exponents of 2 do not fall below all numbers, and the row is their mean, as torch has it
 LEAST: tl.constexpr = tl.constexpr(-2.0e38)
@@ -264,6 +267,17 @@ def score_tile(a, b, scale, softcap, SOFTCAP: tl.constexpr, PRECISION: tl.conste
 
 
 @triton.jit
+def weights(x):
+    """2^x of each score that counts; NaN where x is −∞: a score fell below all of float32, and its row is lost.
+
+    0 · x is 0, or NaN. That is one fused multiply-add a score, on a unit that waits for exponentials meanwhile, and no
+    register: x is gone as soon as p is there. So a score that is −∞ is never taken for one that is hidden; where one
+    grows past float32, ∞ − ∞ makes NaN of its row by itself.
+    """
+    return tl.math.exp2(x) + x * 0.0
+
+
+@triton.jit
 def with_bias(s, factor, bias, scale, MASK: tl.constexpr, SOFTCAP: tl.constexpr):
     """The scores of one tile with what is added to them, the factor that makes exponents of 2 of them, and which count.
 
@@ -304,33 +318,15 @@ def add_tile(acc, l_i, m_i, q, k, v, bias, tokens, start, N, M, scale, softcap, 
     m = m_new
     if CUT or MASK:
         m = tl.maximum(m_new, -3.0e38)
-    p = tl.math.exp2(s * factor - m[:, None])  # Exponentials, taken against the max so far.
+    x = s * factor - m[:, None]
+    if CUT or MASK:
+        x = tl.where(seen, x, HIDDEN)
+    p = weights(x)  # Exponentials, taken against the max so far.
     alpha = tl.math.exp2(m_i - m)  # α: how much all that was summed before must shrink.
     l_i = alpha * l_i + tl.sum(p, 1)  # Old sum and output shrink by α; this tile is added.
     acc = acc * alpha[:, None]
     acc = tl.dot(p.to(v.dtype), v, acc, input_precision=PRECISION)
     return acc, l_i, m_new
-
-
-@triton.jit
-def sees_any(tokens, start, stop, n, m, left, right, LEFT: tl.constexpr, RIGHT: tl.constexpr):
-    """Whether each token sees any of the keys start … stop − 1. Shape of tokens."""
-    low, high = tokens * 0 + start, tokens * 0 + tl.minimum(stop, m)
-    if LEFT:
-        low = tl.maximum(low, tokens + (m - n - left))
-    if RIGHT:
-        high = tl.minimum(high, tokens + (m - n + right + 1))
-    return low < high
-
-
-@triton.jit
-def or_nan(l_i, seen):
-    """ℓ of each row; NaN where it is 0 though the row has `seen` a key: every score of it fell below all of float32.
-
-    Such a row is lost, and must not look like one that sees no key. (Where all scores of a whole tile fall below, or
-    one grows past float32, −∞ − (−∞) or ∞ − ∞ makes NaN of the row by itself.)
-    """
-    return tl.where(seen & (l_i == 0), float("nan"), l_i)
 
 
 @triton.jit

@@ -207,11 +207,14 @@ def test_a_row_is_divided_by_its_sum_though_that_falls_short_of_1() -> None:
 
 @pytest.mark.parametrize("name", ["forward", "split", "paged", "block-sparse"])
 @pytest.mark.parametrize("window", [None, (4, 0)], ids=["full", "window"])
-def test_a_row_whose_scores_all_overflow_is_nan_and_not_one_that_sees_no_key(name: str, window: Any) -> None:
-    """−∞ as a score is not −∞ as a mask. Rows 0 and 1 see no key (with a window), row 3 has scores past float32."""
+@pytest.mark.parametrize("large", [range(4), (2,)], ids=["all", "one"])
+def test_a_row_with_a_score_past_float32_is_nan_and_not_one_that_sees_fewer_keys(
+    name: str, window: Any, large: Any
+) -> None:
+    """−∞ as a score is not −∞ as a mask. Rows 0 and 1 see no key (with a window), rows 3 and 5 score the large ones."""
     n, m = 6, 4
-    q, k, v = torch.zeros(1, 1, n, 16), torch.full((1, 1, m, 16), 1e20), torch.randn(1, 1, m, 16)
-    q[:, :, 3] = -1e20
+    q, k, v = torch.zeros(1, 1, n, 16), torch.zeros(1, 1, m, 16), torch.randn(1, 1, m, 16)
+    q[:, :, 3::2], k[:, :, large] = -1e20, 1e20
     table = torch.tensor([[1, 0]], dtype=torch.int32)
     pools = [x.view(2, 2, 1, 16).flip(0) for x in (k[0, 0], v[0, 0])]
     o, lse = {
@@ -220,7 +223,7 @@ def test_a_row_whose_scores_all_overflow_is_nan_and_not_one_that_sees_no_key(nam
         "paged": lambda: paged_decode(q, *pools, table, m, window=window, block_q=4),
         "block-sparse": lambda: block_sparse(q, k, v, np.ones((2, 2), bool), window=window, block_q=4, block_k=2),
     }[name]()
-    lost = [row == 3 for row in range(n)]
+    lost = [row in (3, 5) and (window is None or any(key <= row + m - n for key in large)) for row in range(n)]
     hidden = [window is not None and row < n - m for row in range(n)]
     assert torch.isnan(lse[0, 0]).tolist() == lost
     assert torch.isnan(o[0, 0]).all(-1).tolist() == lost
