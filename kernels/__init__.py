@@ -14,6 +14,7 @@ _WHERE = {
     "csr": "flash2_block_sparse.csr",
     "empty_log": "flash2_forward.empty_log",
     "flash_attention": "attention.flash_attention",
+    "flash_attention_varlen": "varlen.flash_attention_varlen",
     "forward": "flash2_forward.forward",
     "paged_decode": "paged.paged_decode",
     "partial_results": "split_kv.partial_results",

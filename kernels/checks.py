@@ -60,6 +60,28 @@ def problem(
     return Problem(*sizes, *options, q.dtype, q.device, kind, sinks is not None)
 
 
+def packed(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    sequences: int,
+    n: int,
+    m: int,
+    *,
+    causal: Any = False,
+    window: Any = None,
+    **more: Any,
+) -> Problem:
+    """The problem of packed tokens, q (1, H, all of them, d) …: so many sequences of up to n tokens and m keys.
+
+    Raises ValueError, one line, where they make none.
+    """
+    whole = problem(q, k, v, **more)
+    left, right = bounds(n, m, causal, window)
+    n, m = min(n, whole.n), min(m, whole.m)
+    return whole._replace(batch=sequences, n=n, m=m, left=left, right=right, packed=whole.n)
+
+
 def widths(what: str, *named: tuple[str, int]) -> None:
     """Raises ValueError where a row is wider than fits on chip, or has no number."""
     for name, d in named:

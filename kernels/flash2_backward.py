@@ -14,7 +14,7 @@ import triton
 import triton.language as tl
 
 from . import checks, hopper_backward
-from .launch import Tiles, arguments, fetched, grid, launch, of_scores, strides, tiles
+from .launch import Tiles, arguments, fetched, grid, launch, of_scores, starting, strides, tiles
 from .problem import Problem
 from .targets import configs
 from .tile import (
@@ -28,6 +28,7 @@ from .tile import (
     seeing,
     seeing_tokens,
     seen_keys,
+    sequence,
     store_statistic,
     store_tile,
     visited,
@@ -38,26 +39,31 @@ from .tile import (
 
 @triton.jit(do_not_specialize=["N"])
 def delta_kernel(
-    O, dO, dLSE, D_, o_strides, do_strides, heads_kv, N,
+    O, dO, dLSE, D_, starts_q, o_strides, do_strides, heads_kv, N,
     GROUP: tl.constexpr, HEAD_DIM_V: tl.constexpr, D_V: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_M: tl.constexpr,
-    DLSE: tl.constexpr,
+    DLSE: tl.constexpr, VARLEN: tl.constexpr,
 ):  # fmt: skip
     """D (B, H, N), one number a row: the sum of the output times its gradient, less the gradient of LSE if any."""
     b, h = part(heads_kv)
-    i = tl.program_id(0)
+    i, rows = tl.program_id(0), N
     h, heads, first = h * GROUP, heads_kv * GROUP, i * BLOCK_Q
+    if VARLEN:
+        at_q, N = sequence(starts_q, b)
+        O, dO, D_, b = O + at_q * o_strides[2], dO + at_q * do_strides[2], D_ + at_q, b * 0
+        if DLSE:
+            dLSE += at_q
     o = load_tile(O, o_strides, b, h, first, N, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM_V, D_V, True, False)
     do = load_tile(dO, do_strides, b, h, first, N, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM_V, D_V, True, False)
     D_i = tl.sum(o.to(tl.float32) * do.to(tl.float32), 1)
     if DLSE:
-        D_i -= load_statistic(dLSE, b, h, heads, first, N, BLOCK_M, BLOCK_Q, GROUP)
-    store_statistic(D_, b, h, heads, first, N, D_i, BLOCK_M, BLOCK_Q, GROUP)
+        D_i -= load_statistic(dLSE, b, h, heads, first, N, rows, BLOCK_M, BLOCK_Q, GROUP)
+    store_statistic(D_, b, h, heads, first, N, rows, D_i, BLOCK_M, BLOCK_Q, GROUP)
 
 
 @triton.jit
 def add_queries(
     dk, dv, k, v, start, keys, Q, dO, LSE, D_, bias, q_strides, do_strides, bias_strides, b, h, heads, lo, hi, N, M,
-    scale, softcap, left, right,
+    rows, scale, softcap, left, right,
     GROUP: tl.constexpr, HEAD_DIM: tl.constexpr, D: tl.constexpr, HEAD_DIM_V: tl.constexpr, D_V: tl.constexpr,
     BLOCK_Q: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, LEFT: tl.constexpr, RIGHT: tl.constexpr,
     SOFTCAP: tl.constexpr, MASK: tl.constexpr, CUT: tl.constexpr, TMA: tl.constexpr, PRECISION: tl.constexpr,
@@ -71,7 +77,7 @@ def add_queries(
         do = load_tile(dO, do_strides, b, h, first, N, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM_V, D_V, ragged, TMA)
         # The scores are made again: cheaper than to fetch them.
         s, factor = score_tile(k, q, scale, softcap, SOFTCAP, PRECISION)
-        lse = load_statistic(LSE, b, h, heads, first, N, BLOCK_M, BLOCK_Q, GROUP)
+        lse = load_statistic(LSE, b, h, heads, first, N, rows, BLOCK_M, BLOCK_Q, GROUP)
         c = s
         if MASK:  # What says of each score whether it counts, or is added to it, comes in again, too.
             x = load_bias(bias, bias_strides, b, h, first, start, N, M, BLOCK_M, BLOCK_Q, GROUP, BLOCK_N)
@@ -85,7 +91,7 @@ def add_queries(
         dv = tl.dot(p.to(do.dtype), do, dv, input_precision=PRECISION)
         # How the loss would change with each weight, and with each score.
         dp = tl.dot(v, do.T, input_precision=PRECISION)
-        D_i = load_statistic(D_, b, h, heads, first, N, BLOCK_M, BLOCK_Q, GROUP)
+        D_i = load_statistic(D_, b, h, heads, first, N, rows, BLOCK_M, BLOCK_Q, GROUP)
         ds = p * (dp - D_i[None, :])
         if SOFTCAP:
             c = c * (1 / softcap)  # A capped score changes less: by 1 − tanh².
@@ -96,16 +102,24 @@ def add_queries(
 
 @triton.jit(do_not_specialize=["section", "N", "M", "left", "right"])
 def dkdv_kernel(
-    Q, K, V, dO, LSE, D_, bias, dK, dV, q_strides, k_strides, v_strides, do_strides, bias_strides, dk_strides,
-    dv_strides, heads_kv, section, N, M, scale, softcap, left, right,
+    Q, K, V, dO, LSE, D_, bias, starts_q, starts_k, dK, dV, q_strides, k_strides, v_strides, do_strides, bias_strides,
+    dk_strides, dv_strides, heads_kv, section, N, M, scale, softcap, left, right,
     GROUP: tl.constexpr, HEAD_DIM: tl.constexpr, D: tl.constexpr, HEAD_DIM_V: tl.constexpr, D_V: tl.constexpr,
     BLOCK_Q: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, LEFT: tl.constexpr, RIGHT: tl.constexpr,
-    SOFTCAP: tl.constexpr, MASK: tl.constexpr, EVEN_Q: tl.constexpr, TMA: tl.constexpr, PRECISION: tl.constexpr,
-    HEAVY_FIRST: tl.constexpr,
+    SOFTCAP: tl.constexpr, MASK: tl.constexpr, VARLEN: tl.constexpr, EVEN_Q: tl.constexpr, TMA: tl.constexpr,
+    PRECISION: tl.constexpr, HEAVY_FIRST: tl.constexpr,
 ):  # fmt: skip
     """dK and dV, like K and V; under a causal mask the first keys are seen most, and begun first."""
     j, b, h = work(heads_kv, section, False, HEAVY_FIRST)
-    start = j * BLOCK_N
+    start, rows = j * BLOCK_N, N
+    if VARLEN:  # Each sequence is a problem of its own; keys past its end are seen by none.
+        at_q, N = sequence(starts_q, b)
+        at_k, M = sequence(starts_k, b)
+        Q, dO = Q + at_q * q_strides[2], dO + at_q * do_strides[2]
+        LSE, D_ = LSE + at_q, D_ + at_q
+        K, V = K + at_k * k_strides[2], V + at_k * v_strides[2]
+        dK, dV = dK + at_k * dk_strides[2], dV + at_k * dv_strides[2]
+        b, N = b * 0, tl.where(start < M, N, 0)
     lo, full, cut, hi = seeing(start, tl.minimum(start + BLOCK_N, M) - 1, N, M, left, right, BLOCK_Q, LEFT, RIGHT)
     keys = start + tl.arange(0, BLOCK_N)
 
@@ -117,17 +131,17 @@ def dkdv_kernel(
     if RIGHT:
         dk, dv = add_queries(
             dk, dv, k, v, start, keys, Q, dO, LSE, D_, bias, q_strides, do_strides, bias_strides, b, h * GROUP,
-            heads_kv * GROUP, lo, full, N, M, scale, softcap, left, right, GROUP, HEAD_DIM, D, HEAD_DIM_V, D_V, BLOCK_Q,
-            BLOCK_M, BLOCK_N, LEFT, RIGHT, SOFTCAP, MASK, True, TMA, PRECISION)  # fmt: skip
+            heads_kv * GROUP, lo, full, N, M, rows, scale, softcap, left, right, GROUP, HEAD_DIM, D, HEAD_DIM_V, D_V,
+            BLOCK_Q, BLOCK_M, BLOCK_N, LEFT, RIGHT, SOFTCAP, MASK, True, TMA, PRECISION)  # fmt: skip
     dk, dv = add_queries(
         dk, dv, k, v, start, keys, Q, dO, LSE, D_, bias, q_strides, do_strides, bias_strides, b, h * GROUP,
-        heads_kv * GROUP, full, cut, N, M, scale, softcap, left, right, GROUP, HEAD_DIM, D, HEAD_DIM_V, D_V, BLOCK_Q,
-        BLOCK_M, BLOCK_N, LEFT, RIGHT, SOFTCAP, MASK, False, TMA, PRECISION)  # fmt: skip
+        heads_kv * GROUP, full, cut, N, M, rows, scale, softcap, left, right, GROUP, HEAD_DIM, D, HEAD_DIM_V, D_V,
+        BLOCK_Q, BLOCK_M, BLOCK_N, LEFT, RIGHT, SOFTCAP, MASK, False, TMA, PRECISION)  # fmt: skip
     if LEFT or not EVEN_Q:
         dk, dv = add_queries(
             dk, dv, k, v, start, keys, Q, dO, LSE, D_, bias, q_strides, do_strides, bias_strides, b, h * GROUP,
-            heads_kv * GROUP, cut, hi, N, M, scale, softcap, left, right, GROUP, HEAD_DIM, D, HEAD_DIM_V, D_V, BLOCK_Q,
-            BLOCK_M, BLOCK_N, LEFT, RIGHT, SOFTCAP, MASK, True, TMA, PRECISION)  # fmt: skip
+            heads_kv * GROUP, cut, hi, N, M, rows, scale, softcap, left, right, GROUP, HEAD_DIM, D, HEAD_DIM_V, D_V,
+            BLOCK_Q, BLOCK_M, BLOCK_N, LEFT, RIGHT, SOFTCAP, MASK, True, TMA, PRECISION)  # fmt: skip
     # All queries seen: dK and dV go out, once.
     store_tile(dK, dk_strides, b, h, start, M, dk * scale, BLOCK_N, BLOCK_N, 1, HEAD_DIM, D, False)
     store_tile(dV, dv_strides, b, h, start, M, dv, BLOCK_N, BLOCK_N, 1, HEAD_DIM_V, D_V, False)
@@ -170,25 +184,32 @@ def add_keys(
 
 @triton.jit(do_not_specialize=["section", "N", "M", "left", "right"])
 def dq_kernel(
-    Q, K, V, dO, LSE, D_, bias, dQ, q_strides, k_strides, v_strides, do_strides, bias_strides, dq_strides, heads_kv,
-    section, N, M, scale, softcap, left, right,
+    Q, K, V, dO, LSE, D_, bias, starts_q, starts_k, dQ, q_strides, k_strides, v_strides, do_strides, bias_strides,
+    dq_strides, heads_kv, section, N, M, scale, softcap, left, right,
     GROUP: tl.constexpr, HEAD_DIM: tl.constexpr, D: tl.constexpr, HEAD_DIM_V: tl.constexpr, D_V: tl.constexpr,
     BLOCK_Q: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, LEFT: tl.constexpr, RIGHT: tl.constexpr,
-    SOFTCAP: tl.constexpr, MASK: tl.constexpr, EVEN: tl.constexpr, TMA: tl.constexpr, PRECISION: tl.constexpr,
-    HEAVY_FIRST: tl.constexpr,
+    SOFTCAP: tl.constexpr, MASK: tl.constexpr, VARLEN: tl.constexpr, EVEN: tl.constexpr, TMA: tl.constexpr,
+    PRECISION: tl.constexpr, HEAVY_FIRST: tl.constexpr,
 ):  # fmt: skip
     """dQ (B, H, N, HEAD_DIM)."""
     # Under a causal mask the last queries see most keys: what takes longest is begun first.
     i, b, h = work(heads_kv, section, HEAVY_FIRST, HEAVY_FIRST)
-    first, head, heads = i * BLOCK_Q, h * GROUP, heads_kv * GROUP
+    first, head, heads, rows = i * BLOCK_Q, h * GROUP, heads_kv * GROUP, N
+    if VARLEN:  # Each sequence is a problem of its own; past its end there is nothing to see.
+        at_q, N = sequence(starts_q, b)
+        at_k, M = sequence(starts_k, b)
+        Q, dO, dQ = Q + at_q * q_strides[2], dO + at_q * do_strides[2], dQ + at_q * dq_strides[2]
+        LSE, D_ = LSE + at_q, D_ + at_q
+        K, V = K + at_k * k_strides[2], V + at_k * v_strides[2]
+        b, M = b * 0, tl.where(first < N, M, 0)
     lo, full, cut, hi = visited(first, tl.minimum(first + BLOCK_Q, N) - 1, N, M, left, right, BLOCK_N, LEFT, RIGHT)
     tokens = first + tl.arange(0, BLOCK_M) // GROUP
 
     # The other kernel: each program keeps its own block of queries.
     q = load_tile(Q, q_strides, b, head, first, N, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM, D, True, False)
     do = load_tile(dO, do_strides, b, head, first, N, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM_V, D_V, True, False)
-    lse = load_statistic(LSE, b, head, heads, first, N, BLOCK_M, BLOCK_Q, GROUP)
-    D_i = load_statistic(D_, b, head, heads, first, N, BLOCK_M, BLOCK_Q, GROUP)
+    lse = load_statistic(LSE, b, head, heads, first, N, rows, BLOCK_M, BLOCK_Q, GROUP)
+    D_i = load_statistic(D_, b, head, heads, first, N, rows, BLOCK_M, BLOCK_Q, GROUP)
     dq = tl.zeros([BLOCK_M, D], tl.float32)  # Their gradient starts on chip, and stays there.
     if LEFT:
         dq = add_keys(
@@ -266,6 +287,7 @@ def gradients(
     lse: torch.Tensor,
     attn_mask: torch.Tensor | None = None,
     sinks: torch.Tensor | None = None,
+    starts: tuple[torch.Tensor, torch.Tensor] | None = None,
     *,
     block_q: int | None = None,
     block_k: int | None = None,
@@ -274,7 +296,7 @@ def gradients(
     deterministic: bool = False,
     config: configs.Config | None = None,
 ) -> Gradients:
-    """`backward` of a problem that was checked."""
+    """`backward` of a problem that was checked; `starts` are those of packed queries and keys."""
     fast = configs.shipped_backward(problem) if config is None else config
     as_it_likes = block_q is None and block_k is None
     reproducible = deterministic or torch.are_deterministic_algorithms_enabled()
@@ -283,10 +305,12 @@ def gradients(
         return *hopper_backward.backward(problem, do, q, k, v, o, lse.contiguous(), dlse, delta, fast), None
     dq, dk, dv = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
     delta = torch.empty(q.shape[:3], dtype=torch.float32, device=q.device) if delta is None else delta
+    if problem.packed:  # what is in no sequence has no gradient
+        dq, dk, dv, delta = dq.zero_(), dk.zero_(), dv.zero_(), delta.zero_()
     if problem.nothing:
         delta.zero_() if dlse is None else delta.copy_(-dlse)
         return dq.zero_(), dk.zero_(), dv.zero_(), _of_sinks(sinks, lse, delta)
-    given = _Given(problem, q, k, v, do, lse.contiguous(), delta, of_scores(attn_mask, problem))
+    given = _Given(problem, q, k, v, do, lse.contiguous(), delta, of_scores(attn_mask, problem), starts)
 
     def chosen(kernel: str) -> tuple[configs.Config, Tiles]:
         one = configs.shipped(kernel, problem) if config is None or config.hopper else config
@@ -317,6 +341,7 @@ class _Given(NamedTuple):
     lse: torch.Tensor
     delta: torch.Tensor
     bias: dict[str, Any]
+    starts: tuple[torch.Tensor, torch.Tensor] | None
 
 
 def _check(q: torch.Tensor, v: torch.Tensor, *, delta: Any, do: Any, o: Any, **statistics: Any) -> None:
@@ -345,6 +370,7 @@ def _launch_delta(
         dO=given.do,
         dLSE=dlse,
         D_=given.delta,
+        starts_q=starting(given.starts)["starts_q"],
         **strides(o=o, do=given.do),
         **arguments(delta_kernel, given.problem, tile),
         DLSE=dlse is not None,
@@ -353,8 +379,8 @@ def _launch_delta(
 
 def _launch_dkdv(given: _Given, config: configs.Config, tile: Tiles, dk: torch.Tensor, dv: torch.Tensor) -> None:
     """dK and dV: a program for each block of keys, past which queries stream."""
-    problem, q, k, v, do, lse, delta, bias = given
-    by_queries, tma = fetched(config.descriptors and tile.plain, tile.block_m, Q=q, dO=do)
+    problem, q, k, v, do, lse, delta, bias, starts = given
+    by_queries, tma = fetched(config.descriptors and tile.plain and starts is None, tile.block_m, Q=q, dO=do)
     launch(
         dkdv_kernel,
         grid(problem, -(-problem.m // tile.block_n)),
@@ -366,6 +392,7 @@ def _launch_dkdv(given: _Given, config: configs.Config, tile: Tiles, dk: torch.T
         LSE=lse,
         D_=delta,
         **bias,
+        **starting(starts),
         dK=dk,
         dV=dv,
         **strides(q=q, k=k, v=v, do=do, dk=dk, dv=dv),
@@ -376,8 +403,8 @@ def _launch_dkdv(given: _Given, config: configs.Config, tile: Tiles, dk: torch.T
 
 def _launch_dq(given: _Given, config: configs.Config, tile: Tiles, dq: torch.Tensor) -> None:
     """dQ: a program for each block of queries, past which keys stream."""
-    problem, q, k, v, do, lse, delta, bias = given
-    by_keys, tma = fetched(config.descriptors, tile.block_n, K=k, V=v)
+    problem, q, k, v, do, lse, delta, bias, starts = given
+    by_keys, tma = fetched(config.descriptors and starts is None, tile.block_n, K=k, V=v)
     launch(
         dq_kernel,
         grid(problem, -(-problem.n // tile.block_q)),
@@ -389,6 +416,7 @@ def _launch_dq(given: _Given, config: configs.Config, tile: Tiles, dq: torch.Ten
         LSE=lse,
         D_=delta,
         **bias,
+        **starting(starts),
         dQ=dq,
         **strides(q=q, k=k, v=v, do=do, dq=dq),
         **arguments(dq_kernel, problem, tile),

@@ -55,7 +55,7 @@ def block_sparse_kernel(
     # The output goes out, once, with one number a row: LSE, a natural logarithm.
     store_tile(O, o_strides, b, h * GROUP, first, N, o, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM_V, D_V, TMA_Q)
     lse = natural_lse(m_i, l_i)
-    store_statistic(LSE, b, h * GROUP, heads_kv * GROUP, first, N, lse, BLOCK_M, BLOCK_Q, GROUP)
+    store_statistic(LSE, b, h * GROUP, heads_kv * GROUP, first, N, N, lse, BLOCK_M, BLOCK_Q, GROUP)
 
 
 def block_sparse(

@@ -15,7 +15,7 @@ import triton
 import triton.language as tl
 
 from . import checks, hopper_forward, trace_log
-from .launch import Tiles, arguments, fetched, grid, launch, of_scores, outputs, strides, tiles
+from .launch import Tiles, arguments, fetched, grid, launch, of_scores, outputs, starting, strides, tiles
 from .problem import Problem
 from .targets import configs
 from .targets.target import target
@@ -26,6 +26,7 @@ from .tile import (
     load_tile,
     natural_lse,
     one_over,
+    sequence,
     store_statistic,
     store_tile,
     visited,
@@ -58,20 +59,29 @@ def attend_keys(acc, l_i, m_i, q, tokens, first, K, V, bias, k_strides, v_stride
 
 
 @triton.jit(do_not_specialize=["section", "N", "M", "left", "right"])
-def forward_kernel(Q, K, V, bias, sinks, O, LSE, q_strides, k_strides, v_strides, bias_strides, o_strides, heads_kv,
-                   section, N, M, scale, softcap, left, right, log, GROUP: tl.constexpr, HEAD_DIM: tl.constexpr,
-                   D: tl.constexpr, HEAD_DIM_V: tl.constexpr, D_V: tl.constexpr, BLOCK_Q: tl.constexpr,
-                   BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, LEFT: tl.constexpr, RIGHT: tl.constexpr,
-                   SOFTCAP: tl.constexpr, MASK: tl.constexpr, SINKS: tl.constexpr, EVEN: tl.constexpr,
-                   TMA_Q: tl.constexpr, TMA: tl.constexpr, PRECISION: tl.constexpr, HEAVY_FIRST: tl.constexpr,
-                   TRACE: tl.constexpr, CLOCK: tl.constexpr):  # fmt: skip
+def forward_kernel(Q, K, V, bias, sinks, starts_q, starts_k, O, LSE, q_strides, k_strides, v_strides, bias_strides,
+                   o_strides, heads_kv, section, N, M, scale, softcap, left, right, log, GROUP: tl.constexpr,
+                   HEAD_DIM: tl.constexpr, D: tl.constexpr, HEAD_DIM_V: tl.constexpr, D_V: tl.constexpr,
+                   BLOCK_Q: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, LEFT: tl.constexpr,
+                   RIGHT: tl.constexpr, SOFTCAP: tl.constexpr, MASK: tl.constexpr, SINKS: tl.constexpr,
+                   VARLEN: tl.constexpr, EVEN: tl.constexpr, TMA_Q: tl.constexpr, TMA: tl.constexpr,
+                   PRECISION: tl.constexpr, HEAVY_FIRST: tl.constexpr, TRACE: tl.constexpr,
+                   CLOCK: tl.constexpr):  # fmt: skip
     """O (B, H, N, HEAD_DIM_V) and LSE (B, H, N) from Q (B, H, N, HEAD_DIM), K and V (B, heads_kv, M, …).
 
-    With MASK there is a bias (B, H, N, M), with SINKS one more score for each head, sinks (H,).
+    With MASK there is a bias (B, H, N, M), with SINKS one more score for each head, sinks (H,). With VARLEN there is no
+    batch but packed tokens, of which sequence b has those from starts_q[b] to starts_q[b + 1] − 1, and likewise keys; N
+    counts all of them.
     """
     # Under a causal mask the last queries see most keys: what takes longest is begun first.
     i, b, h = work(heads_kv, section, HEAVY_FIRST, HEAVY_FIRST)
-    first = i * BLOCK_Q
+    first, rows = i * BLOCK_Q, N
+    if VARLEN:  # Each sequence is a problem of its own; past its end there is nothing to see.
+        at_q, N = sequence(starts_q, b)
+        at_k, M = sequence(starts_k, b)
+        Q, O, LSE = Q + at_q * q_strides[2], O + at_q * o_strides[2], LSE + at_q
+        K, V = K + at_k * k_strides[2], V + at_k * v_strides[2]
+        b, M = b * 0, tl.where(first < N, M, 0)
     lo, full, cut, hi = visited(first, tl.minimum(first + BLOCK_Q, N) - 1, N, M, left, right, BLOCK_N, LEFT, RIGHT)
     tokens = first + tl.arange(0, BLOCK_M) // GROUP
     if TRACE:
@@ -106,7 +116,7 @@ def forward_kernel(Q, K, V, bias, sinks, O, LSE, q_strides, k_strides, v_strides
     # The output goes out, once, with one number a row: LSE, a natural logarithm.
     store_tile(O, o_strides, b, h * GROUP, first, N, o, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM_V, D_V, TMA_Q)
     lse = natural_lse(m_i, l_i)
-    store_statistic(LSE, b, h * GROUP, heads_kv * GROUP, first, N, lse, BLOCK_M, BLOCK_Q, GROUP)
+    store_statistic(LSE, b, h * GROUP, heads_kv * GROUP, first, N, rows, lse, BLOCK_M, BLOCK_Q, GROUP)
 
 
 def forward(
@@ -150,13 +160,17 @@ def attend(
     v: torch.Tensor,
     attn_mask: torch.Tensor | None = None,
     sinks: torch.Tensor | None = None,
+    starts: tuple[torch.Tensor, torch.Tensor] | None = None,
     *,
     block_q: int | None = None,
     block_k: int | None = None,
     trace: torch.Tensor | None = None,
     config: configs.Config | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """`forward` of a problem that was checked."""
+    """`forward` of a problem that was checked; `starts` are those of packed queries and keys.
+
+    Tokens that are in no sequence have NaN as output, and −∞ as LSE.
+    """
     config = config or configs.shipped("forward", problem)
     as_it_likes = trace is None and block_q is None and block_k is None
     if config.hopper and as_it_likes and hopper_forward.takes(problem, q, k, v):
@@ -167,10 +181,13 @@ def attend(
     if trace is not None:
         checks.shaped("trace", trace, _log_shape(problem, tile), torch.int64, q.device)
     o, lse = outputs(problem, q)
+    if problem.packed:
+        o, lse = o.fill_(torch.nan), lse.fill_(-torch.inf)
     if problem.nothing:
         return o.zero_(), lse.fill_(-torch.inf) if sinks is None else lse.copy_(sinks[:, None].expand_as(lse))
-    by_queries, tma_q = fetched(config.descriptors and tile.plain, tile.block_m, Q=q, O=o)
-    by_keys, tma = fetched(config.descriptors, tile.block_n, K=k, V=v)
+    descriptors = config.descriptors and not problem.packed
+    by_queries, tma_q = fetched(descriptors and tile.plain, tile.block_m, Q=q, O=o)
+    by_keys, tma = fetched(descriptors, tile.block_n, K=k, V=v)
     launch(
         forward_kernel,
         programs,
@@ -180,6 +197,7 @@ def attend(
         **by_keys,
         **of_scores(attn_mask, problem),
         sinks=None if sinks is None else sinks.contiguous(),
+        **starting(starts),
         LSE=lse,
         **strides(q=q, k=k, v=v, o=o),
         **arguments(forward_kernel, problem, tile),

@@ -272,10 +272,10 @@ def rows_kernel(
     do = load_tile(dO, do_strides, b, h, first, N, BLOCK_M, BLOCK_M, 1, HEAD_DIM, D, True, False)
     D_i = tl.sum(o.to(tl.float32) * do.to(tl.float32), 1)
     if DLSE:
-        D_i -= load_statistic(dLSE, b, h, heads, first, N, BLOCK_M, BLOCK_M, 1)
+        D_i -= load_statistic(dLSE, b, h, heads, first, N, N, BLOCK_M, BLOCK_M, 1)
     if DELTA:
-        store_statistic(D_, b, h, heads, first, N, D_i, BLOCK_M, BLOCK_M, 1)
-    lse = load_statistic(LSE, b, h, heads, first, N, BLOCK_M, BLOCK_M, 1)
+        store_statistic(D_, b, h, heads, first, N, N, D_i, BLOCK_M, BLOCK_M, 1)
+    lse = load_statistic(LSE, b, h, heads, first, N, N, BLOCK_M, BLOCK_M, 1)
     tokens = first + tl.arange(0, BLOCK_M)
     none = (tokens >= N) | (lse == float("-inf"))
     at = Rows + (b.to(tl.int64) * heads + h) * 2 * PADDED + tokens

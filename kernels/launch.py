@@ -67,7 +67,7 @@ def _arguments(names: tuple[str, ...], problem: Problem, tiles: Tiles, on: Targe
     known = {
         "heads_kv": problem.kv_heads,
         "section": max(1, L2_BYTES // max(1, problem.m * (tiles.d + tiles.d_v) * problem.dtype.itemsize)),
-        "N": problem.n,
+        "N": problem.packed or problem.n,
         "M": problem.m,
         "scale": problem.scale,
         "softcap": problem.softcap,
@@ -86,8 +86,9 @@ def _arguments(names: tuple[str, ...], problem: Problem, tiles: Tiles, on: Targe
         "SOFTCAP": problem.softcap > 0,
         "MASK": problem.mask,
         "SINKS": problem.sinks,
-        "EVEN": problem.m % tiles.block_n == 0,
-        "EVEN_Q": problem.n % tiles.block_q == 0,
+        "VARLEN": problem.packed > 0,
+        "EVEN": not problem.packed and problem.m % tiles.block_n == 0,
+        "EVEN_Q": not problem.packed and problem.n % tiles.block_q == 0,
         # under a causal mask some blocks take longer than others; with a window to both sides all take as long
         "HEAVY_FIRST": problem.right >= 0 > problem.left and on.backend != "interpreter",
         # float32 on NVIDIA's matrix units: the sum of three products of tf32, as good as one of float32; where rows are
@@ -150,6 +151,11 @@ def of_scores(attn_mask: torch.Tensor | None, problem: Problem) -> dict[str, Any
     bias = attn_mask.view(torch.uint8) if attn_mask.dtype == torch.bool else attn_mask
     bias = bias.expand(problem.batch, problem.heads, problem.n, problem.m)
     return {"bias": bias, "bias_strides": bias.stride()}
+
+
+def starting(starts: tuple[torch.Tensor, torch.Tensor] | None) -> dict[str, Any]:
+    """Where sequences of packed queries and keys begin, as kernels are given it."""
+    return dict(zip(("starts_q", "starts_k"), starts or (None, None), strict=True))
 
 
 def outputs(problem: Problem, q: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

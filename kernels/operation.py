@@ -30,15 +30,18 @@ def attention(
     v: torch.Tensor,
     attn_mask: torch.Tensor | None = None,
     sinks: torch.Tensor | None = None,
+    starts_q: torch.Tensor | None = None,
+    starts_k: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """o and lse of a checked problem, differentiable by q, k, v and sinks. Raises ValueError for other derivatives."""
-    tensors = q, k, v, attn_mask, sinks
+    tensors = q, k, v, attn_mask, sinks, starts_q, starts_k
     if not traced(*tensors):
         found: tuple[torch.Tensor, torch.Tensor] = _Attention.apply(problem, *tensors)
         return found
     if not torch.compiler.is_compiling() and any(_has_tangent(x) for x in tensors if x is not None):
         _refuse_tangents()
-    found = _forward(*tensors, problem.left, problem.right, problem.scale, problem.softcap)
+    longest = problem.n, problem.m
+    found = _forward(*tensors, *longest, problem.left, problem.right, problem.scale, problem.softcap)
     return found
 
 
@@ -83,10 +86,10 @@ def _readable(do: torch.Tensor, kv_heads: int) -> torch.Tensor:
 
 class _Attention(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
-    def forward(ctx: Any, problem: Problem, q: Any, k: Any, v: Any, attn_mask: Any, sinks: Any) -> Any:
-        o, lse = attend(problem, q, k, v, attn_mask, sinks)
+    def forward(ctx: Any, problem: Problem, q: Any, k: Any, v: Any, *more: Any) -> Any:
+        o, lse = _attend(problem, q, k, v, *more)
         ctx.problem = problem
-        ctx.save_for_backward(q, k, v, o, lse, attn_mask, sinks)
+        ctx.save_for_backward(q, k, v, o, lse, *more)
         ctx.set_materialize_grads(False)
         return o, lse
 
@@ -95,7 +98,7 @@ class _Attention(torch.autograd.Function):  # type: ignore[misc]
         given = do, dlse, *ctx.saved_tensors
         # with create_graph=True somebody may differentiate what follows, and has to be told
         dq, dk, dv, dsinks = (_Gradients.apply if torch.is_grad_enabled() else _gradients)(ctx.problem, *given)
-        return None, dq, dk, dv, None, dsinks
+        return None, dq, dk, dv, None, dsinks, None, None
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Any:
@@ -112,9 +115,16 @@ class _Gradients(torch.autograd.Function):  # type: ignore[misc]
         _refuse_second()
 
 
-def _gradients(problem: Problem, do: Any, dlse: Any, q: Any, k: Any, v: Any, o: Any, lse: Any, *of_scores: Any) -> Any:
+def _attend(problem: Problem, q: Any, k: Any, v: Any, attn_mask: Any, sinks: Any, starts_q: Any, starts_k: Any) -> Any:
+    starts = None if starts_q is None else (starts_q, starts_k)
+    return attend(problem, q, k, v, attn_mask, sinks, starts)
+
+
+def _gradients(
+    problem: Problem, do: Any, dlse: Any, q: Any, k: Any, v: Any, o: Any, lse: Any, mask: Any, sinks: Any, *starts: Any
+) -> Any:
     do = torch.zeros_like(o) if do is None else _readable(do, problem.kv_heads)
-    return gradients(problem, do, q, k, v, o, lse, *of_scores, dlse=dlse)
+    return gradients(problem, do, q, k, v, o, lse, mask, sinks, None if starts[0] is None else starts, dlse=dlse)
 
 
 # ---- where somebody does
@@ -127,12 +137,18 @@ def _forward(
     v: torch.Tensor,
     attn_mask: torch.Tensor | None,
     sinks: torch.Tensor | None,
+    starts_q: torch.Tensor | None,
+    starts_k: torch.Tensor | None,
+    n: int,
+    m: int,
     left: int,
     right: int,
     scale: float,
     softcap: float,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    return attend(_problem(q, k, v, attn_mask, sinks, left, right, scale, softcap), q, k, v, attn_mask, sinks)
+    problem = _problem(q, k, v, attn_mask, sinks, starts_q, n, m, left, right, scale, softcap)
+    found: tuple[torch.Tensor, torch.Tensor] = _attend(problem, q, k, v, attn_mask, sinks, starts_q, starts_k)
+    return found
 
 
 @_forward.register_fake
@@ -151,13 +167,17 @@ def _backward(
     lse: torch.Tensor,
     attn_mask: torch.Tensor | None,
     sinks: torch.Tensor | None,
+    starts_q: torch.Tensor | None,
+    starts_k: torch.Tensor | None,
+    n: int,
+    m: int,
     left: int,
     right: int,
     scale: float,
     softcap: float,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    problem = _problem(q, k, v, attn_mask, sinks, left, right, scale, softcap)
-    dq, dk, dv, dsinks = _gradients(problem, do, dlse, q, k, v, o, lse, attn_mask, sinks)
+    problem = _problem(q, k, v, attn_mask, sinks, starts_q, n, m, left, right, scale, softcap)
+    dq, dk, dv, dsinks = _gradients(problem, do, dlse, q, k, v, o, lse, attn_mask, sinks, starts_q, starts_k)
     return dq, dk, dv, q.new_empty(0) if dsinks is None else dsinks
 
 
@@ -173,29 +193,34 @@ def _problem(
     q: torch.Tensor,
     k: torch.Tensor,
     v: torch.Tensor,
-    mask: Any,
-    sinks: Any,
-    left: int,
-    right: int,
-    scale: float,
-    cap: float,
+    attn_mask: torch.Tensor | None,
+    sinks: torch.Tensor | None,
+    starts: torch.Tensor | None,
+    n: int,
+    m: int,
+    *options: Any,
 ) -> Problem:
-    return checks.problem(
-        q, k, v, window=(left, right), scale=scale, softcap=cap or None, attn_mask=mask, sinks=sinks
-    )  # fmt: skip
+    left, right, scale, softcap = options
+    if starts is None:
+        return checks.problem(
+            q, k, v, window=(left, right), scale=scale, softcap=softcap or None, attn_mask=attn_mask, sinks=sinks
+        )
+    return checks.packed(
+        q, k, v, starts.numel() - 1, n, m, window=(left, right), scale=scale, softcap=softcap or None, sinks=sinks
+    )
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, torch.Tensor]) -> None:
-    q, k, v, attn_mask, sinks, *ctx.options = inputs
-    ctx.save_for_backward(q, k, v, *output, attn_mask, sinks)
+    q, k, v, attn_mask, sinks, starts_q, starts_k, *ctx.options = inputs
+    ctx.save_for_backward(q, k, v, *output, attn_mask, sinks, starts_q, starts_k)
     ctx.set_materialize_grads(False)
 
 
 def _differentiate(ctx: Any, do: torch.Tensor | None, dlse: torch.Tensor | None) -> tuple[Any, ...]:
-    *of_tensors, sinks = ctx.saved_tensors
-    do = torch.zeros_like(of_tensors[3]) if do is None else do
-    dq, dk, dv, dsinks = _backward(do, dlse, *of_tensors, sinks, *ctx.options)
-    return dq, dk, dv, None, None if sinks is None else dsinks, None, None, None, None
+    saved = ctx.saved_tensors
+    do = torch.zeros_like(saved[3]) if do is None else do
+    dq, dk, dv, dsinks = _backward(do, dlse, *saved, *ctx.options)
+    return dq, dk, dv, None, None if saved[6] is None else dsinks, *[None] * (2 + len(ctx.options))
 
 
 def _differentiate_again(ctx: Any, *gradients: Any) -> None:

@@ -80,10 +80,10 @@ def paged_kernel(
     if SPLIT:
         one, row, rows = b * heads_kv + h, first * GROUP, N * GROUP
         store_tile(O, o_strides, one, s, row, rows, o, BLOCK_M, BLOCK_Q * GROUP, 1, HEAD_DIM_V, D_V, False)
-        store_statistic(LSE, one, s, pieces, row, rows, lse, BLOCK_M, BLOCK_Q * GROUP, 1)
+        store_statistic(LSE, one, s, pieces, row, rows, rows, lse, BLOCK_M, BLOCK_Q * GROUP, 1)
     else:
         store_tile(O, o_strides, b, h * GROUP, first, N, o, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM_V, D_V, False)
-        store_statistic(LSE, b, h * GROUP, heads_kv * GROUP, first, N, lse, BLOCK_M, BLOCK_Q, GROUP)
+        store_statistic(LSE, b, h * GROUP, heads_kv * GROUP, first, N, N, lse, BLOCK_M, BLOCK_Q, GROUP)
 
 
 def paged_decode(

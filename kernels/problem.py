@@ -12,6 +12,8 @@ class Problem(NamedTuple):
 
     `d_v` is how wide values are, and the output. `mask` is `tile.BOOLEAN` or `tile.ADDED` where there is a tensor of
     one number for each score; with `sinks` each head has one more score, of a key without a value.
+    `packed` is how many tokens are packed without a batch, if they are: then a batch entry is a sequence of them, and n
+    and m are those of the longest.
     """
 
     batch: int
@@ -29,6 +31,7 @@ class Problem(NamedTuple):
     device: torch.device
     mask: int = 0
     sinks: bool = False
+    packed: int = 0
 
     @property
     def group(self) -> int:
@@ -43,7 +46,7 @@ class Problem(NamedTuple):
     @property
     def usual(self) -> bool:
         """Whether it is no more than softmax(q kᵀ) v with values as wide as keys, but for causal masks and windows."""
-        return self.d == self.d_v and not (self.softcap or self.mask or self.sinks)
+        return self.d == self.d_v and not (self.softcap or self.mask or self.sinks or self.packed)
 
     @property
     def nothing(self) -> bool:

@@ -73,7 +73,7 @@ def split_kernel(
     one, row, rows = b * heads_kv + h, first * GROUP, N * GROUP
     store_tile(O_s, os_strides, one, s, row, rows, o, BLOCK_M, BLOCK_Q * GROUP, 1, HEAD_DIM_V, D_V, False)
     lse = natural_lse(m_i, l_i)
-    store_statistic(LSE_s, one, s, pieces, row, rows, lse, BLOCK_M, BLOCK_Q * GROUP, 1)
+    store_statistic(LSE_s, one, s, pieces, row, rows, rows, lse, BLOCK_M, BLOCK_Q * GROUP, 1)
 
 
 @triton.jit(do_not_specialize=["N", "pieces"])
@@ -93,7 +93,7 @@ def merge_kernel(
         s = one * 0 + n
         # One piece after another comes in.
         o = load_tile(O_s, os_strides, one, s, row, rows, BLOCK_M, BLOCK_Q * GROUP, 1, HEAD_DIM_V, D_V, True, False)
-        lse = load_statistic(LSE_s, one, s, pieces, row, rows, BLOCK_M, BLOCK_Q * GROUP, 1)
+        lse = load_statistic(LSE_s, one, s, pieces, row, rows, rows, BLOCK_M, BLOCK_Q * GROUP, 1)
         m_new = tl.maximum(m_i, lse)  # The larger LSE wins: α shrinks what was merged before.
         m = tl.maximum(m_new, -3.0e38)  # −∞ − (−∞) must not make NaN of what is 0
         alpha = tl.exp(m_i - m)
@@ -104,7 +104,7 @@ def merge_kernel(
     o = acc * one_over(l_i)[:, None]  # All pieces merged: divide by the sum of their weights.
     # The output goes out, with the LSE over all keys.
     store_tile(O, o_strides, b, h * GROUP, first, N, o, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM_V, D_V, False)
-    store_statistic(LSE, b, h * GROUP, heads_kv * GROUP, first, N, m_i + tl.log(l_i), BLOCK_M, BLOCK_Q, GROUP)
+    store_statistic(LSE, b, h * GROUP, heads_kv * GROUP, first, N, N, m_i + tl.log(l_i), BLOCK_M, BLOCK_Q, GROUP)
 
 
 def split_kv_decode(

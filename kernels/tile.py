@@ -83,23 +83,30 @@ def tile_at(X, strides, b, h, first, n, ROWS: tl.constexpr, TOKENS: tl.constexpr
 
 
 @triton.jit
-def load_statistic(X, b, h, heads, first, n, ROWS: tl.constexpr, TOKENS: tl.constexpr, GROUP: tl.constexpr):
-    """One number a row, of X (B, heads, n), contiguous; 0 where there is no row. Shape (ROWS,)."""
-    at = statistic_at(X, b, h, heads, first, n, ROWS, GROUP)
+def load_statistic(X, b, h, heads, first, n, size, ROWS: tl.constexpr, TOKENS: tl.constexpr, GROUP: tl.constexpr):
+    """One number a row, of X (B, heads, size), contiguous; 0 where there is none: from n on. Shape (ROWS,)."""
+    at = statistic_at(X, b, h, heads, first, size, ROWS, GROUP)
     return tl.load(at, mask=rows_inside(first, n, ROWS, TOKENS, GROUP), other=0.0)
 
 
 @triton.jit
-def store_statistic(X, b, h, heads, first, n, x, ROWS: tl.constexpr, TOKENS: tl.constexpr, GROUP: tl.constexpr):
+def store_statistic(X, b, h, heads, first, n, size, x, ROWS: tl.constexpr, TOKENS: tl.constexpr, GROUP: tl.constexpr):
     """Write x (ROWS,) to where `load_statistic` would read it."""
-    at = statistic_at(X, b, h, heads, first, n, ROWS, GROUP)
+    at = statistic_at(X, b, h, heads, first, size, ROWS, GROUP)
     tl.store(at, x, mask=rows_inside(first, n, ROWS, TOKENS, GROUP))
 
 
 @triton.jit
-def statistic_at(X, b, h, heads, first, n, ROWS: tl.constexpr, GROUP: tl.constexpr):
+def statistic_at(X, b, h, heads, first, size, ROWS: tl.constexpr, GROUP: tl.constexpr):
     r = tl.arange(0, ROWS).to(tl.int64)
-    return X + (b.to(tl.int64) * heads + h) * n + first + r // GROUP + r % GROUP * n
+    return X + (b.to(tl.int64) * heads + h) * size + first + r // GROUP + r % GROUP * size
+
+
+@triton.jit
+def sequence(starts, b):
+    """Where sequence b of packed tokens begins, and how many it has."""
+    first = tl.load(starts + b)
+    return first.to(tl.int64), tl.load(starts + b + 1) - first
 
 
 @triton.jit

@@ -64,7 +64,7 @@ def test_torch_finds_nothing_wrong_with_the_operation(options: dict[str, Any]) -
     left, right = options.get("window", (-1, 0 if options.get("causal") else -1))
     extra = (torch.randn(1, 4, 6, 9), torch.randn(4)) if "causal" in options else (None, None)
     v = v[..., :12] if "causal" in options else v
-    rest = (*extra, left, right, options.get("scale", 0.25), options.get("softcap", 0.0))
+    rest = (*extra, None, None, 6, 9, left, right, options.get("scale", 0.25), options.get("softcap", 0.0))
     torch.library.opcheck(torch.ops.flashsteps.flash_attention.default, (q, k, v, *rest))
     q, k, v = (x.detach() for x in (q, k, v))
     o, lse = torch.ops.flashsteps.flash_attention(q, k, v, *rest)
