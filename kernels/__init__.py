@@ -15,6 +15,7 @@ _WHERE = {
     "empty_log": "flash2_forward.empty_log",
     "flash_attention": "attention.flash_attention",
     "flash_attention_varlen": "varlen.flash_attention_varlen",
+    "flash_attention_with_kvcache": "kv_cache.flash_attention_with_kvcache",
     "forward": "flash2_forward.forward",
     "paged_decode": "paged.paged_decode",
     "partial_results": "split_kv.partial_results",

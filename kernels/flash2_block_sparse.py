@@ -16,7 +16,7 @@ import triton.language as tl
 from flashsteps.machine import block_masks, masks
 
 from . import checks
-from .launch import arguments, fetched, grid, launch, outputs, strides, tiles
+from .launch import arguments, fetched, grid, launch, like, outputs, strides, tiles
 from .targets import configs
 from .tile import add_tile, load_tile, natural_lse, one_over, store_statistic, store_tile, work
 
@@ -80,6 +80,12 @@ def block_sparse(
     Tiles that `causal` or `window` hide are not visited, either. Raises ValueError for arguments that make no sense.
     """
     problem = checks.problem(q, k, v, causal=causal, window=window, scale=scale, softcap=softcap)
+    if torch.compiler.is_compiling() and config is None:
+        given = _as_tensors(block_mask)
+        whole: tuple[torch.Tensor, torch.Tensor] = _whole(
+            q, k, v, *given, block_q, block_k, problem.left, problem.right, problem.scale, problem.softcap
+        )
+        return whole
     config = config or configs.shipped("block_sparse", problem)
     block_q, block_k = checks.positive("block_q", block_q), checks.power_of_2("block_k", block_k)
     tile = tiles(problem, config, block_q, block_k)
@@ -109,6 +115,42 @@ def block_sparse(
         TMA=tma,
     )
     return o, lse
+
+
+def _as_tensors(block_mask: Any) -> tuple[str, torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
+    """A block mask as an operation of torch can be given it: by name, or as a tensor, or starts and columns."""
+    if isinstance(block_mask, str):
+        return block_mask, None, None, None
+    if isinstance(block_mask, tuple) and len(block_mask) == 2:
+        return "", None, *block_mask
+    return "", torch.as_tensor(block_mask), None, None
+
+
+@torch.library.custom_op("flashsteps::block_sparse", mutates_args=())
+def _whole(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    name: str,
+    visited: torch.Tensor | None,
+    starts: torch.Tensor | None,
+    columns: torch.Tensor | None,
+    block_q: int,
+    block_k: int,
+    left: int,
+    right: int,
+    scale: float,
+    softcap: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same as one operation, which torch.compile sees from outside."""
+    mask: Any = name or (visited.cpu().numpy() if visited is not None else (starts, columns))
+    return block_sparse(q, k, v, mask, block_q=block_q, block_k=block_k, window=(left, right), scale=scale,
+                        softcap=softcap or None)  # fmt: skip
+
+
+@_whole.register_fake
+def _whole_shapes(q: Any, k: Any, v: Any, *rest: Any) -> Any:
+    return like(q, v.shape[3]), q.new_empty(q.shape[:3], dtype=torch.float32)
 
 
 def csr(

@@ -38,11 +38,12 @@ def paged_kernel(
     GROUP: tl.constexpr, HEAD_DIM: tl.constexpr, D: tl.constexpr, HEAD_DIM_V: tl.constexpr, D_V: tl.constexpr,
     BLOCK_Q: tl.constexpr, BLOCK_M: tl.constexpr, PAGE: tl.constexpr, BLOCK_N: tl.constexpr, LEFT: tl.constexpr,
     RIGHT: tl.constexpr, SOFTCAP: tl.constexpr, LENGTHS: tl.constexpr, PRECISION: tl.constexpr,
-    HEAVY_FIRST: tl.constexpr, SPLIT: tl.constexpr,
+    HEAVY_FIRST: tl.constexpr, TABLE: tl.constexpr, SPLIT: tl.constexpr,
 ):  # fmt: skip
     """O (B, H, N, HEAD_DIM) and LSE (B, H, N); K and V are pools of pages: (page, key-value head, row) by strides.
 
-    M keys, or lengths (B,) of them; table (B, pages of the longest), int32. With SPLIT, O and LSE are those of pieces
+    M keys, or lengths (B,) of them; table (B, pages of the longest), int32. Without TABLE, each sequence's keys lie in
+    one piece, at its own number, and a page is PAGE of them. With SPLIT, O and LSE are those of pieces
     of so many pages, as `split_kernel` writes them.
     """
     i = tl.program_id(0)
@@ -68,10 +69,13 @@ def paged_kernel(
     acc = tl.zeros([BLOCK_M, D_V], tl.float32)
     for j in tl.range(lo, hi):
         start = j * PAGE
-        page = tl.load(table + b.to(tl.int64) * table_stride + j)  # The block table says which page comes next.
+        page, row, stop = b, start, M
+        if TABLE:
+            page = tl.load(table + b.to(tl.int64) * table_stride + j)  # The block table says which page comes next.
+            row, stop = start * 0, M - start
         # That page of keys and values comes in, wherever it lies; of the last one, the rows in use.
-        k = load_tile(K, k_strides, page, h, start * 0, M - start, BLOCK_N, PAGE, 1, HEAD_DIM, D, True, False)
-        v = load_tile(V, v_strides, page, h, start * 0, M - start, BLOCK_N, PAGE, 1, HEAD_DIM_V, D_V, True, False)
+        k = load_tile(K, k_strides, page, h, row, stop, BLOCK_N, PAGE, 1, HEAD_DIM, D, True, False)
+        v = load_tile(V, v_strides, page, h, row, stop, BLOCK_N, PAGE, 1, HEAD_DIM_V, D_V, True, False)
         acc, l_i, m_i = add_tile(acc, l_i, m_i, q, k, v, None, tokens, start, N, M, scale, softcap, left, right,
                                  BLOCK_N, PAGE, LEFT, RIGHT, SOFTCAP, 0, True, PRECISION)  # fmt: skip
     o = acc * one_over(l_i)[:, None]  # All pages seen: divide by the sum, once.
@@ -134,12 +138,29 @@ def paged_decode(
     most, lengths = _table(table, n_keys, batch, pages, page, q.device)
     options = checks.options_of(tuple(q.shape), (batch, kv_heads, most, d), causal, window, scale, softcap)
     problem = Problem(batch, heads, kv_heads, n, most, d, v_pool.shape[3], *options, q.dtype, q.device)
+    return decode(problem, q, k_pool, v_pool, table, lengths, page, block_q=block_q, splits=splits, config=config)
+
+
+def decode(
+    problem: Problem,
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    table: torch.Tensor | None,
+    lengths: torch.Tensor | None,
+    page: int,
+    *,
+    block_q: int | None = None,
+    splits: int | None = None,
+    config: configs.Config | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`paged_decode` of a problem that was checked; without a table, k and v are (B, rows, Hk, d), a page some rows."""
     config = config or configs.shipped("paged", problem)
     tile = tiles(problem, config, block_q, checks.up(page))._replace(block_n=checks.up(page))
     o, lse = outputs(problem, q)
     if problem.nothing:
         return o.zero_(), lse.fill_(-torch.inf)
-    blocks, in_use = -(-n // tile.block_q), -(-most // page)
+    blocks, in_use = -(-problem.n // tile.block_q), -(-problem.m // page)
     at_most = _enough(problem, blocks, in_use) if splits is None else checks.positive("splits", splits)
     count, per_piece = pieces(at_most, in_use)
     o_s, lse_s = (o, lse) if count == 1 else room(problem, count)
@@ -149,21 +170,22 @@ def paged_decode(
         problem,
         config.options,
         Q=q,
-        K=k_pool,
-        V=v_pool,
+        K=k,
+        V=v,
         table=table,
         lengths=lengths,
         O=o_s,
         LSE=lse_s,
         **strides(q=q, o=o_s),
-        k_strides=_by_page(k_pool),
-        v_strides=_by_page(v_pool),
-        table_stride=table.stride(0),
+        k_strides=_by_page(k),
+        v_strides=_by_page(v),
+        table_stride=0 if table is None else table.stride(0),
         pieces=count,
         per_piece=per_piece,
         **arguments(paged_kernel, problem, tile),
         PAGE=page,
         LENGTHS=lengths is not None,
+        TABLE=table is not None,
         SPLIT=count > 1,
     )
     if count > 1:

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from flashsteps.kernels import backward, block_sparse, empty_log, flash_attention, forward, paged_decode, read_log
+from flashsteps.kernels import backward, block_sparse, csr, empty_log, flash_attention, forward, paged_decode, read_log
 from flashsteps.kernels import split_kv_decode as split_kv
 from flashsteps.machine import heads
 from tests.kernels.kernel_problems import Problem, attention, far
@@ -354,10 +354,15 @@ def test_torch_compile_takes_the_decoding_kernels_too() -> None:
     pool = torch.randn(12, 8, 2, 16)
     table = torch.randperm(12, dtype=torch.int32)[:10].view(2, 5)
     lengths = torch.tensor([40, 13], dtype=torch.int32)
+    visited = torch.tensor([[True, False, True, True, False]])
+    lists = csr(q, k, visited, block_q=4, block_k=8)
     steps: list[tuple[Any, Any]] = [
         (lambda q: split_kv(q, k, v, splits=3, causal=True, softcap=9.0), q),
         (lambda q: paged_decode(q, pool, pool, table, 33, window=(9, 0)), q),
         (lambda q: paged_decode(q, pool, pool, table, lengths, scale=0.3), q),
+        (lambda q: block_sparse(q, k, v, "local:9", block_q=4, block_k=8, softcap=9.0), q),
+        (lambda q: block_sparse(q, k, v, visited, block_q=4, block_k=8, causal=True), q),
+        (lambda q: block_sparse(q, k, v, lists, block_q=4, block_k=8), q),
     ]
     for step, given in steps:
         compiled = torch.compile(step, backend="aot_eager", fullgraph=True)
