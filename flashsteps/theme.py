@@ -62,10 +62,13 @@ TITLE, HEAD, BODY, LABEL, SMALL = 44, 36, 32, 28, 24
 SMALLEST = 11
 
 #: the order of tensors, in every film
-ORDER = ("Q", "K", "V", "S", "P", "O", "l", "m", "LSE")
+ORDER = ("Q", "K", "V", "bias", "sinks", "S", "P", "O", "l", "m", "LSE")
 
 #: tensors and slots whose name isn't what is written on screen; `_{…}` is a subscript
 NAMES = {
+    "bias": "B",
+    "sinks": "s",
+    "sink": "s",
     "l": "ℓ",
     "l_i": "ℓ",
     "m_i": "m",
@@ -77,7 +80,7 @@ NAMES = {
     "l_ij": "ℓ_{ij}",
 }
 
-_HUES = {"Q": "Q", "K": "K", "V": "V", "O": "O", "S": "S", "P": "S", "ACC": "O"}
+_HUES = {"Q": "Q", "K": "K", "V": "V", "O": "O", "S": "S", "P": "S", "BIAS": "S", "ACC": "O"}
 
 
 def theme(name: str) -> Theme:

@@ -46,6 +46,11 @@ class Algorithm:
         """Those of `attend`: HBM and SRAM, the tensors that it finds, then, by keyword alone, its options."""
         return inspect.signature(self.attend).parameters
 
+    @property
+    def options(self) -> list[str]:
+        """Those of its parameters that are no tensors."""
+        return [name for name, one in self.parameters.items() if one.kind is one.KEYWORD_ONLY]
+
     def tensors(self, options: Mapping[str, Any]) -> list[str]:
         """The tensors that it finds in HBM, by name; one that NEEDS an option only where that is given."""
         found = [name for name, one in self.parameters.items() if one.kind is not one.KEYWORD_ONLY][2:]

@@ -14,6 +14,7 @@ from ..machine.memory import HBM, SRAM, Tensor
 
 TITLE, DIRECTION = "FlashAttention-2", "backward"
 SAVED_BY = "flash2-forward"
+NEEDS = {"bias": "bias"}
 
 
 def attend(
@@ -25,6 +26,7 @@ def attend(
     O: Tensor,
     LSE: Tensor,
     dO: Tensor,
+    bias: Tensor | None = None,
     *,
     block_q: int,
     block_k: int,
@@ -33,9 +35,9 @@ def attend(
     softcap: float | None = None,
     dropout: Dropout | None = None,
 ) -> dict[str, Array]:
-    """Gradients, tile by tile. Q, O and dO (N, d), K and V (M, d), LSE (N,); gives dQ (N, d), dK and dV (M, d)."""
-    (N, d), M = Q.shape, K.shape[0]
-    dQ, dK, dV = hbm.empty("dQ", (N, d)), hbm.empty("dK", (M, d)), hbm.empty("dV", (M, d))
+    """Gradients, tile by tile. Q, dQ (N, d), O, dO (N, d_v), K, dK (M, d), V, dV (M, d_v), LSE (N,)."""
+    (N, d), (M, d_v) = Q.shape, V.shape
+    dQ, dK, dV = hbm.empty("dQ", (N, d)), hbm.empty("dK", (M, d)), hbm.empty("dV", (M, d_v))
     D = hbm.empty_statistics("D", (N,))
 
     for i in sram.programs("i", Q.blocks(block_q)):
@@ -48,7 +50,7 @@ def attend(
         k = sram.load(K[j])  # Each program keeps its own block of keys and values.
         v = sram.load(V[j])
         dk = sram["dk"] = sram.full((len(j), d), 0.0)  # Their gradients start on chip, and stay there.
-        dv = sram["dv"] = sram.full((len(j), d), 0.0)
+        dv = sram["dv"] = sram.full((len(j), d_v), 0.0)
         for i in sram.loop("i", Q.blocks(block_q), mask.column(j)):
             q = sram.load(Q[i])  # Queries stream past, with dO and two numbers a row: LSE and D.
             do = sram.load(dO[i])
@@ -58,6 +60,9 @@ def attend(
             if softcap:
                 c = sram["C"] = np.tanh(s / softcap)  # Softcap: no score grows past it, and changes less.
                 s = sram["S"] = softcap * c
+            if bias:
+                b = sram.load(bias[i, j])  # A bias comes in, one number for each score of this tile, to be added.
+                s = sram["S"] = s + b
             if i.cut:
                 s = sram["S"] = s + sram.bias(mask, i, j)  # Keys that a query may not see get −∞.
             p = sram["P"] = exp_sub(s, lse[:, None])  # P, as it was, from LSE alone.
@@ -88,6 +93,9 @@ def attend(
             if softcap:
                 c = sram["C"] = np.tanh(s / softcap)  # Softcap: no score grows past it, and changes less.
                 s = sram["S"] = softcap * c
+            if bias:
+                b = sram.load(bias[i, j])  # A bias comes in, one number for each score of this tile, to be added.
+                s = sram["S"] = s + b
             if j.cut:
                 s = sram["S"] = s + sram.bias(mask, i, j)  # Keys that a query may not see get −∞.
             p = sram["P"] = exp_sub(s, lse[:, None])  # P once more, and from it the gradient of each score.

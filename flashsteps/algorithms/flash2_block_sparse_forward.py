@@ -14,6 +14,7 @@ from ..machine.masks import Mask
 from ..machine.memory import HBM, SRAM, Tensor
 
 TITLE, DIRECTION = "block-sparse FlashAttention-2", "forward"
+NEEDS = {"bias": "bias", "sinks": "sinks"}
 
 
 def attend(
@@ -24,6 +25,8 @@ def attend(
     V: Tensor,
     starts: Tensor,
     columns: Tensor,
+    bias: Tensor | None = None,
+    sinks: Tensor | None = None,
     *,
     block_q: int,
     block_k: int,
@@ -33,16 +36,20 @@ def attend(
     softcap: float | None = None,
     dropout: Dropout | None = None,
 ) -> dict[str, Array]:
-    """O = softmax(Q Kᵀ · scale) V over the tiles visited. Q (N, d), K and V (M, d); gives O (N, d) and LSE (N,)."""
-    N, d = Q.shape
-    O, LSE = hbm.empty("O", (N, d)), hbm.empty_statistics("LSE", (N,))
+    """O = softmax(Q Kᵀ · scale) V over tiles visited. Q (N, d), K (M, d), V (M, d_v); gives O (N, d_v) and LSE (N,)."""
+    N, d_v = Q.shape[0], V.shape[1]
+    O, LSE = hbm.empty("O", (N, d_v)), hbm.empty_statistics("LSE", (N,))
 
     for i in sram.programs("i", Q.blocks(block_q)):
         q = sram.load(Q[i])  # Each program keeps its own block of queries.
         sram.load(starts[block_mask.bounds(i)], "listed")  # Where the list of their blocks of keys begins and ends.
         m_i = sram["m_i"] = sram.full((len(i),), -np.inf)  # Max, sum and output start on chip, and stay there.
         l_i = sram["l_i"] = sram.full((len(i),), 0.0)
-        acc = sram["acc"] = sram.full((len(i), d), 0.0)
+        if sinks:
+            sink = sram.load(sinks[i], "sink")  # A sink comes in: a logit that takes its share and has no value.
+            m_i = sram["m_i"] = sink
+            l_i = sram["l_i"] = sram.full((len(i),), 1.0)
+        acc = sram["acc"] = sram.full((len(i), d_v), 0.0)
         for j in sram.loop("j", K.blocks(block_k), block_mask.row(i)):
             sram.load(columns[block_mask.entry(i, j)], "column")  # The list says which keys and values come next.
             k = sram.load(K[j])
@@ -50,6 +57,9 @@ def attend(
             s = sram["S"] = q @ k.T * scale  # One tile of scores, made on chip. It never goes to HBM.
             if softcap:
                 s = sram["S"] = softcap * np.tanh(s / softcap)  # Softcap: no score grows past it.
+            if bias:
+                b = sram.load(bias[i, j])  # A bias comes in, one number for each score of this tile, to be added.
+                s = sram["S"] = s + b
             if j.cut:
                 s = sram["S"] = s + sram.bias(mask, i, j)  # Keys that a query may not see get −∞.
             m_old = m_i

@@ -14,6 +14,7 @@ from ..machine.memory import HBM, SRAM, Tensor
 
 TITLE, DIRECTION = "FlashAttention", "backward"
 SAVED_BY = "flash-forward"
+NEEDS = {"bias": "bias"}
 
 
 def attend(
@@ -26,6 +27,7 @@ def attend(
     l: Tensor,
     m: Tensor,
     dO: Tensor,
+    bias: Tensor | None = None,
     *,
     block_q: int,
     block_k: int,
@@ -34,9 +36,9 @@ def attend(
     softcap: float | None = None,
     dropout: Dropout | None = None,
 ) -> dict[str, Array]:
-    """Gradients, tile by tile. Q, O and dO (N, d), K and V (M, d), ℓ and m (N,); gives dQ (N, d), dK and dV (M, d)."""
-    (N, d), M = Q.shape, K.shape[0]
-    dQ, dK, dV = hbm.empty("dQ", (N, d)), hbm.empty("dK", (M, d)), hbm.empty("dV", (M, d))
+    """Gradients, tile by tile. Q, dQ (N, d), O, dO (N, d_v), K, dK (M, d), V, dV (M, d_v), ℓ and m (N,)."""
+    (N, d), (M, d_v) = Q.shape, V.shape
+    dQ, dK, dV = hbm.empty("dQ", (N, d)), hbm.empty("dK", (M, d)), hbm.empty("dV", (M, d_v))
     sram.store(dQ.all, 0.0)  # All gradients start in HBM, from 0.
     sram.store(dK.all, 0.0)
     sram.store(dV.all, 0.0)
@@ -45,7 +47,7 @@ def attend(
         k = sram.load(K[j])  # A block of keys and values comes in, and stays for all queries.
         v = sram.load(V[j])
         dk = sram["dk"] = sram.full((len(j), d), 0.0)  # Their gradients are summed on chip.
-        dv = sram["dv"] = sram.full((len(j), d), 0.0)
+        dv = sram["dv"] = sram.full((len(j), d_v), 0.0)
         for i in sram.loop("i", Q.blocks(block_q), mask.column(j)):
             q = sram.load(Q[i])  # Queries come in with their output, its gradient, and dQ so far.
             o = sram.load(O[i])
@@ -57,6 +59,9 @@ def attend(
             if softcap:
                 c = sram["C"] = np.tanh(s / softcap)  # Softcap: no score grows past it, and changes less.
                 s = sram["S"] = softcap * c
+            if bias:
+                b = sram.load(bias[i, j])  # A bias comes in, one number for each score of this tile, to be added.
+                s = sram["S"] = s + b
             if i.cut:
                 s = sram["S"] = s + sram.bias(mask, i, j)  # Keys that a query may not see get −∞.
             p = sram["P"] = div_sum(exp_sub(s, m_i[:, None]), l_i[:, None])  # P, as it was, from ℓ and m.

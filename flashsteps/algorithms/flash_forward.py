@@ -13,6 +13,7 @@ from ..machine.masks import Mask
 from ..machine.memory import HBM, SRAM, Tensor
 
 TITLE, DIRECTION = "FlashAttention", "forward"
+NEEDS = {"bias": "bias", "sinks": "sinks"}
 
 
 def attend(
@@ -21,6 +22,8 @@ def attend(
     Q: Tensor,
     K: Tensor,
     V: Tensor,
+    bias: Tensor | None = None,
+    sinks: Tensor | None = None,
     *,
     block_q: int,
     block_k: int,
@@ -29,13 +32,20 @@ def attend(
     softcap: float | None = None,
     dropout: Dropout | None = None,
 ) -> dict[str, Array]:
-    """O = softmax(Q Kᵀ · scale) V, tile by tile. Q (N, d), K and V (M, d); gives O (N, d), m and ℓ (N,)."""
-    N, d = Q.shape
-    O = hbm.empty("O", (N, d))
+    """O = softmax(Q Kᵀ · scale) V, tile by tile. Q (N, d), K (M, d), V (M, d_v); gives O (N, d_v), m and ℓ (N,)."""
+    N, d_v = Q.shape[0], V.shape[1]
+    O = hbm.empty("O", (N, d_v))
     l, m = hbm.empty_statistics("l", (N,)), hbm.empty_statistics("m", (N,))
     sram.store(O.all, 0.0)  # O, ℓ and m start in HBM: 0, 0 and −∞.
-    sram.store(l.all, 0.0)
-    sram.store(m.all, -np.inf)
+    if sinks:
+        sram.store(l.all, 1.0)  # With sinks each row starts with one: a logit that takes its share, and has no value.
+        for i in sram.loop("i", Q.blocks(block_q)):
+            sink = sram.load(sinks[i], "sink")
+            m_i = sram["m_i"] = sink
+            sram.store(m[i], m_i)
+    else:
+        sram.store(l.all, 0.0)
+        sram.store(m.all, -np.inf)
 
     for j in sram.loop("j", K.blocks(block_k)):
         k = sram.load(K[j])  # A block of keys and values comes in, and stays for all queries.
@@ -48,6 +58,9 @@ def attend(
             s = sram["S"] = q @ k.T * scale  # One tile of scores, made on chip. It never goes to HBM.
             if softcap:
                 s = sram["S"] = softcap * np.tanh(s / softcap)  # Softcap: no score grows past it.
+            if bias:
+                b = sram.load(bias[i, j])  # A bias comes in, one number for each score of this tile, to be added.
+                s = sram["S"] = s + b
             if i.cut:
                 s = sram["S"] = s + sram.bias(mask, i, j)  # Keys that a query may not see get −∞.
             m_ij = sram["m_ij"] = s.max(axis=1)  # This tile's own max, exponentials and sum.

@@ -14,6 +14,7 @@ from ..machine.tiling import Blocks
 
 TITLE, DIRECTION = "paged decoding", "forward"
 DECODES = True
+NEEDS = {"bias": "bias", "sinks": "sinks"}
 
 
 def attend(
@@ -23,6 +24,8 @@ def attend(
     K: Tensor,
     V: Tensor,
     table: Tensor,
+    bias: Tensor | None = None,
+    sinks: Tensor | None = None,
     *,
     block_q: int,
     block_k: int = 16,
@@ -30,15 +33,19 @@ def attend(
     scale: float,
     softcap: float | None = None,
 ) -> dict[str, Array]:
-    """O = softmax(Q Kᵀ · scale) V. Q (N, d), K, V (pool's rows, d), table (pages,); gives O (N, d) and LSE (N,)."""
-    N, d = Q.shape
-    O, LSE = hbm.empty("O", (N, d)), hbm.empty_statistics("LSE", (N,))
+    """O = softmax(Q Kᵀ · scale) V. Q (N, d), K (pool's rows, d), V (…, d_v), table (pages,). O (N, d_v), LSE (N,)."""
+    N, d_v = Q.shape[0], V.shape[1]
+    O, LSE = hbm.empty("O", (N, d_v)), hbm.empty_statistics("LSE", (N,))
 
     for i in sram.programs("i", Q.blocks(block_q)):
         q = sram.load(Q[i])  # Each program keeps its own queries: when decoding, one.
         m_i = sram["m_i"] = sram.full((len(i),), -np.inf)  # Max, sum and output start on chip, and stay there.
         l_i = sram["l_i"] = sram.full((len(i),), 0.0)
-        acc = sram["acc"] = sram.full((len(i), d), 0.0)
+        if sinks:
+            sink = sram.load(sinks[i], "sink")  # A sink comes in: a logit that takes its share and has no value.
+            m_i = sram["m_i"] = sink
+            l_i = sram["l_i"] = sram.full((len(i),), 1.0)
+        acc = sram["acc"] = sram.full((len(i), d_v), 0.0)
         for j in sram.loop("j", Blocks(mask.n_keys, block_k), mask.row(i)):
             page = sram.lookup(table, j, block_k)  # The block table says which page of the pool comes next.
             k = sram.load(K[page])  # That page of keys and values comes in, wherever it lies.
@@ -46,6 +53,9 @@ def attend(
             s = sram["S"] = q @ k.T * scale  # One tile of scores, made on chip. It never goes to HBM.
             if softcap:
                 s = sram["S"] = softcap * np.tanh(s / softcap)  # Softcap: no score grows past it.
+            if bias:
+                b = sram.load(bias[i, j])  # A bias comes in, one number for each score of this tile, to be added.
+                s = sram["S"] = s + b
             if j.cut:
                 s = sram["S"] = s + sram.bias(mask, i, j)  # Keys that a query may not see get −∞.
             m_old = m_i

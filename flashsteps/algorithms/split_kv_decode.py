@@ -13,6 +13,7 @@ from ..machine.memory import HBM, SRAM, Tensor
 
 TITLE, DIRECTION = "split-KV decoding", "forward"
 DECODES = True
+NEEDS = {"bias": "bias", "sinks": "sinks"}
 
 
 def attend(
@@ -21,6 +22,8 @@ def attend(
     Q: Tensor,
     K: Tensor,
     V: Tensor,
+    bias: Tensor | None = None,
+    sinks: Tensor | None = None,
     *,
     block_q: int,
     block_k: int,
@@ -29,11 +32,11 @@ def attend(
     scale: float,
     softcap: float | None = None,
 ) -> dict[str, Array]:
-    """O = softmax(Q Kᵀ · scale) V, in pieces. Q (N, d), K and V (M, d); gives O (N, d) and LSE (N,)."""
-    N, d = Q.shape
+    """O = softmax(Q Kᵀ · scale) V, in pieces. Q (N, d), K (M, d), V (M, d_v); gives O (N, d_v) and LSE (N,)."""
+    N, d_v = Q.shape[0], V.shape[1]
     pieces = K.pieces(splits, block_k)
-    O, LSE = hbm.empty("O", (N, d)), hbm.empty_statistics("LSE", (N,))
-    O_s = hbm.empty_statistics("O_s", (len(pieces) * N, d))
+    O, LSE = hbm.empty("O", (N, d_v)), hbm.empty_statistics("LSE", (N,))
+    O_s = hbm.empty_statistics("O_s", (len(pieces) * N, d_v))
     LSE_s = hbm.empty_statistics("LSE_s", (len(pieces) * N,))
 
     for i in sram.loop("i", Q.blocks(block_q)):
@@ -41,13 +44,16 @@ def attend(
             q = sram.load(Q[i])  # Each program has the same queries, and one piece of the keys.
             m_i = sram["m_i"] = sram.full((len(i),), -np.inf)  # Max, sum and output start on chip, and stay there.
             l_i = sram["l_i"] = sram.full((len(i),), 0.0)
-            acc = sram["acc"] = sram.full((len(i), d), 0.0)
+            acc = sram["acc"] = sram.full((len(i), d_v), 0.0)
             for j in sram.loop("j", s.blocks(block_k), mask.row(i)):
                 k = sram.load(K[j])  # The keys and values of this piece stream past, block by block.
                 v = sram.load(V[j])
                 x = sram["S"] = q @ k.T * scale  # One tile of scores, made on chip. It never goes to HBM.
                 if softcap:
                     x = sram["S"] = softcap * np.tanh(x / softcap)  # Softcap: no score grows past it.
+                if bias:
+                    b = sram.load(bias[i, j])  # A bias comes in, one number for each score of this tile, to be added.
+                    x = sram["S"] = x + b
                 if j.cut:
                     x = sram["S"] = x + sram.bias(mask, i, j)  # Keys that a query may not see get −∞.
                 m_old = m_i
@@ -64,7 +70,11 @@ def attend(
     for i in sram.programs("i", Q.blocks(block_q)):
         m_i = sram["m_i"] = sram.full((len(i),), -np.inf)  # The second kernel merges, as tiles are merged.
         l_i = sram["l_i"] = sram.full((len(i),), 0.0)
-        acc = sram["acc"] = sram.full((len(i), d), 0.0)
+        if sinks:
+            sink = sram.load(sinks[i], "sink")  # A sink comes in: a logit that takes its share and has no value.
+            m_i = sram["m_i"] = sink
+            l_i = sram["l_i"] = sram.full((len(i),), 1.0)
+        acc = sram["acc"] = sram.full((len(i), d_v), 0.0)
         for s in sram.loop("s", pieces.all):
             o = sram.load(O_s[i.below(s.index * N)], "o")  # One piece after another comes in.
             lse = sram.load(LSE_s[i.below(s.index * N)], "lse")

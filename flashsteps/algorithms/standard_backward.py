@@ -35,13 +35,13 @@ def attend(
     softcap: float | None = None,
     dropout: Dropout | None = None,
 ) -> dict[str, Array]:
-    """Gradients in five kernels. Q and dO (N, d), K and V (M, d), P (N, M); gives dQ (N, d), dK and dV (M, d)."""
-    (N, d), M = Q.shape, K.shape[0]
+    """Gradients in five kernels. Q, dQ (N, d), dO (N, d_v), K, dK (M, d), V, dV (M, d_v), P (N, M)."""
+    (N, d), (M, d_v) = Q.shape, V.shape
     dP, dS = hbm.empty("dP", (N, M)), hbm.empty("dS", (N, M))
-    dQ, dK, dV = hbm.empty("dQ", (N, d)), hbm.empty("dK", (M, d)), hbm.empty("dV", (M, d))
+    dQ, dK, dV = hbm.empty("dQ", (N, d)), hbm.empty("dK", (M, d)), hbm.empty("dV", (M, d_v))
 
     sram.launch()
-    dv = sram["dv"] = sram.full((M, d), 0.0)  # First kernel, dV = PᵀdO: a sum over all queries.
+    dv = sram["dv"] = sram.full((M, d_v), 0.0)  # First kernel, dV = PᵀdO: a sum over all queries.
     for i in sram.loop("i", Q.blocks(block_q)):
         p = sram.load(P[i], "P")  # All of P comes back from the forward pass, with its mask.
         do = sram.load(dO[i])

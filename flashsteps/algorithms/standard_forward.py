@@ -13,6 +13,7 @@ from ..machine.memory import HBM, SRAM, Tensor
 
 TITLE, DIRECTION = "standard attention", "forward"
 IDEAL_PRODUCTS = True
+NEEDS = {"bias": "bias", "sinks": "sinks"}
 
 
 def attend(
@@ -21,6 +22,8 @@ def attend(
     Q: Tensor,
     K: Tensor,
     V: Tensor,
+    bias: Tensor | None = None,
+    sinks: Tensor | None = None,
     *,
     block_q: int,
     block_k: int,
@@ -29,9 +32,9 @@ def attend(
     softcap: float | None = None,
     dropout: Dropout | None = None,
 ) -> dict[str, Array]:
-    """O = softmax(Q Kᵀ · scale) V in three kernels. Q (N, d), K and V (M, d); gives O (N, d), m and ℓ (N,)."""
-    (N, d), M = Q.shape, K.shape[0]
-    S, P, O = hbm.empty("S", (N, M)), hbm.empty("P", (N, M)), hbm.empty("O", (N, d))
+    """O = softmax(Q Kᵀ · scale) V in three kernels. Q (N, d), K (M, d), V (M, d_v); gives O (N, d_v), m and ℓ (N,)."""
+    N, M, d_v = Q.shape[0], K.shape[0], V.shape[1]
+    S, P, O = hbm.empty("S", (N, M)), hbm.empty("P", (N, M)), hbm.empty("O", (N, d_v))
     m, l = [], []
 
     sram.launch()
@@ -46,11 +49,19 @@ def attend(
         s = sram.load(S[i], "S")  # Second kernel, softmax: all of S comes back from HBM.
         if softcap:
             s = sram["S"] = softcap * np.tanh(s / softcap)  # Softcap: no score grows past it.
+        if bias:
+            b = sram.load(bias[i])  # A bias comes in, as large as S: one number for each score, to be added.
+            s = sram["S"] = s + b
         if mask.hides:
             s = sram["S"] = s + sram.bias(mask, i, K.all)  # Keys that a query may not see get −∞. It saves no bytes.
         m_i = sram["m_i"] = s.max(axis=1)  # The largest score of each row, to subtract: no overflow.
+        if sinks:
+            sink = sram.load(sinks[i], "sink")  # A sink comes in: a logit that takes its share and has no value.
+            m_i = sram["m_i"] = np.maximum(m_i, sink)
         p = sram["P"] = exp_sub(s, m_i[:, None])  # Exponentials: now every weight is from 0 to 1.
         l_i = sram["l_i"] = p.sum(axis=1)  # Each row's sum. Divided by it, weights add up to 1.
+        if sinks:
+            l_i = sram["l_i"] = l_i + exp_sub(sink, m_i)
         p = sram["P"] = div_sum(p, l_i[:, None])
         sram.store(P[i], p)  # P is just as large as S, and goes out to HBM too.
         m.append(m_i)

@@ -156,6 +156,12 @@ class _Mask(Name):
         return "MASK"
 
 
+def _biases() -> Iterable[str]:
+    from ..machine.mask_arrays import BIASES
+
+    return BIASES
+
+
 def _dtypes() -> Iterable[str]:
     from ..machine.dtypes import STORAGE
 
@@ -189,6 +195,7 @@ def _formats() -> Iterable[str]:
 FILM, ALGORITHM = Name("film", lambda: (*films.names(), films.LECTURE)), Name("algorithm", algorithms.names)
 MASK, DTYPE, PRESET = _Mask("mask", _masks), Name("dtype", _dtypes), Name("preset", _presets)
 FORMAT = Name("format", _formats)
+BIAS = Name("bias", _biases)
 CUT = Name("cut", _cuts)
 DEVICE, THEME = Name("device", lambda: devices.DEVICES), Name("theme", lambda: theme.THEMES)
 RULE = Name("counting rule", _rules)
@@ -294,6 +301,7 @@ SECONDS = Text("SECONDS", _finite, "give seconds, such as 24 or 12.5")
 MOMENT = Text("SECONDS|last", _moment, "give seconds, such as 9.5, or last")
 HEAD = Text("INDEX", _indices, "give an index, from 0, or one for each leading axis: 0,3")
 PAGES = Text("PAGE,…", _indices, "give the page of each block of keys, from 0, with commas between: 3,0,2")
+LOGITS = Text("X,…", _slopes, "give a logit, or one a head: 0.5, or 0.5,-1")
 SLOPES = Text("X,…", _slopes, "give a slope, or one a head: 0.5, or 0.5,0.25")
 SIZE = Text("WxH", _size, "give the width and the height in pixels: 1080x1080")
 BYTES = Text("BYTES", _nbytes, "give whole bytes: 2048, 2KiB or 2 KB")

@@ -36,8 +36,13 @@ def run_options(blocks: take.Help) -> Callable[[Any], Any]:
         take.block_options(blocks),
         option("--scale", type=take.REAL, help="What QKᵀ is multiplied by  [default: 1/√d]"),
         take.change_options,
+        option("--bias", metavar="file:PATH",
+               help="Numbers to add to scores, (N, M) or (heads, N, M), an .npy or .npz file  [default: none]"),
+        option("--sinks", type=take.LOGITS, help="A logit (or one a head) that takes its share and has no value."),
         option("--seed", type=take.INTEGER,
                help="What decides which weights are dropped, or where pages lie  [default: 0]"),
+        option("--queries", type=take.NUMBER,
+               help="Only so many queries, the last  [default: all, or one where sample or random is decoded]"),
         option("--table", type=take.PAGES,
                help="For paged-decode: where each block of keys lies  [default: drawn with --seed]"),
         option("--all-heads", is_flag=True,
@@ -97,6 +102,7 @@ def run_of(
     if all_heads and head is not None:
         raise ValueError("--head and --all-heads both say which heads to run: give one of them")
     *arrays, first = inputs.load_heads(source) if all_heads else (*(qkv := inputs.load_qkv(source, head)), qkv)
+    arrays[0] = _last(arrays[0], options.pop("queries", None), algorithm, first.source)
     if small:
         q, k, *_ = arrays
         for name, rows in (("block_q", q.shape[-2]), ("block_k", k.shape[-2])):
@@ -106,11 +112,23 @@ def run_of(
     return kernels.twin(trace) if kernel else trace
 
 
+def _last(q: Any, queries: int | None, algorithm: str, source: Mapping[str, Any]) -> Any:
+    """The last so many queries: all of a file, and one of what is made here if it is decoded, unless told otherwise."""
+    from .. import algorithms
+
+    if queries is None:
+        made_here = source["kind"] in ("sample", "random")
+        queries = 1 if made_here and algorithms.algorithm(algorithm).decodes else q.shape[-2]
+    if queries > q.shape[-2]:
+        raise ValueError(f"--queries {queries}: there are {q.shape[-2]:,}, give at most as many")
+    return q[..., -queries:, :]
+
+
 def _gradient(given: str, shape: tuple[int, ...]) -> Any:
     """dO: from a file, or at random."""
     import numpy as np
 
-    from ..machine.masks import load_matrix
+    from ..machine.mask_arrays import load_matrix
 
     found = re.fullmatch(r"random(?::(\d{1,18}))?", given, re.ASCII)
     if not found:

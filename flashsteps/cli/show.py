@@ -34,8 +34,8 @@ Examples:
 
 #: what of a run's meta the summary says in words of its own, or not at all
 TOLD = (
-    "algorithm", "input", "queries", "keys", "d", "heads", "kv_heads", "tokens", "block_q", "block_k", "mask", "scale",
-    "dropout", "seed", "splits", "dtype", "computing", "device", "sram", "code", "kernel", "slots",
+    "algorithm", "input", "queries", "keys", "d", "d_v", "heads", "kv_heads", "tokens", "block_q", "block_k", "mask",
+    "scale", "dropout", "seed", "splits", "dtype", "computing", "device", "sram", "code", "kernel", "slots",
 )  # fmt: skip
 
 
@@ -134,7 +134,8 @@ def _options(trace: Trace) -> dict[str, str]:
         "recorded from": f"the Triton kernel {meta['kernel']}, in the interpreter" if "kernel" in meta else "",
         "input": ", ".join(f"{name} {value}" for name, value in source.items())
         or (meta["input"] or {}).get("kind", ""),
-        "sizes": f"{meta['queries']:,} queries, {meta['keys']:,} keys, d = {meta['d']}",
+        "sizes": f"{meta['queries']:,} queries, {meta['keys']:,} keys, d = {meta['d']}"
+        + (f", v {meta['d_v']} wide" if "d_v" in meta else ""),
         "heads": f"{heads:,} of queries, {meta.get('kv_heads', 1):,} of keys and values" if heads != 1 else "",
         "tokens": " ".join(meta["tokens"] or ()),
         "blocks": f"{meta['block_q']} queries × {meta['block_k']} keys",

@@ -19,11 +19,12 @@ export class WorkMeter {
 }
 
 export class OnChip {
-  /** `data` is a Float32Array or a Float64Array, row by row, or null when counting. */
-  constructor(shape, data, meter) {
-    this.shape = shape;
-    this.data = data;
-    this.meter = meter;
+  /**
+   * `data` is a Float32Array or a Float64Array, row by row, or null when counting. `masked`: −∞ in it means that a key is
+   * hidden, or that none was seen yet; in any other it is a number that grew too large.
+   */
+  constructor(shape, data, meter, masked = false) {
+    Object.assign(this, { shape, data, meter, masked });
   }
 
   get dtype() { return this.data instanceof Float64Array ? "float64" : "float32"; }
@@ -63,29 +64,37 @@ function elementwise(a, b, f, kind = "other") {
   };
   const [da, ra, ca] = reader(a, fa), [db, rb, cb] = reader(b, fb);
   for (let r = 0, n = 0; r < rows; r++) {
-    for (let c = 0, x = r * ra, y = r * rb; c < columns; c++, n++, x += ca, y += cb) made[n] = f(da[x], db[y]);
+    for (let c = 0, x = r * ra, y = r * rb; c < columns; c++, n++, x += ca, y += cb) made[n] = f(da[x], db[y], round);
   }
-  return new OnChip(shape, made, meter);
+  return new OnChip(shape, made, meter, Boolean(a.masked || b.masked));
 }
 
-export const add = (a, b) => elementwise(a, b, (x, y) => x + y);
+export const add = (a, b) => elementwise(a, b, a.masked || b.masked ? sumOrHidden : (x, y) => x + y);
 export const sub = (a, b) => elementwise(a, b, (x, y) => x - y);
 export const mul = (a, b) => elementwise(a, b, (x, y) => x * y);
 export const div = (a, b) => elementwise(a, b, (x, y) => x / y);
 export const pow = (a, b) => elementwise(a, b, (x, y) => x ** y);
 export const maximum = (a, b) => elementwise(a, b, (x, y) => x > y || x !== x ? x : y);
-export const exp = (a) => elementwise(a, 0, Math.exp, "exp");
-export const log = (a) => elementwise(a, 0, Math.log, "exp");
+export const exp = (a) => marked(elementwise(a, 0, Math.exp, "exp"), false);
+export const log = (a) => marked(elementwise(a, 0, Math.log, "exp"), true);
 export const tanh = (a) => elementwise(a, 0, Math.tanh, "exp");
+
+const marked = (one, masked) => isArray(one) ? Object.assign(one, { masked }) : one;
+
+/** x + y; two finite numbers do not make −∞: that they grew too large shows as +∞, which no slot takes. */
+function sumOrHidden(x, y, round) {
+  const sum = round(x + y);
+  return sum === -Infinity && x > -Infinity && y > -Infinity ? Infinity : sum;
+}
 
 // ---- rows, columns, products
 
 /** x[:, None] */
-export const column = (x) => new OnChip([...x.shape, 1], x.data, x.meter);
+export const column = (x) => new OnChip([...x.shape, 1], x.data, x.meter, x.masked);
 
 /** x.T, for a matrix product: its numbers stay where they are. */
 export function transposed(x) {
-  const turned = new OnChip([x.shape[1], x.shape[0]], x.data, x.meter);
+  const turned = new OnChip([x.shape[1], x.shape[0]], x.data, x.meter, x.masked);
   turned.turned = !x.turned;
   return turned;
 }
@@ -128,7 +137,7 @@ function reduced(x, axis, start, f) {
     for (let k = 0; k < (along ? columns : rows); k++) value = f(value, x.data[along ? n * columns + k : k * columns + n]);
     made[n] = value;
   }
-  return new OnChip(shape, made, meter);
+  return new OnChip(shape, made, meter, x.masked);
 }
 
 export const sum = (x, axis) => reduced(x, axis, 0, (a, b) => a + b);

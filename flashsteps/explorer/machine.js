@@ -181,11 +181,11 @@ export class SRAM {
   }
 
   full(shape, fill) {
-    return new OnChip(shape, this.hbm.counting ? null : arrayOfType(this.hbm.computing, product(shape)).fill(fill), this.meter);
+    return new OnChip(shape, this.hbm.counting ? null : arrayOfType(this.hbm.computing, product(shape)).fill(fill), this.meter, fill === -Infinity);
   }
 
   /** 0 where these queries see these keys, −∞ where not: made from indices on chip, so it moves no bytes. */
-  bias(mask, i, j) { return this.made(i, j, (query, key) => mask.keep(query, key) ? 0 : -Infinity); }
+  bias(mask, i, j) { return Object.assign(this.made(i, j, (query, key) => mask.keep(query, key) ? 0 : -Infinity), { masked: true }); }
 
   /** 0 where a weight is dropped, 1 / (1 − rate) where not. */
   kept(dropout, i, j) { return this.made(i, j, (query, key) => dropout.kept(query, key)); }
@@ -201,7 +201,7 @@ export class SRAM {
   /** Names a result: from here on it takes up registers, and it can be stored. */
   set(line, slot, value) {
     this.hold(slot, value, product(value.shape) * ITEMSIZE[this.hbm.computing], false);
-    if (value.data) finite(value.data, slot, this.hbm.computing);
+    if (value.data) finite(value, slot, this.hbm.computing);
     this.tell("compute", slot, null, value.shape, 0, line, 0, value.data);
     return value;
   }
@@ -229,7 +229,7 @@ export class SRAM {
       if (above) data.set(above.data);
       data.set(tensor.data.subarray(start * width, stop * width), (above?.shape[0] ?? 0) * width);
     }
-    const value = new OnChip(shape, data, this.meter), size = ITEMSIZE[tensor.dtype];
+    const value = new OnChip(shape, data, this.meter, data?.includes(-Infinity) ?? false), size = ITEMSIZE[tensor.dtype];
     this.hold(slot, value, product(shape) * size, true);
     const tile = { tensor: tensor.name, start, stop };
     this.tell("load", slot, tile, view.shape, product(view.shape) * size, line, above?.shape[0] ?? 0);
@@ -270,10 +270,10 @@ function runsToCount(blocks, seen) {
   return runs;
 }
 
-/** The values of a slot hold no NaN and no +∞ (−∞ is what a mask leaves). */
-function finite(values, slot, dtype) {
-  for (const value of values) {
-    if (!(value < Infinity)) {
+/** The values of a slot hold no NaN and no infinity, but −∞ as a mask leaves it. */
+function finite({ data, masked }, slot, dtype) {
+  for (const value of data) {
+    if (!(value < Infinity) || (value === -Infinity && !masked)) {
       throw new Error(`${slot} grew past the largest ${dtype} (${finfo(dtype).max.toPrecision(2)}): scale q, k and v down`);
     }
   }

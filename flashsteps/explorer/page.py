@@ -106,7 +106,8 @@ def of_trace(trace: Trace) -> str:
     algorithm, mask = meta["algorithm"], meta["mask"]
     if algorithm not in chosen() or "kernel" in meta or meta.get("heads", 1) > 1 or meta["queries"] != meta["keys"]:
         raise ValueError(f"the explorer performs one head of {', '.join(chosen())}, with as many queries as keys")
-    if mask not in (None, "causal") or meta.get("softcap") or meta.get("dropout") or meta.get("alibi"):
+    changes = ("softcap", "dropout", "alibi", "bias", "sinks")
+    if mask not in (None, "causal") or any(meta.get(name) for name in changes):
         raise ValueError(
             "the explorer performs runs without a mask or with the causal one, and nothing else that changes scores"
         )
@@ -126,6 +127,8 @@ def of_trace(trace: Trace) -> str:
 
 def _input(qkv: QKV, title: str) -> dict[str, Any]:
     n, d = qkv.q.shape
+    if qkv.v.shape[1] != d:
+        raise ValueError(f"the explorer takes values as wide as keys, not v {qkv.v.shape[1]} wide and d = {d}")
     if len(qkv.k) != n:
         raise ValueError(f"the explorer takes as many queries as keys, not {n} and {len(qkv.k)}")
     if n > MOST_TOKENS or d > MOST_WIDTH:

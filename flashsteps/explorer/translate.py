@@ -174,6 +174,8 @@ def _of(node: ast.expr) -> str:
             value=ast.Attribute(attr="shape") as shape, slice=ast.Slice(lower=None, upper=ast.Constant(value=int(n)))
         ):
             return f"{_of(shape)}.slice(0, {n})"
+        case ast.Subscript(value=value, slice=ast.Tuple(elts=[ast.Name() as rows, ast.Name() as columns])):
+            return f"{_of(value)}.at({_of(rows)}, {_of(columns)})"  # the same, of some columns
         case ast.Subscript(value=value, slice=ast.Name() | ast.Call() as index):
             return f"{_of(value)}.at({_of(index)})"  # the address of a tile
         case ast.Call():

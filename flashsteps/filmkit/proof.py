@@ -13,6 +13,7 @@ import numpy as np
 
 from ..machine.events import Event
 from ..machine.masks import ARRAY
+from ..runs import again
 from ..runs.record import record
 from ..trace.trace import Trace
 
@@ -25,10 +26,7 @@ OPTIONS = (
     "scale",
     "block_mask",
     "splits",
-    "softcap",
-    "alibi",
-    "dropout",
-    "seed",
+    *again.PLAIN[1:],
 )
 
 
@@ -43,12 +41,10 @@ def can_be_proven(trace: Trace) -> bool:
 
 def check(trace: Trace) -> None:
     """Raises ValueError, one line, where a step is not what the algorithm does."""
-    meta, initial = trace.meta, trace.initial
+    meta = trace.meta
     options: dict[str, Any] = {name: meta[name] for name in OPTIONS if meta.get(name) is not None}
-    if "dO" in initial:
-        options["do"] = initial["dO"]
     try:
-        expected = record(meta["algorithm"], initial["Q"], initial["K"], initial["V"], **options)
+        expected = record(meta["algorithm"], **again.tensors(trace), **options)
     except (KeyError, ValueError) as error:
         raise ValueError(f"this trace cannot be what {meta['algorithm']} does: {error}: record it anew") from None
     for step, (ours, theirs) in enumerate(zip_longest(trace, expected)):

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import theme
-from ..machine.events import IO, Event
+from ..machine.events import IO, Event, Tile
 from ..story.maxima import Shrink, max_that_moves
 from ..story.ranges import ranges
 from ..story.rounds import rounds
@@ -300,8 +300,8 @@ class Run:
                 found[event.step] = sram[event.slot]
         return found
 
-    def in_use(self, now: float) -> tuple[tuple[str, int, int], ...]:
-        """Rows of HBM's tensors that are on chip and still needed, or on their way: (tensor, start, stop)."""
+    def in_use(self, now: float) -> tuple[Tile, ...]:
+        """Tiles of HBM's tensors that are on chip and still needed, or on their way."""
         number, u = self.split(now)
         if (found := self._looks.get((number, u > 0))) is None:
             tiles = {event.tile for event in self.events(now) if u and event.tile and event.op in ("load", "store")}

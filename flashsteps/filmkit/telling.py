@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from ..machine.events import IO, Moved
 from ..machine.masks import for_any_size
+from ..runs import again
 from ..runs.record import count
 from ..story.maxima import Shrink
 from ..theme import ORDER, hue, label
@@ -94,5 +95,5 @@ def counted(run: Run, algorithm: str) -> IO | None:
     mask = meta["mask"]
     if mask != for_any_size(mask):
         return None
-    sizes = {name: meta[name] for name in ("d", "block_q", "block_k", "mask", "dtype")}
-    return count(algorithm, n=meta["queries"], n_keys=meta["keys"], **sizes)
+    sizes = again.sizes(run.trace) | {name: meta[name] for name in ("block_q", "block_k", "mask")}
+    return count(algorithm, **sizes)

@@ -44,11 +44,11 @@ REAL = re.compile(r"(bfloat|float|int|uint)\d+\w*")
 
 @dataclass(frozen=True, eq=False)
 class QKV:
-    """One attention head's input: `q, k, v = qkv`. Finite, float32 or float64, with one d; k and v have equal rows."""
+    """One attention head's input: `q, k, v = qkv`. Finite, float32 or float64; q and k have one d, k and v one M."""
 
     q: Matrix  # (n_queries, d)
     k: Matrix  # (n_keys, d)
-    v: Matrix  # (n_keys, d)
+    v: Matrix  # (n_keys, d_v), often d
     tokens: tuple[str, ...] | None  # one per key, or per query where those are more
     source: Source  # where it is from, fit for JSON
 
@@ -114,7 +114,7 @@ def _opened(source: str | os.PathLike[str]) -> Iterator[tuple[io.BufferedReader,
 def check_qkv(q: Any, k: Any, v: Any, tokens: Any = None, head: Head = None) -> QKV:
     """One head of q, k, v, checked: NumPy arrays or torch tensors (on any device, of any float type, with gradients).
 
-    q: (..., n_queries, d), k and v: (..., n_keys, d), real numbers; `head` as in `load_qkv`.
+    q: (..., n_queries, d), k: (..., n_keys, d), v: (..., n_keys, d_v), real numbers; `head` as in `load_qkv`.
     tokens: None, or max(n_queries, n_keys) strings. What has not to be converted is not copied.
 
     Raises ValueError, one line, if they don't fit each other, or are not finite real numbers.
@@ -205,8 +205,8 @@ def _indices(shapes: dict[str, tuple[int, ...]], head: Head) -> dict[str, tuple[
         raise ValueError(f"q, k and v must have equally many axes, not shapes {q}, {k} and {v}")
     if k[:-1] != v[:-1]:
         raise ValueError(f"k has shape {k} and v {v}: each key needs one value")
-    if not q[-1] == k[-1] == v[-1]:
-        raise ValueError(f"q has d = {q[-1]}, k {k[-1]} and v {v[-1]}: they must have the same d")
+    if q[-1] != k[-1]:
+        raise ValueError(f"q has d = {q[-1]} and k {k[-1]}: they must have the same d")
     lead, kv_lead = q[:-2], k[:-2]
     index = _index(q, head)
     if not lead:

@@ -57,12 +57,17 @@ def work_of(ufunc: np.ufunc, method: str, operands: list[tuple[int, ...]], resul
 
 
 class OnChip(np.ndarray):
-    """An array of numbers in SRAM that reports its work to a meter."""
+    """An array of numbers in SRAM that reports its work to a meter.
+
+    `masked`: −∞ in it means that a key is hidden, or that none was seen yet. In any other it is a number that grew too
+    large, and so is a −∞ that two finite numbers add up to, here made +∞, which no slot takes.
+    """
 
     meter: Meter | None = None
+    masked = False
 
     def __array_finalize__(self, parent: Any) -> None:
-        self.meter = getattr(parent, "meter", None)
+        self.meter, self.masked = getattr(parent, "meter", None), getattr(parent, "masked", False)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: Any, *operands: Any, **options: Any) -> Any:
         if "out" in options:
@@ -71,14 +76,18 @@ class OnChip(np.ndarray):
         result = getattr(ufunc, method)(*plain, **options)
         if self.meter is not None:
             self.meter.add(work_of(ufunc, method, [np.shape(a) for a in plain], result.shape))
-        return on_chip(result, self.meter)
+        masked = ufunc is np.log or any(getattr(a, "masked", False) for a in operands)
+        if masked and ufunc is np.add and method == "__call__":
+            grew = np.isneginf(result) & np.isfinite(plain[0]) & np.isfinite(plain[1])
+            result = np.where(grew, np.inf, result) if grew.any() else result
+        return on_chip(result, self.meter, masked and ufunc is not np.exp)
 
 
-def on_chip(values: Any, meter: Meter | None) -> OnChip:
+def on_chip(values: Any, meter: Meter | None, masked: bool = False) -> OnChip:
     """`values` as an on-chip array that reports to `meter`, and is never written to again: a slot gets a new one."""
     array = np.asarray(values).view(OnChip)  # of one number, too, which NumPy gives as a scalar
     array.setflags(write=False)
-    array.meter = meter
+    array.meter, array.masked = meter, masked
     return array
 
 

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import unknown
-from .masks import ARRAY, Kind, Mask, Seen, boolean, load_matrix
+from .mask_arrays import boolean, load_matrix
+from .masks import ARRAY, Kind, Mask, Seen
 from .tiling import Block
 
 #: the block masks by name or form

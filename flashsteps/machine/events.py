@@ -6,20 +6,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+import numpy as np
+
 from .arrays import Work
 
 Op = Literal["load", "store", "compute", "skip"]
 
 
 class Tile(NamedTuple):
-    """Rows start … stop − 1 of one tensor in HBM."""
+    """Rows start … stop − 1 of one tensor in HBM: whole, or some of their columns, where it is as wide as S."""
 
     tensor: str
     start: int
     stop: int
+    columns: tuple[int, int] | None = None  # the first, and the one after the last
+
+    def of(self, data: np.ndarray) -> np.ndarray:
+        """Its part of the tensor's data."""
+        return (
+            data[self.start : self.stop] if self.columns is None else data[self.start : self.stop, slice(*self.columns)]
+        )
 
     def __str__(self) -> str:
-        return f"{self.tensor}[{self.start}:{self.stop}]"
+        columns = "" if self.columns is None else f", {self.columns[0]}:{self.columns[1]}"
+        return f"{self.tensor}[{self.start}:{self.stop}{columns}]"
 
 
 class Event(NamedTuple):

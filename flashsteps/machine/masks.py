@@ -8,10 +8,7 @@ there are. Any other mask is a Boolean matrix, and its tiles are looked at one b
 
 from __future__ import annotations
 
-import io
 import re
-from bisect import bisect_right
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial, reduce
 from itertools import accumulate, pairwise
@@ -20,50 +17,40 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
-from .. import files
 from ..errors import unknown
-from ..inputs import readers
+from .edges import Edge, constant, diagonal, merge, ordered, tiles
+from .mask_arrays import Of, seen
 from .tiling import Block
 
 Kind = Literal["full", "cut", "hidden"]
 
 #: the masks by name or form; None, too, is "none"
-NAMES = ("none", "causal", "window:LEFT,RIGHT", "prefix:LENGTH", "document:LEN,LEN,…", "file:PATH")
+NAMES = (
+    "none",
+    "causal",
+    "causal-top-left",
+    "window:LEFT,RIGHT",
+    "prefix:LENGTH",
+    "keys:LENGTH",
+    "document:LEN,LEN,…",
+    "cu_seqlens:0,END,END,…",
+    "file:PATH",
+)
 
 #: the same for a command's help
-HELP = "causal, window:LEFT,RIGHT, prefix:LENGTH, document:LEN,LEN,…, file:PATH (Boolean), or several joined by +"
+HELP = f"{', '.join(NAMES[1:-1])}, file:PATH (an array), or several joined by +"
 
-#: what a Boolean matrix that came as an array is called
+#: what a mask that came as an array is called
 ARRAY = "array"
 
 
 #: how masks begin that are for one input alone
-_OF_ONE_INPUT = ("document", "file", ARRAY)
+_OF_ONE_INPUT = ("document", "keys", "file", ARRAY)
 
 
 def for_any_size(mask: str | None) -> str | None:
     """The mask by its name, if it is a rule for any number of tokens; None where it is for one input alone."""
     return None if mask is None or any(part.startswith(_OF_ONE_INPUT) for part in mask.split("+")) else mask
-
-
-class Edge(NamedTuple):
-    """A whole number for each row: pieces that begin at `starts` with a value, which stays or rises by 1 a row."""
-
-    starts: tuple[int, ...]
-    values: tuple[int, ...]
-    slopes: tuple[int, ...]
-
-    def line(self, row: int) -> tuple[int, int]:
-        """The number of one row, and by how much the next is larger, while its piece lasts."""
-        piece = bisect_right(self.starts, row) - 1
-        return self.values[piece] + self.slopes[piece] * (row - self.starts[piece]), self.slopes[piece]
-
-    def at(self, rows: np.ndarray) -> np.ndarray:
-        """The numbers of these rows."""
-        piece = np.searchsorted(self.starts, rows, "right") - 1
-        values, slopes, starts = (np.array(part)[piece] for part in (self.values, self.slopes, self.starts))
-        numbers: np.ndarray = values + slopes * (rows - starts)
-        return numbers
 
 
 class Sorts(Protocol):
@@ -92,9 +79,11 @@ class Seen(NamedTuple):
 class Mask:
     """Which of n_keys keys each of n_queries queries sees: from `first` to `stop`, if `matrix` (if any) allows it.
 
-    With `group`, each query stands for so many rows: the heads that share keys and values, packed. With `slopes`, one a
-    head, a score is lowered by its head's for each step between query and key (ALiBi, arXiv:2108.12409), and no tile
-    counts as full.
+    A matrix is (n_queries, n_keys), or has the heads in front, where each has its own. With `group`, each query stands
+    for so many rows: the heads that share keys and values, packed; `part` says which key-value head it is about. With
+    `slopes`, one a head, a score is lowered by its head's for each step between query and key (ALiBi,
+    arXiv:2108.12409), and no tile counts as full. Of the keys, the first `filled` are there (all, if None). `added` is
+    what an additive mask adds besides, that is a bias: float64, shaped as a matrix.
     """
 
     name: str | None
@@ -105,6 +94,9 @@ class Mask:
     matrix: np.ndarray | None = field(default=None, compare=False)
     group: int = 1
     slopes: tuple[float, ...] = ()
+    filled: int | None = None
+    part: int = 0
+    added: np.ndarray | None = field(default=None, compare=False)
 
     @property
     def hides(self) -> bool:
@@ -116,27 +108,37 @@ class Mask:
         """Whether runs of tiles are sorted by arithmetic, not one by one."""
         return self.matrix is None
 
+    @property
+    def by_head(self) -> bool:
+        """Whether each head has its own."""
+        return self.matrix is not None and self.matrix.ndim == 3
+
     def keep(self, queries: slice, keys: slice) -> np.ndarray:
         """True where a query sees a key. Shape (queries, keys)."""
         rows = slice(queries.start // self.group, queries.stop // self.group)
         first, stop = (edge.at(np.arange(rows.start, rows.stop))[:, None] for edge in (self.first, self.stop))
         columns = np.arange(keys.start, keys.stop)
         kept: np.ndarray = (first <= columns) & (columns < stop)
-        if self.matrix is not None:
+        if self.matrix is not None and not self.by_head:
             kept &= self.matrix[rows, keys]
-        return kept.repeat(self.group, axis=0)
+        kept = kept.repeat(self.group, axis=0)
+        if self.matrix is not None and self.by_head:
+            heads = self.matrix[self.part * self.group : (self.part + 1) * self.group, rows, keys]
+            kept &= heads.swapaxes(0, 1).reshape(kept.shape)  # packed: the heads of a token below each other
+        return kept
 
-    def bias(self, queries: slice, keys: slice, part: int = 0) -> np.ndarray:
+    def bias(self, queries: slice, keys: slice) -> np.ndarray:
         """What to add to a tile of scores: 0 where a query sees a key, −∞ where not. Shape (queries, keys), float32.
 
-        With slopes, −slope·|i + n_keys − n_queries − j| instead of 0, in float64; `part` is the key-value head.
+        With slopes, −slope·|i + n_keys − n_queries − j| instead of 0, in float64.
         """
         kept, seen = self.keep(queries, keys), np.float32(0)
         if not any(self.slopes):
             return np.where(kept, seen, np.float32(-np.inf))
         rows = np.arange(queries.start, queries.stop)
-        slopes = np.array(self.slopes)[part * self.group + rows % self.group, None]
-        diagonal = rows[:, None] // self.group + self.n_keys - self.n_queries
+        slopes = np.array(self.slopes)[self.part * self.group + rows % self.group, None]
+        there = self.n_keys if self.filled is None else self.filled
+        diagonal = rows[:, None] // self.group + there - self.n_queries
         return np.where(kept, -slopes * np.abs(diagonal - np.arange(keys.start, keys.stop)), -np.inf)
 
     def row(self, i: Block) -> Seen:
@@ -149,26 +151,32 @@ class Mask:
 
     def kinds(self, i: Block, j: Block) -> dict[Kind, int]:
         """Tiles by kind, where i and j may each stand for a run of `times` equal blocks."""
-        i = replace(i, start=i.start // self.group, stop=i.stop // self.group)
         if any(self.slopes):
-            found = replace(self, slopes=(), group=1).kinds(i, j)
+            found = replace(self, slopes=()).kinds(i, j)
             return {"full": 0, "cut": found["full"] + found["cut"], "hidden": found["hidden"]}
+        if self.by_head:
+            return self._looked_at(i, j)
+        i = replace(i, start=i.start // self.group, stop=i.stop // self.group)
         if self.matrix is not None:
             return replace(self, group=1)._looked_at(i, j)
         # a tile is touched if it has keys from the first row's first to the last row's last, and full if it is all
         # between the last row's first key and the first row's last one
         last = i.stop - 1
-        touched = _tiles((self.first, i.start), (self.stop, last), i, j, whole=False)
-        full = _tiles((self.first, last), (self.stop, i.start), i, j, whole=True)
+        touched = tiles((self.first, i.start), (self.stop, last), i, j, whole=False)
+        full = tiles((self.first, last), (self.stop, i.start), i, j, whole=True)
         return {"full": full, "cut": touched - full, "hidden": i.times * j.times - touched}
 
     def grid(self, block_q: int, block_k: int) -> np.ndarray:
-        """All tiles at once: 2 where one is full, 1 where it is cut, 0 where it is hidden. Shape (Tr, Tc), uint8."""
+        """All tiles at once: 2 where one is full, 1 where it is cut, 0 where it is hidden. Shape (Tr, Tc), uint8.
+
+        Where each head has its own, those of all together: a tile is full if it is so in all, and hidden likewise.
+        """
         starts, keys = np.arange(0, self.n_queries, block_q)[:, None], np.arange(0, self.n_keys, block_k)
         if self.matrix is not None:
-            kept = replace(self, group=1).keep(slice(0, self.n_queries), slice(0, self.n_keys))
+            each = replace(self, matrix=None, group=1).keep(slice(0, self.n_queries), slice(0, self.n_keys))
+            kept = (each & self.matrix).reshape(-1, *each.shape)
             full, cut = (
-                by.reduceat(by.reduceat(kept, starts[:, 0], axis=0), keys, axis=1)
+                by.reduceat(by.reduceat(by.reduce(kept), starts[:, 0], axis=0), keys, axis=1)
                 for by in (np.logical_and, np.logical_or)
             )
         else:
@@ -194,27 +202,41 @@ class Mask:
 # ---- from a user's words to a mask
 
 
-def parse(mask: Any, n_queries: int, n_keys: int) -> Mask:
-    """The mask that a user named, or gave as a Boolean array (n_queries, n_keys).
+def parse(mask: Any, n_queries: int, n_keys: int, *, of: Of | None = None) -> Mask:
+    """The mask that a user named, or gave as an array (`machine.mask_arrays`), which is `of` so many heads.
 
-    Names joined by + must all allow a key. Raises ValueError, one line, for a name that isn't known, a number that
-    makes no sense, a file that can't be read and an array of the wrong shape or kind.
+    Names joined by + must all allow a key; with keys:LENGTH, only so many keys are there, and the others go by them. An
+    array of numbers that are not all 0 or −∞ is a bias: it hides nothing, and is what the mask has `added`. Raises
+    ValueError, one line, for a name that isn't known, a number that makes no sense, a file that can't be read and an
+    array of the wrong shape or kind.
     """
     named = mask is None or isinstance(mask, str)
     parts = [part for part in names(mask) if part != "none"] if named else [mask]
-    ends, matrix = list[tuple[Edge, Edge]](), None
+    rules = [part for part in parts if isinstance(part, str) and not part.startswith("file:")]
+    filled = min((_filled(part, n_keys) for part in rules if part.startswith("keys:")), default=n_keys)
+    ends = [(constant(0), constant(filled)), *(_ends(part, n_queries, filled) for part in rules)]
+    said, matrix, added = list[str](), None, None
     for part in parts:
-        if not isinstance(part, str) or part.startswith("file:"):
-            allowed = load_matrix(part[5:]) if isinstance(part, str) else part
-            found = boolean("mask", allowed, (n_queries, n_keys), "queries × keys")
-            matrix = found if matrix is None else matrix & found
+        if isinstance(part, str) and part in rules:
+            said.append(_plain(part))
             continue
-        ends.append(_ends(part, n_queries, n_keys))
-    firsts, stops = zip(*(ends or [(_constant(0), _constant(n_keys))]), strict=True)
-    first, stop = reduce(partial(_merge, max), firsts), reduce(partial(_merge, min), stops)
-    said = [f"file:{Path(part[5:]).name}" if str(part).startswith("file:") else part for part in parts]
-    name = "+".join(part if isinstance(part, str) else ARRAY for part in said)
-    return Mask(name or None, n_queries, n_keys, first, stop, matrix)
+        found = seen("mask", part, of or Of(n_queries, n_keys))
+        if found.dtype != bool:
+            if added is not None:
+                raise ValueError(f"mask {mask!r:.60} has two files of numbers to add: add them, and give one")
+            added = found
+            continue
+        said.append(f"file:{Path(part[5:]).name}" if isinstance(part, str) else ARRAY)
+        if found.shape[:-1] == (1,) and (edges := _stretch(found[0])):
+            ends.append(edges)
+        else:
+            matrix = found if matrix is None else matrix & found
+    firsts, stops = zip(*ends, strict=True)
+    first, stop = ordered(reduce(partial(merge, max), firsts), reduce(partial(merge, min), stops), n_queries)
+    if matrix is not None:
+        matrix = np.broadcast_to(matrix, (*matrix.shape[:-2], n_queries, n_keys)).copy()
+    there = None if filled == n_keys else filled
+    return Mask("+".join(said) or None, n_queries, n_keys, first, stop, matrix, filled=there, added=added)
 
 
 def names(mask: str | None) -> list[str]:
@@ -231,7 +253,7 @@ def names(mask: str | None) -> list[str]:
 
 def _parts(mask: str) -> list[str]:
     """What is joined by +, which a file's name may hold, too."""
-    return re.split(r"\+(?=[a-z]+(?:[:+]|$))", mask)
+    return re.split(r"\+(?=[a-z]+(?:[-_][a-z]+)*(?:[:+]|$))", mask)
 
 
 def is_name(mask: object, n_queries: int, n_keys: int) -> bool:
@@ -245,49 +267,27 @@ def is_name(mask: object, n_queries: int, n_keys: int) -> bool:
         return False
 
 
-def boolean(what: str, given: Any, shape: tuple[int, int], axes: str) -> np.ndarray:
-    """A Boolean array of this shape. Raises ValueError, one line, for anything else."""
-    with readers.one_line(f"{what} is no array"):
-        array = np.asarray(given.detach().cpu() if hasattr(given, "detach") else given)
-    if array.dtype != bool:
-        raise ValueError(f"{what} holds {array.dtype}: give True where it may be seen, False elsewhere")
-    if array.shape != shape:
-        raise ValueError(f"{what} has shape {array.shape}: {axes} are {shape}")
-    return array.copy()
-
-
-def load_matrix(path: str) -> Any:
-    """The array of an .npy file, or the only one of an .npz file, read as data. Raises ValueError, one line."""
-    try:
-        with files.opened(path) as file:
-            size, ending = file.seek(0, io.SEEK_END), Path(path).suffix.lower()
-            if ending == ".npy":
-                return readers.npy(file, size)[()]
-            if ending != ".npz":
-                raise ValueError("give an .npy or .npz file")
-            members = readers.npz(file, size)
-            if len(members) != 1:
-                raise ValueError(f"it holds {len(members)} arrays: one is needed")
-            return next(iter(members.values()))()[()]
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path!r} cannot be read: {getattr(error, 'strerror', None) or error}") from error
-
-
 _INT = r"(-?\d{1,18})"
 _FORMS = {
     "none": "none",
     "causal": "causal",
+    "causal-top-left": "causal-top-left",
     "window": f"window:{_INT},{_INT}",
     "prefix": f"prefix:{_INT}",
+    "keys": f"keys:{_INT}",
     "document": rf"document:({_INT}(?:,{_INT})*)",
+    "cu_seqlens": rf"cu_seqlens:({_INT}(?:,{_INT})+)",
     "file": "file:.+",
 }
 _ADVICE = {
     "none": "takes no number: give none",
     "causal": "takes no number: give causal",
+    "causal-top-left": "takes no number: give causal-top-left",
     "window": "is not of the form window:LEFT,RIGHT: give keys to the left and right of the diagonal, -1 for all",
     "prefix": "is not of the form prefix:LENGTH: give how many of the first keys all queries see",
+    "keys": "is not of the form keys:LENGTH: give how many of the first keys are there, in a cache that is not full",
     "document": "is not of the form document:LEN,LEN,…: give the length of each packed sequence",
+    "cu_seqlens": "is not of the form cu_seqlens:0,END,END,…: give 0, and where each packed sequence ends",
     "file": "names no file: give file:PATH, an .npy or .npz",
 }
 
@@ -296,21 +296,29 @@ def _ends(rule: str, N: int, M: int) -> tuple[Edge, Edge]:
     """The first key that each query sees, and the first after these that it doesn't."""
     kind, _, rest = rule.partition(":")
     numbers = [int(number) for number in rest.split(",")] if rest else []
-    everything = _constant(0), _constant(M)
+    everything = constant(0), constant(M)
+    if kind == "keys":
+        return everything
     if kind == "causal":
-        return everything[0], _diagonal(1, N, M)
+        return everything[0], diagonal(1, N, M)
+    if kind == "causal-top-left":
+        return everything[0], merge(min, Edge((0,), (1,), (1,)), constant(M), N)
     if kind == "window":
         left, right = numbers
         if min(numbers) < -1:
             raise ValueError(f"mask {rule!r} has the wrong sign: LEFT and RIGHT are 0 or more, or -1 for no bound")
-        first = everything[0] if left < 0 else _diagonal(-left, N, M)
-        return first, everything[1] if right < 0 else _diagonal(right + 1, N, M)
+        first = everything[0] if left < 0 else diagonal(-left, N, M)
+        return first, everything[1] if right < 0 else diagonal(right + 1, N, M)
     if kind == "prefix":
         if not 1 <= numbers[0] <= M:
             raise ValueError(f"mask {rule!r}: there are {M:,} keys, give a LENGTH from 1 to {M:,}")
-        return everything[0], _merge(max, _diagonal(1, N, M), _constant(numbers[0]))
+        return everything[0], merge(max, diagonal(1, N, M), constant(numbers[0]))
+    if kind == "cu_seqlens":
+        if numbers[0]:
+            raise ValueError(f"mask {rule!r:.60} begins with {numbers[0]}: give 0, and where each packed sequence ends")
+        numbers = [end - start for start, end in pairwise(numbers)]
     if N != M:
-        raise ValueError(f"mask {rule!r} is for as many queries as keys, not {N:,} and {M:,}")
+        raise ValueError(f"mask {rule!r:.60} is for as many queries as keys, not {N:,} and {M:,}")
     if min(numbers) < 1 or sum(numbers) != N:
         raise ValueError(
             f"mask {rule!r:.60}: its lengths are 1 or more and add up to {sum(numbers):,}, not to N = {N:,}"
@@ -320,77 +328,26 @@ def _ends(rule: str, N: int, M: int) -> tuple[Edge, Edge]:
     return Edge(starts, starts, flat), Edge(starts, ends, flat)
 
 
-# ---- arithmetic
+def _filled(rule: str, M: int) -> int:
+    """How many keys are there."""
+    length = int(rule.partition(":")[2])
+    if not 1 <= length <= M:
+        raise ValueError(f"mask {rule!r}: there are {M:,} keys, give a LENGTH from 1 to {M:,}")
+    return length
 
 
-def _constant(value: int) -> Edge:
-    return Edge((0,), (value,), (0,))
+def _plain(rule: str) -> str:
+    """A rule by its plainest name: that of sequences by their lengths."""
+    if not rule.startswith("cu_seqlens:"):
+        return rule
+    ends = map(int, rule.partition(":")[2].split(","))
+    return "document:" + ",".join(str(end - start) for start, end in pairwise(ends))
 
 
-def _diagonal(plus: int, N: int, M: int) -> Edge:
-    """The key below each query, aligned to the bottom right, and so many on; from 0 to M."""
-    return _merge(min, _merge(max, Edge((0,), (M - N + plus,), (1,)), _constant(0), N), _constant(M), N)
-
-
-def _merge(choose: Callable[..., Any], a: Edge, b: Edge, n: int = 1 << 62) -> Edge:
-    """The smaller (`min`) or the larger (`max`) of two edges in each row."""
-    pieces: list[tuple[int, int, int]] = []
-    for start, stop in pairwise(sorted({*a.starts, *b.starts, n})):
-        (x, rise_x), (y, rise_y) = a.line(start), b.line(start)
-        crossing = start + abs(x - y) if rise_x != rise_y else stop
-        for row in sorted({start, min(crossing, stop - 1)}):
-            value, rise = choose(a.line(row), b.line(row))  # of equal ones the one that is so in the next row, too
-            if not pieces or (value, rise) != (pieces[-1][1] + pieces[-1][2] * (row - pieces[-1][0]), pieces[-1][2]):
-                pieces.append((row, value, rise))
-    return Edge(*(tuple(part) for part in zip(*pieces, strict=True)))
-
-
-def _tiles(lower: tuple[Edge, int], upper: tuple[Edge, int], i: Block, j: Block, whole: bool) -> int:
-    """How many blocks of keys of run j lie between two edges, whole or in part, for all blocks of queries of run i.
-
-    Each edge comes with the row at which the first block of queries looks at it.
-    """
-    height, width = i.stop - i.start, j.stop - j.start
-    ends = {0, i.times}
-    if i.times > 1:
-        for edge, row in (lower, upper):
-            ends.update(n for start in edge.starts if 0 < (n := -((row - start) // height)) < i.times)
-    total = 0
-    for n, until in pairwise(sorted(ends)):
-        (low, low_rise), (high, high_rise) = (edge.line(row + n * height) for edge, row in (lower, upper))
-        begin, end = 0, until - n
-        if whole:  # where there is room for one at all
-            room, more = high - low - width, (high_rise - low_rise) * height
-            if more > 0:
-                begin = min(max(-(room // more), 0), end)
-            elif more < 0:
-                end = min(max(room // -more + 1, 0), end)
-            elif room < 0:
-                continue
-        below, above = (width - 1, 0) if whole else (0, width - 1)
-        for sign, value, rise, plus in ((1, high, high_rise, above), (-1, low, low_rise, below)):
-            keys = value + rise * height * begin + plus - j.start
-            total += sign * _whole(keys, rise * height, end - begin, width, j.times)
-    return total
-
-
-def _whole(keys: int, rise: int, rows: int, width: int, most: int) -> int:
-    """How many whole blocks of `width` fit into so many keys, so many + rise, … (`rows` terms), summed.
-
-    At most `most` of them count in a row, and none where its keys are fewer than none.
-    """
-    if not rise:
-        return rows * min(max(keys // width, 0), most)
-    begin = min(max(-(keys // rise), 0), rows)  # the first row with 0 keys or more
-    end = min(max(-((keys - most * width) // rise), begin), rows)  # the first that has them all
-    return _floors(end - begin, rise, keys + rise * begin, width) + most * (rows - end)
-
-
-def _floors(n: int, a: int, b: int, m: int) -> int:
-    """Σ ⌊(a·i + b) / m⌋ for i = 0 … n − 1, all numbers 0 or more, in O(log m) steps, as Euclid's algorithm goes."""
-    total = 0
-    while n:
-        total += (a // m) * n * (n - 1) // 2 + (b // m) * n
-        a, b = a % m, b % m
-        n, b, m, a = (a * n + b) // m, (a * n + b) % m, a, m
-    return total
+def _stretch(row: np.ndarray) -> tuple[Edge, Edge] | None:
+    """A row of keys that all queries see as a rule, if those seen lie together (as after padding); else None."""
+    there = np.flatnonzero(row)
+    if not len(there):
+        return constant(0), constant(0)
+    first, stop = int(there[0]), int(there[-1]) + 1
+    return (constant(first), constant(stop)) if stop - first == len(there) else None

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -25,25 +25,42 @@ from .tiling import Block, Blocks, Pieces
 
 
 class View(NamedTuple):
-    """The address of some rows of a tensor."""
+    """The address of some rows of a tensor, of all columns or some; `rows` of queries are what it is for, if others."""
 
     tensor: Tensor
     start: int
     stop: int
+    columns: tuple[int, int] | None = None
+    rows: int | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return (self.stop - self.start, *self.tensor.shape[1:])
+        width = self.tensor.shape[1:] if self.columns is None else (self.columns[1] - self.columns[0],)
+        return (self.stop - self.start, *width)
 
     @property
     def tile(self) -> Tile:
         first = self.tensor.first
-        return Tile(self.tensor.name, first + self.start, first + self.stop)
+        return Tile(self.tensor.name, first + self.start, first + self.stop, self.columns)
+
+    def spread(self, loaded: Array) -> Array:
+        """What was loaded, a row for each of the queries that it is for: each token's for its heads, or each head's."""
+        if self.rows is None or self.rows == len(loaded):
+            return loaded
+        if isinstance(loaded, Shape):
+            return Shape((self.rows, *loaded.shape[1:]), loaded.meter)
+        plain, times = np.asarray(loaded), self.rows // len(loaded)
+        spread = plain.repeat(times, axis=0) if self.tensor.per == "token" else np.tile(plain, times)
+        return on_chip(spread, loaded.meter, loaded.masked)
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """A named array in HBM; `data` is None when counting. Shape (rows,) or (rows, columns)."""
+    """A named array in HBM; `data` is None when counting. Shape (rows,) or (rows, columns).
+
+    Its rows are those of the queries (or keys), or there is one `per` "token", for all `group` heads of it that are
+    packed as rows, or one per "head" of the group.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -51,6 +68,8 @@ class Tensor:
     data: np.ndarray | None
     first: int = 0  # where its rows begin, if it is a part of a larger tensor of that name
     common: bool = False  # whether all key-value heads have it in common
+    per: Literal["row", "token", "head"] = "row"
+    group: int = 1
 
     def part(self, index: int, parts: int) -> Tensor:
         """One of so many equal parts: the rows of one key-value head."""
@@ -60,8 +79,14 @@ class Tensor:
         data = None if self.data is None else self.data[index * rows : (index + 1) * rows]
         return replace(self, shape=(rows, *self.shape[1:]), data=data, first=index * rows)
 
-    def __getitem__(self, block: Block) -> View:
-        return View(self, block.start, block.stop)
+    def __getitem__(self, at: Block | tuple[Block, Block]) -> View:
+        """The rows of a block, or of these the columns of another."""
+        i, j = at if isinstance(at, tuple) else (at, None)
+        columns = None if j is None else (j.start, j.stop)
+        if self.per == "row":
+            return View(self, i.start, i.stop, columns)
+        start, stop = (0, self.shape[0]) if self.per == "head" else (i.start // self.group, i.stop // self.group)
+        return View(self, start, stop, columns, len(i))
 
     @property
     def all(self) -> View:
@@ -103,10 +128,17 @@ class HBM:
         self.part, self.parts = 0, parts
         self.tensors: dict[str, Tensor] = {}
 
-    def tensor(self, name: str, shape: tuple[int, ...], data: np.ndarray | None) -> Tensor:
-        """A tensor that is there before the run, rounded to the storage type."""
+    def tensor(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        data: np.ndarray | None,
+        per: Literal["row", "token", "head"] = "row",
+        group: int = 1,
+    ) -> Tensor:
+        """A tensor that is there before the run, in the storage type; one per token is the same for all heads."""
         stored = None if data is None else round_to(data, self.storage, name)
-        return self._put(Tensor(name, shape, self.storage, stored))
+        return self._put(Tensor(name, shape, self.storage, stored, common=per == "token", per=per, group=group))
 
     def addresses(self, name: str, shape: tuple[int, ...], data: np.ndarray | None) -> Tensor:
         """A list of whole numbers, 4 bytes each, that is there before the run, one for all heads."""
@@ -222,14 +254,14 @@ class SRAM:
         """A new on-chip array of one value."""
         if self.hbm.counting:
             return Shape(shape, self.meter)
-        return on_chip(np.full(shape, fill, self.hbm.computing), self.meter)
+        return on_chip(np.full(shape, fill, self.hbm.computing), self.meter, masked=fill == -np.inf)
 
     def bias(self, mask: Mask, i: Block | View, j: Block | View) -> Array:
         """0 where these queries see these keys, −∞ where not: made from indices on chip, so it moves no bytes."""
         if self.hbm.counting:
             return Shape((i.stop - i.start, j.stop - j.start), self.meter)
-        bias = mask.bias(slice(i.start, i.stop), slice(j.start, j.stop), self.hbm.part)
-        return bias.astype(self.hbm.computing)
+        bias = mask.bias(slice(i.start, i.stop), slice(j.start, j.stop))
+        return on_chip(round_to(bias, self.hbm.computing, "what ALiBi lowers scores by"), self.meter, masked=True)
 
     def kept(self, dropout: Dropout, i: Block | View, j: Block | View) -> Array:
         """0 where a weight is dropped, 1 / (1 − rate) where not: made from the seed on chip, so it moves no bytes."""
@@ -241,13 +273,13 @@ class SRAM:
     def __setitem__(self, slot: str, value: Array) -> None:
         """Name a result: from here on it takes up registers, and it can be stored."""
         self._hold(slot, Slot(value, prod(value.shape) * self.hbm.computing.itemsize, loaded=False))
-        computed = None if isinstance(value, Shape) else _finite(np.asarray(value), slot)
+        computed = None if isinstance(value, Shape) else _finite(value, slot)
         self._tell("compute", slot, None, value.shape, 0, sys._getframe(1).f_lineno, value=computed)
 
     def store(self, view: View, value: Array | float) -> None:
         """Write a slot's value (or a constant) to HBM, rounded to the tensor's type."""
         tensor = view.tensor
-        slot = next((name for name, held in self.slots.items() if held.value is value), "")
+        slot = next((name for name, held in reversed(self.slots.items()) if held.value is value), "")
         if not isinstance(value, float):
             if not slot:
                 raise ValueError(f"what is stored to {tensor.name} is in no slot: name it first, sram[...] = value")
@@ -267,10 +299,12 @@ class SRAM:
         if tensor.data is None:
             value: Array = Shape(shape, self.meter)
         else:
-            loaded = tensor.data[view.start : view.stop].astype(self.hbm.computing)
+            loaded = Tile("", view.start, view.stop, view.columns).of(tensor.data).astype(self.hbm.computing)
             if np.isnan(loaded).any():
                 raise ValueError(f"{tile} is loaded before all of it was stored")
-            value = on_chip(loaded if above is None else np.concatenate([above, loaded]), self.meter)
+            whole = loaded if above is None else np.concatenate([above, loaded])
+            value = on_chip(whole, self.meter, masked=bool(np.isneginf(loaded).any()))
+        value = view.spread(value)
         self._hold(slot, Slot(value, prod(shape) * itemsize, loaded=True))
         row = 0 if above is None else above.shape[0]
         self._tell("load", slot, tile, view.shape, prod(view.shape) * itemsize, line, row=row)
@@ -320,9 +354,10 @@ def _runs(blocks: Blocks, seen: Seen | None) -> list[Block]:
     return runs
 
 
-def _finite(values: np.ndarray, slot: str) -> np.ndarray:
-    """The values of a slot, if none of them is NaN or +∞ (−∞ is what a mask leaves). Raises ValueError otherwise."""
-    if not (values < np.inf).all():
+def _finite(value: Array, slot: str) -> np.ndarray:
+    """The values of a slot, if none of them is NaN or infinite (but −∞ as a mask leaves it). Raises ValueError else."""
+    values, masked = np.asarray(value), getattr(value, "masked", False)
+    if not (values < np.inf).all() or not (masked or (values > -np.inf).all()):
         wider = "" if values.dtype == np.float64 else "use dtype='float64', or "
         most = largest(values.dtype)
         raise ValueError(f"{slot} grew past the largest {values.dtype} ({most:.2g}): {wider}scale q, k and v down")

@@ -1,9 +1,11 @@
 // What an address says of a player: #step=40&keep=O,4,8&theme=dark; of two runs, #by=bytes&at=40.
 
+import { tileKey } from "./run.js";
+
 /** The address of what is shown: the step, the tiles that are kept, and the theme where it was chosen. */
 export function toAddress({ views, runs, root, by, at, step }) {
   const kept = views.flatMap(({ run, selected }, n) => selected
-    ? [`&keep=${[run.tensors[selected.tensor].name, selected.start, selected.stop, ...(n ? [n] : [])].map(encodeURIComponent).join(",")}`] : []);
+    ? [`&keep=${[run.tensors[selected.tensor].name, ...tileKey(selected).split(/:(.*)/, 2), ...(n ? [n] : [])].map(encodeURIComponent).join(",")}`] : []);
   const theme = root.dataset.theme ? `&theme=${root.dataset.theme}` : "";
   return `${runs.length > 1 ? `#by=${by}&at=${at}` : `#step=${step}`}${kept.join("")}${theme}`;
 }

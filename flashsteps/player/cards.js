@@ -135,7 +135,7 @@ export class TileCard {
 /** `2nd of 4 blocks of O`, where the tile is one of equal blocks. */
 function blockWords(run, tile) {
   const one = run.tensors[tile.tensor], size = one.rows === "keys" || one.rows === "pool" ? run.blockK : run.blockQ * run.heads / run.kvHeads;
-  if (tile.start % size || (tile.stop - tile.start > size) || (tile.stop - tile.start < size && tile.stop !== one.shape[0])) return "";
+  if (tile.right || tile.start % size || (tile.stop - tile.start > size) || (tile.stop - tile.start < size && tile.stop !== one.shape[0])) return "";
   const n = tile.start / size + 1, last = n % 100 > 10 && n % 100 < 14 ? 0 : n % 10;
   return `${whole(n)}${["th", "st", "nd", "rd"][last] ?? "th"} of ${times(Math.ceil(one.shape[0] / size), "block")} of ${plainLabel(one.label)}`;
 }

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from .. import algorithms
-from ..machine import heads as head_groups
-from ..runs import arguments
+from ..machine.masks import for_any_size
+from ..runs import again, arguments
 from ..runs.record import count, record
 from ..trace.trace import Trace
 from ..traffic.standard import beside_run
@@ -46,10 +46,9 @@ def ending(trace: Trace) -> dict[str, Any]:
 
 def _elsewhere(trace: Trace, name: str, level: int | None) -> dict[str, Any]:
     meta, mask = trace.meta, _rule(trace)
-    sizes = {one: meta[one] for one in ("d", "dtype")} | {one: meta.get(one, 1) for one in ("heads", "kv_heads")}
-    sizes |= {"n": meta["queries"], "n_keys": meta["keys"], "mask": mask}
+    sizes = again.sizes(trace) | {"mask": mask}
     real = {"d": REAL_D, "block_q": REAL_TILE, "block_k": REAL_TILE, "dtype": meta["dtype"], "n": REAL_N}
-    scalable = None if mask is None or "document" in mask else mask
+    scalable = for_any_size(mask)
     own, standard = (count(algorithm, **real, mask=scalable) for algorithm in (meta["algorithm"], name))
     found: dict[str, Any] = {"real": {"n": REAL_N, "d": REAL_D, "tile": REAL_TILE, "own": own.total}}
     found["real"]["standard"] = standard.total
@@ -90,22 +89,15 @@ def _rule(trace: Trace) -> str | None:
 
 def _error(trace: Trace, name: str) -> dict[str, float] | None:
     meta = trace.meta
-    H, parts, N, M = meta.get("heads", 1), meta.get("kv_heads", 1), meta["queries"], meta["keys"]
+    H, N, M = meta.get("heads", 1), meta["queries"], meta["keys"]
     given = meta["mask"] is not None and _rule(trace) != meta["mask"]
     if given or not trace.outputs or "table" in trace.initial or meta.get("block_mask") or H * N * M > MOST_SCORES:
         return None
-    q, k, v = (trace.initial[one].astype(np.float64) for one in "QKV")
-    if H > 1:
-        q = head_groups.unpack(q, H, H // parts)
-        k, v = (rows.reshape(parts, M, -1) for rows in (k, v))
-    options = {one: meta[one] for one in ("scale", "softcap", "alibi", "dropout", "seed") if meta.get(one) is not None}
-    options |= {"mask": meta["mask"], "block_q": N, "block_k": M}
-    if "dO" in trace.initial:
-        do = trace.initial["dO"].astype(np.float64)
-        options["do"] = head_groups.unpack(do, H, H // parts) if H > 1 else do
+    options = again.options(trace) | {"mask": meta["mask"], "block_q": N, "block_k": M}
+    options |= again.tensors(trace, np.float64)
     try:
-        exact = record(name, q, k, v, dtype="float64", **options).outputs
-        other = record(name, q, k, v, dtype=meta["dtype"], **options).outputs
+        exact = record(name, dtype="float64", **options).outputs
+        other = record(name, dtype=meta["dtype"], **options).outputs
     except ValueError:  # a stranger's numbers
         return None
     own, plain = (_furthest(outputs, exact) for outputs in (trace.outputs, other))

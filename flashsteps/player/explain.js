@@ -9,6 +9,7 @@ const MEANING = {
   S: "scores: how well each query matches each key", P: "weights: e^(score − max), before they are divided by ℓ",
   m: "m: the largest score of each row so far", m_ij: "the largest score of each row in this tile alone",
   l: "ℓ: the sum of each row's exponentials so far", l_ij: "the sum of this tile's exponentials alone",
+  bias: "the bias: what is added to each score", sinks: "sinks: a logit a head, which takes its share and has no value",
   alpha: "α: by how much all that was summed before must shrink", beta: "β: by how much this tile's own sums must shrink",
   o: "the output: values, weighted", acc: "the output so far, not divided by ℓ yet",
   lse: "LSE = m + ln ℓ: the one number a row from which a backward pass makes P again",
@@ -16,7 +17,7 @@ const MEANING = {
   dS: "how the loss changes with each score", dq: "the gradient of the queries", dk: "the gradient of the keys",
   dv: "the gradient of the values", do: "the gradient of the output", w: "how much each piece weighs",
 };
-const ALSO = { m_i: "m", m_new: "m", l_i: "l", l_new: "l", LSE: "lse", LSE_s: "lse", O: "o", O_s: "acc", Q: "q", K: "k", V: "v",
+const ALSO = { sink: "sinks", m_i: "m", m_new: "m", l_i: "l", l_new: "l", LSE: "lse", LSE_s: "lse", O: "o", O_s: "acc", Q: "q", K: "k", V: "v",
   dQ: "dq", dK: "dk", dV: "dv", dO: "do" };
 
 export function meaning(name) {

@@ -83,6 +83,7 @@ def pack(trace: Trace) -> Packed:
         "ending": ending(trace),
         "direction": trace.direction,
         "dtype": _SHORT.get(meta["dtype"], meta["dtype"]),
+        "parts": "left" in where,
         "arrays": where | more,
     }
     return Packed(header, zlib.compress(data, 6), kept)
@@ -109,6 +110,9 @@ def _columns(trace: Trace, slots: list[str], tensors: list[str], loops: list[tup
         "loops": [loop[tuple(event.loop)] for event in trace],
         "round": rounds(trace),
     }
+    if any(event.tile and event.tile.columns for event in trace):  # 0 and 0 where a tile has all of them
+        sides = [(event.tile and event.tile.columns) or (0, 0) for event in trace]
+        columns |= {"left": [left for left, _ in sides], "right": [right for _, right in sides]}
     for depth in range(max(map(len, loops), default=0)):
         columns[f"index.{depth}"] = [_at(event, depth) for event in trace]
     return {name: _small(numbers) for name, numbers in columns.items()}
@@ -191,6 +195,8 @@ def _subtitle(meta: dict[str, Any]) -> str:
     queries, keys = f"{N:,} {'query' if N == 1 else 'queries'}", f"{M:,} {'key' if M == 1 else 'keys'}"
     tokens = f"{N:,} {'token' if N == 1 else 'tokens'}"
     parts = [tokens if N == M else f"{queries}, {keys}", f"d {meta['d']}"]
+    if "d_v" in meta:
+        parts.append(f"v {meta['d_v']} wide")
     if heads > 1:
         parts.append(f"{heads} heads, {meta['kv_heads']} of keys")
     parts += [f"tiles {meta['block_q']}×{meta['block_k']}", _SHORT.get(meta["dtype"], meta["dtype"])]
@@ -199,6 +205,7 @@ def _subtitle(meta: dict[str, Any]) -> str:
     if f"{meta['scale']:.3g}" != f"{meta['d'] ** -0.5:.3g}":
         parts.append(f"scale {meta['scale']:.3g}")
     # None where a run was not given it, 0 where it makes no difference
+    parts += [words for name, words in (("bias", "a bias"), ("sinks", "sinks")) if meta.get(name)]
     parts += [f"{words} {_brief(meta[name])}" for name, words in _GIVEN.items() if meta.get(name)]
     return ", ".join(parts)
 

@@ -59,6 +59,9 @@ export function nextIn(numbers, step, back = false) {
   return back ? numbers[lastUpTo(numbers, step - 1)] : numbers[lastUpTo(numbers, step) + 1];
 }
 
+/** What a tile goes by among those of its tensor: its rows, and its columns where it has not all. */
+export const tileKey = ({ start, stop, left, right }) => `${start}:${stop}${right ? `;${left}:${right}` : ""}`;
+
 export class Run {
   /** `array` gives an array by its name: a column of the events, `initial.Q`, `values.float32`, … */
   constructor(header, array) {
@@ -68,6 +71,7 @@ export class Run {
     this.columns = {};
     for (const name of ["op", "program", "slot", "tensor", "start", "stop", "rows", "columns", "row", "bytes", "flops",
       "line", "loops", "round", "caption"]) this.columns[name] = this.array(name);
+    for (const name of ["left", "right"]) this.columns[name] = header.parts ? this.array(name) : new Uint8Array(this.steps);
     const deepest = Math.max(0, ...header.loops.map((names) => names.length));
     this.indices = Array.from({ length: deepest }, (_, depth) => this.array(`index.${depth}`));
     this.initial = header.tensors.map((tensor) => this.array(`initial.${tensor.name}`));
@@ -139,11 +143,11 @@ export class Run {
       this.roundLast[this.when.round.length - 1] = step;
       if (op[step] !== LOAD && op[step] !== STORE) continue;
       this.when[OPS[op[step]]].push(step);
-      const one = this.tensors[tensor[step] - 1], name = `${start[step]}:${stop[step]}`;
-      let tile = one.tiles.get(name);
+      const one = this.tensors[tensor[step] - 1], at = this.placeAt(step);
+      let tile = one.tiles.get(tileKey(at));
       if (!tile) {
-        tile = { tensor: tensor[step] - 1, start: start[step], stop: stop[step], bytes: bytes[step], moves: [[], []] };
-        one.tiles.set(name, tile);
+        tile = { ...at, bytes: bytes[step], moves: [[], []] };
+        one.tiles.set(tileKey(at), tile);
       }
       tile.moves[op[step]].push(step);
       const side = one.sums[op[step]];
@@ -161,6 +165,12 @@ export class Run {
         for (let n = lastUpTo(cuts, tile.start); cuts[n] < tile.stop; n++) one.segments[n].push(tile);
       }
     }
+  }
+
+  /** What a step moves: a tensor, rows start … stop − 1, and columns left … right − 1, or all of them where right is 0. */
+  placeAt(step) {
+    const { tensor, start, stop, left, right } = this.columns;
+    return { tensor: tensor[step] - 1, start: start[step], stop: stop[step], left: left[step], right: right[step] };
   }
 
   /** Where the value of each step lies among all values of its type. */
@@ -245,7 +255,7 @@ export class Run {
   /** What the step `made` put into its slot, {rows, columns, data}: columns 0 for a vector, `whole` for whole
    * numbers. null without values. */
   slotValue(made) {
-    const { op, slot, rows, columns, row, tensor, start, stop } = this.columns;
+    const { op, slot, rows, columns, row, tensor } = this.columns;
     if (!this.values && op[made] !== LOAD) return null; // what is loaded is known as far as nothing was stored there
     const width = columns[made] || 1;
     if (op[made] === COMPUTE) {
@@ -265,7 +275,7 @@ export class Run {
         else data.fill(NaN, 0, filled * width);
         break;
       }
-      const tile = this.rowsAt(tensor[step] - 1, start[step], stop[step], step);
+      const tile = this.tileData(step);
       const wanted = Math.min(filled, row[step] + rows[step]) - row[step];
       data.set(tile.subarray(0, wanted * width), row[step] * width);
       filled = row[step];
@@ -298,6 +308,15 @@ export class Run {
       }
       found.set(source.subarray(shift + from * width, shift + to * width), (from - start) * width);
     }
+    return found;
+  }
+
+  /** What a step moves, as it stands after it: its rows, and of these its columns. */
+  tileData(step) {
+    const { tensor, start, stop, left, right } = this.placeAt(step), whole = this.rowsAt(tensor, start, stop, step);
+    if (!right) return whole;
+    const wide = this.tensors[tensor].shape[1], found = new whole.constructor((stop - start) * (right - left));
+    for (let r = 0; r < stop - start; r++) found.set(whole.subarray(r * wide + left, r * wide + right), r * (right - left));
     return found;
   }
 
@@ -353,9 +372,9 @@ export class Run {
 
   /** The tile that a step moves, or null. */
   tileAt(step) {
-    const { op, tensor, start, stop } = this.columns;
+    const { op, tensor } = this.columns;
     if (step < 0 || (op[step] !== LOAD && op[step] !== STORE)) return null;
-    return this.tensors[tensor[step] - 1].tiles.get(`${start[step]}:${stop[step]}`);
+    return this.tensors[tensor[step] - 1].tiles.get(tileKey(this.placeAt(step)));
   }
 
   /** All steps that move any row of a tile, in order. */
@@ -364,9 +383,10 @@ export class Run {
     return found.sort((a, b) => a - b);
   }
 
-  /** Other tiles of its tensor that share rows with a tile. */
+  /** Other tiles of its tensor that share numbers with a tile. */
   across(tile) {
+    const end = ({ right }) => right || Infinity;
     return [...this.tensors[tile.tensor].tiles.values()].filter((other) =>
-      other !== tile && other.start < tile.stop && tile.start < other.stop);
+      other !== tile && other.start < tile.stop && tile.start < other.stop && other.left < end(tile) && tile.left < end(other));
   }
 }

@@ -28,15 +28,17 @@ export function stepsFor(run, question) {
     if (/^s/i.test(asked)) return Number(part[1]) < run.steps ? [Number(part[1])] : null;
     return of(run.programs[Number(part[1])] ? [run.programs[Number(part[1])].first] : []);
   }
-  part = /^(load|store|skip|compute|made?)(?:\s+(?:of\s+)?(\S+?)(?:\[(\d+):(\d+)\])?)?$/i.exec(asked);
+  part = /^(load|store|skip|compute|made?)(?:\s+(?:of\s+)?(\S+?)(?:\[(\d+):(\d+)(?:,\s*(\d+):(\d+))?\])?)?$/i.exec(asked);
   if (part) {
-    const kind = /^ma/i.test(part[1]) ? COMPUTE : OPS.indexOf(part[1].toLowerCase()), [, , name, start, stop] = part;
+    const kind = /^ma/i.test(part[1]) ? COMPUTE : OPS.indexOf(part[1].toLowerCase()), [, , name, start, stop, left, right] = part;
     return of(all.filter((step) => {
       if (op[step] !== kind) return false;
       if (!name) return true;
       if (kind === COMPUTE) return isNamed(run.slots[slot[step] - 1], name);
       if (!isNamed(run.tensors[tensor[step] - 1], name)) return false;
-      return start === undefined || (run.columns.start[step] < Number(stop) && Number(start) < run.columns.stop[step]);
+      const of = run.placeAt(step), end = of.right || Infinity;
+      return start === undefined || (of.start < Number(stop) && Number(start) < of.stop
+        && (left === undefined || (of.left < Number(right) && Number(left) < end)));
     }));
   }
   part = /^(\S+?)\s*(<=|>=|<|>|=)\s*(-?\d*\.?\d+)$/.exec(asked);

@@ -8,6 +8,11 @@ import { el, say, toggle, labelled, mix, css, onto, share, ramp, Texture, Pointe
 /** A label of at least so many px of rows, so that labels never touch. */
 const PITCH = 15;
 
+/** Where a tile's frame begins and ends across its tensor: at its edges, or around some of its columns. */
+const sides = ({ shape }, tile) => tile?.right
+  ? { left: `calc(${tile.left / shape[1] * 100}% - 3px)`, right: `calc(${100 - tile.right / shape[1] * 100}% - 3px)` } : { left: "", right: "" };
+
+
 /** A name tells what it stands for, to whoever points at it. */
 function explained(name, host, tell) {
   name.addEventListener("pointerenter", () => {
@@ -156,9 +161,9 @@ export class Hbm {
     used.sort((a, b) => a[0] - b[0]);
     for (const [made, tile] of used) {
       const gathered = run.columns.row[made] > 0;
-      lit.set(tile.tensor, gathered ? [0, tile.stop] : [tile.start, tile.stop]);
+      lit.set(tile.tensor, [gathered ? 0 : tile.start, tile.stop, tile]);
     }
-    if (now) lit.set(now.tensor, [now.start, now.stop]);
+    if (now) lit.set(now.tensor, [now.start, now.stop, now]);
     const { selected } = this.host;
     this.columns.forEach(({ one, above, below, frame, kept, matrix }, n) => {
       const rows = one.shape[0], tile = lit.get(n);
@@ -166,9 +171,9 @@ export class Hbm {
       above.style.height = `${top}%`;
       below.style.height = `${100 - end}%`;
       frame.hidden = !tile;
-      Object.assign(frame.style, { top: `${top}%`, height: `${end - top}%` });
+      Object.assign(frame.style, { top: `${top}%`, height: `${end - top}%`, ...sides(one, tile?.[2]) });
       kept.hidden = selected?.tensor !== n;
-      if (!kept.hidden) Object.assign(kept.style, { top: `${selected.start / rows * 100}%`, height: `${(selected.stop - selected.start) / rows * 100}%` });
+      if (!kept.hidden) Object.assign(kept.style, { top: `${selected.start / rows * 100}%`, height: `${(selected.stop - selected.start) / rows * 100}%`, ...sides(one, selected) });
       toggle(frame, "now", Boolean(now && now.tensor === n));
       toggle(matrix, "used", Boolean(tile));
     });
@@ -198,7 +203,7 @@ export class Bus {
   }
 
   show(step, moving) {
-    const { run } = this, { op, tensor, start, stop, bytes } = run.columns;
+    const { run } = this, { op, tensor, start, stop, columns, bytes } = run.columns;
     const busy = step >= 0 && op[step] <= STORE;
     this.element.className = `bus${busy ? op[step] === LOAD ? " in" : " out" : ""}`;
     if (!busy) {
@@ -209,11 +214,11 @@ export class Bus {
     }
     const one = run.tensors[tensor[step] - 1];
     say(this.bytes, sizeOf(bytes[step]));
-    say(this.name, tileName(run, { tensor: tensor[step] - 1, start: start[step], stop: stop[step] }));
+    say(this.name, tileName(run, run.placeAt(step)));
     this.element.style.setProperty("--hue", `var(--${one.hue})`);
     this.tile.hidden = false;
-    const texture = new Texture(stop[step] - start[step], one.shape[1] ?? 1);
-    texture.paint(0, stop[step] - start[step], run.rowsAt(tensor[step] - 1, start[step], stop[step], step), one.range,
+    const texture = new Texture(stop[step] - start[step], columns[step] || 1);
+    texture.paint(0, stop[step] - start[step], run.tileData(step), one.range,
       ramp(this.host.colours.panel, this.host.colours[one.hue]));
     this.tile.replaceChildren(texture.canvas);
     if (!moving) return;

@@ -117,11 +117,11 @@ export function tileOrigin(run, step) {
 
 /** What row r and column c of a slot stand for, as `made` filled it: [name, name], either may be null. */
 export function slotNames(run, made) {
-  const { op, slot, tensor, start, row, columns } = run.columns;
+  const { op, slot, tensor, start, left, row, columns } = run.columns;
   const one = run.slots[slot[made] - 1];
   if (op[made] === LOAD) {
     const of = run.tensors[tensor[made] - 1];
-    return [(r) => rowName(run, of.rows, start[made] - row[made] + r), of.columns === "keys" ? (c) => keyName(run, c) : null];
+    return [(r) => rowName(run, of.rows, start[made] - row[made] + r), of.columns === "keys" ? (c) => keyName(run, left[made] + c) : null];
   }
   const { query, key } = tileOrigin(run, made);
   const ofKeys = columns[made] > 0 && one.hue !== "S" && /^d?[kv]/i.test(one.name);
@@ -131,15 +131,16 @@ export function slotNames(run, made) {
 
 // ---- steps
 
-/** `K[4:8]`, by the name that is on screen. */
-export const tileName = (run, tile) => `${plainLabel(run.tensors[tile.tensor].label)}[${tile.start}:${tile.stop}]`;
+/** `K[4:8]`, by the name that is on screen; `B[4:8, 0:4]` where it has not all columns. */
+export const tileName = (run, { tensor, start, stop, left, right }) =>
+  `${plainLabel(run.tensors[tensor].label)}[${start}:${stop}${right ? `, ${left}:${right}` : ""}]`;
 
 /** A step in a few words: `load K[4:8] → k`. */
 export function stepWords(run, step) {
   if (step < 0) return "start";
   const { op, slot, tensor } = run.columns;
   const name = slot[step] ? plainLabel(run.slots[slot[step] - 1].label) : "";
-  const tile = tensor[step] ? tileName(run, { tensor: tensor[step] - 1, start: run.columns.start[step], stop: run.columns.stop[step] }) : "";
+  const tile = tensor[step] ? tileName(run, run.placeAt(step)) : "";
   if (op[step] === LOAD) return `load ${tile} → ${name}`;
   if (op[step] === STORE) return `store ${name ? `${name} → ` : ""}${tile}`;
   return op[step] === COMPUTE ? `compute ${name}` : `skip ${tile}`;
@@ -149,10 +150,7 @@ export const loopWords = (run, step) => step < 0 ? "" : run.loopsAt(step).map(([
 
 /** What step made a value: `made at step 117 from q, k`. */
 export function madeWords(run, made) {
-  const { op, start, stop, tensor } = run.columns;
-  if (op[made] === LOAD) {
-    return `loaded at step ${whole(made)} from ${tileName(run, { tensor: tensor[made] - 1, start: start[made], stop: stop[made] })}`;
-  }
+  if (run.columns.op[made] === LOAD) return `loaded at step ${whole(made)} from ${tileName(run, run.placeAt(made))}`;
   const from = run.readsAt(made).map((slot) => plainLabel(run.slots[slot].label));
   return `made at step ${whole(made)}${from.length ? ` from ${from.join(", ")}` : ""}`;
 }

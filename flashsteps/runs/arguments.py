@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from .. import algorithms
-from ..machine import block_masks, masks
+from ..machine import block_masks, mask_arrays, masks
 from ..machine.dropout import Dropout
+from ..machine.mask_arrays import Of
 
 #: block sizes where none are given, cut to the number of queries or keys
 BLOCK = 64
@@ -30,18 +31,20 @@ def positive(name: str, given: Any) -> int:
 
 
 def takes(algorithm: str, option: str) -> bool:
-    """Whether an algorithm takes an option of `record`. Raises ValueError for an unknown algorithm."""
-    declared = algorithms.algorithm(algorithm).parameters
-    return any(name in declared for name in FOR.get(option, (option,)))
+    """Whether an algorithm, or the forward pass before it, takes an option of `record`. ValueError: it is unknown."""
+    about = algorithms.algorithm(algorithm)
+    before = algorithms.algorithm(about.saved_by).parameters if about.saved_by else {}
+    return any(name in about.parameters or name in before for name in FOR.get(option, (option,)))
 
 
 def called_with(
-    algorithm: str, N: int, M: int, d: int, heads: int, group: int, given: Mapping[str, Any]
+    algorithm: str, N: int, M: int, d: int, heads: int, group: int, given: Mapping[str, Any], of: Of | None = None
 ) -> dict[str, Any]:
     """What an algorithm is called with, for N queries and M keys of size d.
 
-    `given` are options of `record`, None where left out. Blocks are cut to the number of rows. With a `group` of heads
-    packed as rows, a block of so many tokens has that many times the rows.
+    `of` says which heads a mask's array is about (all, unless given). `given` are options of `record`, None where left
+    out. Blocks are cut to the number of rows. With a `group` of heads packed as rows, a block of so many tokens has
+    that many times the rows.
 
     Raises ValueError for what makes no sense, and for an option that the algorithm doesn't take: nothing is accepted
     and ignored.
@@ -53,8 +56,17 @@ def called_with(
     scale = _number("scale", given.get("scale"), "None for 1/√d")
     block_q = min(_size(algorithm, "block_q", given.get("block_q")), N)
     block_k = min(_size(algorithm, "block_k", given.get("block_k")), M)
-    mask = masks.parse(given.get("mask"), N, M)
+    of = of or Of(N, M, heads)
+    mask = masks.parse(given.get("mask"), N, M, of=of)
     found: dict[str, Any] = {"block_q": block_q, "block_k": block_k, "mask": mask}
+    if given.get("bias") is not None:
+        found["bias"] = mask_arrays.bias(given["bias"], of)
+    if given.get("sinks") is not None:
+        found["sinks"] = mask_arrays.sinks(given["sinks"], of)
+    if mask.added is not None:
+        if "bias" in found:
+            raise ValueError("mask holds numbers to add to scores, and there is a bias, too: add them, and give one")
+        found["bias"] = mask_arrays.whole(masks.ARRAY, mask.added, of)
     found["scale"] = d**-0.5 if scale is None else scale
     if takes(algorithm, "splits"):
         found["splits"] = _size(algorithm, "splits", given.get("splits"))

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from math import inf
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -344,14 +345,18 @@ def first_of_tiles(trace: Trace) -> dict[tuple[int, int], int]:
 
 
 def overlap(a: Tile, b: Tile) -> bool:
-    """Whether two tiles have rows in common."""
-    return a.tensor == b.tensor and a.start < b.stop and b.start < a.stop
+    """Whether two tiles have numbers in common."""
+    (left, right), (other_left, other_right) = (tile.columns or (0, inf) for tile in (a, b))
+    rows = a.start < b.stop and b.start < a.stop
+    return a.tensor == b.tensor and rows and left < other_right and other_left < right
 
 
 def _tile(given: Any, trace: Trace) -> Tile:
     """A tile as an event has it, or as it is printed. Raises ValueError, one line, for what is none of this run's."""
-    found = re.fullmatch(r"(\w+)\[(\d{1,15}):(\d{1,15})\]", given) if isinstance(given, str) else None
-    tile = Tile(found[1], int(found[2]), int(found[3])) if found else given
+    form = r"(\w+)\[(\d{1,15}):(\d{1,15})(?:, ?(\d{1,15}):(\d{1,15}))?\]"
+    found = re.fullmatch(form, given) if isinstance(given, str) else None
+    columns = (int(found[4]), int(found[5])) if found and found[4] else None
+    tile = Tile(found[1], int(found[2]), int(found[3]), columns) if found else given
     if not isinstance(tile, Tile):
         raise ValueError(f"tile is {given!r}: give it as it is printed, such as 'K[4:8]'")
     if tile.tensor not in trace.initial:
@@ -359,4 +364,7 @@ def _tile(given: Any, trace: Trace) -> Tile:
     rows = len(trace.initial[tile.tensor])
     if not 0 <= tile.start < tile.stop <= rows:
         raise ValueError(f"tile is {tile}, but {tile.tensor} has {rows} rows: give some of these")
+    width = (*trace.initial[tile.tensor].shape, 0)[1]
+    if tile.columns is not None and not 0 <= tile.columns[0] < tile.columns[1] <= width:
+        raise ValueError(f"tile is {tile}, but {tile.tensor} has {width} columns: give some of these, or none")
     return tile

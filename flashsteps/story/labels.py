@@ -9,8 +9,10 @@ def opening(trace: Trace) -> str:
     """Whose queries, keys and values these are, in a sentence."""
     meta = trace.meta
     source = meta["input"] or {}
-    N, M, d = meta["queries"], meta["keys"], meta["d"]
-    size = f"{_some(N, 'token')}, d = {d}." if N == M else f"{_some(N, 'query')}, {_some(M, 'key')}, d = {d}."
+    N, M, d = meta["queries"], meta["keys"], f"d = {meta['d']}"
+    if "d_v" in meta:
+        d += f", v {meta['d_v']} wide"
+    size = f"{_some(N, 'token')}, {d}." if N == M else f"{_some(N, 'query')}, {_some(M, 'key')}, {d}."
     match source.get("kind"):
         case "sample" if source.keys() >= {"model", "layer", "head"}:
             model = str(source["model"]).rsplit("/", 1)[-1]

@@ -119,7 +119,8 @@ class View:
         sizes = f"{n:,} tokens" if n == m else f"{n:,} queries, {m:,} keys"
         heads = f", {meta['heads']} heads" if meta.get("heads", 1) > 1 else ""
         mask = f", {meta['mask']}" if meta["mask"] else ""
-        return f"{sizes}{heads}, d {meta['d']}, tiles {meta['block_q']}×{meta['block_k']}, {meta['dtype']}{mask}"
+        wide = f", v {meta['d_v']} wide" if "d_v" in meta else ""
+        return f"{sizes}{heads}, d {meta['d']}{wide}, tiles {meta['block_q']}×{meta['block_k']}, {meta['dtype']}{mask}"
 
     def next_words(self) -> str:
         """What the next step does, in two or three words."""
@@ -146,6 +147,8 @@ class View:
         event = self.trace[held.step]
         if meta.get("heads", 1) > 1:
             return []
+        if held.tile and held.tile.tensor == "sinks":
+            return []
         if held.tile:
             axis = {"Q": "q", "O": "q", "K": "k", "V": "k"}.get(held.tile.tensor.lstrip("d").partition("_")[0], "q")
             return [self.token(row, axis) for row in range(held.tile.start, held.tile.stop)]
@@ -159,7 +162,7 @@ class View:
         event = self.trace[held.step]
         first = event.loop.get("j", 0) * meta["block_k"]
         keys = range(first, min(first + meta["block_k"], meta["keys"]))
-        scores = slot in ("S", "P", "dP", "dS") and len(event.shape) == 2
+        scores = slot in ("S", "P", "dP", "dS", "bias") and len(event.shape) == 2
         return [self.token(key, "k", 6) for key in keys] if scores and len(keys) == event.shape[1] else []
 
     def reads_of(self, slot: str) -> list[int]:

@@ -69,13 +69,19 @@ def plain(event: Event) -> dict[str, Any]:
         "program": event.program,
         "loop": dict(event.loop),
         "slot": event.slot,
-        "tile": event.tile._asdict() if event.tile else None,
+        "tile": _tile(event.tile) if event.tile else None,
         "shape": list(event.shape),
         "nbytes": event.nbytes,
         "work": event.work._asdict(),
         "line": event.line,
         "row": event.row,
     }
+
+
+def _tile(tile: Tile) -> dict[str, Any]:
+    """A tile as JSON data: its columns only where it has not all of them."""
+    columns = {} if tile.columns is None else {"columns": list(tile.columns)}
+    return {"tensor": tile.tensor, "start": tile.start, "stop": tile.stop, **columns}
 
 
 def totals(io: IO) -> dict[str, Any]:
@@ -182,7 +188,7 @@ def _words(given: Any) -> str:
 
 def _shape(given: Any) -> tuple[int, ...]:
     shape = tuple(_whole(n) for n in _list(given))
-    if len(shape) > 2 or min(shape, default=0) < 0:
+    if len(shape) > 3 or min(shape, default=0) < 0:
         raise ValueError("a shape is impossible")
     return shape
 
@@ -219,8 +225,11 @@ def _event(given: Any) -> Event:
         raise ValueError("a loop is no object of whole numbers")
     tile = None
     if of["tile"] is not None:
-        rows = _fields(of["tile"], *Tile._fields)
+        rows = _fields(of["tile"], "tensor", "start", "stop", optional=("columns",))
         tile = Tile(_words(rows["tensor"]), _whole(rows["start"]), _whole(rows["stop"]))
+        if "columns" in rows:
+            left, right = map(_whole, _list(rows["columns"]))
+            tile = tile._replace(columns=(left, right))
     work = _fields(of["work"], *Work._fields)
     op: Any = _words(of["op"])
     return Event(

@@ -45,17 +45,20 @@ def check_export(path: str | os.PathLike[str], to: str, device: str | None = Non
 def csv_lines(trace: Trace) -> Iterator[str]:
     """A header and a row for each event; a column for each loop, empty where the event is outside of it."""
     loops = list(dict.fromkeys(name for event in trace for name in event.loop))
+    wide = any(event.tile and event.tile.columns for event in trace)
     fields = ("step", "op", "program", *(f"loop_{name}" for name in loops), "slot", "tensor", "start", "stop")
-    yield _row(*fields, "shape", "nbytes", "matmul", "exp", "other", "line", "row")
+    yield _row(*fields, *("left", "right") * wide, "shape", "nbytes", "matmul", "exp", "other", "line", "row")
     for event in trace:
-        yield _row(*_cells(event, loops))
+        yield _row(*_cells(event, loops, wide))
 
 
-def _cells(event: Event, loops: list[str]) -> Iterator[object]:
+def _cells(event: Event, loops: list[str], wide: bool) -> Iterator[object]:
+    """One row; where tiles have columns (`wide`), these too."""
     yield from (event.step, event.op, event.program)
     yield from (event.loop.get(name, "") for name in loops)
     yield event.slot
-    yield from event.tile or ("", "", "")
+    yield from event.tile[:3] if event.tile else ("", "", "")
+    yield from ((event.tile and event.tile.columns) or ("", "")) if wide else ()
     yield "x".join(map(str, event.shape))
     yield from (event.nbytes, *event.work, event.line, event.row)
 

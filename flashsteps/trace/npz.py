@@ -6,6 +6,7 @@ peak                        bytes in shared memory, in registers, in both (3,)
 op, slot, tensor            one text an event, "" where there is none
 loop                        the loops around the event, outermost first: names with a space between
 program, start, stop, nbytes, line, row        one number an event; start and stop are the tile's rows
+left, right                 the tile's columns, where any has not all of them: 0 and 0 for all
 index, shape, work          numbers (events, …): an index for each loop, the shape, the work by kind; −1 fills up
 initial.Q, …                HBM's tensors as the run found them, in their order
 outputs.O, …                what the run gave
@@ -58,6 +59,11 @@ NUMBERS: dict[str, Callable[[Event], int]] = {
     "nbytes": lambda event: event.nbytes,
     "line": lambda event: event.line,
     "row": lambda event: event.row,
+}
+#: only in a trace that needs them
+COLUMNS: dict[str, Callable[[Event], int]] = {
+    "left": lambda event: event.tile.columns[0] if event.tile and event.tile.columns else 0,
+    "right": lambda event: event.tile.columns[1] if event.tile and event.tile.columns else 0,
 }
 ROWS: dict[str, Callable[[Event], tuple[int, ...]]] = {
     "index": lambda event: tuple(event.loop.values()),
@@ -124,13 +130,14 @@ def _no_garbage() -> Iterator[None]:
 def _arrays(trace: Trace) -> dict[str, np.ndarray]:
     """All of a trace, by the names of the layout above."""
     values = [value for value in trace.values if value is not None]
+    wide = COLUMNS if any(event.tile and event.tile.columns for event in trace) else {}
     kinds = sorted({trace.meta["computing"], *(value.dtype.name for value in values)}) if trace.values else ()
     return {
         "format": np.array(FORMAT),
         "meta": np.array(json.dumps(trace.meta, allow_nan=False)),
         "peak": np.array(trace.peak, np.int64),
         **{name: np.array([of(event) for event in trace], str) for name, of in TEXTS.items()},
-        **{name: np.array([of(event) for event in trace], np.int64) for name, of in NUMBERS.items()},
+        **{name: np.array([of(event) for event in trace], np.int64) for name, of in (NUMBERS | wide).items()},
         **{name: _filled([of(event) for event in trace]) for name, of in ROWS.items()},
         **{f"initial.{name}": to_plain(np.ascontiguousarray(data)) for name, data in trace.initial.items()},
         **{f"outputs.{name}": to_plain(np.ascontiguousarray(data)) for name, data in trace.outputs.items()},
@@ -153,7 +160,8 @@ def _read(file: BinaryIO, size: int) -> Trace:
     """The trace of an open file. Raises all sorts of exceptions where it isn't one."""
     _few(file, size)
     stored = {name: member() for name, member in readers.npz(file, size).items()}
-    for name in ("format", "meta", "peak", *TEXTS, *NUMBERS, *ROWS):
+    wide = COLUMNS if COLUMNS.keys() & stored else {}
+    for name in ("format", "meta", "peak", *TEXTS, *NUMBERS, *ROWS, *wide):
         if name not in stored:
             raise ValueError(f"it has no {name!r}")
         if stored[name].dtype.kind != ("U" if name == "meta" or name in TEXTS else "i"):
@@ -177,7 +185,7 @@ def _read(file: BinaryIO, size: int) -> Trace:
     check_meta(meta)
     initial, outputs = part("initial."), part("outputs.")
     check_tensors(meta, initial, outputs, peak)
-    events = _events({name: stored[name][()] for name in (*TEXTS, *NUMBERS, *ROWS)})
+    events = _events({name: stored[name][()] for name in (*TEXTS, *NUMBERS, *ROWS, *wide)})
     trace = Trace(meta, tuple(checked(meta, initial, events)), initial, (), outputs, peak)
     values = part("values.")
     return replace(trace, values=_values(trace, values)) if values else trace
@@ -204,7 +212,8 @@ def _events(of: dict[str, np.ndarray]) -> Iterator[Event]:
         raise ValueError("its columns are of different lengths")
     plain = {name: column.tolist() for name, column in of.items()}
     index, shape, work = (map(tuple, plain[name]) for name in ("index", "shape", "work"))
-    loops, tiles = _Each(_loop), _Each(lambda key: Tile(*key) if key[0] else None)
+    loops, tiles = _Each(_loop), _Each(_tile)
+    columns = [plain[name] for name in COLUMNS if name in plain]
     shapes, works = _Each(lambda row: tuple(n for n in row if n >= 0)), _Each(lambda row: Work(*row))
     return map(
         Event,
@@ -213,7 +222,7 @@ def _events(of: dict[str, np.ndarray]) -> Iterator[Event]:
         plain["program"],
         map(loops.__getitem__, zip(plain["loop"], index, strict=True)),
         plain["slot"],
-        map(tiles.__getitem__, zip(plain["tensor"], plain["start"], plain["stop"], strict=True)),
+        map(tiles.__getitem__, zip(plain["tensor"], plain["start"], plain["stop"], *columns, strict=True)),
         map(shapes.__getitem__, shape),
         plain["nbytes"],
         map(works.__getitem__, work),
@@ -231,6 +240,12 @@ class _Each(dict[Any, Any]):
     def __missing__(self, key: Any) -> Any:
         made = self[key] = self.make(key)
         return made
+
+
+def _tile(key: tuple[Any, ...]) -> Tile | None:
+    """A tile, from its tensor, its rows and perhaps its columns."""
+    tensor, start, stop, *columns = key
+    return Tile(tensor, start, stop, (columns[0], columns[1]) if any(columns) else None) if tensor else None
 
 
 def _loop(key: tuple[str, tuple[int, ...]]) -> dict[str, int]:

@@ -114,6 +114,9 @@ def check_meta(meta: Any) -> None:
     for name, fits in kinds.items():
         if name not in meta or not fits(meta[name]):
             raise ValueError(f"its {name} is {meta.get(name)!r:.40}")
+    for name in ("d_v", "pool"):
+        if not whole(meta.get(name, 1)):
+            raise ValueError(f"its {name} is {meta[name]!r:.40}")
     if len(meta["code"]) > narration.MOST_CODE:
         raise ValueError(f"its code has {len(meta['code']):,} characters, the limit is {narration.MOST_CODE:,}")
     slots = meta.get("slots", {})  # of a kernel's variables
@@ -123,7 +126,7 @@ def check_meta(meta: Any) -> None:
         raise ValueError(f"it computes {meta['dtype']} in {meta['computing']}")
     if (meta["mask"] or "").count("+") > MOST_RULES or not masks.is_name(meta["mask"], meta["queries"], meta["keys"]):
         raise ValueError(f"its mask is {meta['mask']!r:.40}")
-    if meta["block_q"] > meta["queries"] or meta["block_k"] > meta["keys"]:
+    if meta["block_q"] > meta["queries"] or (meta["block_k"] > meta["keys"] and "pool" not in meta):
         raise ValueError("its blocks are larger than its matrices")
     if meta["tokens"] is not None and len(meta["tokens"]) != max(meta["queries"], meta["keys"]):
         raise ValueError(f"it has {len(meta['tokens'])} tokens")
@@ -150,14 +153,15 @@ def check_tensors(
     Raises ValueError, one line, where that is not so.
     """
     N, M, d = meta["queries"], meta["keys"], meta["d"]
+    d_v = meta.get("d_v", d)
     storage, computing = dtypes.storage(meta["dtype"]), dtypes.computing(meta["dtype"])
     inputs = [(name, initial[name].shape, initial[name].dtype) for name in list(initial)[:3]]
     table = initial.get("table")
     H, parts = meta.get("heads", 1), meta.get("kv_heads", 1)
     if not all(type(given) is int and given > 0 for given in (H, parts)) or H % parts:
         raise ValueError(f"its heads are {H!r:.40} and {parts!r:.40}")
-    rows = parts * (M if table is None else pages.pool(M, meta["block_k"]) * meta["block_k"])
-    if inputs != [("Q", (H * N, d), storage), ("K", (rows, d), storage), ("V", (rows, d), storage)]:
+    rows = parts * (M if table is None else (meta.get("pool") or pages.pool(M, meta["block_k"])) * meta["block_k"])
+    if inputs != [("Q", (H * N, d), storage), ("K", (rows, d), storage), ("V", (rows, d_v), storage)]:
         raise ValueError("its Q, K and V are not what its meta says")
     if not all(np.isfinite(initial[name].astype(computing)).all() for name in "QKV"):
         raise ValueError("its Q, K and V are not finite")
@@ -172,8 +176,8 @@ def check_tensors(
             raise ValueError(f"its tensor {name!r:.40} has shape {data.shape}")
     outputs = {name: (data.shape, data.dtype) for name, data in out.items()}
     lead, of_keys = ((), ()) if H == 1 else ((H,), (parts,))
-    forward = {"O": ((*lead, N, d), storage), "LSE": ((*lead, N), computing)}
-    backward = {"dQ": ((*lead, N, d), storage), "dK": ((*of_keys, M, d), storage), "dV": ((*of_keys, M, d), storage)}
+    forward = {"O": ((*lead, N, d_v), storage), "LSE": ((*lead, N), computing)}
+    backward = {"dQ": ((*lead, N, d), storage), "dK": ((*of_keys, M, d), storage), "dV": ((*of_keys, M, d_v), storage)}
     if outputs not in (forward, backward):
         raise ValueError("its outputs are not what its meta says")
     if not (isinstance(peak, Peak) and min(peak) >= 0):
@@ -206,16 +210,21 @@ def _wrong_tile(event: Event, tile: Tile, of: tuple[int, ...], slots: Shapes) ->
     if not 0 <= tile.start < tile.stop <= of[0]:
         return f"is about {tile}, but {tile.tensor} has {of[0]} rows"
     rows = (tile.stop - tile.start, *of[1:])
+    if tile.columns is not None:
+        left, right = tile.columns
+        if len(of) != 2 or not 0 <= left < right <= of[1]:
+            return f"is about {tile}, but {tile.tensor} has shape {of}"
+        rows = (rows[0], right - left)
     if event.shape != (() if event.op == "skip" else rows):
         return f"has shape {event.shape} for {tile}"
     if event.row and event.op != "load":
         return "lands in a slot, as only loads do"
     match event.op:
         case "load":
-            held = slots.get(event.slot, (0, *of[1:])) if event.row else (0, *of[1:])
-            if not event.slot or not 0 <= event.row <= held[0] or held[1:] != of[1:]:
+            held = slots.get(event.slot, (0, *rows[1:])) if event.row else (0, *rows[1:])
+            if not event.slot or not 0 <= event.row <= held[0] or held[1:] != rows[1:]:
                 return f"lands at row {event.row} of {event.slot!r:.40}, which does not hold as much"
-            slots[event.slot] = (event.row + rows[0], *of[1:])
+            slots[event.slot] = (event.row + rows[0], *rows[1:])
         case "store":
             if event.slot and slots.get(event.slot) != rows:
                 return f"stores {event.slot!r:.40}, which is not on chip, or not of that shape"

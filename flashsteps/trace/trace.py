@@ -184,14 +184,14 @@ def replay(
     """
     tile = event.tile
     if event.op == "load" and tile:
-        loaded = hbm[tile.tensor][tile.start : tile.stop].astype(computing)
+        loaded = tile.of(hbm[tile.tensor]).astype(computing)
         if event.row:
             loaded = np.concatenate([sram[event.slot][: event.row], loaded])
         sram[event.slot] = loaded
     elif event.op == "store" and tile:
         if tile.tensor not in own:
             hbm[tile.tensor] = hbm[tile.tensor].copy()
-        hbm[tile.tensor][tile.start : tile.stop] = value
+        tile.of(hbm[tile.tensor])[...] = value
     elif event.op == "compute" and value is not None:
         sram[event.slot] = value
 

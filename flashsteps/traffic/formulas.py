@@ -1,6 +1,7 @@
 """The published closed forms: what attention moves, by arithmetic alone; the second opinion on every count.
 
-N queries and M keys of size d, in blocks of block_q and block_k (the papers' Br and Bc), one head. FA1 is
+N queries and M keys of size d, in blocks of block_q and block_k (the papers' Br and Bc), one head; values have d_v
+numbers, d unless given. FA1 is
 arXiv:2205.14135, FA2 is arXiv:2307.08691. The papers write M = N; the forms here hold for both.
 """
 
@@ -28,28 +29,32 @@ class Elements(NamedTuple):
 # ---- a forward pass
 
 
-def standard_forward(N: int, M: int, d: int) -> Elements:
+def standard_forward(N: int, M: int, d: int, d_v: int | None = None) -> Elements:
     """4Nd + 4N²: reads Q, K, V, S, P, writes S, P, O, each once (FA1, Algorithm 0), whatever the mask."""
-    return Elements(2 * N * d + 2 * M * d + 4 * N * M)
+    return Elements((N + M) * (d + (d_v or d)) + 4 * N * M)
 
 
-def flash_forward(N: int, M: int, d: int, block_q: int, block_k: int, causal: bool = False) -> Elements:
+def flash_forward(
+    N: int, M: int, d: int, block_q: int, block_k: int, causal: bool = False, d_v: int | None = None
+) -> Elements:
     """2Nd + Tc(3Nd + 4N), and Nd + 2N to set O, ℓ and m up (FA1, Algorithm 1).
 
     K and V come once. For each block of keys, Q and O come and O goes, ℓ and m come and go; with the causal mask, only
     for the queries from the block on in which the first of these keys is seen.
     """
-    rows = _rows(N, M, block_q, block_k, causal)
-    return Elements(2 * M * d + 3 * rows * d + N * d, 4 * rows + 2 * N)
+    e, rows = d_v or d, _rows(N, M, block_q, block_k, causal)
+    return Elements(M * (d + e) + rows * (d + 2 * e) + N * e, 4 * rows + 2 * N)
 
 
-def flash2_forward(N: int, M: int, d: int, block_q: int, block_k: int, causal: bool = False) -> Elements:
+def flash2_forward(
+    N: int, M: int, d: int, block_q: int, block_k: int, causal: bool = False, d_v: int | None = None
+) -> Elements:
     """2Nd + 2·Tr·Nd + N (FA2, Algorithm 1).
 
     Q comes once, O and LSE go once. For each block of queries, K and V come; with the causal mask, only up to the block
     of keys that the last of these queries still sees.
     """
-    return Elements(2 * N * d + 2 * _keys(N, M, block_q, block_k, causal) * d, N)
+    return Elements((N + _keys(N, M, block_q, block_k, causal)) * (d + (d_v or d)), N)
 
 
 def grouped_forward(
@@ -63,34 +68,39 @@ def grouped_forward(
     return Elements(heads * 2 * N * d + kv_heads * streamed, heads * N)
 
 
-def block_sparse_forward(N: int, M: int, d: int, block_q: int, visited: Sequence[Sequence[bool]]) -> Elements:
+def block_sparse_forward(
+    N: int, M: int, d: int, block_q: int, visited: Sequence[Sequence[bool]], d_v: int | None = None
+) -> Elements:
     """2Nd + nnz·(3Br·d + 4Br), and Nd + 2N to set O, ℓ and m up (FA1, Algorithm 5).
 
     K and V come once, for every block of keys. `visited` (query blocks, key blocks) says which tiles are; the last
     block of queries may be short.
     """
+    e = d_v or d
     rows = sum(min(block_q, N - i * block_q) * sum(map(bool, row)) for i, row in enumerate(visited))
-    return Elements(2 * M * d + 3 * rows * d + N * d, 4 * rows + 2 * N)
+    return Elements(M * (d + e) + rows * (d + 2 * e) + N * e, 4 * rows + 2 * N)
 
 
 def flash2_block_sparse_forward(
-    N: int, M: int, d: int, block_k: int, visited: Sequence[Sequence[bool]]
+    N: int, M: int, d: int, block_k: int, visited: Sequence[Sequence[bool]], d_v: int | None = None
 ) -> tuple[Elements, int]:
     """2Nd + N, and 2Bc·d for each of nnz tiles; and 2Tr + nnz entries of the list of tiles (4 bytes each).
 
     `visited` (query blocks, key blocks) says which tiles are; the last block of keys may be short. Derived here.
     """
     keys = sum(min(block_k, M - j * block_k) for row in visited for j, there in enumerate(row) if there)
-    return Elements(2 * N * d + 2 * keys * d, N), 2 * len(visited) + sum(sum(map(bool, row)) for row in visited)
+    return Elements((N + keys) * (d + (d_v or d)), N), 2 * len(visited) + sum(sum(map(bool, row)) for row in visited)
 
 
-def split_kv_decode(N: int, M: int, d: int, block_q: int, block_k: int, splits: int) -> Elements:
+def split_kv_decode(
+    N: int, M: int, d: int, block_q: int, block_k: int, splits: int, d_v: int | None = None
+) -> Elements:
     """S·Nd + 2·Tr·Md + Nd + N, and 2·S·N(d + 1) for partial results in fp32, of S pieces (Flash-Decoding).
 
     S is `splits`, or less: pieces are equally many blocks of keys.
     """
-    S = pieces(M, block_k, splits)
-    return Elements((S + 1) * N * d + 2 * ceil(N, block_q) * M * d, 2 * S * N * (d + 1) + N)
+    e, S = d_v or d, pieces(M, block_k, splits)
+    return Elements(S * N * d + N * e + ceil(N, block_q) * M * (d + e), 2 * S * N * (e + 1) + N)
 
 
 def pieces(M: int, block_k: int, splits: int) -> int:
@@ -99,9 +109,19 @@ def pieces(M: int, block_k: int, splits: int) -> int:
     return ceil(blocks, ceil(blocks, splits))
 
 
-def paged_decode(N: int, M: int, d: int, block_q: int, page: int = 16) -> tuple[Elements, int]:
+def paged_decode(N: int, M: int, d: int, block_q: int, page: int = 16, d_v: int | None = None) -> tuple[Elements, int]:
     """2Nd + 2·Tr·Md + N as FA2, and Tr·Tc entries of the block table, which are addresses (4 bytes each)."""
-    return Elements(2 * N * d + 2 * ceil(N, block_q) * M * d, N), ceil(N, block_q) * ceil(M, page)
+    return Elements((N + ceil(N, block_q) * M) * (d + (d_v or d)), N), ceil(N, block_q) * ceil(M, page)
+
+
+def bias(N: int, M: int, block_q: int, block_k: int, causal: bool = False) -> int:
+    """NM: each number of a bias comes in once, where a tile is seen; derived here. FA2's backward pass has it twice."""
+    if not causal:
+        return N * M
+    widths = [
+        min(M, block_k * ceil(max(0, min(N, start + block_q) + M - N), block_k)) for start in range(0, N, block_q)
+    ]
+    return sum(min(block_q, N - i * block_q) * width for i, width in enumerate(widths))
 
 
 def _rows(N: int, M: int, block_q: int, block_k: int, causal: bool) -> int:
@@ -127,28 +147,33 @@ def forward_flops(N: int, M: int, d: int) -> int:
 # ---- a backward pass
 
 
-def standard_backward(N: int, M: int, d: int) -> Elements:
+def standard_backward(N: int, M: int, d: int, d_v: int | None = None) -> Elements:
     """8Nd + 7N²: P and dS are read twice, dP once, both dP and dS are written, dO is read twice (FA1, Algorithm 3)."""
-    return Elements(4 * N * d + 4 * M * d + 7 * N * M)
+    return Elements(2 * (N + M) * (d + (d_v or d)) + 7 * N * M)
 
 
-def flash_backward(N: int, M: int, d: int, block_q: int, block_k: int, causal: bool = False) -> Elements:
+def flash_backward(
+    N: int, M: int, d: int, block_q: int, block_k: int, causal: bool = False, d_v: int | None = None
+) -> Elements:
     """4Nd + Tc(5Nd + 2N), and 3Nd to set dQ, dK and dV up (FA1, Algorithm 4).
 
     K and V come and dK and dV go once. For each block of keys, Q, O, dO and dQ come and dQ goes, ℓ and m come.
     """
-    rows = _rows(N, M, block_q, block_k, causal)
-    return Elements(4 * M * d + 5 * rows * d + N * d + 2 * M * d, 2 * rows)
+    e, rows = d_v or d, _rows(N, M, block_q, block_k, causal)
+    return Elements(3 * M * (d + e) + rows * (3 * d + 2 * e) + N * d, 2 * rows)
 
 
-def flash2_backward(N: int, M: int, d: int, block_q: int, block_k: int, causal: bool = False) -> Elements:
+def flash2_backward(
+    N: int, M: int, d: int, block_q: int, block_k: int, causal: bool = False, d_v: int | None = None
+) -> Elements:
     """9Nd + 3N + Tc(2Nd + 2N) + 2·Tr·Nd: FA2, Algorithm 2, in three kernels, derived here.
 
     D: O and dO come, D goes. dK and dV: K and V come, dK and dV go, and for each block of keys Q, dO, LSE and D come.
     dQ: Q, dO, LSE and D come, dQ goes, and for each block of queries K and V come.
     """
+    e = d_v or d
     rows, keys = (streamed(N, M, block_q, block_k, causal) for streamed in (_rows, _keys))
-    return Elements(5 * N * d + 4 * M * d + 2 * rows * d + 2 * keys * d, 3 * N + 2 * rows)
+    return Elements(N * (2 * d + 3 * e) + (2 * M + rows + keys) * (d + e), 3 * N + 2 * rows)
 
 
 def backward_flops(N: int, M: int, d: int, products: int = 5) -> int:

@@ -6,6 +6,7 @@ from typing import Any
 
 from .. import algorithms
 from ..machine.events import IO
+from ..runs import again
 from ..runs.record import count
 from ..trace.trace import Trace
 
@@ -20,7 +21,4 @@ def beside(algorithm: str, **sizes: Any) -> IO:
 
 def beside_run(trace: Trace) -> IO:
     """The same for a recorded run, whoever's it is: for all of its heads together."""
-    meta = trace.meta
-    sizes = {"n": meta["queries"], "n_keys": meta["keys"], "d": meta["d"], "dtype": meta["dtype"]}
-    heads = {name: meta.get(name, 1) for name in ("heads", "kv_heads")}
-    return count(f"standard-{trace.direction}", **sizes, **heads)
+    return count(f"standard-{trace.direction}", **again.sizes(trace))

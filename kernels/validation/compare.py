@@ -167,8 +167,8 @@ def written(trace: Trace) -> dict[str, np.ndarray]:
     final: dict[str, np.ndarray] = {}
     for event, value in zip(trace.events, trace.values, strict=True):
         if event.op == "store" and event.tile and value is not None:
-            name, start, stop = event.tile
-            final.setdefault(name, np.full(trace.initial[name].shape, np.nan))[start:stop] = value
+            name = event.tile.tensor
+            event.tile.of(final.setdefault(name, np.full(trace.initial[name].shape, np.nan)))[...] = value
     return final
 
 
@@ -193,8 +193,8 @@ def first_number(kernel: Trace, exact: Mapping[str, np.ndarray], allowed: Mappin
     """The first stored tile with a number that is further off than allowed, in words; "" where there is none."""
     for event, value in zip(kernel.events, kernel.values, strict=True):
         if event.op == "store" and event.tile and value is not None:
-            name, start, stop = event.tile
-            away = _differences(value, exact[name][start:stop])
+            name, start = event.tile.tensor, event.tile.start
+            away = _differences(value, event.tile.of(exact[name]))
             if away.max() > allowed[name]:
                 row = start + int(np.argmax(away.reshape(len(away), -1).max(axis=1)))
                 off = f"row {row} of {event.tile} is off by {away.max():.2g}, and {allowed[name]:.2g} is allowed"

@@ -30,7 +30,7 @@ def twin(reference: Trace) -> Trace:
         raise ValueError(f"there is no kernel of {meta['algorithm']}: there are {', '.join(TWINS.values())}")
     if meta["dtype"] not in checks.DTYPES.values():
         raise ValueError(f"no kernel takes {meta['dtype']}: record it as {', '.join(checks.DTYPES.values())}")
-    for option in ("alibi", "dropout"):
+    for option in ("alibi", "dropout", "bias", "sinks", "d_v", "pool"):
         if meta.get(option):
             raise ValueError(f"no kernel takes {option}: record it without")
     heads, kv_heads = meta.get("heads", 1), meta.get("kv_heads", 1)

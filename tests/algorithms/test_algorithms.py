@@ -61,7 +61,7 @@ def test_captions_are_plain_sentences_of_at_most_90_characters(name):
         assert len(caption.removeprefix("# ")) <= 90, caption
 
 
-@given(problems())
+@given(problems(more=True))
 @settings(deadline=None)
 def test_each_event_is_on_a_line_that_does_it(problem):
     trace = problem.record()
@@ -72,7 +72,7 @@ def test_each_event_is_on_a_line_that_does_it(problem):
             assert f'sram["{event.slot}"] = ' in lines[event.line]
 
 
-@given(problems())
+@given(problems(more=True))
 @settings(deadline=None)
 def test_work_belongs_to_the_step_that_names_its_result(problem):
     """Whatever is computed is named before anything else happens, so loads, stores and skips do no work."""

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import flashsteps as fs
-from tests.problems import FORWARD, PLAIN, Problem, attention, problems
+from tests.problems import ALL, BACKWARD, FORWARD, PLAIN, SPARSE, Problem, attention, problems
 
 HALF = ("float16", "bfloat16")
 
@@ -20,7 +20,7 @@ def like(problem: Problem, algorithm: str) -> Problem:
     return Problem(algorithm, *list(vars(problem).values())[1:])
 
 
-@given(problems(FORWARD, dtype_names=("float64",)), st.none() | st.floats(-3, 3))
+@given(problems(FORWARD, dtype_names=("float64",), more=True), st.none() | st.floats(-3, 3))
 @settings(deadline=None)
 def test_float64_agrees_to_1e_12(problem, scale):
     outputs = problem.record(scale=scale).outputs
@@ -106,15 +106,41 @@ def test_no_exponential_overflows_however_large_the_scores(algorithm):
     ],
 )
 def test_numbers_that_grow_too_large_are_refused_not_turned_into_nan(algorithm, size, dtype, said):
+    """Nor are they taken for hidden, where all scores are far below 0; what comes of +∞ − ∞ is refused likewise."""
     q = np.array([[size, size], [-size, size]])
-    with pytest.raises(ValueError, match=said):
-        fs.record(algorithm, q, q, q, dtype=dtype)
+    for k in (q, -np.abs(q), np.abs(q), np.array([[size, -size]])):
+        with pytest.raises(ValueError, match=said):
+            fs.record(algorithm, np.abs(q), k, k, dtype=dtype, mask="causal")
 
 
-def test_values_whose_sum_overflows_are_refused_too():
-    q, v = np.zeros((2, 1)), np.full((2, 1), 3e38)
+@pytest.mark.parametrize("algorithm", ALL)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_wider_type_that_is_offered_will_do(algorithm, sign):
+    q, k = np.full((2, 4), 1e20), np.outer([1, 2], np.full(4, sign * 1e20))
+    options = {"do": q} if algorithm in BACKWARD else {"block_mask": "local:1"} if algorithm in SPARSE else {}
+    with pytest.raises(ValueError, match=r"^S grew past the largest float32 \(3.4e\+38\): use dtype='float64', or"):
+        fs.record(algorithm, q, k, k, dtype="float32", **options)
+    outputs = fs.record(algorithm, q, k, k, dtype="float64", **options).outputs
+    if algorithm not in BACKWARD:
+        np.testing.assert_array_equal(outputs["O"], np.tile(k[0 if sign < 0 else 1], (2, 1)))
+        np.testing.assert_allclose(outputs["LSE"], -2e40 if sign < 0 else 4e40)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_values_whose_sum_overflows_are_refused_too(sign):
+    q, v = np.zeros((2, 1)), np.full((2, 1), sign * 3e38)
     with pytest.raises(ValueError, match=r"^acc grew past the largest float32"):
         fs.record("flash2-forward", q, q, v, block_k=1, dtype="float32")
+
+
+def test_what_alibi_lowers_too_far_is_refused_not_hidden():
+    q = np.ones((3, 1))
+    with pytest.raises(ValueError, match=r"^what ALiBi lowers scores by holds -4e\+38, past the largest float32"):
+        fs.record("flash2-forward", q, q, q, alibi=2e38, dtype="float32")
+    with pytest.raises(ValueError, match=r"^S grew past the largest float32"):
+        fs.record("flash2-forward", np.full((3, 1), 1e19), np.full((3, 1), -2e19), q, alibi=1.6e38, dtype="float32")
+    for scale in (1.0, 1e-20):
+        assert fs.record("flash2-forward", q, q, q, alibi=2e38, scale=scale, dtype="float64")
 
 
 @pytest.mark.parametrize("algorithm", FORWARD)

@@ -10,7 +10,7 @@ import flashsteps as fs
 from flashsteps import algorithms
 from flashsteps.machine import dtypes
 from flashsteps.machine.dropout import Dropout
-from tests.problems import ALL, DECODE, FORWARD, SPARSE, Problem, problems
+from tests.problems import ALL, DECODE, FORWARD, SPARSE, Problem, keys_there, problems
 
 
 def takes(option: str, names: tuple[str, ...]) -> list[str]:
@@ -29,7 +29,7 @@ CHANGES = st.fixed_dictionaries(
 
 @st.composite
 def changed(draw, /, names=ALL, dtype_names=("float64",), **options):
-    problem = draw(problems(names, dtype_names=dtype_names, largest=12, **options))
+    problem = draw(problems(names, dtype_names=dtype_names, largest=12, more=True, **options))
     change = draw(CHANGES)
     for option in ("softcap", "dropout"):
         if problem.algorithm not in takes(option, ALL):
@@ -43,17 +43,22 @@ def by_torch(problem: Problem, change: dict[str, float], seed: int = 0):
     scores = q @ k.T * problem.d**-0.5
     if softcap := change.get("softcap"):
         scores = softcap * torch.tanh(scores / softcap)
+    if (added := problem.bias()) is not None:
+        scores = scores + torch.from_numpy(added)
     i, j = np.ogrid[: problem.n, : problem.n_keys]
-    scores = scores - change.get("alibi", 0) * torch.from_numpy(np.abs(i + problem.n_keys - problem.n - j))
-    kept = torch.from_numpy(problem.kept())
-    seeing = kept.any(dim=1)
-    weights = torch.softmax(scores.masked_fill(~kept, -torch.inf)[seeing], dim=1)
+    scores = scores - change.get("alibi", 0) * torch.from_numpy(
+        np.abs(i + keys_there(problem.mask, problem.n_keys) - problem.n - j)
+    )
+    scores = scores.masked_fill(~torch.from_numpy(problem.kept()), -torch.inf)
+    seeing = (scores > -torch.inf).any(dim=1)
+    sink = torch.full((int(seeing.sum()), 1), -torch.inf if problem.sink is None else problem.sink, dtype=scores.dtype)
+    weights = torch.softmax(torch.hstack([scores[seeing], sink]), dim=1)[:, :-1]
     if rate := change.get("dropout"):
         z = Dropout(rate, seed).kept(slice(0, problem.n), slice(0, problem.n_keys))
         weights = weights * torch.from_numpy(z)[seeing]
     O = weights @ v
     O.backward(torch.from_numpy(problem.gradient())[seeing])
-    whole = np.zeros((problem.n, problem.d))
+    whole = np.zeros((problem.n, problem.width))
     whole[seeing.numpy()] = O.detach().numpy()
     zeros = [np.zeros(x.shape) if x.grad is None else x.grad.numpy() for x in (q, k, v)]
     return {"O": whole, "dQ": zeros[0], "dK": zeros[1], "dV": zeros[2]}

@@ -4,13 +4,14 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import flashsteps as fs
 from flashsteps import Tile
 from flashsteps.machine import block_masks, masks
-from tests.problems import SPARSE, Problem, attention, problems
+from tests.problems import DECODE, SPARSE, Problem, attention, problems
 
 
 def tiles(name: object, rows: int, columns: int) -> list[str]:
@@ -217,3 +218,66 @@ def test_what_makes_no_sense_is_refused(options, said):
 def test_splits_are_1_or_more(splits):
     with pytest.raises(ValueError, match=r"^splits is .*: give a whole number, 1 or more$"):
         fs.count("split-kv-decode", n=1, n_keys=9, d=2, splits=splits)
+
+
+@pytest.mark.parametrize("algorithm", DECODE)
+def test_decoding_n_keys_is_one_query_that_looks_at_them(algorithm):
+    assert fs.count(algorithm, n=64, d=8) == fs.count(algorithm, n=1, n_keys=64, d=8)
+    assert fs.count(algorithm, n=64, d=8) != fs.count(algorithm, n=64, n_keys=64, d=8)
+
+
+# ---- a pool of one's own
+
+
+@given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 6), st.integers(1, 4), st.booleans(), st.data())
+@settings(deadline=None)
+def test_a_pool_of_ones_own_is_read_where_its_table_says(kv_heads, group, page, pages, as_torch, data):
+    """As flash-attn has it, (pages, page, kv_heads, d), or of one head; what others hold in it is not looked at."""
+    rng = np.random.default_rng(page)
+    there = data.draw(st.permutations(range(pages + 2)))[:pages]
+    n_keys = data.draw(st.integers(1, pages * page))
+    one = kv_heads == group == 1 and data.draw(st.booleans())
+    q = rng.standard_normal((1, 4) if one else (kv_heads * group, 1, 4))
+    k, v = (rng.standard_normal((pages + 2, page, *(() if one else (kv_heads,)), width)) for width in (4, 3))
+    k[sorted(set(range(pages + 2)) - set(there))] = np.nan
+    held = [x[there].reshape(-1, *x.shape[2:])[:n_keys] for x in (k, v)]
+    plain = held if one else [x.swapaxes(0, 1) for x in held]
+    given_ = [torch.from_numpy(x) for x in (k, v)] if as_torch else (k, v)
+    table = np.array([[*there, -1]]) if data.draw(st.booleans()) and n_keys <= pages * page else there
+    trace = fs.record("paged-decode", q, *given_, table=table, n_keys=n_keys, dtype="float64")
+    expected = fs.record("standard-forward", q, *plain, dtype="float64").outputs
+    for name in expected:
+        np.testing.assert_allclose(trace.outputs[name], expected[name], rtol=1e-12, atol=1e-12)
+    sizes = {"n": 1, "n_keys": n_keys, "d": 4, "d_v": 3, "block_k": page, "heads": kv_heads * group}
+    assert trace.io() == fs.count("paged-decode", **sizes, kv_heads=kv_heads, dtype="float64")
+    loaded = [event for event in trace if event.slot == "k" and not event.loop.get("h")]
+    assert [event.tile.start // page for event in loaded] == there[: -(-n_keys // page)]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"table": [9]}, "table points to page 9, outside the pool: give pages from 0 to 8"),
+        ({"table": [1, 1]}, "table names a page twice"),
+        ({}, "k has shape (9, 16, 2), a pool of pages: give table, too, the pages of this sequence in order"),
+        ({"table": [1], "n_keys": 17}, "n_keys is 17: the table's pages, 1 of 16 keys, hold 1 to 16"),
+        ({"table": [1], "n_keys": 0}, "n_keys is 0: give a whole number, 1 or more"),
+        ({"table": [1], "block_k": 8}, "block_k is 8, and the pool has pages of 16: leave it out"),
+        ({"table": [1.5]}, "table has float64 (1,): give whole numbers (1,)"),
+    ],
+)
+def test_a_pool_that_makes_no_sense_is_refused(options, said):
+    pool = np.ones((9, 16, 2))
+    with pytest.raises(ValueError, match="^") as error:
+        fs.record("paged-decode", np.ones((1, 2)), pool, pool, **options)
+    assert str(error.value).startswith(said)
+    with pytest.raises(ValueError, match=r"^n_keys=5 is for a pool of pages: leave it out, or give mask='keys:5'$"):
+        fs.record("paged-decode", np.ones((1, 2)), pool[0], pool[0], n_keys=5)
+
+
+def test_a_run_from_a_pool_is_saved(tmp_path):
+    pool = np.ones((3, 16, 2))
+    trace = fs.record("paged-decode", np.ones((1, 2)), pool, pool, table=[1], n_keys=5)
+    trace.save(tmp_path / "t.npz")
+    assert fs.load(tmp_path / "t.npz") == trace
+    assert (trace.meta["pool"], trace.initial["K"].shape) == (3, (48, 2))

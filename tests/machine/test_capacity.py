@@ -61,7 +61,7 @@ def test_a_run_needs_its_peak_and_no_less(problem):
             run(sram=peak - 1)
 
 
-@given(problems())
+@given(problems(more=True))
 @settings(deadline=None)
 def test_the_peak_is_the_most_that_stood_on_chip_at_a_time(problem):
     trace, where = problem.record(), dict[str, tuple[bool, int]]()

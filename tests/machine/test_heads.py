@@ -26,6 +26,8 @@ def grouped(draw, dtype_names=("float16", "float32", "float64")):
     k, v = rng.standard_normal((2, kv_heads, problem.n_keys, problem.d))
     slopes = draw(st.none() | st.lists(st.sampled_from((0.0, 0.25, 1.0)), min_size=len(q), max_size=len(q)))
     changes = {"softcap": draw(st.none() | st.just(2.0)), "alibi": slopes}
+    if len(q) > 1 and draw(st.booleans()):  # each its own, a matrix or padding
+        changes["mask"] = rng.random((len(q), draw(st.sampled_from((1, problem.n))), problem.n_keys)) < 0.7
     return problem, q, k, v, problem.options() | changes, {"do": do} if problem.algorithm in BACKWARD else {}
 
 
@@ -39,6 +41,7 @@ def test_all_heads_together_give_what_each_gives_alone(case):
     for head in range(len(q)):
         own = options | {name: x[head] for name, x in grad.items()}
         own["alibi"] = options["alibi"] and options["alibi"][head]
+        own["mask"] = options["mask"][head] if isinstance(options["mask"], np.ndarray) else options["mask"]
         alone = fs.record(problem.algorithm, q[head], k[head // group], v[head // group], **own).outputs
         for name, found in alone.items():
             if name in OF_KEYS:

@@ -53,6 +53,14 @@ def looked_at(mask: masks.Mask, i: Block, j: Block) -> dict[str, int]:
         ("document:2,3+causal", (5, 5), ["10000", "11000", "00100", "00110", "00111"]),
         ("prefix:3+window:1,-1", (4, 4), ["1110", "1110", "0110", "0011"]),
         ("none+causal", (2, 2), ["10", "11"]),
+        ("causal-top-left", (2, 5), ["10000", "11000"]),
+        ("causal-top-left", (4, 2), ["10", "11", "11", "11"]),
+        ("causal-top-left+window:0,-1", (2, 4), ["0000", "0000"]),
+        ("keys:3", (2, 5), ["11100", "11100"]),
+        ("keys:3+causal", (2, 5), ["11000", "11100"]),
+        ("cu_seqlens:0,2,3,5", (5, 5), ["11000", "11000", "00100", "00011", "00011"]),
+        (np.array([False, True, True]), (2, 3), ["011", "011"]),
+        (np.array([[0, 0, 1, 1]]), (3, 4), ["0011", "0011", "0011"]),
     ],
 )
 def test_a_mask_sees_this(name, shape, rows):
@@ -173,7 +181,13 @@ def test_a_trace_keeps_its_masks_name(algorithm, tmp_path):
 @pytest.mark.parametrize(
     ("mask", "said"),
     [
-        ("top-left", "unknown mask 'top-left': known are none, causal, window:LEFT,RIGHT, "),
+        ("top-left", "unknown mask 'top-left': did you mean 'causal-top-left'? known are none, causal, "),
+        ("keys:7", "mask 'keys:7': there are 6 keys, give a LENGTH from 1 to 6"),
+        ("keys:", "mask 'keys:' is not of the form keys:LENGTH: give how many of the first keys are there"),
+        ("keys:4+prefix:5", "mask 'prefix:5': there are 4 keys"),
+        ("cu_seqlens:0", "mask 'cu_seqlens:0' is not of the form cu_seqlens:0,END,END,…"),
+        ("cu_seqlens:1,6", "mask 'cu_seqlens:1,6' begins with 1: give 0, and where each packed sequence ends"),
+        ("cu_seqlens:0,4,3,6", "mask 'cu_seqlens:0,4,3,6': its lengths are 1 or more"),
         ("causal+windw:1,2", "unknown mask 'windw:1,2': did you mean 'window:LEFT,RIGHT'? known are none, "),
         ("", "unknown mask '': known are none"),
         ("window:3", "mask 'window:3' is not of the form window:LEFT,RIGHT: give keys to the left and right"),
@@ -187,8 +201,11 @@ def test_a_trace_keeps_its_masks_name(algorithm, tmp_path):
         ("file:", "mask 'file:' names no file"),
         ("file:/no/such.npy", "'/no/such.npy' cannot be read: No such file or directory"),
         ("file:a.txt", "'a.txt' cannot be read: "),
-        (np.ones((6, 5), bool), "mask has shape (6, 5): queries × keys are (6, 6)"),
-        (np.ones((6, 6)), "mask holds float64: give True where it may be seen, False elsewhere"),
+        (np.ones((6, 5), bool), "mask has shape (6, 5): give queries × keys, (6, 6), or keys, (6,); an axis of length"),
+        (np.ones((2, 6, 6), bool), "mask has shape (2, 6, 6): give queries × keys, (6, 6), or keys, (6,); an axis"),
+        (np.ones((6, 6)), "mask holds float64 that are all 0 or 1, to add or to choose by: give Booleans, or bias="),
+        (np.full((6, 6), 2), "mask holds int64 from 2 to 2: give 1 for seen, else 0"),
+        (np.where(np.eye(6), np.nan, 0), "mask[0, 0] is nan: give finite numbers, or -inf where a key is hidden"),
         ([["a", None]], "mask "),
     ],
 )

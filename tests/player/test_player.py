@@ -146,7 +146,7 @@ def check_replay(trace: Trace, step: int, state: dict[str, Any]) -> None:
 
 
 @settings(max_examples=40)
-@given(problem=problems(), share=st.floats(0, 1))
+@given(problem=problems(more=True), share=st.floats(0, 1))
 def test_the_replay_is_that_of_the_trace(replayed, problem: Problem, share: float):
     trace = problem.record()
     steps = [-1, round(share * (len(trace) - 1)), len(trace) - 1]

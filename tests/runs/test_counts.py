@@ -23,14 +23,14 @@ ONE_PASS = ("standard-forward", "flash-forward", "flash2-forward")
 HEADS = 16 * 64  # GPT-2 medium at batch 64: N = 1024, d = 64
 
 
-@given(problems(largest=40))
+@given(problems(largest=40, more=True))
 @example(Problem("flash2-forward", 4, 3, 1, 1, 2, "causal"))  # one that ends before the ragged tail has the peak
 @settings(deadline=None)
 def test_a_count_is_what_a_recording_moves_and_works(problem):
     assert problem.count() == problem.record().io()
 
 
-@given(problems(largest=40), st.data())
+@given(problems(largest=40, more=True), st.data())
 @settings(deadline=None)
 def test_a_count_is_what_a_recording_moves_under_every_rule(problem, data):
     theirs = [name for name, rule in rules.RULES.items() if problem.algorithm in (rule.algorithms or ALL)]
@@ -38,25 +38,30 @@ def test_a_count_is_what_a_recording_moves_under_every_rule(problem, data):
     assert problem.count(rule=rule) == problem.record().io(rule)
 
 
-@given(problems((*ONE_PASS, *BACKWARD), largest=200, masks=(None, "causal")))
+@given(problems((*ONE_PASS, *BACKWARD), largest=200, masks=(None, "causal"), more=True))
 @settings(deadline=None)
 def test_a_count_is_the_closed_form(problem):
     sizes = (problem.n, problem.n_keys, problem.d)
     blocks = (min(problem.block_q, problem.n), min(problem.block_k, problem.n_keys))
-    causal = problem.mask == "causal"
+    causal, d_v = problem.mask == "causal", problem.d_v
     elements = {
-        "standard-forward": lambda: formulas.standard_forward(*sizes),
-        "flash-forward": lambda: formulas.flash_forward(*sizes, *blocks, causal),
-        "flash2-forward": lambda: formulas.flash2_forward(*sizes, *blocks, causal),
-        "standard-backward": lambda: formulas.standard_backward(*sizes),
-        "flash-backward": lambda: formulas.flash_backward(*sizes, *blocks, causal),
-        "flash2-backward": lambda: formulas.flash2_backward(*sizes, *blocks, causal),
+        "standard-forward": lambda: formulas.standard_forward(*sizes, d_v),
+        "flash-forward": lambda: formulas.flash_forward(*sizes, *blocks, causal, d_v),
+        "flash2-forward": lambda: formulas.flash2_forward(*sizes, *blocks, causal, d_v),
+        "standard-backward": lambda: formulas.standard_backward(*sizes, d_v),
+        "flash-backward": lambda: formulas.flash_backward(*sizes, *blocks, causal, d_v),
+        "flash2-backward": lambda: formulas.flash2_backward(*sizes, *blocks, causal, d_v),
     }[problem.algorithm]()
     itemsizes = (dtypes.storage(problem.dtype).itemsize, dtypes.computing(problem.dtype).itemsize)
-    assert problem.count().total == elements.nbytes(*itemsizes)
+    times = {"standard-backward": 0, "flash2-backward": 2}.get(problem.algorithm, 1)
+    hidden = causal and not problem.algorithm.startswith("standard")
+    more = times * formulas.bias(*sizes[:2], *blocks, hidden) if problem.biased else 0
+    if problem.sink is not None and problem.algorithm not in BACKWARD:  # one a program, or a block of queries
+        more += -(-problem.n // blocks[0])
+    assert problem.count().total == elements.nbytes(*itemsizes) + more * itemsizes[0]
 
 
-@given(problems((*SPARSE, "split-kv-decode", "paged-decode"), largest=200, masks=(None,)))
+@given(problems((*SPARSE, "split-kv-decode", "paged-decode"), largest=200, masks=(None,), more=True))
 @settings(deadline=None)
 def test_a_sparse_or_decoding_count_is_the_closed_form(problem):
     N, M, d = problem.n, problem.n_keys, problem.d
@@ -64,15 +69,17 @@ def test_a_sparse_or_decoding_count_is_the_closed_form(problem):
     table = 0
     if problem.algorithm in SPARSE:
         tiles = problem.visited()[::block_q, ::block_k].tolist()
-        form = formulas.block_sparse_forward(N, M, d, block_q, tiles)
+        form = formulas.block_sparse_forward(N, M, d, block_q, tiles, problem.d_v)
         if problem.algorithm.startswith("flash2"):
-            form, table = formulas.flash2_block_sparse_forward(N, M, d, block_k, tiles)
+            form, table = formulas.flash2_block_sparse_forward(N, M, d, block_k, tiles, problem.d_v)
     elif problem.algorithm == "paged-decode":
-        form, table = formulas.paged_decode(N, M, d, block_q, block_k)
+        form, table = formulas.paged_decode(N, M, d, block_q, block_k, problem.d_v)
     else:
-        form = formulas.split_kv_decode(N, M, d, block_q, block_k, problem.splits)
+        form = formulas.split_kv_decode(N, M, d, block_q, block_k, problem.splits, problem.d_v)
     itemsizes = (dtypes.storage(problem.dtype).itemsize, dtypes.computing(problem.dtype).itemsize)
-    assert problem.count().total == form.nbytes(*itemsizes) + 4 * table
+    more = int(problem.kept().sum()) if problem.biased else 0
+    more += -(-N // block_q) if problem.sink is not None else 0
+    assert problem.count().total == form.nbytes(*itemsizes) + 4 * table + more * itemsizes[0]
 
 
 @given(problems(ONE_PASS, largest=40))
@@ -296,7 +303,7 @@ def test_a_rule_that_is_not_known_or_not_for_this_algorithm_is_refused(algorithm
 def test_a_million_keys_are_counted_without_their_memory(algorithm, mask):
     fs.count(algorithm, n=64, d=4)  # imports
     tracemalloc.start()
-    io = fs.count(algorithm, n=1 << 20, d=128, block_q=128, block_k=64, mask=mask)
+    io = fs.count(algorithm, n=1 << 20, n_keys=1 << 20, d=128, block_q=128, block_k=64, mask=mask)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1_000_000

@@ -42,7 +42,7 @@ def flashsteps(*args: str) -> str:
 # ---- JSON
 
 
-@given(problems(), st.booleans())
+@given(problems(more=True), st.booleans())
 @same_folder
 def test_json_comes_back_bit_for_bit_and_is_as_the_schema_says(tmp_path, problem, values):
     trace = problem.record()
@@ -203,7 +203,7 @@ def test_counters_are_the_bytes_moved_and_on_chip():
 # ---- CSV
 
 
-@given(problems())
+@given(problems(more=True))
 @same_folder
 def test_csv_has_a_row_for_each_event_and_adds_up(tmp_path, problem):
     trace = problem.record()

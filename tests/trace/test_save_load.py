@@ -43,7 +43,7 @@ def arrays(tmp_path) -> dict[str, Any]:
         return dict(file)
 
 
-@given(problems())
+@given(problems(more=True))
 @same_folder
 def test_what_was_saved_comes_back(tmp_path, problem):
     trace = problem.record(tokens=[f"«{i}\u00ad😀" for i in range(max(problem.n, problem.n_keys))])

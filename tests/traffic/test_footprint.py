@@ -16,7 +16,7 @@ FAMILIES = ("standard", "flash", "flash2")
 
 
 def of(problem: Problem) -> footprint.Footprint:
-    return footprint.footprint(problem.algorithm, n=problem.n, n_keys=problem.n_keys, d=problem.d, **problem.options())
+    return footprint.footprint(problem.algorithm, **problem.sizes(), **problem.options())
 
 
 @given(problems(FORWARD, largest=40))
@@ -32,7 +32,7 @@ def test_a_forward_pass_takes_what_arithmetic_says(problem):
     assert of(problem).total == expected[problem.algorithm]
 
 
-@given(problems(largest=20))
+@given(problems(largest=20, more=True))
 @example(Problem(SPARSE[1], 1, 1, 1, 1, 1, block_mask="random:0.1,0"))  # an empty list
 def test_it_is_what_a_recorded_run_holds(problem):
     """A second opinion, from a recording: step through its programs with the arrays that it really has."""

@@ -94,7 +94,7 @@ def _rail(pen: Pen, rail: Box, sideways: bool, busy: bool) -> None:
 def _said(pen: Pen, rail: Box, sideways: bool, event: Event, ways: int) -> None:
     """Which tile it is, how many bytes, and whether it comes in or goes out."""
     assert event.tile is not None
-    name, size = f"{theme.label(event.tile.tensor)}[{event.tile.start}:{event.tile.stop}]", size_of(event.nbytes)
+    name, size = str(event.tile._replace(tensor=theme.label(event.tile.tensor))), size_of(event.nbytes)
     if sideways:
         middle, x, half = rail.y + rail.h / 2, rail.x + rail.w / 2, pen.px(RAILS) / 2
         roomy = rail.h >= pen.px(RAILS + 2 * 44)

@@ -32,6 +32,12 @@ class Grid(NamedTuple):
         top, bottom = start // self.bins[0], ceil(stop / self.bins[0])
         return Box(self.box.x, self.box.y + top * self.cell[1], self.box.w, (bottom - top) * self.cell[1])
 
+    def part(self, start: int, stop: int, left: int, right: int) -> Box:
+        """The same of their columns left … right − 1."""
+        rows, first = self.rows(start, stop), left // self.bins[1]
+        wide = (ceil(right / self.bins[1]) - first) * self.cell[0]
+        return Box(rows.x + first * self.cell[0], rows.y, wide, rows.h)
+
     def at(self, row: int, column: int) -> Box:
         """Where a cell stands."""
         (w, h), (tall, wide) = self.cell, self.bins

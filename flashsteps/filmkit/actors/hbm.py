@@ -11,6 +11,7 @@ import numpy as np
 
 from ... import theme
 from ...machine.devices import DEFAULT, device
+from ...machine.events import Tile
 from ...theme import BODY, HEAD, LABEL
 from ..boxes import Box
 from . import cells
@@ -50,10 +51,10 @@ class Hbm(OfRun):
                 column.box.x + column.box.w / 2, column.box.y - pen.px(16), words, BODY if len(words) == 1 else LABEL,
                 theme.hue(name), weight=700, align="center",
             )  # fmt: skip
-            self._column(pen, name, column, data[name], [(a, b) for tensor, a, b in tiles if tensor == name])
+            self._column(pen, name, column, data[name], [tile for tile in tiles if tile.tensor == name])
         for axis, column in labels.items():
             of = "K" if axis == "keys" else "Q"
-            lit = {row for tensor, a, b in tiles if tensor == of for row in range(a, b)}
+            lit = {row for tile in tiles if tile.tensor == of for row in range(tile.start, tile.stop)}
             names = self.run.names[axis]
             alone = frozenset(lit if len(lit) < len(names) else ())
             cells.row_labels(pen, column, names, column.box.right, column.box.w, alone)
@@ -79,7 +80,7 @@ class Hbm(OfRun):
                 pen.fill(at, "ink", alpha=0.12 + 0.22 * n)
             pen.label(right - 4 * ramp - pen.px(12), base, "low", align="right")
 
-    def _column(self, pen: Pen, name: str, grid: cells.Grid, data: np.ndarray, tiles: list[tuple[int, int]]) -> None:
+    def _column(self, pen: Pen, name: str, grid: cells.Grid, data: np.ndarray, tiles: list[Tile]) -> None:
         blank = blank_rows(data)
         matrix = np.where(blank.reshape(-1, *(1,) * (data.ndim - 1)), np.nan, data.astype(np.float64))
         colors = cells.colors_of(pen, matrix, grid.bins, self.run.ranges.get(name, (0.0, 1.0)), "panel", name)
@@ -92,11 +93,14 @@ class Hbm(OfRun):
             if at.h >= pen.px(34):
                 words = "0" if data[start].max() == 0 else "−∞"
                 pen.label(at.x + at.w / 2, at.y + at.h / 2 + pen.px(10), words, theme.hue(name), align="center")
-        for start, stop in tiles:
-            box = grid.rows(start, stop)
-            shown = colors[start // grid.bins[0] : ceil(stop / grid.bins[0])]
+        for tile in tiles:
+            start, stop = tile.start, tile.stop
+            left, right = tile.columns or (0, colors.shape[1] * grid.bins[1])
+            across = slice(left // grid.bins[1], ceil(right / grid.bins[1]))
+            box = grid.part(start, stop, left, right)
+            shown = colors[start // grid.bins[0] : ceil(stop / grid.bins[0]), across]
             for a, b in stretches(~blank[start:stop]):
-                part = grid.rows(start + a, start + b)
+                part = grid.part(start + a, start + b, left, right)
                 pen.texture(part, shown[a // grid.bins[0] : ceil(b / grid.bins[0])])
             pen.frame(box.grown(max(2, pen.px(4))), "ink", width=3, radius=5)
 

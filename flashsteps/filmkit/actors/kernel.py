@@ -47,7 +47,7 @@ class Kernel(OfRun):
         aside = pen.px(64) if vector else 0
         room = Box(place.x, place.y + pen.px(40), place.w - aside, place.h - pen.px(44))
         grid = cells.grid(room, *shape, finest=3, most=pen.px(60), middle=False)
-        name, rows = slot if slot in ("S", "P", "O") else slot.upper(), self._rows()
+        name, rows = theme.label(slot) if slot in theme.NAMES else slot[0].upper() + slot[1:], self._rows()
         words = f"{name}, {rows}" if rows and slot not in ("k", "v") else name
         shown = self.run.shown(self.now, program, (slot,))
         if slot == "P" and shown and self._undivided(shown.step):

@@ -1,0 +1,124 @@
+"""Masks as arrays: of any of the shapes and kinds that people have, the head that is run gets its own."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import flashsteps as fs
+from flashsteps.machine import masks
+from flashsteps.machine.mask_arrays import Of
+from flashsteps.machine.tiling import Blocks
+from tests.machine.test_masks import looked_at, seen
+from tests.problems import Problem, brute_force, mask_names
+
+size = st.integers(1, 9)
+
+#: a Boolean mask, as others have it
+KINDS = {
+    "bool": lambda kept: kept,
+    "0 and 1": lambda kept: kept.astype(np.int64),
+    "additive": lambda kept: np.where(kept, np.float32(0), np.float32(-np.inf)),
+    "torch": torch.from_numpy,
+    "torch, 0 and 1": lambda kept: torch.from_numpy(kept).long(),
+    "torch, additive": lambda kept: torch.zeros(kept.shape, dtype=torch.bfloat16).masked_fill(
+        ~torch.from_numpy(kept), -torch.inf
+    ),
+}
+
+
+@st.composite
+def arrays(draw):
+    """An array for (B, H, N, M), shorter by leading axes of 1; the axes of 1 stand for all."""
+    whole = B, H, N, M = tuple(draw(size) for _ in range(4))
+    shape = [draw(st.sampled_from((1, n))) for n in (B, H, N)] + [M]
+    padding = shape[2] == 1 and draw(st.booleans())
+    if padding:
+        ends = sorted(draw(st.tuples(st.integers(0, M), st.integers(0, M))))
+        shape[1] = 1
+        kept = np.broadcast_to((np.arange(M) >= ends[0]) & (np.arange(M) < ends[1]), shape).copy()
+    else:
+        kept = np.random.default_rng(draw(st.integers(0, 99))).random(shape) < 0.6
+    given = kept
+    while given.ndim > 1 and given.shape[0] == 1 and draw(st.booleans()):
+        given = given[0]
+    return whole, kept, given
+
+
+@given(arrays(), st.sampled_from(sorted(KINDS)), st.data())
+def test_each_head_gets_its_own(case, kind, data):
+    (B, H, N, M), kept, array = case
+    head = data.draw(st.integers(0, B * H - 1))
+    mask = masks.parse(KINDS[kind](array), N, M, of=Of(N, M, H, B, head))
+    np.testing.assert_array_equal(seen(mask), np.broadcast_to(kept, (B, H, N, M))[divmod(head, H)])
+    for i in Blocks(N, 2).runs():
+        for j in Blocks(M, 3).runs():
+            assert mask.kinds(i, j) == looked_at(mask, i, j)
+
+
+@given(size, size, st.booleans(), st.data())
+def test_padding_is_a_rule_also_with_others(n, n_keys, on_the_left, data):
+    """So it is counted by arithmetic, at any size."""
+    length = data.draw(st.integers(0, n_keys))
+    row = np.arange(n_keys) >= n_keys - length if on_the_left else np.arange(n_keys) < length
+    mask = masks.parse(row[None].astype(int), n, n_keys)
+    assert mask.by_rule
+    np.testing.assert_array_equal(seen(mask), np.broadcast_to(row, (n, n_keys)))
+    assert masks.parse(np.ones((1, 1 << 20), int), 1 << 20, 1 << 20).kinds(*[next(Blocks(1 << 20, 64).runs())] * 2)
+
+
+@given(size, size, size, size, st.data())
+def test_padding_in_a_file_goes_with_rules_and_stays_one(tmp_path_factory, n, n_keys, block_q, block_k, data):
+    ends = sorted(data.draw(st.tuples(st.integers(0, n_keys), st.integers(0, n_keys))))
+    row = (np.arange(n_keys) >= ends[0]) & (np.arange(n_keys) < ends[1])
+    path = tmp_path_factory.mktemp("masks") / "row.npy"
+    np.save(path, row)
+    rules = data.draw(mask_names(n, n_keys))
+    mask = masks.parse(f"{rules or 'none'}+file:{path}", n, n_keys)
+    assert mask.by_rule
+    np.testing.assert_array_equal(seen(mask), brute_force(rules, n, n_keys) & row)
+    for i in Blocks(n, block_q).runs():
+        for j in Blocks(n_keys, block_k).runs():
+            assert mask.kinds(i, j) == looked_at(mask, i, j)
+
+
+@pytest.mark.parametrize("shape", [(2, 5), (2, 1, 4, 5), (2, 1, 1, 5), (2, 3, 4, 5), (1, 3, 1, 5), (3, 4, 5), (5,)])
+def test_record_picks_what_belongs_to_its_head(shape):
+    rng = np.random.default_rng(0)
+    (q, k, v), kept = (rng.standard_normal((2, 3, n, 2)) for n in (4, 5, 5)), rng.random(shape) < 0.6
+    whole = np.broadcast_to(kept[:, None, None] if shape == (2, 5) else kept, (2, 3, 4, 5))
+    for at in ((0, 0), (1, 2)):
+        own = fs.record("flash2-forward", q[at], k[at], v[at], mask=whole[at])
+        found = fs.record("flash2-forward", q, k, v, head=at, mask=kept)
+        np.testing.assert_array_equal(found.outputs["O"], own.outputs["O"])
+
+
+def test_as_many_queries_as_sequences_may_mean_two_things():
+    q = np.ones((2, 1, 2, 2))
+    with pytest.raises(ValueError, match=r"^mask has shape \(2, 2\), a row for each query or for each sequence: give"):
+        fs.record("flash2-forward", q, q, q, head=(0, 0), mask=np.eye(2, dtype=bool))
+    for shape in ((1, 1, 2, 2), (2, 1, 1, 2)):
+        assert fs.record("flash2-forward", q, q, q, head=(0, 0), mask=np.eye(2, dtype=bool).reshape(shape))
+
+
+def test_a_shape_that_does_not_fit_says_which_do():
+    q = np.ones((2, 3, 4, 2))
+    with pytest.raises(
+        ValueError,
+        match=r"^mask has shape \(3, 4\): give queries × keys, \(4, 4\), or keys, \(4,\), or, one a head, "
+        r"\(3, 4, 4\), or, one a sequence, \(2, 4\), \(2, 1, 4, 4\); an axis of length 1 is for all$",
+    ):
+        fs.record("flash2-forward", q, q, q, head=(0, 0), mask=np.ones((3, 4), bool))
+    for shape in ((4, 4), (4,), (3, 4, 4), (2, 4), (2, 1, 4, 4), (1, 4), (1, 1, 4, 4)):
+        assert fs.record("flash2-forward", q, q, q, head=(0, 0), mask=np.ones(shape, bool))
+
+
+def test_hugging_faces_padding_from_the_left():
+    """As its tokenizers give it, int64 (1, M), left-padded: the keys that are padding weigh nothing."""
+    problem = Problem("flash2-forward", 6, 6, 4, 2, 2, dtype="float64")
+    padding = np.array([[0, 0, 1, 1, 1, 1]])
+    q, k, v = problem.inputs()
+    found = fs.record("flash2-forward", q, k, v, mask=padding, dtype="float64")
+    own = fs.record("flash2-forward", q, k[2:], v[2:], dtype="float64")
+    np.testing.assert_allclose(found.outputs["O"], own.outputs["O"], rtol=1e-12)
