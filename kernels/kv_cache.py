@@ -35,11 +35,11 @@ def flash_attention_with_kvcache(
     """Attention of q (B, N, H, d) to the keys and values of a cache, to which k and v are appended first.
 
     Axes are as in flash-attn, tokens before heads. k_cache (B, room, Hk, d) and v_cache (B, room, Hk, d_v) are one
-    piece for each sequence; with `block_table` (B, pages of each), int32, they are pools (pages, rows of a page, Hk, …) that
-    it points into. cache_seqlens (B,), int32, or one number, is how many keys are there before; without it the cache is
-    full, and nothing can be appended. k (B, new, Hk, d) and v (B, new, Hk, d_v) are written behind them, in place;
-    cache_seqlens stays as it is. Options are those of `flash_attention`, aligned to the last key; `splits` is in how
-    many pieces the keys are shared out at most, by itself as many as keep a GPU at work.
+    piece for each sequence; with `block_table` (B, pages of each), int32, they are pools (pages, rows of a page, Hk, …)
+    that it points into. cache_seqlens (B,), int32, or one number, is how many keys are there before; without it the
+    cache is full, and nothing can be appended. k (B, new, Hk, d) and v (B, new, Hk, d_v) are written behind them, in
+    place; cache_seqlens stays as it is. Options are those of `flash_attention`, aligned to the last key; `splits` is in
+    how many pieces the keys are shared out at most, by itself as many as keep a GPU at work.
 
     Gives o (B, N, H, d_v), and with `return_lse` lse (B, H, N), float32; no gradient flows. It neither rotates (give
     rotated q and k) nor drops. On a CPU cache_seqlens and block_table are looked at; on a GPU nothing waits for them.

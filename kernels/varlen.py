@@ -56,12 +56,12 @@ def flash_attention_varlen(
         raise ValueError(f"cu_seqlens_k has {many[0]} sequences, cu_seqlens_q {many[1]}: give as many of both")
     if torch.is_autocast_enabled(q.device.type):
         q, k, v = (x.to(torch.get_autocast_dtype(q.device.type)) for x in (q, k, v))
-    packed = [x.transpose(0, 1)[None] for x in (q, k, v)]
-    packed = [x if x.stride(-1) == 1 else x.contiguous() for x in packed]
+    q, k, v = (x.transpose(0, 1)[None] for x in (q, k, v))
+    q, k, v = (x if x.stride(-1) == 1 else x.contiguous() for x in (q, k, v))
     options: dict[str, Any] = {"causal": causal, "window": window, "scale": scale, "softcap": softcap, "sinks": sinks}
-    problem = checks.packed(*packed, cu_seqlens_q.numel() - 1, n, m, **options)
+    problem = checks.packed(q, k, v, cu_seqlens_q.numel() - 1, n, m, **options)
     starts = cu_seqlens_q.contiguous(), cu_seqlens_k.contiguous()
-    o, lse = attention(problem, *packed, None, sinks, *starts)
+    o, lse = attention(problem, q, k, v, None, sinks, *starts)
     return (o[0].transpose(0, 1), lse[0]) if return_lse else o[0].transpose(0, 1)
 
 

@@ -135,7 +135,7 @@ def test_what_models_hide_keys_by_does_as_it_does_in_torch() -> None:
     found = torch.autograd.grad(o.square().sum(), inputs)
     alike = [x.double().requires_grad_() for x in (q, k, v)]
     with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
-        loss = theirs(*alike, attn_mask=hidden.double())[:, :, kept].square().sum()
+        loss = theirs(alike[0], alike[1], alike[2], hidden.double())[:, :, kept].square().sum()
     for mine, true in zip(found, torch.autograd.grad(loss, alike), strict=True):
         assert far(mine, true) < 5e-3  # −10000 leaves three digits of a score
 
