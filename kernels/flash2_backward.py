@@ -79,7 +79,8 @@ def add_queries(
         s, factor = score_tile(k, q, scale, softcap, SOFTCAP, PRECISION)
         lse = load_statistic(LSE, b, h, heads, first, N, rows, BLOCK_M, BLOCK_Q, GROUP)
         c = s
-        if MASK:  # What says of each score whether it counts, or is added to it, comes in again, too.
+        if MASK:  # What says of each score whether it counts, or is added to it, comes in again, too, after D.
+            D_i = load_statistic(D_, b, h, heads, first, N, rows, BLOCK_M, BLOCK_Q, GROUP)
             x = load_bias(bias, bias_strides, b, h, first, start, N, M, BLOCK_M, BLOCK_Q, GROUP, BLOCK_N)
             s, factor, seen = with_bias(s, factor, x.T, scale, MASK, SOFTCAP)
         p = tl.math.exp2(s * factor - (lse * LOG2_E)[None, :])  # P, as it was, from LSE alone.
@@ -91,7 +92,8 @@ def add_queries(
         dv = tl.dot(p.to(do.dtype), do, dv, input_precision=PRECISION)
         # How the loss would change with each weight, and with each score.
         dp = tl.dot(v, do.T, input_precision=PRECISION)
-        D_i = load_statistic(D_, b, h, heads, first, N, rows, BLOCK_M, BLOCK_Q, GROUP)
+        if not MASK:
+            D_i = load_statistic(D_, b, h, heads, first, N, rows, BLOCK_M, BLOCK_Q, GROUP)
         ds = p * (dp - D_i[None, :])
         if SOFTCAP:
             c = c * (1 / softcap)  # A capped score changes less: by 1 − tanh².
