@@ -187,7 +187,8 @@ def subject(
 
 def empty_log(case: Case, given: standard.Tensors) -> torch.Tensor:
     """A log for the forward kernel on a case: `launch(trace=log)` fills it, `trace_log.read` reads it."""
-    return flash2_forward.empty_log(given.q, given.k, given.v, **_options(case), **_blocks(case))
+    of_scores = {"attn_mask": given.bias, "sinks": given.sinks}
+    return flash2_forward.empty_log(given.q, given.k, given.v, **_options(case), **of_scores, **_blocks(case))
 
 
 def _options(case: Case) -> dict[str, Any]:

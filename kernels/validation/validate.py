@@ -98,8 +98,8 @@ def forward_tiles(case: Case, q: torch.Tensor) -> launch.Tiles:
     """The tiles that the forward kernel takes for a case on the device of q."""
     shape = case.shape
     bounds = checks.bounds(shape.n, shape.m, case.causal, case.window)
-    options = case.scale or shape.d**-0.5, case.softcap or 0.0, q.dtype, q.device, 2 * bool(case.bias), case.sinks
-    problem = Problem(*shape, case.d_v or shape.d, *bounds, *options)
+    scale, softcap = case.scale or shape.d**-0.5, case.softcap or 0.0
+    problem = Problem(*shape, case.d_v or shape.d, *bounds, scale, softcap, q.dtype, q.device, 2 * bool(case.bias))
     return launch.tiles(problem, configs.shipped("forward", problem, plain=True), case.block_q, case.block_k)
 
 
@@ -147,8 +147,8 @@ def document(results: Sequence[Result], device: str) -> dict[str, Any]:
     """All that came of it as plain JSON data.
 
     device, gpu (its name, or null), torch, triton; differ, how many cases do; and cases, each with kernel, algorithm,
-    batch, heads, kv_heads, queries, keys, d, d_v, dtype, mask, softcap, bias, sinks, block_q, block_k (null where a case
-    has none), seconds, programs; loads and stores as {kernel, trace}; bytes by tensor as {read: {kernel, trace},
+    batch, heads, kv_heads, queries, keys, d, d_v, dtype, mask, softcap, bias, sinks, block_q, block_k (null where a
+    case has none), seconds, programs; loads and stores as {kernel, trace}; bytes by tensor as {read: {kernel, trace},
     written: {kernel, trace}}; errors by tensor as {error, allowed}; and first, what differs first in words, "" if
     nothing does. What the kernel did is null where it could not be seen.
     """
