@@ -33,7 +33,7 @@ from . import checks
 from .launch import Tiles, arguments, describable, grid, launch
 from .problem import Problem
 from .targets.configs import Config
-from .tile import HIDDEN, LN_2, LOG2_E, one_over, visited, work
+from .tile import LN_2, LOG2_E, lost, one_over, visited, work
 
 #: rows of a program, half of them for each warpgroup; a product of Hopper has 64
 ROWS = 128
@@ -80,15 +80,13 @@ def softmax(s, m_i, l_i, factor, tokens, start, N, M, left, right, BLOCK_N: gl.c
         seen = column < (stop - start)[:, None]
         if LEFT:
             seen = seen & (column >= (tokens + (M - N - left) - start)[:, None])
-        s = gl.where(seen, s, float("-inf"))
+        s = gl.where(seen, s + lost(s * factor), float("-inf"))
     m_new = gl.maximum(m_i, gl.max(s, 1) * factor)
     m = m_new
     if CUT:
         m = gl.maximum(m_new, -3.0e38)
     x = s * factor - m[:, None]
-    if CUT:
-        x = gl.where(seen, x, HIDDEN)
-    p = gl.exp2(x) + x * 0.0  # as `tile.weights` has it: NaN where a score overflowed
+    p = gl.exp2(x) if CUT else gl.exp2(x) + lost(x)
     alpha = gl.exp2(m_i - m)
     l_i = alpha * l_i + gl.sum(p, 1)
     return p, alpha, m_new, l_i

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -196,8 +197,15 @@ def _on(device: torch.device) -> AbstractContextManager[Any]:
     if device.type == "cuda":
         guard: AbstractContextManager[Any] = torch.cuda.device(device)
         return guard
-    # a GPU gives ∞ and NaN without a word; NumPy, which the interpreter computes with, would warn of ln 0 = −∞
-    return np.errstate(all="ignore") if interpreted() else nullcontext()
+    return _quiet() if interpreted() else nullcontext()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """A GPU gives ∞ and NaN without a word; NumPy, which the interpreter computes with, would warn of ln 0 = −∞."""
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
+        yield
 
 
 _said = False

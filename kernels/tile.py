@@ -21,9 +21,6 @@ LN_2: tl.constexpr = tl.constexpr(0.6931471805599453)
 BOOLEAN: tl.constexpr = tl.constexpr(1)
 ADDED: tl.constexpr = tl.constexpr(2)
 
-#: as an exponent of 2, a score that is hidden: 2 to it is 0
-HIDDEN: tl.constexpr = tl.constexpr(-1.0e4)
-
 #: nothing smaller is added to a score: where all keys of a row have the least number of float32, as models that hide
 #: them so have it, exponents of 2 do not fall below all numbers, and the row is their mean, as torch has it
 LEAST: tl.constexpr = tl.constexpr(-2.0e38)
@@ -274,14 +271,14 @@ def score_tile(a, b, scale, softcap, SOFTCAP: tl.constexpr, PRECISION: tl.conste
 
 
 @triton.jit
-def weights(x):
-    """2^x of each score that counts; NaN where x is −∞: a score fell below all of float32, and its row is lost.
+def lost(x):
+    """0 for each score, and NaN where it is −∞: then it fell below all of float32, and its row is lost.
 
-    0 · x is 0, or NaN. That is one fused multiply-add a score, on a unit that waits for exponentials meanwhile, and no
-    register: x is gone as soon as p is there. So a score that is −∞ is never taken for one that is hidden; where one
-    grows past float32, ∞ − ∞ makes NaN of its row by itself.
+    0 · x is one fused multiply-add a score, on a unit that waits for exponentials meanwhile, and no register: x is gone
+    as soon as p is there. So a score that is −∞ is never taken for one that is hidden. (Where one grows past float32,
+    ∞ − ∞ makes NaN of its row by itself.)
     """
-    return tl.math.exp2(x) + x * 0.0
+    return x * 0.0
 
 
 @triton.jit
@@ -320,15 +317,14 @@ def add_tile(acc, l_i, m_i, q, k, v, bias, tokens, start, N, M, scale, softcap, 
             inside = inside & (tl.arange(0, BLOCK_N) < KEYS)[None, :]
         seen = seen & inside if MASK else inside
     if CUT or MASK:  # Keys that a query may not see get −∞.
-        s = tl.where(seen, s, float("-inf"))
+        s = tl.where(seen, s + lost(s * factor), float("-inf"))
     m_new = tl.maximum(m_i, tl.max(s, 1) * factor)  # The running max of each row, so far.
     m = m_new
     if CUT or MASK:
         m = tl.maximum(m_new, -3.0e38)
     x = s * factor - m[:, None]
-    if CUT or MASK:
-        x = tl.where(seen, x, HIDDEN)
-    p = weights(x)  # Exponentials, taken against the max so far.
+    # Exponentials, taken against the max so far.
+    p = tl.math.exp2(x) if CUT or MASK else tl.math.exp2(x) + lost(x)
     alpha = tl.math.exp2(m_i - m)  # α: how much all that was summed before must shrink.
     l_i = alpha * l_i + tl.sum(p, 1)  # Old sum and output shrink by α; this tile is added.
     acc = acc * alpha[:, None]

@@ -56,7 +56,7 @@ LOOPS = {"i": ("i", 1), "split_kernel.s": ("s", 1), "merge_kernel.s": ("s", 1), 
 THROUGH = (
     *("load_tile", "store_tile", "tile_at", "load_statistic", "store_statistic", "statistic_at", "rows_inside"),
     *("load_bias", "first_scores"),
-    *("rounded", "part", "work", "visited", "seeing", "score_tile", "weights", "with_bias", "one_over", "natural_lse"),
+    *("rounded", "part", "work", "visited", "seeing", "score_tile", "lost", "with_bias", "one_over", "natural_lse"),
     "tanh",
 )
 
