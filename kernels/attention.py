@@ -63,8 +63,9 @@ def flash_attention(
     a last dimension whose stride isn't 1                       is made contiguous
     under autocast                                              inputs are cast as there: float64 stays what it is
     dropout_p > 0, float64, d or d_v > 256, scale ≤ 0, an       torch's own function, and a `FallbackWarning`, once for
-    attn_mask with a gradient, nested tensors, other devices    each reason; with keywords that it doesn't have:
-    than cuda; a CPU without Triton's interpreter               ValueError
+    attn_mask with a gradient, nested tensors, enable_gqa with  each reason; with keywords that it doesn't have:
+    other heads of value than of key, devices other than cuda,  ValueError
+    a CPU without Triton's interpreter
     forward-mode and second derivatives                         ValueError
     what makes no sense                                         ValueError, one line
     ==========================================================  ======================================================
@@ -94,6 +95,8 @@ def flash_attention(
     if torch.is_autocast_enabled(query.device.type):
         dtype = torch.get_autocast_dtype(query.device.type)
         query, key, value = (x if x.dtype == torch.float64 else x.to(dtype) for x in (query, key, value))
+        if isinstance(attn_mask, torch.Tensor) and attn_mask.dtype in (torch.float16, torch.bfloat16):
+            attn_mask = attn_mask.to(dtype)
     q, k, v, axes = _heads_of(query, key, value, enable_gqa)
     mask = None if attn_mask is None else _of_scores(attn_mask, (*axes, q.shape[2], k.shape[2]), q)
     if is_causal:

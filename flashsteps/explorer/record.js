@@ -22,7 +22,7 @@ function initial(algorithm, hbm, given, taken) {
   const { tensors, needs, saved_by: savedBy } = ALGORITHMS[algorithm], { n, n_keys: keys = n, d } = given;
   const lists = taken.block_mask?.lists(), pool = given.table ? 2 * Math.ceil(keys / taken.block_k) * taken.block_k : keys;
   const shapes = { Q: [n, d], K: [pool, d], V: [pool, d], dO: [n, d] };
-  const wanted = tensors.filter((name) => !needs[name] || taken[needs[name]] !== null);
+  const wanted = tensors.filter((name) => !needs[name] || taken[needs[name]] != null);
   for (const name of wanted) {
     if (ADDRESSES.includes(name)) {
       const list = name === "table" ? given.table : lists[name];

@@ -68,6 +68,21 @@ def test_ten_thousand_below_is_as_good_as_hidden(algorithm):
         np.testing.assert_allclose(found.astype(float), hidden[name].astype(float), atol=4e-3)
 
 
+@pytest.mark.parametrize("algorithm", ALL)
+def test_hugging_faces_masks_of_a_left_padded_prompt(algorithm):
+    """Whole numbers, Booleans, and -1e9 where float32 holds it; a row that is nothing else weighs all keys alike."""
+    q, k, v = Problem(algorithm, 12, 12, 4, 4, 4, dtype="float64").inputs()
+    seen = np.tri(12, dtype=bool) & (np.arange(12) >= 3)
+    outputs = [record(algorithm, q, k, v, mask=mask, dtype="float32").outputs for mask in (seen.astype(int), seen)]
+    added = record(algorithm, q, k, v, mask=np.where(seen, np.float32(0), np.float32(-1e9)), dtype="float32").outputs
+    for name, found in outputs[0].items():
+        np.testing.assert_array_equal(found, outputs[1][name])
+    if algorithm not in BACKWARD:
+        np.testing.assert_allclose(added["O"][3:], outputs[1]["O"][3:], atol=1e-5)
+        np.testing.assert_array_equal(outputs[1]["O"][:3], 0)
+        np.testing.assert_allclose(added["O"][:3], np.tile(v.mean(axis=0), (3, 1)), atol=1e-5)
+
+
 @st.composite
 def several(draw):
     """An algorithm, heads that share keys, v of another width, and a bias for all or one a head, and sinks."""
@@ -105,10 +120,10 @@ def test_each_head_has_its_own_bias_and_sink_alone_and_together(case):
                 whole = together[name][head] if H > 1 else together[name]
                 np.testing.assert_allclose(whole, found, rtol=1e-9, atol=1e-9)
         if problem.algorithm not in BACKWARD and H > 1:
-            at = {"head": head, **{name: options[name] for name in ("bias", "sinks")}}
-            every = [np.repeat(x, group, axis=0) for x in (k, v)]
-            picked = fs.record(problem.algorithm, q, *every, **own | at).outputs
-            np.testing.assert_array_equal(picked["O"], alone["O"])
+            at = own | {"head": head} | {name: options[name] for name in ("bias", "sinks")}
+            every = np.repeat(k, group, axis=0), np.repeat(v, group, axis=0)
+            run = fs.record(problem.algorithm, q, *every, **at)
+            np.testing.assert_array_equal(run.outputs["O"], alone["O"])
     for name in sums.keys() & together.keys():
         np.testing.assert_allclose(together[name].reshape(sums[name].shape), sums[name], rtol=1e-9, atol=1e-9)
 
@@ -117,8 +132,8 @@ def test_each_head_has_its_own_bias_and_sink_alone_and_together(case):
 @settings(deadline=None, max_examples=60)
 def test_all_of_it_is_counted_saved_and_replayed(tmp_path_factory, case):
     """By names alone, too: a count has no data. What all heads share comes in once for the heads of a group."""
-    problem, arrays, options, grad, sizes = case
-    trace = fs.record(problem.algorithm, *arrays, **options, **grad)
+    problem, (q, k, v), options, grad, sizes = case
+    trace = fs.record(problem.algorithm, q, k, v, **options, **grad)
     assert fs.count(problem.algorithm, **sizes, **options) == trace.io()
     bias = options["bias"]
     by_head = bias.ndim > 2 and bias.shape[-3] > 1

@@ -27,6 +27,7 @@ from flashsteps.filmkit.presets import PRESETS
 from flashsteps.machine import devices
 from flashsteps.trace import rules
 from flashsteps.units import size_of
+from tests.problems import DECODE
 
 ROOT = Path(fs.__file__).parents[1]
 DO = np.random.default_rng(0).standard_normal((6, 4), dtype=np.float32)  # as `record` draws it unless told otherwise
@@ -134,7 +135,46 @@ def test_record_takes_what_the_library_takes(folder, algorithm, options, expecte
     command = f"{algorithm} -o run.npz --input random:6,4 --block-q 2 --block-k 2 {options}"
     flashsteps("record", *command.split())
     qkv = fs.load_qkv("random:6,4")
-    assert fs.load("run.npz") == fs.record(algorithm, *qkv, block_q=2, block_k=2, source=qkv.source, **expected)
+    q = qkv.q[-1:] if algorithm in DECODE else qkv.q
+    blocks: dict[str, Any] = {"block_q": 2, "block_k": 2}
+    assert fs.load("run.npz") == fs.record(algorithm, q, qkv.k, qkv.v, **blocks, source=qkv.source, **expected)
+
+
+@pytest.mark.parametrize("algorithm", DECODE)
+def test_decoding_has_one_query_unless_told_otherwise(folder, algorithm):
+    """The last; of a file, all that are in it."""
+    for options, expected in (((), 1), (("--queries", "3"), 3), (("--input", "random:8,4"), 1)):
+        flashsteps("record", algorithm, "-o", "run.npz", *options)
+        trace = fs.load("run.npz")
+        q = fs.load_qkv("random:8,4" if "--input" in options else "sample").q
+        assert trace.meta["queries"] == expected
+        np.testing.assert_array_equal(trace.initial["Q"], q[-expected:].astype(np.float16))
+    np.savez("own.npz", q=np.ones((5, 4)), k=np.ones((7, 4)), v=np.ones((7, 3)))
+    flashsteps("record", algorithm, "-o", "run.npz", "--input", "own.npz")
+    assert (fs.load("run.npz").meta["queries"], fs.load("run.npz").meta["d_v"]) == (5, 3)
+    failed = CliRunner().invoke(main, ["record", algorithm, "-o", "run.npz", "--input", "own.npz", "--queries", "6"])
+    assert (failed.exit_code, failed.output) == (
+        2,
+        "flashsteps: error: --queries 6: there are 5, give at most as many\n",
+    )
+
+
+def test_record_and_count_take_biases_and_sinks(folder):
+    np.save("b.npy", np.arange(36.0).reshape(6, 6))
+    np.save("padding.npy", np.array([[0, 0, 1, 1, 1, 1]]))
+    given = ("--input", "random:6,4", "--bias", "file:b.npy", "--sinks", ".5", "--mask", "file:padding.npy")
+    flashsteps("record", "flash2-forward", "-o", "run.npz", *given)
+    qkv, padding = fs.load_qkv("random:6,4"), np.load("padding.npy")
+    trace, expected = (
+        fs.load("run.npz"),
+        fs.record("flash2-forward", *qkv, bias=np.load("b.npy"), sinks=0.5, mask=padding),
+    )
+    assert trace.events == expected.events
+    np.testing.assert_array_equal(trace.outputs["O"], expected.outputs["O"])
+    assert (trace.meta["bias"], trace.meta["mask"]) == ("file:b.npy", "file:padding.npy")
+    said = flashsteps("count", "flash2-forward", "--n", "64", "--d", "24", "--d-v", "16", "--bias", "heads", "--sinks")
+    counted = fs.count("flash2-forward", n=64, d=24, d_v=16, bias="heads", sinks=True)
+    assert f"moved: {size_of(counted.total)}" in said
 
 
 def test_record_takes_all_heads_of_a_file(folder):
