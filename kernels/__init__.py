@@ -8,11 +8,14 @@ from typing import Any
 #: what is public here, and the module that has it: imported when asked for, because torch and triton take seconds
 _WHERE = {
     "Argument": "recorder.tensors.Argument",
+    "FallbackWarning": "attention.FallbackWarning",
     "backward": "flash2_backward.backward",
     "block_sparse": "flash2_block_sparse.block_sparse",
     "csr": "flash2_block_sparse.csr",
     "empty_log": "flash2_forward.empty_log",
     "flash_attention": "attention.flash_attention",
+    "flash_attention_varlen": "varlen.flash_attention_varlen",
+    "flash_attention_with_kvcache": "kv_cache.flash_attention_with_kvcache",
     "forward": "flash2_forward.forward",
     "paged_decode": "paged.paged_decode",
     "partial_results": "split_kv.partial_results",

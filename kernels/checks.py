@@ -8,10 +8,10 @@ import torch
 import triton
 
 from flashsteps import scalars
-from flashsteps.machine import heads
 
 from .problem import Problem
 from .targets.target import interpreted, pretended
+from .tile import ADDED, BOOLEAN
 
 #: the largest head dimension: beyond it, no tile of Q, K and V fits on chip
 LARGEST = 256
@@ -30,34 +30,104 @@ def problem(
     window: Any = None,
     scale: Any = None,
     softcap: Any = None,
+    attn_mask: Any = None,
+    sinks: Any = None,
+    names: tuple[str, str, str] = ("q", "k", "v"),
 ) -> Problem:
-    """The problem of q (B, H, N, d), k and v (B, Hk, M, d). Raises ValueError, one line, where they make none."""
-    tensors = {"q": q, "k": k, "v": v}
-    for name, x in tensors.items():
+    """The problem of q (B, H, N, d), k (B, Hk, M, d) and v (B, Hk, M, d_v), so named.
+
+    `attn_mask` (B | 1, H | 1, N | 1, M | 1) and `sinks` (H,) are as `flash_attention` has them. Raises
+    ValueError, one line, where they make no problem.
+    """
+    for name, x in zip(names, (q, k, v), strict=True):
         matrix_of_heads(name, x)
-    for name in ("k", "v"):
-        same(name, tensors[name], "q", q)
-        if x_shape(tensors[name])[0] != q.shape[0]:
-            raise ValueError(f"{name} has batch {tensors[name].shape[0]}, q {q.shape[0]}: give as many of both")
-        if x_shape(tensors[name])[3] != q.shape[3]:
-            raise ValueError(f"{name} has head dimension {tensors[name].shape[3]}, q {q.shape[3]}: make them the same")
-    if x_shape(v) != x_shape(k):
-        raise ValueError(f"v has shape {x_shape(v)}, k {x_shape(k)}: give a value for each key")
-    near("q", q, k.shape[1])
-    options = options_of(x_shape(q), x_shape(k), causal, window, scale, softcap)
-    return Problem(q.shape[0], q.shape[1], k.shape[1], q.shape[2], k.shape[2], q.shape[3], *options, q.dtype, q.device)
+    of_q, of_k, of_v = q.shape, k.shape, v.shape
+    for name, x in zip(names[1:], (k, v), strict=True):
+        same(name, x, names[0], q)
+        if x.shape[0] != of_q[0]:
+            raise ValueError(f"{name} has batch {x.shape[0]}, {names[0]} {of_q[0]}: give as many of both")
+    if of_k[3] != of_q[3]:
+        raise ValueError(f"{names[1]} has head dimension {of_k[3]}, {names[0]} {of_q[3]}: make them the same")
+    if of_v[:3] != of_k[:3]:
+        raise ValueError(f"{names[2]} has shape {tuple(of_v)}, {names[1]} {tuple(of_k)}: give a value for each key")
+    near(names[0], q, of_k[1])
+    widths("head dimension", (names[0], of_q[3]), (names[2], of_v[3]))
+    options = options_of(of_q, of_k, causal, window, scale, softcap, names)
+    sizes = of_q[0], of_q[1], of_k[1], of_q[2], of_k[2], of_q[3], of_v[3]
+    kind = 0 if attn_mask is None else mask_kind(attn_mask, (*of_q[:3], of_k[2]), q, names[0])
+    if sinks is not None:
+        heads_of(sinks, q, names[0])
+    return Problem(*sizes, *options, q.dtype, q.device, kind, sinks is not None)
+
+
+def packed(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    sequences: int,
+    n: int,
+    m: int,
+    *,
+    causal: Any = False,
+    window: Any = None,
+    **more: Any,
+) -> Problem:
+    """The problem of packed tokens, q (1, H, all of them, d) …: so many sequences of up to n tokens and m keys.
+
+    Raises ValueError, one line, where they make none.
+    """
+    whole = problem(q, k, v, **more)
+    left, right = bounds(n, m, causal, window)
+    n, m = min(n, whole.n), min(m, whole.m)
+    return whole._replace(batch=sequences, n=n, m=m, left=left, right=right, packed=whole.n)
+
+
+def widths(what: str, *named: tuple[str, int]) -> None:
+    """Raises ValueError where a row is wider than fits on chip, or has no number."""
+    for name, d in named:
+        if not 1 <= d <= LARGEST:
+            raise ValueError(f"{name} has {what} {d}: give 1 to {LARGEST}")
+
+
+def mask_kind(mask: Any, scores: tuple[int, ...], q: torch.Tensor, name: str) -> int:
+    """BOOLEAN or ADDED. Raises ValueError unless a mask has a number for each of these scores (B, H, N, M)."""
+    if not isinstance(mask, torch.Tensor):
+        raise ValueError(f"attn_mask is {type(mask).__name__}: give a torch.Tensor of bool or float, or None")
+    if mask.dtype not in (torch.bool, torch.float32, q.dtype):
+        holds = str(mask.dtype)[6:]
+        raise ValueError(
+            f"attn_mask holds {holds}: give bool (True: may be seen), or float32, which is added to scores"
+        )
+    if mask.dim() != 4 or any(n not in (1, size) for n, size in zip(mask.shape, scores, strict=False)):
+        raise ValueError(f"attn_mask has shape {tuple(mask.shape)}: give {tuple(scores)}, or 1 for any of them")
+    if mask.device != q.device:
+        raise ValueError(f"attn_mask is on {mask.device}, {name} on {q.device}: move them to one device")
+    return int(BOOLEAN.value if mask.dtype == torch.bool else ADDED.value)
+
+
+def heads_of(sinks: Any, q: torch.Tensor, name: str) -> None:
+    """Raises ValueError unless sinks has a number for each head of q, on the same device."""
+    if not isinstance(sinks, torch.Tensor) or sinks.dtype not in DTYPES:
+        raise ValueError(f"sinks is no tensor of {', '.join(DTYPES.values())}: give one number for each head of {name}")
+    shaped("sinks", sinks, (q.shape[1],), sinks.dtype, q.device)
 
 
 def options_of(
-    q_shape: tuple[int, ...], k_shape: tuple[int, ...], causal: Any, window: Any, scale: Any, softcap: Any
+    q_shape: tuple[int, ...],
+    k_shape: tuple[int, ...],
+    causal: Any,
+    window: Any,
+    scale: Any,
+    softcap: Any,
+    names: tuple[str, ...] = ("q", "k"),
 ) -> tuple[int, int, float, float]:
     """left, right, scale and softcap (0 for none). Raises ValueError, one line, for what makes no sense."""
     d = q_shape[-1]
-    if not 1 <= d <= LARGEST:
-        raise ValueError(f"q has head dimension {d}: give 1 to {LARGEST}")
     if not k_shape[1] or not q_shape[1] or q_shape[1] % k_shape[1]:
-        raise ValueError(f"k has {k_shape[1]} heads, q {q_shape[1]}: those of q must be a multiple of those of k")
-    heads.group_of(q_shape[1], k_shape[1])
+        q, k = names[:2]
+        raise ValueError(
+            f"{k} has {k_shape[1]} heads, {q} {q_shape[1]}: those of {q} must be a multiple of those of {k}"
+        )
     left, right = bounds(q_shape[2], k_shape[2], causal, window)
     scale = d**-0.5 if scale is None else _number("scale", scale, "None for 1/√d")
     return left, right, scale, 0.0 if softcap is None else _number("softcap", softcap, "None for none")
@@ -83,10 +153,6 @@ def _number(name: str, given: Any, none: str) -> float:
     if not (number := scalars.finite(given) or 0) > 0:
         raise ValueError(f"{name} is {given!r}: give a finite number above 0, or {none}")
     return number
-
-
-def x_shape(x: torch.Tensor) -> tuple[int, ...]:
-    return tuple(x.shape)
 
 
 def matrix_of_heads(name: str, x: Any, axes: str = "(batch, heads, tokens, head dimension)") -> None:

@@ -16,18 +16,19 @@ import triton.language as tl
 from flashsteps.machine import block_masks, masks
 
 from . import checks
-from .launch import arguments, fetched, grid, launch, strides, tiles
+from .launch import arguments, fetched, grid, launch, like, outputs, strides, tiles
 from .targets import configs
-from .tile import add_tile, load_tile, natural_lse, one_over, or_nan, sees_any, store_statistic, store_tile, work
+from .tile import add_tile, load_tile, natural_lse, one_over, store_statistic, store_tile, work
 
 
 @triton.jit(do_not_specialize=["N", "M", "left", "right"])
 def block_sparse_kernel(
     Q, K, V, starts, columns, O, LSE, q_strides, k_strides, v_strides, o_strides, heads_kv, N, M, scale, softcap,
     left, right,
-    GROUP: tl.constexpr, HEAD_DIM: tl.constexpr, D: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_M: tl.constexpr,
-    BLOCK_N: tl.constexpr, LEFT: tl.constexpr, RIGHT: tl.constexpr, SOFTCAP: tl.constexpr, EVEN: tl.constexpr,
-    TMA_Q: tl.constexpr, TMA: tl.constexpr, PRECISION: tl.constexpr, HEAVY_FIRST: tl.constexpr,
+    GROUP: tl.constexpr, HEAD_DIM: tl.constexpr, D: tl.constexpr, HEAD_DIM_V: tl.constexpr, D_V: tl.constexpr,
+    BLOCK_Q: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, LEFT: tl.constexpr, RIGHT: tl.constexpr,
+    SOFTCAP: tl.constexpr, EVEN: tl.constexpr, TMA_Q: tl.constexpr, TMA: tl.constexpr, PRECISION: tl.constexpr,
+    HEAVY_FIRST: tl.constexpr,
 ):  # fmt: skip
     """O (B, H, N, HEAD_DIM) and LSE (B, H, N); starts (blocks + 1,) and columns (tiles visited,), int32."""
     # Under a causal mask the last queries see most keys: what takes longest is begun first.
@@ -41,23 +42,20 @@ def block_sparse_kernel(
     ends = tl.load(starts + i + tl.arange(0, 2))  # Where its list of tiles begins and ends, in one load.
     m_i = tl.full([BLOCK_M], float("-inf"), tl.float32)  # Max, sum and output start on chip, and stay there.
     l_i = tl.zeros([BLOCK_M], tl.float32)
-    acc = tl.zeros([BLOCK_M, D], tl.float32)
-    seen = tokens < 0  # whether each row has seen a key
+    acc = tl.zeros([BLOCK_M, D_V], tl.float32)
     for n in tl.range(tl.min(ends, 0), tl.max(ends, 0)):
         j = tl.load(columns + n)  # The list says which tile comes next.
         start = j * BLOCK_N
         # Keys and values come in, those of the tiles listed and no others.
         k = load_tile(K, k_strides, b, h, start, M, BLOCK_N, BLOCK_N, 1, HEAD_DIM, D, CUT, TMA)
-        v = load_tile(V, v_strides, b, h, start, M, BLOCK_N, BLOCK_N, 1, HEAD_DIM, D, CUT, TMA)
-        seen = seen | sees_any(tokens, start, start + BLOCK_N, N, M, left, right, LEFT, RIGHT)
-        acc, l_i, m_i = add_tile(acc, l_i, m_i, q, k, v, tokens, start, N, M, scale, softcap, left, right, BLOCK_N,
-                                 BLOCK_N, LEFT, RIGHT, SOFTCAP, CUT, PRECISION)  # fmt: skip
-    total = or_nan(l_i, seen)
-    o = acc * one_over(total)[:, None]  # All its tiles seen: divide by the sum, once.
+        v = load_tile(V, v_strides, b, h, start, M, BLOCK_N, BLOCK_N, 1, HEAD_DIM_V, D_V, CUT, TMA)
+        acc, l_i, m_i = add_tile(acc, l_i, m_i, q, k, v, None, tokens, start, N, M, scale, softcap, left, right,
+                                 BLOCK_N, BLOCK_N, LEFT, RIGHT, SOFTCAP, 0, CUT, PRECISION)  # fmt: skip
+    o = acc * one_over(l_i)[:, None]  # All its tiles seen: divide by the sum, once.
     # The output goes out, once, with one number a row: LSE, a natural logarithm.
-    store_tile(O, o_strides, b, h * GROUP, first, N, o, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM, D, TMA_Q)
-    lse = natural_lse(m_i, total)
-    store_statistic(LSE, b, h * GROUP, heads_kv * GROUP, first, N, lse, BLOCK_M, BLOCK_Q, GROUP)
+    store_tile(O, o_strides, b, h * GROUP, first, N, o, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM_V, D_V, TMA_Q)
+    lse = natural_lse(m_i, l_i)
+    store_statistic(LSE, b, h * GROUP, heads_kv * GROUP, first, N, N, lse, BLOCK_M, BLOCK_Q, GROUP)
 
 
 def block_sparse(
@@ -82,11 +80,16 @@ def block_sparse(
     Tiles that `causal` or `window` hide are not visited, either. Raises ValueError for arguments that make no sense.
     """
     problem = checks.problem(q, k, v, causal=causal, window=window, scale=scale, softcap=softcap)
+    if torch.compiler.is_compiling() and config is None:
+        given = _as_tensors(block_mask)
+        whole: tuple[torch.Tensor, torch.Tensor] = _whole(
+            q, k, v, *given, block_q, block_k, problem.left, problem.right, problem.scale, problem.softcap
+        )
+        return whole
     config = config or configs.shipped("block_sparse", problem)
     block_q, block_k = checks.positive("block_q", block_q), checks.power_of_2("block_k", block_k)
     tile = tiles(problem, config, block_q, block_k)
-    o = torch.empty_like(q)
-    lse = torch.empty(q.shape[:3], dtype=torch.float32, device=q.device)
+    o, lse = outputs(problem, q)
     if problem.nothing:
         return o.zero_(), lse.fill_(-torch.inf)
     shape = -(-problem.n // tile.block_q), -(-problem.m // tile.block_n)
@@ -94,8 +97,8 @@ def block_sparse(
         starts, columns = _checked(block_mask, shape, q.device)
     else:
         starts, columns = csr(q, k, block_mask, block_q=block_q, block_k=block_k, causal=causal, window=window)
-    by_queries, tma_q = fetched(config.descriptors and tile.plain, tile.block_m, tile.d, Q=q, O=o)
-    by_keys, tma = fetched(config.descriptors, tile.block_n, tile.d, K=k, V=v)
+    by_queries, tma_q = fetched(config.descriptors and tile.plain, tile.block_m, Q=q, O=o)
+    by_keys, tma = fetched(config.descriptors, tile.block_n, K=k, V=v)
     launch(
         block_sparse_kernel,
         grid(problem, shape[0]),
@@ -112,6 +115,42 @@ def block_sparse(
         TMA=tma,
     )
     return o, lse
+
+
+def _as_tensors(block_mask: Any) -> tuple[str, torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
+    """A block mask as an operation of torch can be given it: by name, or as a tensor, or starts and columns."""
+    if isinstance(block_mask, str):
+        return block_mask, None, None, None
+    if isinstance(block_mask, tuple) and len(block_mask) == 2:
+        return "", None, *block_mask
+    return "", torch.as_tensor(block_mask), None, None
+
+
+@torch.library.custom_op("flashsteps::block_sparse", mutates_args=())
+def _whole(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    name: str,
+    visited: torch.Tensor | None,
+    starts: torch.Tensor | None,
+    columns: torch.Tensor | None,
+    block_q: int,
+    block_k: int,
+    left: int,
+    right: int,
+    scale: float,
+    softcap: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same as one operation, which torch.compile sees from outside."""
+    mask: Any = name or (visited.cpu().numpy() if visited is not None else (starts, columns))
+    return block_sparse(q, k, v, mask, block_q=block_q, block_k=block_k, window=(left, right), scale=scale,
+                        softcap=softcap or None)  # fmt: skip
+
+
+@_whole.register_fake
+def _whole_shapes(q: Any, k: Any, v: Any, *rest: Any) -> Any:
+    return like(q, v.shape[3]), q.new_empty(q.shape[:3], dtype=torch.float32)
 
 
 def csr(

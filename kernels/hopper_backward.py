@@ -272,10 +272,10 @@ def rows_kernel(
     do = load_tile(dO, do_strides, b, h, first, N, BLOCK_M, BLOCK_M, 1, HEAD_DIM, D, True, False)
     D_i = tl.sum(o.to(tl.float32) * do.to(tl.float32), 1)
     if DLSE:
-        D_i -= load_statistic(dLSE, b, h, heads, first, N, BLOCK_M, BLOCK_M, 1)
+        D_i -= load_statistic(dLSE, b, h, heads, first, N, N, BLOCK_M, BLOCK_M, 1)
     if DELTA:
-        store_statistic(D_, b, h, heads, first, N, D_i, BLOCK_M, BLOCK_M, 1)
-    lse = load_statistic(LSE, b, h, heads, first, N, BLOCK_M, BLOCK_M, 1)
+        store_statistic(D_, b, h, heads, first, N, N, D_i, BLOCK_M, BLOCK_M, 1)
+    lse = load_statistic(LSE, b, h, heads, first, N, N, BLOCK_M, BLOCK_M, 1)
     tokens = first + tl.arange(0, BLOCK_M)
     none = (tokens >= N) | (lse == float("-inf"))
     at = Rows + (b.to(tl.int64) * heads + h) * 2 * PADDED + tokens
@@ -301,7 +301,7 @@ def takes(problem: Problem, *tensors: torch.Tensor) -> bool:
     return (
         not problem.nothing
         and problem.dtype in (torch.float16, torch.bfloat16)
-        and problem.softcap == 0
+        and problem.usual
         and 32 < problem.d <= 128
         and problem.d % 8 == 0  # rows of the gradients, which are made here, lie at multiples of 16 bytes
         and describable(*tensors)
@@ -328,7 +328,7 @@ def backward(
     dq, dk, dv = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
     d = checks.on_chip_d(problem.d)
     block_m = 64 * 128 // d  # so that each warpgroup makes 64 × 64 of dQ
-    tile = Tiles(block_m, block_m, KEYS, d)
+    tile = Tiles(block_m, block_m, KEYS, d, d)
     padded = -(-problem.n // tile.block_m) * tile.block_m
     rows = torch.empty(*q.shape[:2], 2, padded, dtype=torch.float32, device=q.device)
     total = torch.empty(q.shape, dtype=torch.float32, device=q.device)

@@ -33,7 +33,7 @@ from . import checks
 from .launch import Tiles, arguments, describable, grid, launch
 from .problem import Problem
 from .targets.configs import Config
-from .tile import LN_2, LOG2_E, one_over, or_nan, sees_any, visited, work
+from .tile import LN_2, LOG2_E, lost, one_over, visited, work
 
 #: rows of a program, half of them for each warpgroup; a product of Hopper has 64
 ROWS = 128
@@ -80,12 +80,13 @@ def softmax(s, m_i, l_i, factor, tokens, start, N, M, left, right, BLOCK_N: gl.c
         seen = column < (stop - start)[:, None]
         if LEFT:
             seen = seen & (column >= (tokens + (M - N - left) - start)[:, None])
-        s = gl.where(seen, s, float("-inf"))
+        s = gl.where(seen, s + lost(s * factor), float("-inf"))
     m_new = gl.maximum(m_i, gl.max(s, 1) * factor)
     m = m_new
     if CUT:
         m = gl.maximum(m_new, -3.0e38)
-    p = gl.exp2(s * factor - m[:, None])
+    x = s * factor - m[:, None]
+    p = gl.exp2(x) if CUT else gl.exp2(x) + lost(x)
     alpha = gl.exp2(m_i - m)
     l_i = alpha * l_i + gl.sum(p, 1)
     return p, alpha, m_new, l_i
@@ -179,15 +180,14 @@ def consume(O, LSE, q_sm, k_sm, v_sm, q_full, k_full, k_empty, v_full, v_empty, 
     acc = warpgroup_mma(p, v_sm.index(gl.maximum(hi - lo - 1, 0) % STAGES).reshape([BLOCK_N, D]), acc, is_async=True)
     acc = warpgroup_mma_wait(0, deps=(acc,))
 
-    total = or_nan(l_i, sees_any(tokens, 0, M, N, M, left, right, LEFT, RIGHT))
-    by = gl.convert_layout(one_over(total), gl.SliceLayout(1, O_LAYOUT))
-    none = gl.convert_layout(total, gl.SliceLayout(1, O_LAYOUT)) == 0
+    by = gl.convert_layout(one_over(l_i), gl.SliceLayout(1, O_LAYOUT))
+    none = gl.convert_layout(l_i, gl.SliceLayout(1, O_LAYOUT)) == 0
     o = gl.where(none[:, None], 0.0, acc * by[:, None])  # where no tile came, what was multiplied means nothing
     q.store(o.to(k_sm.dtype))  # the queries' place is free now
     fence_async_shared()
     tma.async_copy_shared_to_global(O, [b, h, first + C * TOKENS, 0, 0], q_sm.index(C))
     at = ((b.to(gl.int64) * heads_kv + h) * GROUP + row % GROUP) * N + tokens
-    gl.store(LSE + at, (m_i + gl.log2(total)) * LN_2, mask=tokens < N)
+    gl.store(LSE + at, (m_i + gl.log2(l_i)) * LN_2, mask=tokens < N)
     tma.store_wait(0)
 
 
@@ -261,7 +261,7 @@ def takes(problem: Problem, *tensors: torch.Tensor) -> bool:
     return (
         not problem.nothing
         and problem.dtype in (torch.float16, torch.bfloat16)
-        and problem.softcap == 0
+        and problem.usual
         and problem.d > 32
         and problem.d % 8 == 0  # rows of the output, which is made here, lie at multiples of 16 bytes
         and problem.group & (problem.group - 1) == 0
@@ -279,7 +279,8 @@ def forward(
     """
     o = torch.empty_like(q)
     lse = torch.empty(q.shape[:3], dtype=torch.float32, device=q.device)
-    tile = Tiles(ROWS // problem.group, ROWS, config.block_n, checks.on_chip_d(problem.d))
+    d = checks.on_chip_d(problem.d)
+    tile = Tiles(ROWS // problem.group, ROWS, config.block_n, d, d)
     by_queries = {name: _packed(x, problem, tile) for name, x in {"Q": q, "O": o}.items()}
     by_keys = {name: described(x, [1, 1, tile.block_n, tile.d]) for name, x in {"K": k, "V": v}.items()}
     launch(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +17,7 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 from . import checks
 from .problem import Problem
 from .targets.configs import Config
-from .targets.target import Launch, interpreted, pretended, target
+from .targets.target import Launch, Target, interpreted, pretended, target
 
 #: of keys and values, in bytes, that programs which run at one time may work on: what an L2 of 40 or 50 MB keeps
 L2_BYTES = 32 << 20
@@ -23,14 +25,18 @@ L2_BYTES = 32 << 20
 #: an axis of a grid other than the first has at most so many programs
 MOST = 65_535
 
+#: of so many problems it is kept what follows from them: a model asks for the same few again and again
+KEPT = 1024
+
 
 class Tiles(NamedTuple):
-    """block_q tokens a program; on chip they are block_m rows, of d numbers; block_n keys."""
+    """block_q tokens a program; on chip they are block_m rows, of d numbers (d_v: of values); block_n keys."""
 
     block_q: int
     block_m: int
     block_n: int
     d: int
+    d_v: int
 
     @property
     def plain(self) -> bool:
@@ -38,6 +44,7 @@ class Tiles(NamedTuple):
         return self.block_m == self.block_q
 
 
+@lru_cache(KEPT, typed=True)
 def tiles(problem: Problem, config: Config, block_q: int | None = None, block_k: int | None = None) -> Tiles:
     """The tile that a program works on: as asked for, or of the config; no larger than there are queries and keys.
 
@@ -47,16 +54,21 @@ def tiles(problem: Problem, config: Config, block_q: int | None = None, block_k:
     tokens = min(tokens, int(triton.next_power_of_2(max(problem.n, 1))))
     block_n = config.block_n if block_k is None else checks.power_of_2("block_k", block_k)
     rows = checks.up(tokens * problem.group)
-    return Tiles(tokens, rows, min(block_n, checks.up(problem.m)), checks.on_chip_d(problem.d))
+    widths = checks.on_chip_d(problem.d), checks.on_chip_d(problem.d_v)
+    return Tiles(tokens, rows, min(block_n, checks.up(problem.m)), *widths)
 
 
 def arguments(kernel: Any, problem: Problem, tiles: Tiles) -> dict[str, Any]:
-    """What a kernel is told of the problem and the tile, as far as it asks: by its names."""
-    on = target(problem.device).backend
+    """What a kernel is told of the problem and the tile, as far as it asks: by its names. Not to be changed."""
+    return _arguments(tuple(kernel.arg_names), problem, tiles, target(problem.device))
+
+
+@lru_cache(KEPT)
+def _arguments(names: tuple[str, ...], problem: Problem, tiles: Tiles, on: Target) -> dict[str, Any]:
     known = {
         "heads_kv": problem.kv_heads,
-        "section": max(1, L2_BYTES // max(1, 2 * problem.m * tiles.d * problem.dtype.itemsize)),
-        "N": problem.n,
+        "section": max(1, L2_BYTES // max(1, problem.m * (tiles.d + tiles.d_v) * problem.dtype.itemsize)),
+        "N": problem.packed or problem.n,
         "M": problem.m,
         "scale": problem.scale,
         "softcap": problem.softcap,
@@ -65,21 +77,26 @@ def arguments(kernel: Any, problem: Problem, tiles: Tiles) -> dict[str, Any]:
         "GROUP": problem.group,
         "HEAD_DIM": problem.d,
         "D": tiles.d,
+        "HEAD_DIM_V": problem.d_v,
+        "D_V": tiles.d_v,
         "BLOCK_Q": tiles.block_q,
         "BLOCK_M": tiles.block_m,
         "BLOCK_N": tiles.block_n,
         "LEFT": problem.left >= 0,
         "RIGHT": problem.right >= 0,
         "SOFTCAP": problem.softcap > 0,
-        "EVEN": problem.m % tiles.block_n == 0,
-        "EVEN_Q": problem.n % tiles.block_q == 0,
+        "MASK": problem.mask,
+        "SINKS": problem.sinks,
+        "VARLEN": problem.packed > 0,
+        "EVEN": not problem.packed and problem.m % tiles.block_n == 0,
+        "EVEN_Q": not problem.packed and problem.n % tiles.block_q == 0,
         # under a causal mask some blocks take longer than others; with a window to both sides all take as long
-        "HEAVY_FIRST": problem.right >= 0 > problem.left and on != "interpreter",
+        "HEAVY_FIRST": problem.right >= 0 > problem.left and on.backend != "interpreter",
         # float32 on NVIDIA's matrix units: the sum of three products of tf32, as good as one of float32; where rows are
         # wide, these take more registers than there are
-        "PRECISION": "tf32x3" if on == "cuda" and tiles.d <= 128 else "ieee",
+        "PRECISION": "tf32x3" if on.backend == "cuda" and max(tiles.d, tiles.d_v) <= 128 else "ieee",
     }
-    return {name: value for name, value in known.items() if name in kernel.arg_names}
+    return {name: value for name, value in known.items() if name in names}
 
 
 def grid(problem: Problem, blocks: int) -> tuple[int, ...]:
@@ -91,33 +108,68 @@ def grid(problem: Problem, blocks: int) -> tuple[int, ...]:
 
 def describable(*tensors: torch.Tensor) -> bool:
     """Whether TMA can fetch from each of these (B, heads, n, d): rows lie at multiples of 16 bytes, none repeated."""
+    return all(x.data_ptr() % 16 == 0 and _regular(x.shape, x.stride(), x.element_size()) for x in tensors)
+
+
+@lru_cache(KEPT)
+def _regular(shape: torch.Size, strides: tuple[int, ...], size: int) -> bool:
     return all(
-        x.data_ptr() % 16 == 0
-        and all(
-            size == 1 or (stride > 0 and stride * x.element_size() % 16 == 0)
-            for size, stride in zip(x.shape[:3], x.stride()[:3], strict=True)
-        )
-        for x in tensors
+        n == 1 or (stride > 0 and stride * size % 16 == 0) for n, stride in zip(shape[:3], strides, strict=False)
     )
 
 
-def descriptor(x: torch.Tensor, rows: int, d: int) -> TensorDescriptor:
-    """A descriptor of x (B, heads, n, d) that fetches so many rows of one head at a time, `d` wide on chip."""
-    strides = [
-        stride if size > 1 else x.stride(2) if x.shape[2] > 1 else 16
-        for size, stride in zip(x.shape, x.stride(), strict=True)
+def descriptor(x: torch.Tensor, rows: int) -> TensorDescriptor:
+    """A descriptor of x (B, heads, n, d) that fetches so many rows of one head at a time, whole."""
+    made = TensorDescriptor.__new__(TensorDescriptor)
+    vars(made).update(_form(x.shape, x.stride(), x.dtype, rows), base=x)
+    return made
+
+
+@lru_cache(KEPT)
+def _form(shape: torch.Size, strides: tuple[int, ...], dtype: torch.dtype, rows: int) -> dict[str, Any]:
+    """All of a descriptor but its tensor, looked at by Triton once: that takes longer than all else."""
+    steps = [
+        stride if size > 1 else strides[2] if shape[2] > 1 else 16 for size, stride in zip(shape, strides, strict=True)
     ]
-    return TensorDescriptor(x, list(x.shape), [*strides[:3], 1], [1, 1, rows, d])
+    block = [1, 1, rows, checks.on_chip_d(shape[3])]
+    return dict(vars(TensorDescriptor(torch.empty(0, dtype=dtype), list(shape), [*steps[:3], 1], block)))
 
 
-def fetched(wanted: bool, rows: int, d: int, **tensors: torch.Tensor) -> tuple[dict[str, Any], bool]:
+def fetched(wanted: bool, rows: int, **tensors: torch.Tensor) -> tuple[dict[str, Any], bool]:
     """Tensors (B, heads, n, d) as a kernel fetches them, `rows` rows at a time, and whether that is by descriptors.
 
     It is where that is wanted, and TMA can.
     """
     if wanted and describable(*tensors.values()):
-        return {name: descriptor(x, rows, d) for name, x in tensors.items()}, True
+        return {name: descriptor(x, rows) for name, x in tensors.items()}, True
     return dict(tensors), False
+
+
+def of_scores(attn_mask: torch.Tensor | None, problem: Problem) -> dict[str, Any]:
+    """What is given of each score, as kernels are given it: bias and its strides."""
+    if attn_mask is None:
+        return {"bias": None, "bias_strides": None}
+    bias = attn_mask.view(torch.uint8) if attn_mask.dtype == torch.bool else attn_mask
+    bias = bias.expand(problem.batch, problem.heads, problem.n, problem.m)
+    return {"bias": bias, "bias_strides": bias.stride()}
+
+
+def starting(starts: tuple[torch.Tensor, torch.Tensor] | None) -> dict[str, Any]:
+    """Where sequences of packed queries and keys begin, as kernels are given it."""
+    return dict(zip(("starts_q", "starts_k"), starts or (None, None), strict=True))
+
+
+def outputs(problem: Problem, q: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Room for o (B, H, N, d_v), laid out as q is, and lse (B, H, N), float32."""
+    return like(q, problem.d_v), torch.empty(q.shape[:3], dtype=torch.float32, device=q.device)
+
+
+def like(q: torch.Tensor, d_v: int) -> torch.Tensor:
+    """Room for what q (B, H, N, d) is for, d_v wide, laid out as q is."""
+    if q.shape[3] == d_v:
+        return torch.empty_like(q)
+    shape, order = (*q.shape[:3], d_v), sorted(range(3), key=lambda axis: -q.stride(axis))
+    return q.new_empty([shape[axis] for axis in (*order, 3)]).permute([*map(order.index, range(3)), 3])
 
 
 def strides(**tensors: torch.Tensor) -> dict[str, tuple[int, ...]]:
@@ -145,8 +197,15 @@ def _on(device: torch.device) -> AbstractContextManager[Any]:
     if device.type == "cuda":
         guard: AbstractContextManager[Any] = torch.cuda.device(device)
         return guard
-    # a GPU gives ∞ and NaN without a word; NumPy, which the interpreter computes with, would warn of ln 0 = −∞
-    return np.errstate(all="ignore") if interpreted() else nullcontext()
+    return _quiet() if interpreted() else nullcontext()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """A GPU gives ∞ and NaN without a word; NumPy, which the interpreter computes with, would warn of ln 0 = −∞."""
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
+        yield
 
 
 _said = False

@@ -15,7 +15,7 @@ import triton
 import triton.language as tl
 
 from . import checks
-from .launch import arguments, grid, launch, strides, tiles
+from .launch import arguments, grid, launch, like, outputs, strides, tiles
 from .problem import Problem
 from .split_kv import merge, pieces, room
 from .targets import configs
@@ -24,9 +24,7 @@ from .tile import (
     load_tile,
     natural_lse,
     one_over,
-    or_nan,
     part,
-    sees_any,
     store_statistic,
     store_tile,
     visited,
@@ -37,13 +35,15 @@ from .tile import (
 def paged_kernel(
     Q, K, V, table, lengths, O, LSE, q_strides, k_strides, v_strides, table_stride, o_strides, heads_kv, N, M, scale,
     softcap, left, right, pieces, per_piece,
-    GROUP: tl.constexpr, HEAD_DIM: tl.constexpr, D: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_M: tl.constexpr,
-    PAGE: tl.constexpr, BLOCK_N: tl.constexpr, LEFT: tl.constexpr, RIGHT: tl.constexpr, SOFTCAP: tl.constexpr,
-    LENGTHS: tl.constexpr, PRECISION: tl.constexpr, HEAVY_FIRST: tl.constexpr, SPLIT: tl.constexpr,
+    GROUP: tl.constexpr, HEAD_DIM: tl.constexpr, D: tl.constexpr, HEAD_DIM_V: tl.constexpr, D_V: tl.constexpr,
+    BLOCK_Q: tl.constexpr, BLOCK_M: tl.constexpr, PAGE: tl.constexpr, BLOCK_N: tl.constexpr, LEFT: tl.constexpr,
+    RIGHT: tl.constexpr, SOFTCAP: tl.constexpr, LENGTHS: tl.constexpr, PRECISION: tl.constexpr,
+    HEAVY_FIRST: tl.constexpr, TABLE: tl.constexpr, SPLIT: tl.constexpr,
 ):  # fmt: skip
     """O (B, H, N, HEAD_DIM) and LSE (B, H, N); K and V are pools of pages: (page, key-value head, row) by strides.
 
-    M keys, or lengths (B,) of them; table (B, pages of the longest), int32. With SPLIT, O and LSE are those of pieces
+    M keys, or lengths (B,) of them; table (B, pages of the longest), int32. Without TABLE, each sequence's keys lie in
+    one piece, at its own number, and a page is PAGE of them. With SPLIT, O and LSE are those of pieces
     of so many pages, as `split_kernel` writes them.
     """
     i = tl.program_id(0)
@@ -66,29 +66,28 @@ def paged_kernel(
     q = load_tile(Q, q_strides, b, h * GROUP, first, N, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM, D, True, False)
     m_i = tl.full([BLOCK_M], float("-inf"), tl.float32)  # Max, sum and output start on chip, and stay there.
     l_i = tl.zeros([BLOCK_M], tl.float32)
-    acc = tl.zeros([BLOCK_M, D], tl.float32)
+    acc = tl.zeros([BLOCK_M, D_V], tl.float32)
     for j in tl.range(lo, hi):
         start = j * PAGE
-        page = tl.load(table + b.to(tl.int64) * table_stride + j)  # The block table says which page comes next.
+        page, row, stop = b, start, M
+        if TABLE:
+            page = tl.load(table + b.to(tl.int64) * table_stride + j)  # The block table says which page comes next.
+            row, stop = start * 0, M - start
         # That page of keys and values comes in, wherever it lies; of the last one, the rows in use.
-        k = load_tile(K, k_strides, page, h, start * 0, M - start, BLOCK_N, PAGE, 1, HEAD_DIM, D, True, False)
-        v = load_tile(V, v_strides, page, h, start * 0, M - start, BLOCK_N, PAGE, 1, HEAD_DIM, D, True, False)
-        acc, l_i, m_i = add_tile(acc, l_i, m_i, q, k, v, tokens, start, N, M, scale, softcap, left, right, BLOCK_N,
-                                 PAGE, LEFT, RIGHT, SOFTCAP, True, PRECISION)  # fmt: skip
-    start, stop = first * 0, first * 0 + M
-    if SPLIT:
-        start, stop = s * per_piece * PAGE, tl.minimum((s + 1) * per_piece * PAGE, M)
-    total = or_nan(l_i, sees_any(tokens, start, stop, N, M, left, right, LEFT, RIGHT))
-    o = acc * one_over(total)[:, None]  # All pages seen: divide by the sum, once.
+        k = load_tile(K, k_strides, page, h, row, stop, BLOCK_N, PAGE, 1, HEAD_DIM, D, True, False)
+        v = load_tile(V, v_strides, page, h, row, stop, BLOCK_N, PAGE, 1, HEAD_DIM_V, D_V, True, False)
+        acc, l_i, m_i = add_tile(acc, l_i, m_i, q, k, v, None, tokens, start, N, M, scale, softcap, left, right,
+                                 BLOCK_N, PAGE, LEFT, RIGHT, SOFTCAP, 0, True, PRECISION)  # fmt: skip
+    o = acc * one_over(l_i)[:, None]  # All pages seen: divide by the sum, once.
     # The output goes out, with one number a row: LSE.
-    lse = natural_lse(m_i, total)
+    lse = natural_lse(m_i, l_i)
     if SPLIT:
         one, row, rows = b * heads_kv + h, first * GROUP, N * GROUP
-        store_tile(O, o_strides, one, s, row, rows, o, BLOCK_M, BLOCK_Q * GROUP, 1, HEAD_DIM, D, False)
-        store_statistic(LSE, one, s, pieces, row, rows, lse, BLOCK_M, BLOCK_Q * GROUP, 1)
+        store_tile(O, o_strides, one, s, row, rows, o, BLOCK_M, BLOCK_Q * GROUP, 1, HEAD_DIM_V, D_V, False)
+        store_statistic(LSE, one, s, pieces, row, rows, rows, lse, BLOCK_M, BLOCK_Q * GROUP, 1)
     else:
-        store_tile(O, o_strides, b, h * GROUP, first, N, o, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM, D, False)
-        store_statistic(LSE, b, h * GROUP, heads_kv * GROUP, first, N, lse, BLOCK_M, BLOCK_Q, GROUP)
+        store_tile(O, o_strides, b, h * GROUP, first, N, o, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM_V, D_V, False)
+        store_statistic(LSE, b, h * GROUP, heads_kv * GROUP, first, N, N, lse, BLOCK_M, BLOCK_Q, GROUP)
 
 
 def paged_decode(
@@ -128,21 +127,40 @@ def paged_decode(
     checks.matrix_of_heads("q", q)
     for name, x in {"k_pool": k_pool, "v_pool": v_pool}.items():
         checks.same(name, x, "q", q)
-        if x.shape[3] != q.shape[3]:
-            raise ValueError(f"{name} has head dimension {x.shape[3]}, q {q.shape[3]}: make them the same")
-    if v_pool.shape != k_pool.shape:
-        raise ValueError(f"v_pool has shape {tuple(v_pool.shape)}, k_pool {tuple(k_pool.shape)}: make them the same")
+    if k_pool.shape[3] != q.shape[3]:
+        raise ValueError(f"k_pool has head dimension {k_pool.shape[3]}, q {q.shape[3]}: make them the same")
+    if v_pool.shape[:3] != k_pool.shape[:3]:
+        raise ValueError(
+            f"v_pool has shape {tuple(v_pool.shape)}, k_pool {tuple(k_pool.shape)}: give a value for each key"
+        )
+    checks.widths("head dimension", ("q", q.shape[3]), ("v_pool", v_pool.shape[3]))
     (pages, page, kv_heads, d), (batch, heads, n, _) = k_pool.shape, q.shape
     most, lengths = _table(table, n_keys, batch, pages, page, q.device)
     options = checks.options_of(tuple(q.shape), (batch, kv_heads, most, d), causal, window, scale, softcap)
-    problem = Problem(batch, heads, kv_heads, n, most, d, *options, q.dtype, q.device)
+    problem = Problem(batch, heads, kv_heads, n, most, d, v_pool.shape[3], *options, q.dtype, q.device)
+    return decode(problem, q, k_pool, v_pool, table, lengths, page, block_q=block_q, splits=splits, config=config)
+
+
+def decode(
+    problem: Problem,
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    table: torch.Tensor | None,
+    lengths: torch.Tensor | None,
+    page: int,
+    *,
+    block_q: int | None = None,
+    splits: int | None = None,
+    config: configs.Config | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`paged_decode` of a problem that was checked; without a table, k and v are (B, rows, Hk, d), a page some rows."""
     config = config or configs.shipped("paged", problem)
     tile = tiles(problem, config, block_q, checks.up(page))._replace(block_n=checks.up(page))
-    o = torch.empty_like(q)
-    lse = torch.empty(q.shape[:3], dtype=torch.float32, device=q.device)
+    o, lse = outputs(problem, q)
     if problem.nothing:
         return o.zero_(), lse.fill_(-torch.inf)
-    blocks, in_use = -(-n // tile.block_q), -(-most // page)
+    blocks, in_use = -(-problem.n // tile.block_q), -(-problem.m // page)
     at_most = _enough(problem, blocks, in_use) if splits is None else checks.positive("splits", splits)
     count, per_piece = pieces(at_most, in_use)
     o_s, lse_s = (o, lse) if count == 1 else room(problem, count)
@@ -152,21 +170,22 @@ def paged_decode(
         problem,
         config.options,
         Q=q,
-        K=k_pool,
-        V=v_pool,
+        K=k,
+        V=v,
         table=table,
         lengths=lengths,
         O=o_s,
         LSE=lse_s,
         **strides(q=q, o=o_s),
-        k_strides=_by_page(k_pool),
-        v_strides=_by_page(v_pool),
-        table_stride=table.stride(0),
+        k_strides=_by_page(k),
+        v_strides=_by_page(v),
+        table_stride=0 if table is None else table.stride(0),
         pieces=count,
         per_piece=per_piece,
         **arguments(paged_kernel, problem, tile),
         PAGE=page,
         LENGTHS=lengths is not None,
+        TABLE=table is not None,
         SPLIT=count > 1,
     )
     if count > 1:
@@ -213,8 +232,8 @@ def _whole(
 
 
 @_whole.register_fake
-def _whole_shapes(q: Any, *rest: Any) -> Any:
-    return torch.empty_like(q), q.new_empty(q.shape[:3], dtype=torch.float32)
+def _whole_shapes(q: Any, k_pool: Any, v_pool: Any, *rest: Any) -> Any:
+    return like(q, v_pool.shape[3]), q.new_empty(q.shape[:3], dtype=torch.float32)
 
 
 def _by_page(pool: torch.Tensor) -> tuple[int, int, int]:

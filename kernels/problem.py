@@ -8,7 +8,13 @@ import torch
 
 
 class Problem(NamedTuple):
-    """Sizes and options of one call. `left` and `right` are keys beside the diagonal that a query sees, −1 for all."""
+    """Sizes and options of one call. `left` and `right` are keys beside the diagonal that a query sees, −1 for all.
+
+    `d_v` is how wide values are, and the output. `mask` is `tile.BOOLEAN` or `tile.ADDED` where there is a tensor of
+    one number for each score; with `sinks` each head has one more score, of a key without a value.
+    `packed` is how many tokens are packed without a batch, if they are: then a batch entry is a sequence of them, and n
+    and m are those of the longest.
+    """
 
     batch: int
     heads: int
@@ -16,12 +22,16 @@ class Problem(NamedTuple):
     n: int
     m: int
     d: int
+    d_v: int
     left: int
     right: int
     scale: float
     softcap: float
     dtype: torch.dtype
     device: torch.device
+    mask: int = 0
+    sinks: bool = False
+    packed: int = 0
 
     @property
     def group(self) -> int:
@@ -32,6 +42,11 @@ class Problem(NamedTuple):
     def parts(self) -> int:
         """What can be computed apart: batch entries times key-value heads."""
         return self.batch * self.kv_heads
+
+    @property
+    def usual(self) -> bool:
+        """Whether it is no more than softmax(q kᵀ) v with values as wide as keys, but for causal masks and windows."""
+        return self.d == self.d_v and not (self.softcap or self.mask or self.sinks or self.packed)
 
     @property
     def nothing(self) -> bool:

@@ -17,6 +17,18 @@ INTERPRETED: tl.constexpr = tl.constexpr(bool(triton.knobs.runtime.interpret))
 LOG2_E: tl.constexpr = tl.constexpr(1.4426950408889634)
 LN_2: tl.constexpr = tl.constexpr(0.6931471805599453)
 
+#: what a tensor of one number for each score says: which of them count (not 0), or what is added to them
+BOOLEAN: tl.constexpr = tl.constexpr(1)
+ADDED: tl.constexpr = tl.constexpr(2)
+
+#: nothing smaller is added to a score: where all keys of a row have the least number of float32, as models that hide
+#: them so have it, exponents of 2 do not fall below all numbers, and the row is their mean, as torch has it
+LEAST: tl.constexpr = tl.constexpr(-2.0e38)
+
+#: an LSE below it is that of a row to all of whose keys so little was added, and does not tell any more how many they
+#: were: P cannot be made again of it, and is 0
+LOST: tl.constexpr = tl.constexpr(-1.0e30)
+
 
 @triton.jit
 def load_tile(X, strides, b, h, first, n, ROWS: tl.constexpr, TOKENS: tl.constexpr, GROUP: tl.constexpr,
@@ -68,23 +80,48 @@ def tile_at(X, strides, b, h, first, n, ROWS: tl.constexpr, TOKENS: tl.constexpr
 
 
 @triton.jit
-def load_statistic(X, b, h, heads, first, n, ROWS: tl.constexpr, TOKENS: tl.constexpr, GROUP: tl.constexpr):
-    """One number a row, of X (B, heads, n), contiguous; 0 where there is no row. Shape (ROWS,)."""
-    at = statistic_at(X, b, h, heads, first, n, ROWS, GROUP)
+def load_statistic(X, b, h, heads, first, n, size, ROWS: tl.constexpr, TOKENS: tl.constexpr, GROUP: tl.constexpr):
+    """One number a row, of X (B, heads, size), contiguous; 0 where there is none: from n on. Shape (ROWS,)."""
+    at = statistic_at(X, b, h, heads, first, size, ROWS, GROUP)
     return tl.load(at, mask=rows_inside(first, n, ROWS, TOKENS, GROUP), other=0.0)
 
 
 @triton.jit
-def store_statistic(X, b, h, heads, first, n, x, ROWS: tl.constexpr, TOKENS: tl.constexpr, GROUP: tl.constexpr):
+def store_statistic(X, b, h, heads, first, n, size, x, ROWS: tl.constexpr, TOKENS: tl.constexpr, GROUP: tl.constexpr):
     """Write x (ROWS,) to where `load_statistic` would read it."""
-    at = statistic_at(X, b, h, heads, first, n, ROWS, GROUP)
+    at = statistic_at(X, b, h, heads, first, size, ROWS, GROUP)
     tl.store(at, x, mask=rows_inside(first, n, ROWS, TOKENS, GROUP))
 
 
 @triton.jit
-def statistic_at(X, b, h, heads, first, n, ROWS: tl.constexpr, GROUP: tl.constexpr):
+def statistic_at(X, b, h, heads, first, size, ROWS: tl.constexpr, GROUP: tl.constexpr):
     r = tl.arange(0, ROWS).to(tl.int64)
-    return X + (b.to(tl.int64) * heads + h) * n + first + r // GROUP + r % GROUP * n
+    return X + (b.to(tl.int64) * heads + h) * size + first + r // GROUP + r % GROUP * size
+
+
+@triton.jit
+def sequence(starts, b):
+    """Where sequence b of packed tokens begins, and how many it has."""
+    first = tl.load(starts + b)
+    return first.to(tl.int64), tl.load(starts + b + 1) - first
+
+
+@triton.jit
+def load_bias(X, strides, b, h, first, start, n, m, ROWS: tl.constexpr, TOKENS: tl.constexpr, GROUP: tl.constexpr,
+              BLOCK_N: tl.constexpr):  # fmt: skip
+    """One number for each score of a tile, of X (B, heads, n, m) by its strides: 0 for what is broadcast."""
+    r = tl.arange(0, ROWS).to(tl.int64)
+    columns = tl.arange(0, BLOCK_N)
+    base = X + b.to(tl.int64) * strides[0] + h.to(tl.int64) * strides[1]
+    rows = (first + r // GROUP) * strides[2] + r % GROUP * strides[1]
+    inside = rows_inside(first, n, ROWS, TOKENS, GROUP)[:, None] & (columns < m - start)[None, :]
+    return tl.load(base + rows[:, None] + ((start + columns).to(tl.int64) * strides[3])[None, :], mask=inside, other=0)
+
+
+@triton.jit
+def first_scores(sinks, h, ROWS: tl.constexpr, GROUP: tl.constexpr):
+    """The score that each row begins with, that of its head, as an exponent of 2: head r % GROUP of those from h on."""
+    return tl.load(sinks + h + tl.arange(0, ROWS) % GROUP).to(tl.float32) * LOG2_E
 
 
 @triton.jit
@@ -234,9 +271,37 @@ def score_tile(a, b, scale, softcap, SOFTCAP: tl.constexpr, PRECISION: tl.conste
 
 
 @triton.jit
-def add_tile(acc, l_i, m_i, q, k, v, tokens, start, N, M, scale, softcap, left, right, BLOCK_N: tl.constexpr,
-             KEYS: tl.constexpr, LEFT: tl.constexpr, RIGHT: tl.constexpr, SOFTCAP: tl.constexpr, CUT: tl.constexpr,
-             PRECISION: tl.constexpr):  # fmt: skip
+def lost(x):
+    """0 for each score, and NaN where it is −∞: then it fell below all of float32, and its row is lost.
+
+    0 · x is one fused multiply-add a score, on a unit that waits for exponentials meanwhile, and no register: x is gone
+    as soon as p is there. So a score that is −∞ is never taken for one that is hidden. (Where one grows past float32,
+    ∞ − ∞ makes NaN of its row by itself.)
+    """
+    return x * 0.0
+
+
+@triton.jit
+def with_bias(s, factor, bias, scale, MASK: tl.constexpr, SOFTCAP: tl.constexpr):
+    """The scores of one tile with what is added to them, the factor that makes exponents of 2 of them, and which count.
+
+    A score that is hidden keeps its value: −∞ is what is added to it, or what it is not counted by.
+    """
+    if MASK == BOOLEAN:
+        seen = bias != 0
+    else:
+        bias = bias.to(tl.float32)
+        seen = bias != float("-inf")
+        if not SOFTCAP:
+            s, factor = s * scale, LOG2_E
+        s += tl.maximum(bias, LEAST, propagate_nan=tl.PropagateNan.ALL)
+    return s, factor, seen
+
+
+@triton.jit
+def add_tile(acc, l_i, m_i, q, k, v, bias, tokens, start, N, M, scale, softcap, left, right, BLOCK_N: tl.constexpr,
+             KEYS: tl.constexpr, LEFT: tl.constexpr, RIGHT: tl.constexpr, SOFTCAP: tl.constexpr, MASK: tl.constexpr,
+             CUT: tl.constexpr, PRECISION: tl.constexpr):  # fmt: skip
     """The step of the online softmax: take in the keys and values k, v (BLOCK_N, D) of one tile, KEYS of them there.
 
     factor · s is the exponent of 2. Only where a tile is CUT can a row have seen no key yet: its m_i is −∞, and
@@ -244,42 +309,27 @@ def add_tile(acc, l_i, m_i, q, k, v, tokens, start, N, M, scale, softcap, left, 
     """
     # One tile of scores, made on chip. It never goes to HBM.
     s, factor = score_tile(q, k, scale, softcap, SOFTCAP, PRECISION)
-    if CUT:  # Keys that a query may not see get −∞.
-        seen = seen_keys(tokens, start, N, M, left, right, BLOCK_N, LEFT, RIGHT)
+    if MASK:  # A number for each score says whether it counts, or is added to it.
+        s, factor, seen = with_bias(s, factor, bias, scale, MASK, SOFTCAP)
+    if CUT:
+        inside = seen_keys(tokens, start, N, M, left, right, BLOCK_N, LEFT, RIGHT)
         if KEYS < BLOCK_N:
-            seen = seen & (tl.arange(0, BLOCK_N) < KEYS)[None, :]
-        s = tl.where(seen, s, float("-inf"))
+            inside = inside & (tl.arange(0, BLOCK_N) < KEYS)[None, :]
+        seen = seen & inside if MASK else inside
+    if CUT or MASK:  # Keys that a query may not see get −∞.
+        s = tl.where(seen, s + lost(s * factor), float("-inf"))
     m_new = tl.maximum(m_i, tl.max(s, 1) * factor)  # The running max of each row, so far.
     m = m_new
-    if CUT:
+    if CUT or MASK:
         m = tl.maximum(m_new, -3.0e38)
-    p = tl.math.exp2(s * factor - m[:, None])  # Exponentials, taken against the max so far.
+    x = s * factor - m[:, None]
+    # Exponentials, taken against the max so far.
+    p = tl.math.exp2(x) if CUT or MASK else tl.math.exp2(x) + lost(x)
     alpha = tl.math.exp2(m_i - m)  # α: how much all that was summed before must shrink.
     l_i = alpha * l_i + tl.sum(p, 1)  # Old sum and output shrink by α; this tile is added.
     acc = acc * alpha[:, None]
     acc = tl.dot(p.to(v.dtype), v, acc, input_precision=PRECISION)
     return acc, l_i, m_new
-
-
-@triton.jit
-def sees_any(tokens, start, stop, n, m, left, right, LEFT: tl.constexpr, RIGHT: tl.constexpr):
-    """Whether each token sees any of the keys start … stop − 1. Shape of tokens."""
-    low, high = tokens * 0 + start, tokens * 0 + tl.minimum(stop, m)
-    if LEFT:
-        low = tl.maximum(low, tokens + (m - n - left))
-    if RIGHT:
-        high = tl.minimum(high, tokens + (m - n + right + 1))
-    return low < high
-
-
-@triton.jit
-def or_nan(l_i, seen):
-    """ℓ of each row; NaN where it is 0 though the row has `seen` a key: every score of it fell below all of float32.
-
-    Such a row is lost, and must not look like one that sees no key. (Where all scores of a whole tile fall below, or
-    one grows past float32, −∞ − (−∞) or ∞ − ∞ makes NaN of the row by itself.)
-    """
-    return tl.where(seen & (l_i == 0), float("nan"), l_i)
 
 
 @triton.jit

@@ -74,7 +74,7 @@ def errors(machine: Machine, check: Check) -> dict[str, Any]:
         standard.attention(given, seen, scale=d**-0.5, softcap=None, dtype=one, device=machine.kind)
         for one in (torch.float64, dtype)
     )
-    q, k, v, do = (x.to(machine.kind) for x in given)
+    q, k, v, do = given.to(machine.kind)[:4]
     poison(q, k, v, torch.empty(q.shape[:3], device=machine.kind))
     if check.name == "forward":
         found = dict(zip(("O", "LSE"), forward(q, k, v, config=check.config, **options), strict=True))

@@ -16,6 +16,12 @@ class Vector(NamedTuple):
     view: Any
 
 
+class Scores(NamedTuple):
+    """A tensor with a number for each score: of its rows a tile has some columns, those of its keys."""
+
+    view: Any
+
+
 class Argument(NamedTuple):
     """A tensor that is not there yet: what a kernel is launched with as the argument `name`, as `view` has it."""
 
@@ -30,6 +36,7 @@ class Registered:
     name: str
     array: np.ndarray
     leading: int  # how many of its dimensions count rows
+    scores: bool = False  # whether its tiles have columns
 
     @property
     def rows(self) -> int:
@@ -89,7 +96,7 @@ class Region(NamedTuple):
 
 def registered(name: str, given: Any) -> Registered:
     """A tensor's memory as an array. Raises ValueError, with its name, where that can't be."""
-    view = given.view if isinstance(given, Vector) else given
+    view = given.view if isinstance(given, Vector | Scores) else given
     if not hasattr(view, "data_ptr"):
         raise ValueError(f"{name} is {type(view).__name__}: give a torch tensor, or Vector(tensor)")
     if view.device.type != "cpu":
@@ -102,7 +109,7 @@ def registered(name: str, given: Any) -> Registered:
             raise ValueError(f"{name} has strides {tuple(view.stride())}: some of its elements share one address")
         room = stride * size
     leading = array.ndim if isinstance(given, Vector) or array.ndim < 2 else array.ndim - 1
-    return Registered(name, array, leading)
+    return Registered(name, array, leading, isinstance(given, Scores))
 
 
 def _memory(tensor: Any) -> np.ndarray:

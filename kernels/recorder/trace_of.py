@@ -95,11 +95,12 @@ class _Chip:
             return step.slot, None, value.shape, value
         region = step.region
         assert region is not None
-        tile, shape = (
-            Tile(region.tensor, region.start, region.stop),
-            self.tape.tensors[region.tensor].shape_of(region.start, region.stop),
-        )
-        if not step.whole:
+        tensor = self.tape.tensors[region.tensor]
+        tile, shape = Tile(region.tensor, region.start, region.stop), tensor.shape_of(region.start, region.stop)
+        if tensor.scores:
+            columns = region.left, region.right
+            tile, shape = tile._replace(columns=columns), (shape[0], columns[1] - columns[0])
+        elif not step.whole:
             raise ValueError(f"{self.program}: {step} is of some columns, but a trace has whole rows: read the tape")
         if step.op == "store":
             return self._stored_from(step.value), tile, shape, step.value

@@ -213,11 +213,17 @@ def shipped(kernel: str, problem: Problem, *, plain: bool = False) -> Config:
     if kernel in STREAMING:
         config = STREAMING[kernel]
         small = config._replace(block_m=16, block_n=32, num_stages=1)
-        return small if problem.d > 128 or problem.dtype == torch.float32 or on.backend == "hip" else config
-    kernel, d = "forward" if kernel == "block_sparse" else kernel, head_dim(problem.d)
+        return (
+            small
+            if max(problem.d, problem.d_v) > 128 or problem.dtype == torch.float32 or on.backend == "hip"
+            else config
+        )
+    kernel, d = "forward" if kernel == "block_sparse" else kernel, head_dim(max(problem.d, problem.d_v))
     if problem.dtype == torch.float32:
-        return FLOAT32[kernel, d]
+        return _beside_a_mask(FLOAT32[kernel, d]) if problem.mask else FLOAT32[kernel, d]
     config, smaller = SHIPPED[family(on), kernel, d]
+    if problem.mask:
+        return _beside_a_mask(smaller)._replace(descriptors=on.descriptors)
     if problem.softcap > 0 or problem.left >= 0 or (kernel == "dkdv" and problem.group > 1):
         return smaller._replace(descriptors=on.descriptors)
     if problem.device.type == "cuda":  # not one that is only pretended
@@ -228,9 +234,15 @@ def shipped(kernel: str, problem: Problem, *, plain: bool = False) -> Config:
     return config._replace(descriptors=on.descriptors)
 
 
+def _beside_a_mask(config: Config) -> Config:
+    """Half the tile: a mask's tile of numbers, and the addresses they come from, take registers, too."""
+    narrow = config.block_n <= 16
+    return config._replace(block_m=config.block_m // 2) if narrow else config._replace(block_n=config.block_n // 2)
+
+
 def shipped_backward(problem: Problem) -> Config | None:
     """The tile of `hopper_backward`, where tuning on such a GPU found it faster than "dkdv" and "dq", else None."""
-    if problem.device.type != "cuda" or target(problem.device) != Target("cuda", 90):
+    if problem.device.type != "cuda" or target(problem.device) != Target("cuda", 90) or not problem.usual:
         return None
     gpu, bits = tuned.name(problem.device), 8 * problem.dtype.itemsize
     fastest = tuned.best(gpu, "backward", head_dim(problem.d), problem.right >= 0, bits)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -52,6 +53,11 @@ def target(device: torch.device) -> Target:
         return pretence.target
     if interpreted():
         return Target("interpreter", 0)
+    return _there(device)
+
+
+@cache
+def _there(device: torch.device) -> Target:
     if torch.version.hip is not None:
         return Target("hip", torch.cuda.get_device_properties(device).gcnArchName.partition(":")[0])
     major, minor = torch.cuda.get_device_capability(device)

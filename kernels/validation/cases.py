@@ -54,7 +54,8 @@ class Shape(NamedTuple):
 class Case:
     """A kernel, a shape, options. Blocks are of queries and keys; None: those of the kernel's own configuration.
 
-    With `descriptors`, tiles are fetched by TMA's descriptors as far as the kernel can, not by pointers.
+    With `descriptors`, tiles are fetched by TMA's descriptors as far as the kernel can, not by pointers. `d_v` is how
+    wide values are, if not as keys; `bias` is "shared" by all heads, or one for each of the "heads".
     """
 
     kernel: str
@@ -69,6 +70,9 @@ class Case:
     splits: int = 3
     block_mask: str = "butterfly"
     descriptors: bool = False
+    d_v: int | None = None
+    bias: str | None = None
+    sinks: bool = False
     seed: int = 0
 
     @property
@@ -87,9 +91,11 @@ class Case:
         tiles = [f"{self.block_q}×{self.block_k}"] if self.block_q and self.block_k else []
         softcap = [f"softcap {self.softcap:g}"] if self.softcap else []
         scale = [f"scale {self.scale:g}"] if self.scale else []
+        width = [f"d_v {self.d_v}"] if self.d_v else []
+        more = [*([f"bias {self.bias}"] if self.bias else []), *["sinks"] * self.sinks, *width]
         tma = ["TMA"] if self.descriptors else []
         own = {"block-sparse": [self.block_mask], "split-kv-decode": [f"{self.splits} pieces"]}.get(self.kernel, [])
-        return ", ".join([*tiles, *([self.mask] if self.mask else []), *scale, *softcap, *own, *tma])
+        return ", ".join([*tiles, *([self.mask] if self.mask else []), *scale, *softcap, *more, *own, *tma])
 
     def __str__(self) -> str:
         return f"{self.kernel} {self.shape} ({self.options}, {self.dtype})"
@@ -137,10 +143,15 @@ _OURS = (
     Case("forward", Shape(1, 2, 2, 48, 40, 32), causal=True, descriptors=True),
     Case("forward", Shape(1, 2, 1, 24, 33, 24), "float32", softcap=1e-3),
     Case("forward", Shape(1, 2, 1, 24, 33, 24), "float32", causal=True, softcap=1e6),
+    Case("forward", Shape(1, 4, 2, 33, 45, 24), causal=True, bias="heads", sinks=True),
+    Case("forward", Shape(1, 2, 1, 20, 33, 24), "float32", window=(9, 3), softcap=8.0, bias="shared", d_v=16),
+    Case("forward", Shape(1, 2, 2, 20, 33, 16), sinks=True, d_v=40, descriptors=True),
     Case("backward", Shape(1, 2, 2, 32, 32, 32), descriptors=True),
     Case("backward", Shape(1, 4, 2, 33, 45, 24), causal=True),
     Case("backward", Shape(1, 2, 1, 29, 29, 16), "float32", window=(9, 3), softcap=8.0),
     Case("backward", Shape(1, 2, 1, 24, 33, 24), "float32", softcap=1e6),
+    Case("backward", Shape(1, 4, 2, 20, 29, 24), causal=True, bias="heads", d_v=16),
+    Case("backward", Shape(1, 2, 1, 20, 29, 16), "float32", softcap=8.0, bias="shared"),
     Case("block-sparse", Shape(1, 2, 2, 64, 64, 32), "float32"),
     Case("block-sparse", Shape(1, 4, 2, 50, 70, 24), causal=True, block_mask="random:0.5,1", descriptors=True),
     Case("split-kv-decode", _DECODE, descriptors=True),
@@ -158,6 +169,9 @@ _ON_A_GPU = tuple(
           for name in ("forward", "backward") for causal in (False, True)),
         *(Case(name, Shape(1, 6, 2, 500, 777, 80), window=(200, 0), softcap=cap, block_q=None, block_k=None)
           for name in ("forward", "backward") for cap in (20.0, 1e6)),
+        *(Case(name, Shape(1, 4, 2, 500, 777, 96), causal=True, bias="heads", d_v=64, block_q=None, block_k=None)
+          for name in ("forward", "backward")),
+        Case("forward", _LARGE, causal=True, sinks=True, block_q=None, block_k=None),
         *(Case("block-sparse", _LARGE, causal=causal, block_q=64, block_k=64) for causal in (False, True)),
         Case("split-kv-decode", _LONG, block_q=None, block_k=None, splits=8),
         Case("paged-decode", _LONG, block_q=None),

@@ -27,7 +27,7 @@ from ..flash2_forward import forward
 from ..paged import paged_decode
 from ..recorder.record import record_kernels
 from ..recorder.tape import Program
-from ..recorder.tensors import Argument, Vector
+from ..recorder.tensors import Argument, Scores, Vector
 from ..recorder.trace_of import trace_of
 from ..split_kv import split_kv_decode
 from ..targets import configs
@@ -57,19 +57,23 @@ PAGE = 16
 LOOPS = {"i": ("i", 1), "split_kernel.s": ("s", 1), "merge_kernel.s": ("s", 1), "j": ("j", 1)}
 THROUGH = (
     *("load_tile", "store_tile", "tile_at", "load_statistic", "store_statistic", "statistic_at", "rows_inside"),
-    *("rounded", "part", "work", "visited", "seeing", "score_tile", "sees_any", "or_nan", "one_over", "natural_lse"),
+    *("load_bias", "first_scores"),
+    *("rounded", "part", "work", "visited", "seeing", "score_tile", "lost", "with_bias", "one_over", "natural_lse"),
     "tanh",
 )
 
 
 def tensors(case: Case) -> standard.Tensors:
-    """q, k, v and do of a case: standard normal numbers, in its type, on the CPU."""
+    """q, k, v, do, a bias and sinks of a case: standard normal numbers, in its type, on the CPU."""
     shape, rng = case.shape, np.random.default_rng(case.seed)
-    queries = shape.batch, shape.heads, shape.n, shape.d
-    keys = shape.batch, shape.kv_heads, shape.m, shape.d
-    sizes = (queries, keys, keys, queries)
-    made = (torch.from_numpy(rng.standard_normal(size, dtype=np.float32)) for size in sizes)
-    return standard.Tensors(*(x.to(getattr(torch, case.dtype)) for x in made))
+    queries, keys = (shape.batch, shape.heads, shape.n), (shape.batch, shape.kv_heads, shape.m)
+    d_v = case.d_v or shape.d
+    sizes: list[tuple[int, ...] | None] = [(*queries, shape.d), (*keys, shape.d), (*keys, d_v), (*queries, d_v)]
+    of_heads = {"shared": 1, "heads": shape.heads}
+    sizes.append((1, of_heads[case.bias], shape.n, shape.m) if case.bias else None)
+    sizes.append((shape.heads,) if case.sinks else None)
+    made = (size and torch.from_numpy(rng.standard_normal(size, dtype=np.float32)) for size in sizes)
+    return standard.Tensors(*made).to(getattr(torch, case.dtype))
 
 
 def keep(case: Case) -> np.ndarray:
@@ -87,10 +91,14 @@ def keep(case: Case) -> np.ndarray:
 
 def reference(case: Case, given: standard.Tensors, block_q: int | None, block_k: int | None) -> Trace:
     """The reference's trace of the same numbers, with these blocks."""
-    q, k, v, do = (x.float().flatten(0, 1).numpy() for x in given)
+    q, k, v, do = (x.float().flatten(0, 1).numpy() for x in given[:4])
     if case.shape.batch * case.shape.heads == 1:
         q, k, v, do = q[0], k[0], v[0], do[0]
     extra: dict[str, Any] = {"softcap": case.softcap, "scale": case.scale}
+    if given.bias is not None:
+        extra["bias"] = (given.bias[0, 0] if case.bias == "shared" else given.bias[0]).float().numpy()
+    if given.sinks is not None:
+        extra["sinks"] = given.sinks.float().numpy()
     extra |= {"backward": {"do": do}, "block-sparse": {"block_mask": case.block_mask},
               "split-kv-decode": {"splits": case.splits}}.get(case.kernel, {})  # fmt: skip
     return fs.record(
@@ -134,18 +142,25 @@ def subject(
 
     `lists` are starts and columns, for another block mask than the case's; `table` says in which pages keys are.
     """
-    shape, (q, k, v, do) = case.shape, given
+    shape, (q, k, v, do, bias, sinks) = case.shape, given
     options, blocks = _options(case), _blocks(case)
+    of_scores = {"attn_mask": bias, "sinks": sinks}
 
     def of_queries(x: torch.Tensor) -> Any:
         return pack(x, shape) if x.dim() == 4 else Vector(pack(x, shape))
 
     seen = {"Q": of_queries(q), "K": k, "V": v}
+    if bias is not None:
+        seen["bias"] = Scores(bias[0, 0] if case.bias == "shared" else pack(bias, shape))
+    if sinks is not None:
+        seen["sinks"] = Vector(sinks)
     out = {"O": Argument("O", of_queries), "LSE": Argument("LSE", of_queries)}
     match case.kernel:
         case "forward":
+            options |= of_scores
             return Subject(lambda **more: _forward(forward(q, k, v, **options, **blocks, **more)), seen | out)
         case "backward":
+            options |= of_scores
             o, lse = forward(q, k, v, **options, **blocks)
             saved = {"O": of_queries(o), "LSE": of_queries(lse), "dO": of_queries(do)}
             made = {"dQ": Argument("dQ", of_queries), "dK": Argument("dK"), "dV": Argument("dV")}
@@ -174,7 +189,8 @@ def subject(
 
 def empty_log(case: Case, given: standard.Tensors) -> torch.Tensor:
     """A log for the forward kernel on a case: `launch(trace=log)` fills it, `trace_log.read` reads it."""
-    return flash2_forward.empty_log(given.q, given.k, given.v, **_options(case), **_blocks(case))
+    of_scores = {"attn_mask": given.bias, "sinks": given.sinks}
+    return flash2_forward.empty_log(given.q, given.k, given.v, **_options(case), **of_scores, **_blocks(case))
 
 
 def _options(case: Case) -> dict[str, Any]:

@@ -30,16 +30,20 @@ def twin(reference: Trace) -> Trace:
         raise ValueError(f"there is no kernel of {meta['algorithm']}: there are {', '.join(TWINS.values())}")
     if meta["dtype"] not in checks.DTYPES.values():
         raise ValueError(f"no kernel takes {meta['dtype']}: use dtype='float32'")
-    for option in ("alibi", "dropout", "bias", "sinks", "d_v", "pool"):
+    for option in ("alibi", "dropout", "pool"):
         if meta.get(option):
             raise ValueError(f"no kernel takes {option}: record it without")
+    for option, having in {"bias": ("forward", "backward"), "sinks": ("forward",)}.items():
+        if meta.get(option) and kernel not in having:
+            raise ValueError(f"the kernel of {meta['algorithm']} takes no {option}: record it without")
     heads, kv_heads = meta.get("heads", 1), meta.get("kv_heads", 1)
     N, M, block_k = meta["queries"], meta["keys"], meta["block_k"]
     causal, window = _bounds(meta["mask"])
     case = Case(
         kernel, Shape(1, heads, kv_heads, N, M, meta["d"]), meta["dtype"], causal, window, meta.get("softcap"),
         meta["scale"], meta["block_q"], checks.up(M) if block_k == M and kernel != "paged-decode" else block_k,
-        meta.get("splits", 1),
+        meta.get("splits", 1), d_v=reference.initial["V"].shape[1], bias=_whose(reference),
+        sinks="sinks" in reference.initial,
     )  # fmt: skip
     more: dict[str, Any] = {}
     if kernel == "block-sparse":
@@ -47,6 +51,13 @@ def twin(reference: Trace) -> Trace:
     if kernel == "paged-decode":
         more["table"] = reference.initial["table"]
     return subjects.recorded(case, _tensors(case, reference), reference, **more)
+
+
+def _whose(reference: Trace) -> str | None:
+    """Whether all heads share a bias, or each has its own; None where there is none."""
+    if "bias" not in reference.initial:
+        return None
+    return "shared" if len(reference.initial["bias"]) == reference.meta["queries"] else "heads"
 
 
 def _bounds(mask: str | None) -> tuple[bool, tuple[int, int] | None]:
@@ -58,20 +69,24 @@ def _bounds(mask: str | None) -> tuple[bool, tuple[int, int] | None]:
 
 
 def _tensors(case: Case, reference: Trace) -> standard.Tensors:
-    """q, k, v and do (1, heads, tokens, d) of the rows in HBM; do is q where there is none."""
+    """q, k, v and do (1, heads, tokens, …) of the rows in HBM, a bias and sinks; do is q where there is none."""
     shape, initial = case.shape, reference.initial
 
     def queries(rows: np.ndarray) -> np.ndarray:
         return unpack(rows, shape.heads, shape.group)
 
     def keys(rows: np.ndarray) -> np.ndarray:
-        apart = rows.reshape(shape.kv_heads, -1, shape.d)
+        apart = rows.reshape(shape.kv_heads, -1, rows.shape[1])
         if case.kernel != "paged-decode":
             return apart
         page = reference.meta["block_k"]
-        pages = apart.reshape(shape.kv_heads, pool(shape.m, page), page, shape.d)[:, initial["table"]]
-        return pages.reshape(shape.kv_heads, -1, shape.d)[:, : shape.m]
+        pages = apart.reshape(shape.kv_heads, pool(shape.m, page), page, rows.shape[1])[:, initial["table"]]
+        return pages.reshape(shape.kv_heads, -1, rows.shape[1])[:, : shape.m]
 
-    arrays = queries(initial["Q"]), keys(initial["K"]), keys(initial["V"]), queries(initial.get("dO", initial["Q"]))
-    dtype = getattr(torch, case.dtype)
-    return standard.Tensors(*(torch.from_numpy(x.astype(np.float32))[None].to(dtype) for x in arrays))
+    arrays = [queries(initial["Q"]), keys(initial["K"]), keys(initial["V"]), queries(initial.get("dO", initial["Q"]))]
+    if case.bias:
+        arrays.append(initial["bias"][None] if case.bias == "shared" else queries(initial["bias"]))
+    made: list[torch.Tensor | None] = [torch.from_numpy(x.astype(np.float32))[None] for x in arrays]
+    made += [None] * (5 - len(made))
+    made.append(torch.from_numpy(initial["sinks"].astype(np.float32)) if case.sinks else None)
+    return standard.Tensors(*made).to(getattr(torch, case.dtype))

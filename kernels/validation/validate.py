@@ -81,7 +81,7 @@ def on_a_gpu(case: Case, device: str) -> tuple[int, compare.Comparison, np.ndarr
     """
     given = subjects.tensors(case)
     exact, allowed = expected(case, given)
-    there = standard.Tensors(*(x.to(device) for x in given))
+    there = given.to(device)
     outputs = subjects.subject(case, there).launch()
     found = {name: subjects.rows(x, case.shape) for name, x in outputs.items()}
     first = compare.first_output(found, exact, allowed)
@@ -98,7 +98,8 @@ def forward_tiles(case: Case, q: torch.Tensor) -> launch.Tiles:
     """The tiles that the forward kernel takes for a case on the device of q."""
     shape = case.shape
     bounds = checks.bounds(shape.n, shape.m, case.causal, case.window)
-    problem = Problem(*shape, *bounds, case.scale or shape.d**-0.5, case.softcap or 0.0, q.dtype, q.device)
+    scale, softcap = case.scale or shape.d**-0.5, case.softcap or 0.0
+    problem = Problem(*shape, case.d_v or shape.d, *bounds, scale, softcap, q.dtype, q.device, 2 * bool(case.bias))
     return launch.tiles(problem, configs.shipped("forward", problem, plain=True), case.block_q, case.block_k)
 
 
@@ -146,10 +147,10 @@ def document(results: Sequence[Result], device: str) -> dict[str, Any]:
     """All that came of it as plain JSON data.
 
     device, gpu (its name, or null), torch, triton; differ, how many cases do; and cases, each with kernel, algorithm,
-    batch, heads, kv_heads, queries, keys, d, dtype, mask, softcap, block_q, block_k, seconds, programs; loads and
-    stores as {kernel, trace}; bytes by tensor as {read: {kernel, trace}, written: {kernel, trace}}; errors by tensor as
-    {error, allowed}; and first, what differs first in words, "" if nothing does. What the kernel did is null where it
-    could not be seen.
+    batch, heads, kv_heads, queries, keys, d, d_v, dtype, mask, softcap, bias, sinks, block_q, block_k (null where a
+    case has none), seconds, programs; loads and stores as {kernel, trace}; bytes by tensor as {read: {kernel, trace},
+    written: {kernel, trace}}; errors by tensor as {error, allowed}; and first, what differs first in words, "" if
+    nothing does. What the kernel did is null where it could not be seen.
     """
     gpu = torch.cuda.get_device_name() if device == "cuda" else None
     versions = {"torch": torch.__version__, "triton": triton.__version__}
@@ -173,7 +174,10 @@ def _plain(result: Result) -> dict[str, Any]:
         "queries": shape.n,
         "keys": shape.m,
         "d": shape.d,
-        **{name: getattr(case, name) for name in ("dtype", "mask", "softcap", "block_q", "block_k")},
+        **{
+            name: getattr(case, name)
+            for name in ("d_v", "dtype", "mask", "softcap", "bias", "sinks", "block_q", "block_k")
+        },
         "seconds": round(result.seconds, 3),
         "programs": result.programs,
         "loads": sides(*(of.loads or (None, None))),

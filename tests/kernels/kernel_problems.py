@@ -16,7 +16,10 @@ DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 @dataclass(frozen=True)
 class Problem:
-    """q (B, Hk · group, n, d), k and v (B, Hk, m, d), standard normal, and the options of a call."""
+    """q (B, Hk · group, n, d), k (B, Hk, m, d) and v (B, Hk, m, d_v or d), standard normal, and the options of a call.
+
+    `mask` is "boolean" or "added", a tensor of one number for each score whose axes are whole where `whole` says so.
+    """
 
     n: int
     m: int
@@ -32,6 +35,10 @@ class Problem:
     block_q: int = 4
     block_k: int = 4
     descriptors: bool = False
+    d_v: int | None = None
+    mask: str | None = None
+    whole: tuple[bool, bool, bool, bool] = (True, True, True, True)
+    sinks: bool = False
     seed: int = 0
 
     def tensors(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -39,10 +46,24 @@ class Problem:
         torch.manual_seed(self.seed)
         q = torch.randn(self.batch, self.n, self.kv_heads * self.group, self.d).to(self.dtype).transpose(1, 2)
         k, v = torch.randn(2, self.batch, self.kv_heads, self.m, self.d).to(self.dtype)
+        if self.d_v:
+            v = torch.randn(self.batch, self.kv_heads, self.m, self.d_v).to(self.dtype)
         return q, k, v
 
     def options(self) -> dict[str, Any]:
         return {"causal": self.causal, "window": self.window, "softcap": self.softcap, "scale": self.scale}
+
+    def of_scores(self) -> dict[str, Any]:
+        """attn_mask and sinks, as far as there are any: some keys are hidden, some rows of them whole."""
+        torch.manual_seed(self.seed + 1)
+        found: dict[str, Any] = {}
+        if self.mask:
+            sizes = self.batch, self.kv_heads * self.group, self.n, self.m
+            shape = [size if whole else 1 for size, whole in zip(sizes, self.whole, strict=True)]
+            seen = (torch.rand(shape) > 0.3) & (torch.rand(*shape[:3], 1) > 0.1)
+            added = torch.randn(shape).masked_fill(~seen, -torch.inf)
+            found["attn_mask"] = seen if self.mask == "boolean" else added.to(self.dtype)
+        return found | ({"sinks": torch.randn(self.kv_heads * self.group)} if self.sinks else {})
 
     def blocks(self) -> dict[str, Any]:
         config = Config(16, 16, descriptors=self.descriptors)
@@ -62,11 +83,12 @@ class Problem:
 
 
 @st.composite
-def problems(draw: Any, largest: int = 14) -> Problem:
-    """Any problem, of few tiles: the interpreter takes some milliseconds for each."""
+def problems(draw: Any, largest: int = 14, scores: bool = False) -> Problem:
+    """Any problem, of few tiles: the interpreter takes some milliseconds for each. `scores`: masks and sinks, too."""
     rows = st.integers(1, largest)
     bound = st.integers(-1, largest // 2)
     batch, kv_heads = draw(st.sampled_from(((1, 1), (2, 1), (1, 2))))
+    kinds = st.sampled_from((None, "boolean", "added"))
     return Problem(
         n=draw(rows),
         m=draw(rows),
@@ -82,12 +104,20 @@ def problems(draw: Any, largest: int = 14) -> Problem:
         block_q=draw(st.integers(3, 8)),
         block_k=draw(st.sampled_from((4, 8))),
         descriptors=draw(st.booleans()),
+        d_v=draw(st.sampled_from((None, None, 8, 40))),
+        mask=draw(kinds) if scores else None,
+        whole=draw(st.tuples(*[st.booleans()] * 4)) if scores else (True,) * 4,
+        sinks=scores and draw(st.booleans()),
         seed=draw(st.integers(0, 99)),
     )
 
 
 def attention(
-    problem: Problem, tensors: Iterable[torch.Tensor], keep: torch.Tensor | None = None
+    problem: Problem,
+    tensors: Iterable[torch.Tensor],
+    keep: torch.Tensor | None = None,
+    attn_mask: torch.Tensor | None = None,
+    sinks: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """o and lse by the definition, in the type of q; 0 and −∞ where a query sees no key."""
     q, k, v = tensors
@@ -95,18 +125,26 @@ def attention(
     s = q @ k.mT * (problem.d**-0.5 if problem.scale is None else problem.scale)
     if problem.softcap:
         s = problem.softcap * torch.tanh(s / problem.softcap)
+    if attn_mask is not None:
+        s = s.masked_fill(~attn_mask, -torch.inf) if attn_mask.dtype == torch.bool else s + attn_mask.to(s.dtype)
     s = s.masked_fill(~(problem.keep() if keep is None else keep), -torch.inf)
-    lse = s.logsumexp(-1)
+    if sinks is not None:
+        s = torch.cat([s, sinks.to(s.dtype)[:, None, None].expand(*s.shape[:3], 1)], -1)
+    # where a row sees no key, neither value nor gradient: logsumexp would give NaN for the one
+    lse = torch.where(s.isneginf().all(-1), -torch.inf, s.masked_fill(s.isneginf().all(-1, True), 0).logsumexp(-1))
     p = torch.exp(s - lse.clamp_min(torch.finfo(lse.dtype).min)[..., None])
-    return p @ v, lse
+    return p[..., : k.shape[2]] @ v, lse
 
 
 def gradients(problem: Problem, do: torch.Tensor, dlse: torch.Tensor, dtype: torch.dtype) -> list[torch.Tensor]:
-    """dq, dk and dv by torch's autograd, where rows that see no key have none."""
+    """dq, dk, dv, and dsinks where there are sinks, by torch's autograd, where rows that see no key have none."""
     inputs = [x.to(dtype).requires_grad_() for x in problem.tensors()]
-    o, lse = attention(problem, inputs)
-    seen = problem.keep().any(-1)
-    loss = (o * do.to(dtype)).sum() + torch.where(seen, lse * dlse.to(dtype), 0).sum()
+    given = problem.of_scores()
+    if problem.sinks:
+        inputs.append(given["sinks"].to(dtype).requires_grad_())
+        given["sinks"] = inputs[-1]
+    o, lse = attention(problem, inputs[:3], **given)
+    loss = (o * do.to(dtype)).sum() + torch.where(lse.isneginf(), 0, lse * dlse.to(dtype)).sum()
     return [torch.nan_to_num(gradient, nan=0.0) for gradient in torch.autograd.grad(loss, inputs)]
 
 

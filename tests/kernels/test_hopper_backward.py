@@ -221,7 +221,7 @@ def test_where_torch_asks_for_what_is_deterministic_it_does_not_run() -> None:
 
 def test_where_tuning_found_it_faster_it_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tuned, "name", lambda device: "NVIDIA H100")
-    sizes = CallProblem(1, 4, 1, 256, 256, 64, -1, -1, 0.1, 0.0, torch.bfloat16, torch.device("cuda"))
+    sizes = CallProblem(1, 4, 1, 256, 256, 64, 64, -1, -1, 0.1, 0.0, torch.bfloat16, torch.device("cuda"))
     with pretend(SM_90):
         monkeypatch.setattr(tuned, "best", lambda *key: HOPPER._asdict() if key[1] == "backward" else None)
         assert configs.shipped_backward(sizes) == HOPPER

@@ -198,7 +198,7 @@ def test_what_it_does_not_take_is_the_plain_kernels(options: dict[str, Any]) -> 
 def test_where_tuning_found_it_faster_it_is_chosen_for_forward_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tuned, "name", lambda device: "NVIDIA H100")
     monkeypatch.setattr(tuned, "best", lambda *key: HOPPER._asdict())
-    sizes = CallProblem(1, 4, 1, 256, 256, 64, -1, -1, 0.1, 0.0, torch.bfloat16, torch.device("cuda"))
+    sizes = CallProblem(1, 4, 1, 256, 256, 64, 64, -1, -1, 0.1, 0.0, torch.bfloat16, torch.device("cuda"))
     with pretend(SM_90):
         assert configs.shipped("forward", sizes) == HOPPER
         assert not configs.shipped("forward", sizes, plain=True).hopper

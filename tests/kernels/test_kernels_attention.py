@@ -21,6 +21,7 @@ from flashsteps.kernels import (
     backward,
     block_sparse,
     checks,
+    csr,
     empty_log,
     flash_attention,
     forward,
@@ -71,7 +72,9 @@ def test_torch_finds_nothing_wrong_with_the_operation(options: dict[str, Any]) -
     """opcheck: schema, fake shapes and strides, autograd, and all that torch.compile asks of both passes."""
     q, k, v = inputs()
     left, right = options.get("window", (-1, 0 if options.get("causal") else -1))
-    rest = (left, right, options.get("scale", 0.25), options.get("softcap", 0.0))
+    extra = (torch.randn(1, 4, 6, 9), torch.randn(4)) if "causal" in options else (None, None)
+    v = v[..., :12] if "causal" in options else v
+    rest = (*extra, None, None, 6, 9, left, right, options.get("scale", 0.25), options.get("softcap", 0.0))
     torch.library.opcheck(torch.ops.flashsteps.flash_attention.default, (q, k, v, *rest))
     q, k, v = (x.detach() for x in (q, k, v))
     o, lse = torch.ops.flashsteps.flash_attention(q, k, v, *rest)
@@ -237,8 +240,7 @@ def without_interpreter(code: str) -> str:
 
 def test_on_a_cpu_the_interpreter_has_to_be_asked_for() -> None:
     said = without_interpreter(
-        "import torch; from flashsteps.kernels import flash_attention; x = torch.zeros(1, 1, 2, 16);"
-        "flash_attention(x, x, x)"
+        "import torch; from flashsteps.kernels import forward; x = torch.zeros(1, 1, 2, 16); forward(x, x, x)"
     )
     assert (
         said == "ValueError: q is on the CPU: move it to a GPU, or set TRITON_INTERPRET=1 before Python starts (slow)"
@@ -282,30 +284,61 @@ def test_a_number_may_be_of_any_library(number):
 @pytest.mark.parametrize(
     ("call", "said"),
     [
-        (lambda: flash_attention(np.zeros((1, 4, 6, 16)), K, K), "q is ndarray: give a torch.Tensor"),
-        (lambda: flash_attention(X[0], K, K), r"q has shape \(4, 6, 16\): give \(batch, heads, tokens, head dim"),
-        (lambda: flash_attention(X.double(), K, K), "q holds float64: give float16, bfloat16, float32"),
-        (lambda: flash_attention(X, K.half(), K), "k holds float16, q float32: make them the same"),
-        (lambda: flash_attention(X, K.to("meta"), K), "k is on meta: move it to a GPU that torch calls cuda"),
-        (
-            lambda: flash_attention(X.transpose(2, 3), K, K),
-            "q has stride 16 in its last dimension: call q.con",
-        ),
-        (lambda: flash_attention(X, K[:0], K[:0]), "k has batch 0, q 1: give as many of both"),
-        (lambda: flash_attention(X, K[..., :8], K), "k has head dimension 8, q 16: make them the same"),
+        (lambda: flash_attention(np.zeros((1, 4, 6, 16)), K, K), "query is ndarray: give a torch.Tensor"),
+        (lambda: flash_attention(X[0, 0, 0], K, K), r"query has shape \(16,\): give \(…, heads, tokens, head dim"),
+        (lambda: flash_attention(X.int(), K, K), "query holds int32: give float16, bfloat16, float32"),
+        (lambda: flash_attention(X, K.half(), K), "key holds float16, query float32: make them the same"),
+        (lambda: flash_attention(X, K.to("meta"), K), "key is on meta: move it to a GPU that torch calls cuda"),
+        (lambda: flash_attention(X, K[..., :8], K), "key has head dimension 8, query 16: make them the same"),
         (
             lambda: flash_attention(X, K, K[:, :, :5]),
-            r"v has shape \(1, 2, 5, 16\), k \(1, 2, 6, 16\): give a",
+            r"value has shape \(1, 2, 5, 16\), key \(1, 2, 6, 16\): give a",
         ),
-        (lambda: flash_attention(X[:, :3], K, K), "k has 2 heads, q 3: those of q must be a multiple of those of k"),
-        (lambda: flash_attention(*[torch.zeros(1, 1, 2, 257)] * 3), "q has head dimension 257: give 1 to 256"),
+        (
+            lambda: flash_attention(X[:, :3], K, K),
+            "key has 2 heads, query 3: those of query must be a multiple of those of key",
+        ),
+        (
+            lambda: flash_attention(X.expand(2, 4, 6, 16), K.expand(3, 2, 6, 16), K),
+            r"query \(2, 4, 6, 16\), key \(3, 2, 6, 16\), value \(1, 2, 6, 16\): axes before the heads are not",
+        ),
+        (lambda: flash_attention(X, K, K[:, :1].expand(1, 4, 6, 16)), "value has 4 heads, key 2: give as many of both"),
+        (lambda: flash_attention(X[:, :0], K, K), "key has 2 heads, query 0: those of query must be a multiple"),
+        (lambda: flash_attention(X, K, K, True), "attn_mask is bool: give a torch.Tensor of bool or float, or None"),
+        (
+            lambda: flash_attention(X, K, K, X > 0),
+            r"attn_mask has shape \(1, 4, 6, 16\): give what can be broadcast to",
+        ),
+        (lambda: flash_attention(X, K, K, LSE.int()[..., None]), "attn_mask holds int32: give bool .True: may be seen"),
+        (
+            lambda: flash_attention(X, K, K, (X > 0).to("meta")[..., :1]),
+            "attn_mask is on meta, query on cpu: move them",
+        ),
+        (
+            lambda: flash_attention(X, K, K, sinks=[1.0]),
+            "sinks is no tensor of float16, bfloat16, float32: give one num",
+        ),
+        (lambda: flash_attention(X, K, K, sinks=torch.zeros(2)), r"sinks has shape \(2,\): give \(4,\)"),
+        (lambda: flash_attention(X, K, K, dropout_p=1.5), "dropout_p is 1.5: give a number from 0 to 1"),
+        (lambda: flash_attention(X, K, K, is_causal=0), "is_causal is 0: give True or False"),
+        (lambda: flash_attention(X, K, K, enable_gqa=1), "enable_gqa is 1: give True or False"),
+        (lambda: flash_attention(X, K, K, is_causal=True, causal=True), "are both given: give one of them"),
+        (
+            lambda: flash_attention(X[:, :, :5], K, K, is_causal=True, window=(1, 1)),
+            "is_causal is top left and window bottom right: give causal, which is bottom right, too",
+        ),
+        (lambda: forward(X[0], K, K), r"q has shape \(4, 6, 16\): give \(batch, heads, tokens, head dim"),
+        (lambda: forward(X.double(), K, K), "q holds float64: give float16, bfloat16, float32"),
+        (lambda: forward(X.transpose(2, 3), K, K), "q has stride 16 in its last dimension: call q.con"),
+        (lambda: forward(X, K[:0], K[:0]), "k has batch 0, q 1: give as many of both"),
+        (lambda: forward(*[torch.zeros(1, 1, 2, 257)] * 3), "q has head dimension 257: give 1 to 256"),
         (lambda: flash_attention(X, K, K, causal=1), "causal is 1: give True or False"),
         (lambda: flash_attention(X, K, K, window=(2, -2)), r"window is \(2, -2\): give \(left, right\), whole numbers"),
         (
             lambda: flash_attention(X, K, K, window=3),
             r"window is 3: give \(left, right\), whole numbers, 0 or more, or -1",
         ),
-        (lambda: flash_attention(X, K, K, scale=0), "scale is 0: give a finite number above 0, or None for 1/√d"),
+        (lambda: forward(X, K, K, scale=0), "scale is 0: give a finite number above 0, or None for 1/√d"),
         (lambda: flash_attention(X, K, K, scale=float("nan")), "scale is nan: give a finite number above 0"),
         (lambda: flash_attention(X, K, K, softcap=-1.0), "softcap is -1.0: give a finite number above 0, or None"),
         (lambda: flash_attention(X, K, K, return_lse="yes"), "return_lse is 'yes': give True or False"),
@@ -343,21 +376,17 @@ def test_torch_compile_takes_the_decoding_kernels_too() -> None:
     pool = torch.randn(12, 8, 2, 16)
     table = torch.randperm(12, dtype=torch.int32)[:10].view(2, 5)
     lengths = torch.tensor([40, 13], dtype=torch.int32)
+    visited = torch.tensor([[True, False, True, True, False]])
+    lists = csr(q, k, visited, block_q=4, block_k=8)
     steps: list[tuple[Any, Any]] = [
         (lambda q: split_kv(q, k, v, splits=3, causal=True, softcap=9.0), q),
         (lambda q: paged_decode(q, pool, pool, table, 33, window=(9, 0)), q),
         (lambda q: paged_decode(q, pool, pool, table, lengths, scale=0.3), q),
+        (lambda q: block_sparse(q, k, v, "local:9", block_q=4, block_k=8, softcap=9.0), q),
+        (lambda q: block_sparse(q, k, v, visited, block_q=4, block_k=8, causal=True), q),
+        (lambda q: block_sparse(q, k, v, lists, block_q=4, block_k=8), q),
     ]
     for step, given in steps:
         compiled = torch.compile(step, backend="aot_eager", fullgraph=True)
         for found, expected in zip(compiled(given), step(given), strict=True):
             assert torch.equal(found, expected)
-
-
-def test_autocast_leaves_float64_alone() -> None:
-    """As torch's own function does: it is not made less without a word, and the kernel says that it has no float64."""
-    q = torch.randn(1, 1, 4, 16, dtype=torch.float64)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert F.scaled_dot_product_attention(q, q, q).dtype == torch.float64
-        with pytest.raises(ValueError, match="float64"):
-            flash_attention(q, q, q)

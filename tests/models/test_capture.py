@@ -45,9 +45,8 @@ def made_again(call: Call, error: float = 1e-10, algorithm: str = "flash2-forwar
         for head in call.kept.heads:
             one = call.head(head, batch=batch)
             np.testing.assert_allclose(weights(one) @ one.v, one.o, rtol=0, atol=error)
-            if one.bias is None:
-                O = fs.record(algorithm, *one, **one.options).outputs["O"]
-                np.testing.assert_allclose(O.astype(float), one.o, rtol=0, atol=error)
+            O = fs.record(algorithm, *one, **one.options).outputs["O"]
+            np.testing.assert_allclose(O.astype(float), one.o, rtol=0, atol=error)
 
 
 # ---- what is seen

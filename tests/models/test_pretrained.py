@@ -70,10 +70,9 @@ def test_each_head_of_each_layer_is_the_models(folder: Path, kind: str) -> None:
         for head in range(4):
             one = call.head(head, tokens=tokens.of(call))
             np.testing.assert_allclose(weights(one) @ one.v, one.o, atol=2e-6)  # float64
-            if one.bias is None:
-                trace = fs.record("flash2-forward", *one, **one.options, block_q=4, block_k=4)
-                np.testing.assert_allclose(trace.outputs["O"], one.o, atol=2e-6)
-                assert trace.meta["tokens"] == list(one.tokens or ())
+            trace = fs.record("flash2-forward", *one, **one.options, block_q=4, block_k=4)
+            np.testing.assert_allclose(trace.outputs["O"], one.o, atol=2e-6)
+            assert trace.meta["tokens"] == list(one.tokens or ())
 
 
 def test_a_training_step_of_a_real_model_is_the_backward_pass_of_each_head(folder: Path) -> None:
