@@ -1,6 +1,7 @@
 """Compile the kernels for a GPU that is not there, and say as JSON what came of it; a process of its own.
 
 python tests/kernels/compiling/compile_kernels.py 90  what is shipped: registers, spills, shared memory, moves
+python tests/kernels/compiling/compile_kernels.py "80 …"  one of these alone, by how its name begins
 python tests/kernels/compiling/compile_kernels.py hopper  hopper_forward: the same, and the order of its code
 python tests/kernels/compiling/compile_kernels.py hopper_backward  likewise
 python tests/kernels/compiling/compile_kernels.py untraced  the forward kernel with TRACE off, and with no such switch
@@ -26,12 +27,12 @@ from flashsteps.kernels.targets.target import Target, pretend
 SWITCH = {"TRACE", "CLOCK", "log"}
 
 
-def shipped(gpu: str) -> list[dict[str, Any]]:
+def shipped(gpu: str, only: str = "") -> list[dict[str, Any]]:
     on = Target("cuda", int(gpu)) if gpu.isdigit() else Target("hip", gpu)
     rows = []
     for build in builds.shipped():
         plain = build.causal and build.group == 1 and build.softcap is None
-        if gpu == "90" or plain or build.kernel not in configs.TUNED:
+        if (gpu == "90" or plain or build.kernel not in configs.TUNED) and str(build).startswith(only):
             kernel = offline.compile_for(builds.launch_of(build, on), on)
             taken = offline.resources(kernel, on)._asdict()
             rows.append(
@@ -108,4 +109,5 @@ if __name__ == "__main__":
     others: dict[str, Any] = {"untraced": untraced}
     others["hopper"] = lambda: hopper(builds.hopper())
     others["hopper_backward"] = lambda: hopper(builds.hopper_backward())
-    json.dump(others[sys.argv[1]]() if sys.argv[1] in others else shipped(sys.argv[1]), sys.stdout)
+    what, _, only = sys.argv[1].partition(" ")
+    json.dump(others[what]() if what in others else shipped(what, only), sys.stdout)

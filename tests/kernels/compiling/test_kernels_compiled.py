@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import functools
+import hashlib
 import json
 import os
+import platform
 import subprocess
 import sys
 from itertools import groupby
@@ -13,8 +16,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import triton
 
 import flashsteps as fs
+from flashsteps import kernels
 from flashsteps.machine.devices import DEVICES
 from flashsteps.machine.events import Event
 
@@ -24,14 +29,53 @@ HERE = Path(__file__).parent
 GPUS = {"80": "a100-80gb", "90": "h200", "100": "b200", "gfx942": "mi300x"}
 
 
+#: what compile_kernels.py said of the kernels as they are now: to hear it again takes minutes
+KEPT = HERE / "kept.json"
+
+
 @functools.cache
 def compiled(what: str) -> Any:
-    """What compile_kernels.py says, run where Triton is no interpreter."""
+    """What compile_kernels.py says: kept, if it was said of these very kernels, or compiled now."""
+    kept = json.loads(KEPT.read_text("utf-8")) if KEPT.exists() else {}
+    return kept["said"][what] if kept.get("of") == digest() and what in kept["said"] else compile_now(what)
+
+
+def compile_now(what: str) -> Any:
+    """The same, in a process of its own, where Triton is no interpreter."""
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     command = [sys.executable, str(HERE / "compile_kernels.py"), what]
     done = subprocess.run(command, cwd=HERE.parent, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+def digest() -> str:
+    """Of all that decides what the compiler makes: the kernels' code without its comments, tiles, and the compiler."""
+    folder = Path(str(kernels.__file__)).parent
+    rooms = [folder, folder / "targets", folder / "compiling"]
+    files = sorted(path for room in rooms for path in room.glob("*.py")) + [HERE / "compile_kernels.py"]
+    found = hashlib.sha256(repr((triton.__version__, platform.machine())).encode())
+    for path in files:
+        found.update(ast.dump(ast.parse(path.read_text("utf-8"))).encode())
+    for path in sorted((folder / "targets").glob("*.json")):
+        found.update(path.read_bytes())
+    return found.hexdigest()
+
+
+def test_what_is_kept_was_said_of_these_kernels(request: pytest.FixtureRequest) -> None:
+    """Where this fails, `pytest --regenerate tests/kernels/compiling` compiles them all and keeps what is said."""
+    if request.config.getoption("--regenerate"):
+        said = {what: compile_now(what) for what in (*GPUS, "hopper", "hopper_backward")}
+        lines = [
+            f"{json.dumps(what)}: [\n{(',' + chr(10)).join(map(json.dumps, rows))}\n]" for what, rows in said.items()
+        ]
+        KEPT.write_text(f'{{"of": "{digest()}", "said": {{\n{("," + chr(10)).join(lines)}\n}}}}\n', "utf-8")
+    kept = json.loads(KEPT.read_text("utf-8"))
+    assert kept["of"] == digest()
+    assert set(kept["said"]) == {*GPUS, "hopper", "hopper_backward"}
+    rows = [(gpu, row) for gpu in GPUS for row in kept["said"][gpu]]
+    gpu, row = rows[int(digest()[:8], 16) % len(rows)]  # one of them is compiled anew, another with each change
+    assert row in compile_now(f"{gpu} {row['build']}")
 
 
 def runs(kernel: str) -> list[Event]:
