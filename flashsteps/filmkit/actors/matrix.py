@@ -266,14 +266,17 @@ class Matrix(Actor):
         if not box.w or place.bins[0] != 1:
             return
         high = place.ys[1] - place.ys[0]
-        every = ceil(line(pen, LABEL) * 0.9 / max(1, high))
+        every, last = ceil(line(pen, LABEL) * 0.9 / max(1, high)), -inf
         lit = {r for region in self.lit for r in range(round(region.top), round(region.bottom))}
         for r, words in enumerate(self.rows):
             if r % every == 0 and r + 1 < len(place.ys):
                 middle = place.ys[r] + (high - place.gap) / 2
                 top: float = round(middle - line(pen, LABEL) / 2)
-                if every > 1:  # rows are lower than their labels
-                    top = min(top, box.bottom - line(pen, LABEL))
+                if every > 1 and top > (lowest := box.bottom - line(pen, LABEL)):  # rows are lower than their labels
+                    if lowest - last < 0.9 * line(pen, LABEL):
+                        continue
+                    top = lowest
+                last = top
                 here = Box(box.x, top, box.w - pen.px(14), line(pen, LABEL))
                 ink, weight = ("ink", 500) if r in lit or not self.lit else ("dim", 400)
                 write(

@@ -142,7 +142,7 @@ class Row(Actor):
         """In the middle below each bar; where they would touch, in two lines, or turned, and at last not all."""
         widest, high, pitch = self._widest(pen), line(pen, LABEL), scale.pitch
         turned = widest > 2 * pitch and pitch >= 0.8 * high
-        every = 1 if turned or widest <= 2 * pitch else ceil(widest / pitch)
+        every, ends = 1 if turned or widest <= 2 * pitch else ceil(widest / pitch), dict[float, float]()
         for k in range(scale.start, min(scale.stop, len(self.labels)), every):
             here, middle = self._here(k), (scale.x(k) + scale.x(k + 1)) / 2
             ink, weight = ("ink", 500) if here else ("dim", 400)
@@ -159,6 +159,9 @@ class Row(Actor):
             y = strip.y + pen.px(4) + (k - scale.start) % 2 * high * (pitch < widest <= 2 * pitch)
             if wide <= strip.w:
                 x = min(max(middle - wide / 2, strip.x), strip.right - wide)
+                if x < ends.get(y, x):  # the one before was moved to where there is room for it
+                    continue
+                ends[y] = x + wide
                 write(pen, Box(x, y, wide, high), self.labels[k], LABEL, ink, weight=weight, align="center")
 
     def _here(self, k: int) -> bool:

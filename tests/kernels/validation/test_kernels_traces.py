@@ -153,7 +153,7 @@ def test_a_run_of_one_tile_has_its_twin_whatever_its_size():
         (
             "flash2-forward",
             {"dtype": "float64"},
-            "no kernel takes float64, .*: use dtype='float32', 'float16' or 'bfloat16'$",
+            "^no kernel takes float64: use dtype='float32'$",
         ),
         ("flash2-forward", {"dropout": 0.5}, "no kernel takes dropout"),
         ("flash2-forward", {"alibi": 0.5}, "no kernel takes alibi"),
