@@ -27,6 +27,7 @@ from ..errors import shorten
 
 MAX_BYTES = 2**31  # what q, k and v may take together, as float32 (float64 where they are that)
 MAX_TEXT = 2**24  # bytes of a safetensors header, of a .pt file's pickle, or of the tokens
+MAX_LIST = 2**20  # bytes of a zip file's list of what is in it: of some ten thousand
 MAX_NPY_HEADER = 2**10  # NumPy writes 118 bytes for a plain array
 MAX_RATIO = 1032  # deflate cannot do better: a member that claims more is lying
 
@@ -216,14 +217,31 @@ def npy(file: BinaryIO, size: int) -> Stored:
     return _npy(_from(file), size)
 
 
-def npz(file: BinaryIO, size: int) -> dict[str, Callable[[], Stored]]:
+def npz(file: BinaryIO, size: int, most: int = MAX_LIST) -> dict[str, Callable[[], Stored]]:
     """The arrays of an open .npz file of `size` bytes, by name: call one to have its header read and checked.
 
-    Raises ValueError, one line without the file's name, if it is no .npz file, as do the calls.
+    Raises ValueError, one line without the file's name, if it is no .npz file, or lists its arrays in more than `most`
+    bytes, as do the calls.
     """
-    with one_line("it is no .npz file, or a damaged one"):
-        archive = zipfile.ZipFile(file)
+    archive = _zip(file, size, "it is no .npz file, or a damaged one", most)
     return {info.filename.removesuffix(".npy"): partial(_member, archive, info, size) for info in archive.infolist()}
+
+
+def _zip(file: BinaryIO, size: int, otherwise: str, most: int = MAX_LIST) -> zipfile.ZipFile:
+    """A zip file whose list of what is in it is not too long: it is read as a whole, and each entry takes memory.
+
+    The list's length stands 12 bytes into the record at a zip file's end, or, where that is too short for it, 40 bytes
+    into the one before (APPNOTE 4.3.14 and 4.3.16).
+    """
+    file.seek(max(0, size - (1 << 16) - 128))
+    tail = file.read()
+    for sign, start, count in ((b"PK\5\6", 12, 4), (b"PK\6\6", 40, 8)):
+        at = tail.rfind(sign)
+        length = int.from_bytes(tail[at + start : at + start + count], "little") if at >= 0 else 0
+        if most < length < size:
+            raise ValueError(f"it lists what is in it in {length:,} bytes, the limit is {most:,}: save fewer arrays")
+    with one_line(otherwise):
+        return zipfile.ZipFile(file)
 
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, size: int) -> Stored:
@@ -337,8 +355,7 @@ def _from_bfloat16(bits: Any) -> Any:
 
 
 def _torch(file: BinaryIO, size: int) -> Found:
-    with one_line("torch.save since 1.6 writes a zip file, this is none"):
-        archive = zipfile.ZipFile(file)
+    archive = _zip(file, size, "torch.save since 1.6 writes a zip file, this is none")
     for info in archive.infolist():
         _honest(info, size)
         pickled = info.filename.endswith(".pkl")

@@ -158,8 +158,7 @@ def _filled(rows: list[tuple[int, ...]]) -> np.ndarray:
 
 def _read(file: BinaryIO, size: int) -> Trace:
     """The trace of an open file. Raises all sorts of exceptions where it isn't one."""
-    _few(file, size)
-    stored = {name: member() for name, member in readers.npz(file, size).items()}
+    stored = {name: member() for name, member in readers.npz(file, size, MOST_LIST).items()}
     wide = COLUMNS if COLUMNS.keys() & stored else {}
     for name in ("format", "meta", "peak", *TEXTS, *NUMBERS, *ROWS, *wide):
         if name not in stored:
@@ -189,21 +188,6 @@ def _read(file: BinaryIO, size: int) -> Trace:
     trace = Trace(meta, tuple(checked(meta, initial, events)), initial, (), outputs, peak)
     values = part("values.")
     return replace(trace, values=_values(trace, values)) if values else trace
-
-
-def _few(file: BinaryIO, size: int) -> None:
-    """Refuse a zip file whose list of members is longer than a trace's, before it is read: each would take memory.
-
-    The list's length stands 12 bytes into the record at a zip file's end, or, where that is too short for it, 40 bytes
-    into the one before (APPNOTE 4.3.14 and 4.3.16).
-    """
-    file.seek(max(0, size - (1 << 16) - 128))
-    tail = file.read()
-    for sign, start, count in ((b"PK\5\6", 12, 4), (b"PK\6\6", 40, 8)):
-        at = tail.rfind(sign)
-        length = int.from_bytes(tail[at + start : at + start + count], "little") if at >= 0 else 0
-        if MOST_LIST < length < size:
-            raise ValueError(f"it lists its arrays in {length:,} bytes, a trace does in less than {MOST_LIST:,}")
 
 
 def _events(of: dict[str, np.ndarray]) -> Iterator[Event]:

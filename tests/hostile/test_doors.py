@@ -18,7 +18,7 @@ from safetensors.numpy import save as safetensors
 
 import flashsteps as fs
 from flashsteps.trace import document
-from tests.hostile.trial import held
+from tests.hostile.trial import held, often
 
 Q = np.random.default_rng(0).standard_normal((3, 8, 4), np.float32)
 RUN = fs.record("flash2-forward", *Q, block_q=4, block_k=4, mask="causal", tokens=list("abcdefgh"))
@@ -109,7 +109,7 @@ COUNT = itertools.count()
 
 
 @given(st.data())
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=often(100), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_damaged_it_is_taken_or_refused_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: st.DataObject
 ) -> None:

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import flashsteps as fs
-from tests.hostile.trial import held
+from tests.hostile.trial import held, often
 
 Q = np.random.default_rng(0).standard_normal((4, 8, 4))
 BLOCKS: dict[str, Any] = {"block_q": 4, "block_k": 4}
@@ -115,7 +115,7 @@ COUNT = itertools.count()
 
 
 @given(st.data())
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=often(20), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_is_loaded_is_shown_by_every_viewer(
     columns: dict[str, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: st.DataObject
 ) -> None:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 import flashsteps as fs
 from flashsteps.cli import main
-from tests.hostile.trial import held
+from tests.hostile.trial import held, often
 
 #: each command as it works, quickly: what is changed here and there
 BASE: dict[str, tuple[str, ...]] = {
@@ -109,7 +109,7 @@ def changed(draw: Any, command: str) -> tuple[str, ...]:
 
 
 @given(st.data())
-@settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=often(120), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_an_option_is_given_it_works_or_says_why_not_in_one_line(tmp_path: Path, data: st.DataObject) -> None:
     command = data.draw(st.sampled_from([name for name in BASE if name not in ("validate", "bench", "talk")]))
     folder = tmp_path / str(len(os.listdir(tmp_path)))

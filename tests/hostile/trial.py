@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hypothesis import settings
+
 from flashsteps.cli import main
 
 #: seconds of a processor and bytes beyond what this process has already; those that import torch get more
@@ -20,6 +22,11 @@ WITH_TORCH = 30, 12 << 30
 
 #: commands whose exit code 1 says that something differs
 MAY_DIFFER = ("validate", "gallery")
+
+
+def often(few: int) -> int:
+    """How many examples: so few in `make test`, five times as many where it is looked for new ones."""
+    return few * (5 if settings.get_current_profile_name() == "fuzz" else 1)
 
 
 class Ending(NamedTuple):

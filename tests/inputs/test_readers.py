@@ -102,6 +102,7 @@ NPZ: Table = [
     ),
     (npz_with(npy_bytes(with_value(Q, 1, 3, np.nan))), "q[1, 3] is nan"),
     (npz_with(npy_bytes(Q[:, :3])), "q has d = 3"),
+    (lambda: npz_bytes(dict.fromkeys(map(str, range(20_000)), b"")), "the limit is 1,048,576: save fewer arrays"),
 ]
 SAFETENSORS: Table = [
     (b"", "a header of 0 bytes, a file of 0"),
@@ -137,6 +138,7 @@ PT: Table = [
     (rezipped(pt_bytes(tensors()), lambda pickled: pickled[:-1]), "its pickle is damaged"),
     (rezipped(pt_bytes(tensors()), lambda _: BOMB), "its pickle holds one tuple twice"),
     (rezipped(pt_bytes(tensors()), lambda _: b"\x80\x02}))2\x86s."), "its pickle holds one tuple twice"),
+    (lambda: npz_bytes(dict.fromkeys(map(str, range(20_000)), b"")), "the limit is 1,048,576: save fewer arrays"),
     (pt_bytes([1, 2]), "it holds a list: save a dict of q, k and v"),
     (pt_bytes({"q": torch.ones(2), 3: torch.ones(2)}), "no k, v in it, but q:"),
     (pt_bytes(tensors() | {"q": [1.0]}), "q is a list, not a tensor"),
