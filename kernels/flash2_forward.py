@@ -183,6 +183,8 @@ def attend(
     o, lse = outputs(problem, q)
     if problem.packed:
         o, lse = o.fill_(torch.nan), lse.fill_(-torch.inf)
+    if problem.nothing and problem.packed:
+        return o, lse
     if problem.nothing:
         return o.zero_(), lse.fill_(-torch.inf) if sinks is None else lse.copy_(sinks[:, None].expand_as(lse))
     descriptors = config.descriptors and not problem.packed

@@ -50,5 +50,5 @@ class Problem(NamedTuple):
 
     @property
     def nothing(self) -> bool:
-        """Whether there is nothing to compute: no query, or no key."""
-        return not (self.batch and self.heads and self.n and self.m)
+        """Whether there is nothing to compute: no query, or no key (which packed queries may lack)."""
+        return not (self.batch and self.heads and self.n and (self.m or self.packed))
