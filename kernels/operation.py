@@ -50,6 +50,7 @@ def traced(*tensors: torch.Tensor | None) -> bool:
     return (
         torch.compiler.is_compiling()
         or is_in_torch_dispatch_mode()
+        or torch._C._is_torch_function_mode_enabled()
         or torch._C._functorch.maybe_current_level() is not None
         or any(x is not None and type(x) not in _PLAIN for x in tensors)
     )

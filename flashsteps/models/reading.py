@@ -211,7 +211,10 @@ def ours(given: Mapping[str, Any]) -> Attention:
     """The operation flashsteps::flash_attention, by the names of its arguments."""
     q, k, v = given["q"], given["k"], given["v"]
     rule = _rule(given["left"], given["right"])
-    return Attention("flashsteps", q, k, v, given["scale"], rule, softcap=given["softcap"] or None)
+    unread = {"sinks": "sinks", "starts_q": "packed sequences"}
+    beyond = ", ".join(words for name, words in unread.items() if given[name] is not None)
+    more = {"softcap": given["softcap"] or None, "beyond": beyond}
+    return Attention("flashsteps", q, k, v, given["scale"], rule, given["attn_mask"], **more)
 
 
 def _rule(left: int, right: int) -> str | None:

@@ -110,7 +110,7 @@ class _Mode(TorchFunctionMode):  # type: ignore[misc]  # torch is not read
         if func in SOFTMAX and args and args[0].dim() > 2:
             self.by_hand()
         out = func(*args, **kwargs)
-        if func is F.scaled_dot_product_attention:
+        if func is torch._C._nn.scaled_dot_product_attention:  # F's name for it may be another's now
             self.seen(lambda: reading.sdpa(*args, **kwargs), out)
         elif func is flex_module.flex_attention_hop:
             self.seen(lambda: reading.flex(*args, **kwargs), out[0])

@@ -47,7 +47,8 @@ def test_any_algorithm_is_run_in_blocks_small_enough_to_look_at(algorithm):
     assert (header["title"], header["blockQ"], header["blockK"]) == (algorithm, 1 if one else 3, 3)
     assert header["queries"] == (1 if one else 12)
     assert said.startswith("run.html   ")
-    assert said.rstrip().endswith(f"{algorithm} {header['steps']:,} steps over 12 tokens, d 4, float16")
+    over = "1 query and 12 keys" if one else "12 tokens"
+    assert said.rstrip().endswith(f"{algorithm} {header['steps']:,} steps over {over}, d 4, float16")
 
 
 def test_a_saved_run_is_shown_as_it_was_recorded():

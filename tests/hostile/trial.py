@@ -39,7 +39,7 @@ class Ending(NamedTuple):
 
 def trial(*args: str) -> Ending:
     """`flashsteps ARGS` in this folder, in a process of its own."""
-    torch = args[:1] in (("validate",), ("bench",)) or "--kernel" in args or any(".pt" in word for word in args)
+    torch = args[0] in ("validate", "bench", "capture") or "--kernel" in args or any(".pt" in word for word in args)
     said, wrong = Path(f"../{os.getpid()}.out"), Path(f"../{os.getpid()}.err")
     sys.stdout.flush()
     sys.stderr.flush()

@@ -6,6 +6,7 @@ import importlib
 import re
 import sys
 import types
+import warnings
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -356,14 +357,24 @@ def test_what_a_backward_pass_computes_once_more_is_no_other_call_of_flash_attn(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="there is no Triton elsewhere")
-def test_this_packages_own_kernel_is_seen() -> None:
+def test_this_packages_own_kernel_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Called as such, and where it stands in torch's place; what it gives to torch's own function is seen as that."""
     from flashsteps.kernels import flash_attention
 
     q, k, v = tensors((1, 2, 8, 16), (1, 1, 8, 16), (1, 1, 8, 16), dtype=torch.float32)
-    with fs.capture("all") as calls:
+    monkeypatch.setattr(F, "scaled_dot_product_attention", flash_attention)
+    keep = torch.rand(1, 2, 8, 8) > 0.3
+    with fs.capture("all") as calls, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         flash_attention(q, k, v, causal=True, softcap=3.0)
-    assert [(call.function, call.mask, call.heads, call.kv_heads) for call in calls] == [("flashsteps", "causal", 2, 1)]
-    made_again(calls[0], 1e-5)
+        F.scaled_dot_product_attention(q, k, v, attn_mask=keep, enable_gqa=True)
+        F.scaled_dot_product_attention(q.double(), k.double(), v.double(), is_causal=True, enable_gqa=True)
+    assert [(call.function, call.heads, call.kv_heads) for call in calls] == [
+        ("flashsteps", 2, 1), ("flashsteps", 2, 1), ("sdpa", 2, 1)
+    ]  # fmt: skip
+    assert [call.mask for call in calls][::2] == ["causal", "causal"]
+    for call in calls:
+        made_again(call, 1e-5)
 
 
 def test_attention_that_is_written_out_is_not_seen_and_the_table_says_where() -> None:
