@@ -139,7 +139,12 @@ def _gradient(given: str, heads: Heads) -> Any:
 
     found = re.fullmatch(r"random(?::(\d{1,18}))?", given, re.ASCII)
     if not found:
-        return load_matrix(given)
+        try:
+            do = load_matrix(given)
+            heads.matrices("do", do)
+        except ValueError as error:
+            raise ValueError(str(error) if given in str(error) else f"{given!r}: {error}") from None
+        return do
     first, lead = heads.each[0], () if len(heads.each) == 1 else heads.axes.queries[:-2]
     shape = (*lead, len(first.q), first.v.shape[1])
     rng = np.random.default_rng(int(found[1] or 0))

@@ -100,7 +100,9 @@ def parse(block_mask: Any, mask: Mask, block_q: int, block_k: int) -> BlockMask:
             name, found = f"file:{Path(rest).name}", load_matrix(rest)
         else:
             name, found = block_mask, _pattern(block_mask, shape)
-    visited = boolean("block_mask", found, shape, axes)
+    visited = boolean(
+        f"block_mask {block_mask!r:.80}" if isinstance(block_mask, str) else "block_mask", found, shape, axes
+    )
     return BlockMask(name, visited, mask, mask.grid(block_q, block_k) * visited)
 
 

@@ -54,7 +54,7 @@ def bias(given: Any, of: Of) -> Bias:
             f"bias is {given!r}: give file:PATH, an .npy or .npz, or, to count with, {' or '.join(BIASES)}"
         )
     name = f"file:{Path(given[5:]).name}" if isinstance(given, str) else "array"
-    return whole(name, added("bias", given, of), of)
+    return whole(name, added(f"bias {given!r:.80}" if isinstance(given, str) else "bias", given, of), of)
 
 
 def whole(name: str, values: np.ndarray, of: Of) -> Bias:

@@ -220,7 +220,7 @@ def parse(mask: Any, n_queries: int, n_keys: int, *, of: Of | None = None) -> Ma
         if isinstance(part, str) and part in named_ones:
             said.append(_plain(part))
             continue
-        found = seen("mask", part, of or Of(n_queries, n_keys))
+        found = seen(f"mask {part!r:.80}" if isinstance(part, str) else "mask", part, of or Of(n_queries, n_keys))
         if found.dtype != bool:
             if added is not None:
                 raise ValueError(f"mask {mask!r:.60} has two files of numbers to add: add them, and give one")

@@ -57,6 +57,7 @@ DOORS: dict[str, tuple[tuple[str, ...], Callable[[Path], bytes]]] = {
     ),
     "mask.npy": ((*RECORD, *TOY, "--mask", "file:mask.npy"), lambda _: _saved(lambda f: np.save(f, EYE))),
     "mask.npz": ((*RECORD, *TOY, "--mask", "file:mask.npz"), lambda _: _saved(lambda f: np.savez(f, EYE))),
+    "bias.npy": ((*RECORD, *TOY, "--bias", "file:bias.npy"), lambda _: _saved(lambda f: np.save(f, 0.5 * EYE))),
     "blocks.npy": (
         (*SPARSE, *TOY, "--block-mask", "file:blocks.npy"),
         lambda _: _saved(lambda f: np.save(f, EYE[:2, :2])),
