@@ -112,7 +112,11 @@ def run_of(algorithm: str, options: Mapping[str, Any], small: bool = False) -> T
     if do or arguments.takes(algorithm, "do"):
         options["do"] = _gradient(do or "random", heads)
     own = {"source": first.source, **first.own}
-    trace = run.record_heads(algorithm, heads, **(own | take.given(options)))
+    try:
+        trace = run.record_heads(algorithm, heads, **(own | take.given(options)))
+    except ValueError as error:
+        named = do and str(error).startswith("dO") and Path(do).is_file()
+        raise ValueError(f"{do!r}: {error}" if named else str(error)) from error
     return kernels.twin(trace) if kernel else trace
 
 

@@ -213,7 +213,7 @@ def ours(given: Mapping[str, Any]) -> Attention:
     rule = _rule(given["left"], given["right"])
     unread = {"sinks": "sinks", "starts_q": "packed sequences"}
     beyond = ", ".join(words for name, words in unread.items() if given[name] is not None)
-    more = {"softcap": given["softcap"] or None, "beyond": beyond}
+    more: dict[str, Any] = {"softcap": given["softcap"] or None, "beyond": beyond}
     return Attention("flashsteps", q, k, v, given["scale"], rule, given["attn_mask"], **more)
 
 

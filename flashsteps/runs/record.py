@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -164,7 +165,10 @@ def record_heads(
     shapes = {name: array.shape for name, array in data.items()}
     recorder = Recorder()
     hbm, memory = _machine(algorithm, dtype, device, sram, recorder, parts=heads.kv_heads)
-    tensors = _initial(algorithm, hbm, shapes, data, options)
+    try:
+        tensors = _initial(algorithm, hbm, shapes, data, options)
+    except ValueError as error:
+        raise ValueError(_naming(str(error), first.source, options)) from error
     initial = {tensor.name: np.array(tensor.data) for tensor in tensors}
     recorder.each = each(hbm, dict(initial)) if each else None
     results = _run(algorithm, hbm, memory, tensors, options)
@@ -442,6 +446,13 @@ def _initial(
             if name not in hbm.tensors:
                 hbm.tensors[name] = before.tensors[name]
     return [hbm.tensors[name] for name in names]
+
+
+def _naming(message: str, source: Mapping[str, Any], options: Mapping[str, Any]) -> str:
+    """What is wrong with a tensor, with the file that it came from, if it did."""
+    tensor, bias = (re.match(r"\w*", message) or [""])[0], str(getattr(options.get("bias"), "name", ""))
+    file = source.get("file") if tensor in "QKV" else bias.removeprefix("file:") if tensor == "bias" else None
+    return f"{file!r}: {message}" if file and (tensor != "bias" or bias.startswith("file:")) else message
 
 
 def _per(name: str, shapes: Mapping[str, tuple[int, ...]]) -> Literal["row", "token", "head"]:
