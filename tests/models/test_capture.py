@@ -98,6 +98,42 @@ def test_a_head_of_any_call_is_recorded_as_the_model_had_it(made: tuple[list[Any
 
 
 @pytest.mark.parametrize(
+    "shapes",
+    [
+        ((2, 4, 5, 3), (1, 4, 6, 3), (1, 4, 6, 3)),  # sequences that share keys
+        ((1, 4, 5, 3), (2, 4, 6, 3), (2, 4, 6, 3)),
+        ((4, 5, 3), (2, 1, 6, 3), (2, 1, 6, 3)),
+        ((2, 1, 5, 3), (2, 4, 6, 3), (2, 4, 6, 3)),  # heads that share queries
+        ((2, 4, 5, 3), (2, 4, 6, 3), (2, 1, 6, 3)),  # and values
+        ((2, 4, 5, 3), (2, 2, 6, 3), (2, 1, 6, 2)),
+        ((2, 3, 4, 5, 3), (2, 1, 4, 6, 3), (3, 4, 6, 3)),
+    ],
+)
+def test_what_torch_broadcasts_is_kept_as_it_was_paired(shapes: tuple[tuple[int, ...], ...]) -> None:
+    q, k, v = tensors(*shapes)
+    mask = torch.rand(5, 6) < 0.7
+    with fs.capture("all") as calls:
+        o = F.scaled_dot_product_attention(q, k, v, mask, enable_gqa=k.shape[-3] == 2)
+    assert (calls[0].batch * calls[0].heads, calls[0].d_v) == (o.shape[:-2].numel(), v.shape[-1])
+    made_again(calls[0])
+
+
+@pytest.mark.parametrize("mask", [torch.rand(4, 6) < 0.6, torch.randn(4, 6, dtype=torch.float64)])
+def test_a_mask_beside_is_causal_is_heeded_where_there_are_more_keys_than_queries(mask: Any) -> None:
+    q, k = tensors((1, 3, 4, 5), (1, 3, 6, 5))
+    with fs.capture("all") as calls:
+        F.scaled_dot_product_attention(q, k, k, mask, is_causal=True)
+    made_again(calls[0])
+
+
+@pytest.mark.parametrize("transform", [torch.func.vmap, torch.func.grad])
+def test_what_torch_func_transforms_is_refused_in_one_line(transform: Any) -> None:
+    (q,) = tensors((2, 3, 4, 5))
+    with fs.capture(), pytest.raises(ValueError, match=r"^attention was called inside a transform of torch.func .*it$"):
+        transform(lambda x: F.scaled_dot_product_attention(x, x, x).sum())(q)
+
+
+@pytest.mark.parametrize(
     ("mask", "name"),
     [
         (torch.ones(5, 7, dtype=torch.bool), "none"),
@@ -364,6 +400,22 @@ def test_this_packages_own_kernel_is_seen() -> None:
         flash_attention(q, k, v, causal=True, softcap=3.0)
     assert [(call.function, call.mask, call.heads, call.kv_heads) for call in calls] == [("flashsteps", "causal", 2, 1)]
     made_again(calls[0], 1e-5)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no Triton elsewhere")
+def test_masks_sinks_and_packed_sequences_of_this_packages_own_kernel_are_kept() -> None:
+    from flashsteps.kernels import flash_attention, flash_attention_varlen
+
+    q, k, packed, mask = tensors((1, 2, 6, 8), (1, 1, 7, 8), (7, 2, 8), (2, 6, 7), dtype=torch.float32)
+    ends = torch.tensor([0, 0, 3, 7], dtype=torch.int32)
+    with fs.capture("all") as calls:
+        flash_attention(q, k, k, mask > 0, is_causal=True)
+        flash_attention(q, k, k, mask, sinks=torch.tensor([0.5, 3.0]))
+        flash_attention_varlen(packed, packed, packed, ends, ends, 4, 4, causal=True)
+    assert [(call.mask, call.sinks) for call in calls] == [("Boolean", False), ("bias", True), ("Boolean", False)]
+    assert "bias, sinks" in str(calls)
+    for call in calls:
+        made_again(call, 1e-5)
 
 
 def test_attention_that_is_written_out_is_not_seen_and_the_table_says_where() -> None:
