@@ -104,7 +104,7 @@ def flash_attention(
     if torch.is_autocast_enabled(query.device.type):
         dtype = torch.get_autocast_dtype(query.device.type)
         query, key, value = (x if x.dtype == torch.float64 else x.to(dtype) for x in (query, key, value))
-        if isinstance(attn_mask, torch.Tensor) and attn_mask.dtype in (torch.float16, torch.bfloat16):
+        if isinstance(attn_mask, torch.Tensor) and attn_mask.dtype in checks.DTYPES:
             attn_mask = attn_mask.to(dtype)
     q, k, v, axes = _heads_of(query, key, value, enable_gqa)
     mask = None if attn_mask is None else _of_scores(attn_mask, (*axes, q.shape[2], k.shape[2]), q)

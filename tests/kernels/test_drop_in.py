@@ -208,6 +208,16 @@ def test_autocast_leaves_float64_alone() -> None:
         assert flash_attention(X, X, X, torch.zeros(5, 5).half()).dtype == torch.bfloat16
 
 
+def test_under_autocast_a_mask_is_cast_too_and_its_lowest_number_hides() -> None:
+    """As in torch, where float32's lowest is −∞ in bfloat16: a row of nothing else gives 0, not a mean."""
+    lowest = torch.zeros(5, 5)
+    lowest[1:, :3] = lowest[2] = torch.finfo(torch.float32).min
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found, expected = (attend(X, X, X, lowest) for attend in (flash_attention, theirs))
+    assert not found[:, :, 2].any()
+    torch.testing.assert_close(found, expected, atol=0.02, rtol=0.02)
+
+
 def test_torch_compile_takes_all_of_it() -> None:
     """What the kernels do and what falls to torch, in one graph."""
 
