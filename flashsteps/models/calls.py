@@ -255,6 +255,8 @@ def _picked(what: str, given: Any, kept: Sequence[int], count: int, of: str) -> 
     """Where one of the kept indices is. Raises ValueError where it isn't, or none was given and there are several."""
     if given in kept and not isinstance(given, bool):
         return list(kept).index(given)
+    if not count:
+        raise ValueError(f"{of} has no {'head' if what == 'head' else 'sequence'}: there is nothing to choose")
     several, last = f"{count} {'heads' if what == 'head' else 'sequences'}", count - 1
     if given is None:
         raise ValueError(f"{of} has {several}: choose one, {what}=0 to {last}")

@@ -126,6 +126,14 @@ def test_a_mask_beside_is_causal_is_heeded_where_there_are_more_keys_than_querie
     made_again(calls[0])
 
 
+def test_a_batch_without_sequences_has_nothing_to_choose() -> None:
+    (q,) = tensors((0, 2, 4, 4))
+    with fs.capture("all") as calls:
+        F.scaled_dot_product_attention(q, q, q)
+    with pytest.raises(ValueError, match=r"^calls\[0\] has no sequence: there is nothing to choose$"):
+        calls[0].head(0)
+
+
 @pytest.mark.parametrize("transform", [torch.func.vmap, torch.func.grad])
 def test_what_torch_func_transforms_is_refused_in_one_line(transform: Any) -> None:
     (q,) = tensors((2, 3, 4, 5))
