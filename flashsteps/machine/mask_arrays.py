@@ -97,9 +97,7 @@ def seen(name: str, given: Any, of: Of) -> np.ndarray:
             raise ValueError(f"{name} holds {array.dtype} from {array.min()} to {array.max()}: give 1 for seen, else 0")
         return np.asarray(array == 1)
     if np.isin(array, (0, 1)).all() and (array == 1).any():
-        raise ValueError(
-            f"{name} holds {array.dtype} that are all 0 or 1, to add or to choose by: give Booleans, or bias="
-        )
+        raise ValueError(f"{name} holds floats that are all 0 or 1, to add or to choose by: give Booleans, or bias=")
     _check_finite(name, array)
     return np.asarray(array == 0) if np.isin(array, (0, -np.inf)).all() else array
 

@@ -206,7 +206,10 @@ def test_a_trace_keeps_its_masks_name(algorithm, tmp_path):
         ("file:a.txt", "'a.txt' cannot be read: "),
         (np.ones((6, 5), bool), "mask has shape (6, 5): give queries × keys, (6, 6), or keys, (6,); an axis of length"),
         (np.ones((2, 6, 6), bool), "mask has shape (2, 6, 6): give queries × keys, (6, 6), or keys, (6,); an axis"),
-        (np.ones((6, 6)), "mask holds float64 that are all 0 or 1, to add or to choose by: give Booleans, or bias="),
+        (
+            np.ones((6, 6), np.float32),
+            "mask holds floats that are all 0 or 1, to add or to choose by: give Booleans, or bias=",
+        ),
         (np.full((6, 6), 2), "mask holds int64 from 2 to 2: give 1 for seen, else 0"),
         (np.where(np.eye(6), np.nan, 0), "mask[0, 0] is nan: give finite numbers, or -inf where a key is hidden"),
         ([["a", None]], "mask "),
