@@ -328,7 +328,8 @@ def test_flex_attention_is_seen_with_its_functions() -> None:
 
 def _flash_attn_func(q: Any, k: Any, v: Any, dropout_p: float = 0.0, softmax_scale: Any = None, causal: bool = False,
                      window_size: Any = (-1, -1), softcap: float = 0.0, alibi_slopes: Any = None,
-                     deterministic: bool = False, return_attn_probs: bool = False) -> Any:  # fmt: skip
+                     deterministic: bool = False, return_attn_probs: bool = False,
+                     learnable_sink: Any = None) -> Any:  # fmt: skip
     q, k, v = (x.transpose(1, 2) for x in (q, k, v))
     k, v = (x.repeat_interleave(q.shape[1] // k.shape[1], dim=1) for x in (k, v))
     N, M, d = q.shape[2], k.shape[2], q.shape[3]
@@ -340,7 +341,10 @@ def _flash_attn_func(q: Any, k: Any, v: Any, dropout_p: float = 0.0, softmax_sca
     left, right = window_size
     hidden = (far > 0) & causal | (far < -left) & (left >= 0) | (far > right) & (right >= 0)
     s = s.masked_fill(hidden, -torch.inf)
-    return (s - s.logsumexp(-1, keepdim=True)).exp().nan_to_num(0.0).matmul(v).transpose(1, 2)
+    lse = s.logsumexp(-1, keepdim=True)
+    if learnable_sink is not None:
+        lse = torch.logaddexp(lse, learnable_sink[:, None, None].to(lse))
+    return (s - lse).exp().nan_to_num(0.0).matmul(v).transpose(1, 2)
 
 
 def _flash_attn_qkvpacked_func(
@@ -389,6 +393,19 @@ def test_flash_attns_functions_are_seen_wherever_a_module_holds_one(flash_attn: 
         calls[5].head(0)
     assert flash_attn.flash_attn_func is before
     assert sys.modules["flash_attn.flash_attn_interface"].flash_attn_func is before
+
+
+def test_sinks_go_along_with_a_head_into_a_file_too(flash_attn: Any, tmp_path: Path) -> None:
+    q, k, v = tensors((2, 5, 4, 3), (2, 7, 2, 3), (2, 7, 2, 3))
+    with fs.capture("all") as calls:
+        flash_attn.flash_attn_func(q, k, v, causal=True, learnable_sink=torch.tensor([0.5, -1.0, 2.0, 0.0]))
+    assert calls[0].mask == "causal"
+    assert "causal, sinks" in str(calls)
+    made_again(calls[0])
+    one = calls[0].head(2, batch=1)
+    again = fs.load_qkv(one.save(tmp_path / "head.npz"))
+    O = fs.record("flash2-forward", *again, **again.options).outputs["O"]
+    np.testing.assert_allclose(O, one.o, rtol=0, atol=1e-10)
 
 
 def test_what_a_backward_pass_computes_once_more_is_no_other_call_of_flash_attn(flash_attn: Any) -> None:
