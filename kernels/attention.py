@@ -11,6 +11,7 @@ from numbers import Real
 from typing import Any
 
 import torch
+from torch.nn.attention.bias import CausalBias, CausalVariant
 
 from . import checks
 from .operation import attention
@@ -44,7 +45,8 @@ def flash_attention(
     or float32, with d and d_v up to 256; axes before the last two are broadcast. Gives o (…, H, N, d_v).
 
     As there: `attn_mask`, which is broadcast to (…, H, N, M), is Boolean (True: may be seen) or is added to the scores,
-    and read tile by tile; it may hold −∞, the least number of its type, −10000. `is_causal` is top left (query i sees
+    and read tile by tile; it may hold −∞, the least number of its type, −10000; or it is torch's `causal_upper_left` or
+    `causal_lower_right`, by which nothing is read. `is_causal` is top left (query i sees
     keys up to i) and may be given with a mask. `scale` is 1/√d unless given. With `enable_gqa` head h uses keys and
     values of head h // (H / Hk); without it, too, where torch would refuse fewer heads of keys.
 
@@ -83,19 +85,26 @@ def flash_attention(
             raise ValueError(f"{name} is {flag!r}: give True or False")
     if not isinstance(dropout_p, Real) or isinstance(dropout_p, bool) or not 0 <= dropout_p <= 1:
         raise ValueError(f"dropout_p is {dropout_p!r}: give a number from 0 to 1")
+    lower_right = False
+    if isinstance(attn_mask, CausalBias):
+        is_causal, lower_right = _triangle(attn_mask, query, key, is_causal or causal)
+        attn_mask = None
     if reason := _beyond(query, key, value, attn_mask, dropout_p, scale, enable_gqa):
         own = {"window": window, "softcap": softcap, "sinks": sinks}
         own |= {"causal": causal or None, "return_lse": return_lse or None}
         if named := [name for name, given in own.items() if given is not None]:
             raise ValueError(f"{reason}; scaled_dot_product_attention can, but has no {' and no '.join(named)}")
         _warn(reason)
+        if lower_right:
+            n, m = query.shape[-2], key.shape[-2]
+            attn_mask = torch.ones(n, m, dtype=torch.bool, device=query.device).tril(m - n)
         return torch._C._nn.scaled_dot_product_attention(
             query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
         )
     if torch.is_autocast_enabled(query.device.type):
         dtype = torch.get_autocast_dtype(query.device.type)
         query, key, value = (x if x.dtype == torch.float64 else x.to(dtype) for x in (query, key, value))
-        if isinstance(attn_mask, torch.Tensor) and attn_mask.dtype in (torch.float16, torch.bfloat16):
+        if isinstance(attn_mask, torch.Tensor) and attn_mask.dtype in checks.DTYPES:
             attn_mask = attn_mask.to(dtype)
     q, k, v, axes = _heads_of(query, key, value, enable_gqa)
     mask = None if attn_mask is None else _of_scores(attn_mask, (*axes, q.shape[2], k.shape[2]), q)
@@ -109,6 +118,7 @@ def flash_attention(
         k, v = k[:, :, :m], v[:, :, :m]
         mask = mask if mask is None else mask[..., :m]
         causal, window = n == m, window if n == m else (-1, n - m)
+    causal = causal or lower_right
     problem = checks.problem(
         q, k, v, causal=causal, window=window, scale=scale, softcap=softcap, attn_mask=mask, sinks=sinks, names=_NAMES
     )
@@ -159,6 +169,17 @@ def _warn(reason: str) -> None:
 # ---- the kernels' form
 
 _NAMES = ("query", "key", "value")
+
+
+def _triangle(mask: CausalBias, q: torch.Tensor, k: torch.Tensor, causal: bool) -> tuple[bool, bool]:
+    """Which of torch's causal biases this is, upper left or lower right: no number lies in such a tensor."""
+    if causal:
+        raise ValueError("attn_mask is a CausalBias, and a causal mask is given besides: give one of them")
+    said, size = (mask.seq_len_q, mask.seq_len_kv), (q.shape[-2], k.shape[-2])
+    if said != size:
+        raise ValueError(f"attn_mask is a CausalBias of {said[0]} queries and {said[1]} keys: give one of {size}")
+    upper_left = mask.variant == CausalVariant.UPPER_LEFT
+    return upper_left, not upper_left
 
 
 def _of_scores(mask: Any, scores: tuple[int, ...], q: torch.Tensor) -> torch.Tensor:

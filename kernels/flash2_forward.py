@@ -186,7 +186,12 @@ def attend(
     if problem.nothing and problem.packed:
         return o, lse
     if problem.nothing:
-        return o.zero_(), lse.fill_(-torch.inf) if sinks is None else lse.copy_(sinks[:, None].expand_as(lse))
+        o, lse = o.zero_(), lse.fill_(-torch.inf) if sinks is None else lse.copy_(sinks[:, None].expand_as(lse))
+        if starts is not None:
+            tokens = torch.arange(q.shape[2], device=q.device)
+            in_none = (tokens < starts[0][0]) | (tokens >= starts[0][-1])
+            o, lse = o.masked_fill_(in_none[:, None], torch.nan), lse.masked_fill_(in_none, -torch.inf)
+        return o, lse
     descriptors = config.descriptors and not problem.packed
     by_queries, tma_q = fetched(descriptors and tile.plain, tile.block_m, Q=q, O=o)
     by_keys, tma = fetched(descriptors, tile.block_n, K=k, V=v)

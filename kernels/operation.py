@@ -40,8 +40,8 @@ def attention(
         return found
     if not torch.compiler.is_compiling() and any(_has_tangent(x) for x in tensors if x is not None):
         _refuse_tangents()
-    longest = problem.n, problem.m
-    found = _forward(*tensors, *longest, problem.left, problem.right, problem.scale, problem.softcap)
+    given = *tensors, problem.n, problem.m, problem.left, problem.right, problem.scale, problem.softcap
+    found = _Transformed.apply(*given) if _transformed() else _forward(*given)
     return found
 
 
@@ -50,13 +50,18 @@ def traced(*tensors: torch.Tensor | None) -> bool:
     return (
         torch.compiler.is_compiling()
         or is_in_torch_dispatch_mode()
-        or torch._C._is_torch_function_mode_enabled()
-        or torch._C._functorch.maybe_current_level() is not None
+        or torch._C._len_torch_function_stack() > 0
+        or _transformed()
         or any(x is not None and type(x) not in _PLAIN for x in tensors)
     )
 
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
+
+
+def _transformed() -> bool:
+    """Whether torch.func is at work: grad, vmap."""
+    return torch._C._functorch.maybe_current_level() is not None and not torch.compiler.is_compiling()
 
 
 def _has_tangent(x: torch.Tensor) -> bool:
@@ -230,3 +235,44 @@ def _differentiate_again(ctx: Any, *gradients: Any) -> None:
 
 _forward.register_autograd(_differentiate, setup_context=_save)
 _backward.register_autograd(_differentiate_again)
+
+
+# ---- where torch.func transforms, which doesn't take the derivative of an operation that is registered
+
+
+class _Transformed(torch.autograd.Function):  # type: ignore[misc]
+    generate_vmap_rule = True
+    forward = staticmethod(_forward)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, torch.Tensor]) -> None:
+        tensors, ctx.options = inputs[:7], inputs[7:]
+        q, k, v, *others = tensors
+        ctx.save_for_backward(q, k, v, *output, *others)
+
+    @staticmethod
+    def backward(ctx: Any, do: torch.Tensor, dlse: torch.Tensor) -> tuple[Any, ...]:
+        sinks = ctx.saved_tensors[6]
+        dq, dk, dv, dsinks = _TransformedGradients.apply(do, dlse, *ctx.saved_tensors, *ctx.options)
+        return dq, dk, dv, None, None if sinks is None else dsinks, *[None] * (2 + len(ctx.options))
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        _refuse_tangents()
+
+
+class _TransformedGradients(torch.autograd.Function):  # type: ignore[misc]
+    generate_vmap_rule = True
+    forward = staticmethod(_backward)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, ...]) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
+        _refuse_second()
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        _refuse_second()

@@ -167,9 +167,9 @@ function ends(rule, N, M) {
     return [constant(0), merge(Math.max, diagonal(1, N, M), constant(numbers[0]))];
   }
   const sum = numbers.reduce((a, b) => a + b, 0);
-  if (N !== M || Math.min(...numbers) < 1 || sum !== N) throw new Error(`mask ${rule}: its lengths add up to ${sum}, not to N = ${N}`);
+  if (N !== M || Math.min(...numbers) < 0 || sum !== N) throw new Error(`mask ${rule}: its lengths add up to ${sum}, not to N = ${N}`);
   let at = 0;
-  const stops = numbers.map((n) => { at += n; return at; }), starts = [0, ...stops.slice(0, -1)], flat = stops.map(() => 0);
+  const stops = numbers.filter(Boolean).map((n) => { at += n; return at; }), starts = [0, ...stops.slice(0, -1)], flat = stops.map(() => 0);
   return [new Edge(starts, starts, flat), new Edge(starts, stops, flat)];
 }
 

@@ -145,7 +145,9 @@ def described(meta: Mapping[str, Any]) -> Axes:
 def fitting(axes: Axes) -> Axes:
     """The same, once it is sure that the heads of q and k fit each other. Raises ValueError otherwise."""
     q, k = axes.queries, axes.keys
-    if len(q) > 2 and (q[:-3] != k[:-3] or q[-3] % k[-3]):
+    if len(q) > 3 and q[:-3] != k[:-3]:
+        raise ValueError(f"q has shape {axes.q} and k {axes.k}: each sequence needs keys of its own, so expand k and v")
+    if len(q) > 2 and q[-3] % k[-3]:
         raise ValueError(
             f"q has shape {axes.q} and k {axes.k}: the heads of q must be those of k, or a multiple of them"
         )

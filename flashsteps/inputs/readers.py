@@ -40,7 +40,8 @@ OWN = "flashsteps"
 BESIDE = "beside"
 #: which options those are, and what each may be
 OPTIONS: dict[str, type | tuple[type, ...]] = {
-    "mask": (str, np.ndarray), "bias": np.ndarray, "scale": float, "dtype": str, "softcap": float, "alibi": float
+    "mask": (str, np.ndarray), "bias": np.ndarray, "scale": float, "dtype": str, "softcap": float, "alibi": float,
+    "sinks": float,
 }  # fmt: skip
 
 SAFETENSORS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}

@@ -97,9 +97,7 @@ def seen(name: str, given: Any, of: Of) -> np.ndarray:
             raise ValueError(f"{name} holds {array.dtype} from {array.min()} to {array.max()}: give 1 for seen, else 0")
         return np.asarray(array == 1)
     if np.isin(array, (0, 1)).all() and (array == 1).any():
-        raise ValueError(
-            f"{name} holds {array.dtype} that are all 0 or 1, to add or to choose by: give Booleans, or bias="
-        )
+        raise ValueError(f"{name} holds floats that are all 0 or 1, to add or to choose by: give Booleans, or bias=")
     _check_finite(name, array)
     return np.asarray(array == 0) if np.isin(array, (0, -np.inf)).all() else array
 
@@ -113,8 +111,29 @@ def added(name: str, given: Any, of: Of) -> np.ndarray:
     return array.astype(np.float64)
 
 
+def by_name(given: Any, n_queries: int, n_keys: int) -> Any:
+    """torch's causal_upper_left and causal_lower_right by their names here; anything else as it is.
+
+    They are tensors whose memory holds no numbers. Raises ValueError, one line, for one of another size.
+    """
+    if not hasattr(given, "seq_len_kv"):
+        return given
+    size = given.seq_len_q, given.seq_len_kv
+    if size != (n_queries, n_keys):
+        raise ValueError(f"mask is a CausalBias of {size[0]} queries and {size[1]} keys, not {n_queries} and {n_keys}")
+    return "causal-top-left" if given.variant.name == "UPPER_LEFT" else "causal"
+
+
 def numbers(name: str, given: Any) -> np.ndarray:
     """Booleans, whole numbers, or float64, from NumPy, torch or the file of that name. ValueError for others."""
+    if hasattr(given, "seq_len_kv"):
+        raise ValueError(f"{name} is torch's CausalBias, which holds no numbers: give it as mask=")
+    if hasattr(given, "mask_mod") or callable(given):
+        mod = "block_mask.mask_mod" if hasattr(given, "mask_mod") else "mask_mod"
+        raise ValueError(
+            f"{name} is a {type(given).__name__}: give what it allows as an array, "
+            f"torch.nn.attention.flex_attention.create_mask({mod}, 1, 1, queries, keys, device='cpu')"
+        )
     if isinstance(given, str):
         given = load_matrix(given.removeprefix("file:"))
     with readers.one_line(f"{name} is no array"):
@@ -130,6 +149,8 @@ def numbers(name: str, given: Any) -> np.ndarray:
 
 def boolean(name: str, given: Any, shape: tuple[int, int], axes: str) -> np.ndarray:
     """A Boolean array of this shape. Raises ValueError, one line, for anything else."""
+    if hasattr(given, "mask_mod"):
+        raise ValueError(f"{name} is a BlockMask: give its blocks as an array, block_mask.to_dense()[0, 0].bool()")
     array = numbers(name, given)
     if array.dtype != bool:
         raise ValueError(f"{name} holds {array.dtype}: give True where it may be seen, False elsewhere")

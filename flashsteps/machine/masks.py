@@ -19,7 +19,7 @@ import numpy as np
 
 from ..errors import unknown
 from .edges import Edge, constant, diagonal, merge, ordered, tiles
-from .mask_arrays import Of, seen
+from .mask_arrays import Of, by_name, seen
 from .tiling import Block
 
 Kind = Literal["full", "cut", "hidden"]
@@ -210,6 +210,7 @@ def parse(mask: Any, n_queries: int, n_keys: int, *, of: Of | None = None) -> Ma
     ValueError, one line, for a name that isn't known, a number that makes no sense, a file that can't be read and an
     array of the wrong shape or kind.
     """
+    mask = by_name(mask, n_queries, n_keys)
     named = mask is None or isinstance(mask, str)
     parts = rules(mask) if named else [mask]
     named_ones = [part for part in parts if isinstance(part, str) and not part.startswith("file:")]
@@ -327,11 +328,12 @@ def _ends(rule: str, N: int, M: int) -> tuple[Edge, Edge]:
         numbers = [end - start for start, end in pairwise(numbers)]
     if N != M:
         raise ValueError(f"mask {rule!r:.60} is for as many queries as keys, not {N:,} and {M:,}")
-    if min(numbers) < 1 or sum(numbers) != N:
-        raise ValueError(
-            f"mask {rule!r:.60}: its lengths are 1 or more and add up to {sum(numbers):,}, not to N = {N:,}"
-        )
-    ends = tuple(accumulate(numbers))
+    if min(numbers) < 0:
+        fall = "its ends fall: give where each sequence ends, one after the other"
+        raise ValueError(f"mask {rule!r:.60}: {fall if kind == 'cu_seqlens' else 'its lengths are 0 or more'}")
+    if sum(numbers) != N:
+        raise ValueError(f"mask {rule!r:.60}: its lengths add up to {sum(numbers):,}, not to N = {N:,}")
+    ends = tuple(accumulate(filter(None, numbers)))  # a sequence without tokens is nobody's
     starts, flat = (0, *ends[:-1]), (0,) * len(ends)
     return Edge(starts, starts, flat), Edge(starts, ends, flat)
 

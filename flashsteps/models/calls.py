@@ -33,6 +33,7 @@ class Kept:
     added: Any  # True where seen, or what was added to scores: (B or 1, heads or 1, N or 1, M or 1); None
     lowest: float  # the least number of that type
     slopes: Any  # (B, heads), None
+    sinks: Any  # (heads,), None
     do: Any = None  # the gradient of o, once it came
 
 
@@ -78,6 +79,7 @@ class Call:
     mask: str = "none"  # what there is to say of the mask
     dropout: float = 0.0
     softcap: float | None = None
+    sinks: bool = False
     beyond: str = ""  # what of it no run here can do
     tokens: tuple[str, ...] | None = field(default=None, repr=False)
     kept: Kept | None = field(default=None, repr=False)
@@ -111,6 +113,8 @@ class Call:
         own = {"mask": mask, "scale": self.scale, "dtype": self.dtype, "softcap": self.softcap, "bias": bias}
         if kept.slopes is not None:
             own["alibi"] = float(kept.slopes[b, at])
+        if kept.sinks is not None:
+            own["sinks"] = float(kept.sinks[at])
         source: dict[str, Any] = {"kind": "model", "module": self.module, "call": self.index, "head": [kept.heads[at]]}
         of_head = {name: x for name, x in own.items() if x is not None}
         do = None if kept.do is None else plain(kept.do[b, at])
@@ -217,7 +221,7 @@ def _row(call: Call) -> tuple[str, ...]:
     heads = f"{call.heads}" if call.heads == call.kv_heads else f"{call.heads}/{call.kv_heads}"
     d = f"{call.d}" if call.d == call.d_v else f"{call.d}/{call.d_v}"
     softcap = f"softcap {call.softcap:g}" if call.softcap else ""
-    mask = ", ".join(filter(None, (call.mask, softcap, call.beyond)))
+    mask = ", ".join(filter(None, (call.mask, softcap, "sinks" * call.sinks, call.beyond)))
     kept = ""
     if call.kept is not None:
         kept = "all" if len(call.kept.heads) == call.heads else f"head {call.kept.heads[0]}"
@@ -251,6 +255,8 @@ def _picked(what: str, given: Any, kept: Sequence[int], count: int, of: str) -> 
     """Where one of the kept indices is. Raises ValueError where it isn't, or none was given and there are several."""
     if given in kept and not isinstance(given, bool):
         return list(kept).index(given)
+    if not count:
+        raise ValueError(f"{of} has no {'head' if what == 'head' else 'sequence'}: there is nothing to choose")
     several, last = f"{count} {'heads' if what == 'head' else 'sequences'}", count - 1
     if given is None:
         raise ValueError(f"{of} has {several}: choose one, {what}=0 to {last}")

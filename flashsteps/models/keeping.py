@@ -26,7 +26,8 @@ def call(index: int, attention: Attention, module: str, kind: str, tokens: tuple
     return Call(
         index, module, kind, attention.function, batch, heads, _different(k, v), N, M, d, d_v,
         str(q.dtype).removeprefix("torch."), attention.scale, attention.rule, _said(attention), attention.dropout,
-        attention.softcap, attention.beyond, tokens if tokens is not None and len(tokens) == max(N, M) else None,
+        attention.softcap, attention.sinks is not None, attention.beyond,
+        tokens if tokens is not None and len(tokens) == max(N, M) else None,
     )  # fmt: skip
 
 
@@ -54,11 +55,12 @@ def with_tensors(
     slopes = attention.slopes
     if slopes is not None:
         slopes = _ours(_of(slopes.expand(call.batch, call.heads), heads))
+    sinks = None if attention.sinks is None else _ours(_of(attention.sinks[None], heads)[0])
     of_keys = tuple(head * same for head in kv_heads)
     form = attention.form
     kept = Kept(
         heads, kv_heads, _ours(_of(q, heads)), _ours(_of(k, of_keys)), _ours(_of(v, of_keys)), _ours(_of(o, heads)),
-        added, lowest, slopes,
+        added, lowest, slopes, sinks,
     )  # fmt: skip
     if backward and out.requires_grad:
 

@@ -27,8 +27,11 @@ def weights(head: Head) -> np.ndarray:
     if head.bias is not None:
         scores += head.bias
     top = scores.max(axis=1, keepdims=True)
-    p = np.exp(scores - np.where(np.isfinite(top), top, 0))
-    found: np.ndarray = p / np.maximum(p.sum(axis=1, keepdims=True), np.finfo(float).tiny)
+    sink = np.full_like(top, own.get("sinks", -np.inf))
+    top = np.maximum(top, sink)
+    top = np.where(np.isfinite(top), top, 0)
+    p = np.exp(scores - top)
+    found: np.ndarray = p / np.maximum(p.sum(axis=1, keepdims=True) + np.exp(sink - top), np.finfo(float).tiny)
     return found
 
 

@@ -31,6 +31,7 @@ class Attention(NamedTuple):
     dropout: float = 0.0
     softcap: float | None = None
     slopes: Tensor | None = None  # ALiBi: (H,) or (B, H)
+    sinks: Tensor | None = None  # (H,)
     beyond: str = ""  # what of it no run here can do
     form: Callable[[Tensor], Tensor] = lambda o: o  # brings what the call gave into the form of q
 
@@ -49,19 +50,45 @@ def sdpa(
     enable_gqa: bool = False,
 ) -> Attention:
     """torch.nn.functional.scaled_dot_product_attention. Its causal mask is aligned to the top left."""
-    q, k, v = map(four, (query, key, value))
+    if query.is_nested:
+        q, k, v = map(four, (query, key, value))
+    else:
+        q, k, v, axes = _broadcast(query, key, value)
+        if isinstance(attn_mask, torch.Tensor) and len(axes) > 2:
+            attn_mask = attn_mask.expand(*axes, *attn_mask.shape[-2:])
     N, M = q.shape[2], k.shape[2]
     top_left, bottom_right, added = is_causal, False, None
     if isinstance(attn_mask, CausalBias):
         top_left, bottom_right = (attn_mask.variant == which for which in (UPPER_LEFT, LOWER_RIGHT))
     elif attn_mask is not None:
-        added = four(attn_mask.expand(*query.shape[:-2], *attn_mask.shape[-2:]) if query.dim() > 4 else attn_mask)
+        added = four(attn_mask)
     if top_left and N != M:
-        added = torch.ones(1, 1, N, M, dtype=torch.bool).tril()
+        added = _top_left(added, N, M)
     rule = "causal" if bottom_right or (top_left and N == M) else None
     scale = q.shape[-1] ** -0.5 if scale is None else float(scale)
     beyond = "nested tensors" if query.is_nested else ""
     return Attention("sdpa", q, k, v, scale, rule, added, float(dropout_p), beyond=beyond, form=four)
+
+
+def _broadcast(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor, tuple[int, ...]]:
+    """q, k and v of one batch, and with heads as torch pairs them; and the axes before tokens that there were."""
+    axes = max(x.dim() for x in (q, k, v))
+    q, k, v = (x[(None,) * (max(axes, 4) - x.dim())] for x in (q, k, v))
+    batch, heads = torch.broadcast_shapes(*(x.shape[:-3] for x in (q, k, v))), max(x.shape[-3] for x in (q, k, v))
+    if k.shape[-3] != v.shape[-3]:
+        k, v = (x.repeat_interleave(heads // x.shape[-3], -3) for x in (k, v))
+    if q.shape[-3] == 1:
+        q = q.expand(*q.shape[:-3], heads, *q.shape[-2:])
+    q, k, v = (x.expand(*batch, *x.shape[-3:]).flatten(0, -4) for x in (q, k, v))
+    return q, k, v, (*batch, heads)
+
+
+def _top_left(added: Tensor | None, N: int, M: int) -> Tensor:
+    """What is added, and a causal mask that begins at the top left."""
+    seen = torch.ones(1, 1, N, M, dtype=torch.bool, device=None if added is None else added.device).tril()
+    if added is None:
+        return seen
+    return added & seen if added.dtype == torch.bool else added.masked_fill(~seen, -torch.inf)
 
 
 def four(x: Tensor) -> Tensor:
@@ -160,7 +187,7 @@ def flash(name: str, given: Mapping[str, Any]) -> Attention:
     rule, added = _rule(left, 0 if given.get("causal") else right), None
     if varlen:
         ends = [given.get(f"cu_seqlens_{x}", given.get("cu_seqlens")).tolist() for x in "qk"]
-        added = partial(_documents, rule, *ends)
+        added = partial(_documents, rule, (q.shape[2], k.shape[2]), *ends)
         rule = None
     return Attention(
         name, q, k, v, scale, rule, added,
@@ -169,6 +196,7 @@ def flash(name: str, given: Mapping[str, Any]) -> Attention:
         slopes=given.get("alibi_slopes"),
         beyond=_beyond(given),
         form=form,
+        sinks=next((given[name] for name in SINKS if given.get(name) is not None), None),
     )  # fmt: skip
 
 
@@ -185,7 +213,10 @@ def _unpacked(given: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
 
 #: arguments that change what is computed, and that no run here has
 BEYOND = ("block_table", "page_table", "cache_seqlens", "rotary_cos", "cache_batch_idx", "cache_leftpad", "leftpad_k",
-          "qv", "q_descale", "seqused_q", "seqused_k", "learnable_sink", "sinks")  # fmt: skip
+          "qv", "q_descale", "seqused_q", "seqused_k")  # fmt: skip
+
+#: what functions of flash-attn call a logit a head that has no value
+SINKS = ("learnable_sink", "sinks", "s_aux")
 
 
 def _beyond(given: Mapping[str, Any]) -> str:
@@ -194,9 +225,9 @@ def _beyond(given: Mapping[str, Any]) -> str:
     return next((name for name in names if given.get(name) is not None), "")
 
 
-def _documents(rule: str | None, q_ends: list[int], k_ends: list[int]) -> Tensor:
+def _documents(rule: str | None, size: tuple[int, int], q_ends: list[int], k_ends: list[int]) -> Tensor:
     """True where a query sees a key of its own sequence, (1, 1, N, M), for sequences that lie one after the other."""
-    kept = torch.zeros(1, 1, q_ends[-1], k_ends[-1], dtype=torch.bool)
+    kept = torch.zeros(1, 1, *size, dtype=torch.bool)
     for q, q_end, k, k_end in zip(q_ends, q_ends[1:], k_ends, k_ends[1:], strict=False):
         if n := q_end - q:
             own = masks.parse(rule, n, k_end - k).keep(slice(0, n), slice(0, k_end - k))
@@ -209,12 +240,12 @@ def _documents(rule: str | None, q_ends: list[int], k_ends: list[int]) -> Tensor
 
 def ours(given: Mapping[str, Any]) -> Attention:
     """The operation flashsteps::flash_attention, by the names of its arguments."""
-    q, k, v = given["q"], given["k"], given["v"]
-    rule = _rule(given["left"], given["right"])
-    unread = {"sinks": "sinks", "starts_q": "packed sequences"}
-    beyond = ", ".join(words for name, words in unread.items() if given[name] is not None)
-    more: dict[str, Any] = {"softcap": given["softcap"] or None, "beyond": beyond}
-    return Attention("flashsteps", q, k, v, given["scale"], rule, given["attn_mask"], **more)
+    q, k, v, sinks = given["q"], given["k"], given["v"], given["sinks"]
+    rule, added = _rule(given["left"], given["right"]), given["attn_mask"]
+    if given["starts_q"] is not None:
+        ends = [given[f"starts_{x}"].tolist() for x in "qk"]
+        rule, added = None, partial(_documents, rule, (q.shape[2], k.shape[2]), *ends)
+    return Attention("flashsteps", q, k, v, given["scale"], rule, added, softcap=given["softcap"] or None, sinks=sinks)
 
 
 def _rule(left: int, right: int) -> str | None:

@@ -66,6 +66,11 @@ def watching(note: Note, by_hand: Callable[[str], None]) -> Iterator[None]:
         def seen(read: Callable[[], Attention], out: Tensor) -> None:
             with torch.no_grad():  # or a backward pass would have more to it
                 attention = reading.unpacked(read(), where().module)
+                if any(map(torch._C._functorch.is_functorch_wrapped_tensor, attention[1:4])):
+                    raise ValueError(
+                        "attention was called inside a transform of torch.func (vmap, grad), where nobody can look at "
+                        "its tensors: call the model without it"
+                    )
                 q, k, v = (x.to(out.dtype) for x in (attention.q, attention.k, attention.v))  # as autocast has them
                 note(attention._replace(q=q, k=k, v=v), out, where())
 

@@ -134,6 +134,8 @@ def _slopes(given: Any, heads: int, axes: Axes | None) -> tuple[float, ...]:
         with readers.one_line("alibi cannot be read"):
             given = given.tolist()
     several, there = isinstance(given, list | tuple), axes.heads if axes else heads
+    if several and any(isinstance(one, list | tuple) for one in given):
+        raise ValueError(f"alibi has {len(given)} rows: give one row of slopes, one for each of the {there} heads")
     slopes = tuple(scalars.real("alibi", one) for one in (given if several else [given]))
     if several and len(slopes) != there:
         raise ValueError(f"alibi has {len(slopes)} slopes: give one for each of the {there} heads, or one for all")

@@ -58,7 +58,7 @@ def a_mask(rng: random.Random, n: int, n_keys: int) -> str:
         f"prefix:{rng.randint(1, n_keys)}",
     ]
     if n == n_keys and n > 1:
-        cut = rng.randint(1, n - 1)
+        cut = rng.randint(0, n - 1)
         parts.append(f"document:{cut},{n - cut}")
     return "+".join(rng.sample(parts, rng.choice((1, 1, 2))))
 

@@ -291,7 +291,10 @@ WRONG_ARRAYS = [
         {"q": ONES, "k": ONES[:, :2], "v": ONES[:, :2], "head": (0, 0)},
         "the heads of q must be those of k, or a multiple",
     ),
-    ({"q": ONES, "k": ONES[:1], "v": ONES[:1], "head": (0, 0)}, "the heads of q must be those of k, or a multiple"),
+    (
+        {"q": ONES, "k": ONES[:1], "v": ONES[:1], "head": (0, 0)},
+        "each sequence needs keys of its own, so expand k",
+    ),
     ({"q": ONES, "k": ONES, "v": ONES[:, :1], "head": (0, 0)}, "each key needs one value"),
     (bad(tokens=WORDS[:4]), "4 tokens for 5 keys: give one for each"),
     (bad(q=np.ones((7, 4)), tokens=WORDS), "5 tokens for 7 queries"),

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn.attention.bias import causal_lower_right, causal_upper_left
 
 from flashsteps.kernels import FallbackWarning, attention, flash_attention
 from tests.kernels.kernel_problems import far
@@ -140,6 +141,22 @@ def test_what_models_hide_keys_by_does_as_it_does_in_torch() -> None:
         assert far(mine, true) < 5e-3  # −10000 leaves three digits of a score
 
 
+@pytest.mark.parametrize("bias", [causal_upper_left, causal_lower_right])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["kernel", "torch"])
+def test_torchs_causal_biases_are_read_by_what_they_say(bias: Any, dtype: torch.dtype) -> None:
+    """No number lies in such a tensor, only in which corner it begins."""
+    q, k = torch.randn(1, 2, 4, 8, dtype=dtype), torch.randn(1, 2, 7, 8, dtype=dtype)
+    seen = torch.ones(4, 7, dtype=torch.bool).tril(0 if bias is causal_upper_left else 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FallbackWarning)
+        o = flash_attention(q, k, k, bias(4, 7))
+    torch.testing.assert_close(o, theirs(q, k, k, seen))
+    with pytest.raises(ValueError, match=r"^attn_mask is a CausalBias of 4 queries and 5 keys: give one of \(4, 7\)$"):
+        flash_attention(q, k, k, bias(4, 5))
+    with pytest.raises(ValueError, match="^attn_mask is a CausalBias, and a causal mask is given besides: give one"):
+        flash_attention(q, k, k, bias(4, 7), is_causal=True)
+
+
 X = torch.randn(2, 4, 5, 8)
 FALLS: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
     "dropout_p is 1": ((X, X, X), {"dropout_p": 1.0}),
@@ -189,6 +206,16 @@ def test_autocast_leaves_float64_alone() -> None:
         with pytest.warns(FallbackWarning):
             assert flash_attention(*[X.double()] * 3).dtype == torch.float64
         assert flash_attention(X, X, X, torch.zeros(5, 5).half()).dtype == torch.bfloat16
+
+
+def test_under_autocast_a_mask_is_cast_too_and_its_lowest_number_hides() -> None:
+    """As in torch, where float32's lowest is −∞ in bfloat16: a row of nothing else gives 0, not a mean."""
+    lowest = torch.zeros(5, 5)
+    lowest[1:, :3] = lowest[2] = torch.finfo(torch.float32).min
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found, expected = (attend(X, X, X, lowest) for attend in (flash_attention, theirs))
+    assert not found[:, :, 2].any()
+    torch.testing.assert_close(found, expected, atol=0.02, rtol=0.02)
 
 
 def test_torch_compile_takes_all_of_it() -> None:

@@ -190,6 +190,27 @@ def test_forward_mode_is_refused_and_what_is_told_instead_has_it(mapped: bool) -
         flash_attention(q, k, torch.autograd.forward_ad.make_dual(k, torch.ones_like(k)))
 
 
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+def test_torch_func_takes_gradients_of_it_for_each_example_too() -> None:
+    """As torch's own function under its MATH backend, which is the one that torch.func.vmap takes apart."""
+    q, k = torch.randn(2, 2, 4, 8), torch.randn(2, 2, 5, 8)
+    sinks, mask = torch.randn(2), torch.randn(4, 5)
+
+    def plain(q: torch.Tensor, k: torch.Tensor, sinks: torch.Tensor) -> torch.Tensor:
+        scores = torch.cat([q @ k.mT / 8**0.5 + mask, sinks[:, None, None].expand(2, 4, 1)], -1)
+        return (scores.softmax(-1)[..., :-1] @ k).square().sum()
+
+    def ours(q: torch.Tensor, k: torch.Tensor, sinks: torch.Tensor) -> torch.Tensor:
+        return flash_attention(q, k, k, mask, sinks=sinks).square().sum()
+
+    each = [torch.func.vmap(torch.func.grad(loss, (0, 1, 2)), (0, 0, None))(q, k, sinks) for loss in (ours, plain)]
+    torch.testing.assert_close(*each, atol=1e-4, rtol=1e-4)
+    with pytest.raises(ValueError, match=r"^flash_attention has no (second|forward-mode) derivatives"):
+        torch.func.hessian(ours)(q[0], k[0], sinks)
+    with pytest.raises(ValueError, match=r"^flash_attention has no second derivatives"):
+        torch.func.grad(lambda q: torch.func.grad(ours)(q, k[0], sinks).sum())(q[0])
+
+
 def test_second_derivatives_are_refused_and_what_is_told_instead_has_them() -> None:
     q, k, v = inputs()
 

@@ -52,7 +52,7 @@ def test_each_sequence_is_as_if_it_were_alone(
     for given_o, given_lse in (found, expected):
         loss = (given_o * weights[0]).sum() + (given_lse.masked_fill(given_lse.isneginf(), 0) * weights[1]).sum()
         gradients.append(torch.autograd.grad(loss, inputs, allow_unused=True))
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)  # NumPy's log depends on how many it is given
     for mine, true in zip(*gradients, strict=True):
         torch.testing.assert_close(mine, torch.zeros_like(mine) if true is None else true, rtol=1e-5, atol=1e-5)
 

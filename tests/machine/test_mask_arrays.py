@@ -1,10 +1,14 @@
 """Masks as arrays: of any of the shapes and kinds that people have, the head that is run gets its own."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.nn.attention.bias import causal_lower_right, causal_upper_left
+from torch.nn.attention.flex_attention import create_block_mask, create_mask
 
 import flashsteps as fs
 from flashsteps.machine import masks
@@ -122,3 +126,34 @@ def test_hugging_faces_padding_from_the_left():
     found = fs.record("flash2-forward", q, k, v, mask=padding, dtype="float64")
     own = fs.record("flash2-forward", q, k[2:], v[2:], dtype="float64")
     np.testing.assert_allclose(found.outputs["O"], own.outputs["O"], rtol=1e-12)
+
+
+@pytest.mark.parametrize(("bias", "name"), [(causal_upper_left, "causal-top-left"), (causal_lower_right, "causal")])
+def test_torchs_causal_biases_are_masks_by_name(bias, name):
+    """No number lies in such a tensor, only in which corner it begins."""
+    assert masks.parse(bias(4, 7), 4, 7) == masks.parse(name, 4, 7)
+    with pytest.raises(ValueError, match=r"^mask is a CausalBias of 4 queries and 7 keys, not 5 and 7$"):
+        masks.parse(bias(4, 7), 5, 7)
+    q, k = np.ones((4, 2)), np.ones((7, 2))
+    with pytest.raises(ValueError, match=r"^bias is torch's CausalBias, which holds no numbers: give it as mask=$"):
+        fs.record("flash2-forward", q, k, k, bias=bias(4, 7))
+
+
+def test_what_flex_attention_takes_is_refused_with_what_makes_an_array_of_it():
+    def causal(b, h, i, j):
+        return i >= j
+
+    block = create_block_mask(causal, None, None, 8, 8, device="cpu", BLOCK_SIZE=4)
+    x = np.random.default_rng(0).standard_normal((8, 2))
+    sizes: dict[str, Any] = {"block_q": 4, "block_k": 4}
+    for given_mask, mod in ((causal, "mask_mod"), (block, "block_mask.mask_mod")):
+        with pytest.raises(ValueError, match=rf"\.create_mask\({mod}, 1, 1, queries, keys, device='cpu'\)$"):
+            fs.record("flash2-forward", x, x, x, mask=given_mask)
+    instead = create_mask(block.mask_mod, 1, 1, 8, 8, device="cpu")
+    expected = fs.record("flash2-forward", x, x, x, mask="causal", **sizes).outputs["O"]
+    assert (fs.record("flash2-forward", x, x, x, mask=instead, **sizes).outputs["O"] == expected).all()
+    with pytest.raises(ValueError, match=r"^block_mask is a .*, block_mask.to_dense\(\)\[0, 0\].bool\(\)$"):
+        fs.record("block-sparse-forward", x, x, x, mask="causal", block_mask=block, **sizes)
+    tiles = block.to_dense()[0, 0].bool()
+    O = fs.record("block-sparse-forward", x, x, x, mask="causal", block_mask=tiles, **sizes).outputs["O"]
+    np.testing.assert_allclose(O, expected, atol=1e-6)

@@ -99,6 +99,50 @@ def test_a_head_of_any_call_is_recorded_as_the_model_had_it(made: tuple[list[Any
 
 
 @pytest.mark.parametrize(
+    "shapes",
+    [
+        ((2, 4, 5, 3), (1, 4, 6, 3), (1, 4, 6, 3)),  # sequences that share keys
+        ((1, 4, 5, 3), (2, 4, 6, 3), (2, 4, 6, 3)),
+        ((4, 5, 3), (2, 1, 6, 3), (2, 1, 6, 3)),
+        ((2, 1, 5, 3), (2, 4, 6, 3), (2, 4, 6, 3)),  # heads that share queries
+        ((2, 4, 5, 3), (2, 4, 6, 3), (2, 1, 6, 3)),  # and values
+        ((2, 4, 5, 3), (2, 2, 6, 3), (2, 1, 6, 2)),
+        ((2, 3, 4, 5, 3), (2, 1, 4, 6, 3), (3, 4, 6, 3)),
+    ],
+)
+def test_what_torch_broadcasts_is_kept_as_it_was_paired(shapes: tuple[tuple[int, ...], ...]) -> None:
+    q, k, v = tensors(*shapes)
+    mask = torch.rand(5, 6) < 0.7
+    with fs.capture("all") as calls:
+        o = F.scaled_dot_product_attention(q, k, v, mask, enable_gqa=k.shape[-3] == 2)
+    assert (calls[0].batch * calls[0].heads, calls[0].d_v) == (o.shape[:-2].numel(), v.shape[-1])
+    made_again(calls[0])
+
+
+@pytest.mark.parametrize("mask", [torch.rand(4, 6) < 0.6, torch.randn(4, 6, dtype=torch.float64)])
+def test_a_mask_beside_is_causal_is_heeded_where_there_are_more_keys_than_queries(mask: Any) -> None:
+    q, k = tensors((1, 3, 4, 5), (1, 3, 6, 5))
+    with fs.capture("all") as calls:
+        F.scaled_dot_product_attention(q, k, k, mask, is_causal=True)
+    made_again(calls[0])
+
+
+def test_a_batch_without_sequences_has_nothing_to_choose() -> None:
+    (q,) = tensors((0, 2, 4, 4))
+    with fs.capture("all") as calls:
+        F.scaled_dot_product_attention(q, q, q)
+    with pytest.raises(ValueError, match=r"^calls\[0\] has no sequence: there is nothing to choose$"):
+        calls[0].head(0)
+
+
+@pytest.mark.parametrize("transform", [torch.func.vmap, torch.func.grad])
+def test_what_torch_func_transforms_is_refused_in_one_line(transform: Any) -> None:
+    (q,) = tensors((2, 3, 4, 5))
+    with fs.capture(), pytest.raises(ValueError, match=r"^attention was called inside a transform of torch.func .*it$"):
+        transform(lambda x: F.scaled_dot_product_attention(x, x, x).sum())(q)
+
+
+@pytest.mark.parametrize(
     ("mask", "name"),
     [
         (torch.ones(5, 7, dtype=torch.bool), "none"),
@@ -285,7 +329,8 @@ def test_flex_attention_is_seen_with_its_functions() -> None:
 
 def _flash_attn_func(q: Any, k: Any, v: Any, dropout_p: float = 0.0, softmax_scale: Any = None, causal: bool = False,
                      window_size: Any = (-1, -1), softcap: float = 0.0, alibi_slopes: Any = None,
-                     deterministic: bool = False, return_attn_probs: bool = False) -> Any:  # fmt: skip
+                     deterministic: bool = False, return_attn_probs: bool = False,
+                     learnable_sink: Any = None) -> Any:  # fmt: skip
     q, k, v = (x.transpose(1, 2) for x in (q, k, v))
     k, v = (x.repeat_interleave(q.shape[1] // k.shape[1], dim=1) for x in (k, v))
     N, M, d = q.shape[2], k.shape[2], q.shape[3]
@@ -297,7 +342,10 @@ def _flash_attn_func(q: Any, k: Any, v: Any, dropout_p: float = 0.0, softmax_sca
     left, right = window_size
     hidden = (far > 0) & causal | (far < -left) & (left >= 0) | (far > right) & (right >= 0)
     s = s.masked_fill(hidden, -torch.inf)
-    return (s - s.logsumexp(-1, keepdim=True)).exp().nan_to_num(0.0).matmul(v).transpose(1, 2)
+    lse = s.logsumexp(-1, keepdim=True)
+    if learnable_sink is not None:
+        lse = torch.logaddexp(lse, learnable_sink[:, None, None].to(lse))
+    return (s - lse).exp().nan_to_num(0.0).matmul(v).transpose(1, 2)
 
 
 def _flash_attn_qkvpacked_func(
@@ -348,6 +396,19 @@ def test_flash_attns_functions_are_seen_wherever_a_module_holds_one(flash_attn: 
     assert sys.modules["flash_attn.flash_attn_interface"].flash_attn_func is before
 
 
+def test_sinks_go_along_with_a_head_into_a_file_too(flash_attn: Any, tmp_path: Path) -> None:
+    q, k, v = tensors((2, 5, 4, 3), (2, 7, 2, 3), (2, 7, 2, 3))
+    with fs.capture("all") as calls:
+        flash_attn.flash_attn_func(q, k, v, causal=True, learnable_sink=torch.tensor([0.5, -1.0, 2.0, 0.0]))
+    assert calls[0].mask == "causal"
+    assert "causal, sinks" in str(calls)
+    made_again(calls[0])
+    one = calls[0].head(2, batch=1)
+    again = fs.load_qkv(one.save(tmp_path / "head.npz"))
+    O = fs.record("flash2-forward", *again, **again.options).outputs["O"]
+    np.testing.assert_allclose(O, one.o, rtol=0, atol=1e-10)
+
+
 def test_what_a_backward_pass_computes_once_more_is_no_other_call_of_flash_attn(flash_attn: Any) -> None:
     (x,) = (x.requires_grad_() for x in tensors((1, 5, 2, 3)))
     with fs.capture() as calls:
@@ -373,6 +434,22 @@ def test_this_packages_own_kernel_is_seen(monkeypatch: pytest.MonkeyPatch) -> No
         ("flashsteps", 2, 1), ("flashsteps", 2, 1), ("sdpa", 2, 1)
     ]  # fmt: skip
     assert [call.mask for call in calls][::2] == ["causal", "causal"]
+    for call in calls:
+        made_again(call, 1e-5)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no Triton elsewhere")
+def test_masks_sinks_and_packed_sequences_of_this_packages_own_kernel_are_kept() -> None:
+    from flashsteps.kernels import flash_attention, flash_attention_varlen
+
+    q, k, packed, mask = tensors((1, 2, 6, 8), (1, 1, 7, 8), (7, 2, 8), (2, 6, 7), dtype=torch.float32)
+    ends = torch.tensor([0, 0, 3, 7], dtype=torch.int32)
+    with fs.capture("all") as calls:
+        flash_attention(q, k, k, mask > 0, is_causal=True)
+        flash_attention(q, k, k, mask, sinks=torch.tensor([0.5, 3.0]))
+        flash_attention_varlen(packed, packed, packed, ends, ends, 4, 4, causal=True)
+    assert [(call.mask, call.sinks) for call in calls] == [("Boolean", False), ("bias", True), ("Boolean", False)]
+    assert "bias, sinks" in str(calls)
     for call in calls:
         made_again(call, 1e-5)
 

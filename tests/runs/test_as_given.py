@@ -219,6 +219,8 @@ def test_what_was_given_for_another_number_of_heads_is_refused_by_its_own_name()
     q = RNG.standard_normal((3, 5, 4))
     with pytest.raises(ValueError, match=r"^alibi has 2 slopes: give one for each of the 3 heads, or one for all$"):
         fs.record("flash2-forward", q, q, q, head=2, alibi=[0.5, 0.25])
+    with pytest.raises(ValueError, match=r"^alibi has 2 rows: give one row of slopes, one for each of the 3 heads$"):
+        fs.record("flash2-forward", q, q, q, head=2, alibi=np.ones((2, 3)))
     with pytest.raises(ValueError, match=r"^alibi has 3 slopes: give one for each of the 1 heads, or one for all$"):
         fs.record("flash2-forward", *q, alibi=[0.5, 0.25, 0.1])
     for do in (q[:2], q[..., :3], q[0, 0]):
