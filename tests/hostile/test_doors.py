@@ -120,4 +120,5 @@ def test_damaged_it_is_taken_or_refused_in_one_line(
     name = data.draw(st.sampled_from(sorted(DOORS)))
     Path(name).write_bytes(attacked(data.draw, as_it_is(name)))
     ending = held(*DOORS[name][0])
-    assert ending.code == 0 or name in ending.err, ending
+    grown = "grew past" in ending.err  # numbers that the run made of those of several files
+    assert ending.code == 0 or name in ending.err or grown, ending
