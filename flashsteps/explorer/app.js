@@ -5,7 +5,7 @@ import { engine } from "./engine.js"; // arrays.js … as_run.js, joined
 import { Bar } from "./bar.js";
 import { ChartPart } from "./chart.js";
 import { counted, fitting, settings, standardOf } from "./model.js";
-import { HbmPart, MapPart, MeterPart, SramPart, StripPart } from "./parts.js";
+import { HbmPart, MapPart, MeterPart, SramPart, StripPart, onChip } from "./parts.js";
 import { NUMBERS, TABS, fromHash, toHash } from "./state.js";
 import { CARDS, QUESTIONS, pieces } from "./story.js";
 
@@ -121,10 +121,12 @@ class Explorer {
     const { state } = this, { total } = counted(state.a, state), plain = standardOf(state.a), { title: name, direction } = this.words[state.a];
     const title = `${name}${direction === "backward" ? ", backward," : ""}`;
     const tile = `${Math.min(state.bq, state.n)}×${Math.min(state.bk, state.n)}`, fit = fitting(state, this.devices);
-    const size = sizer(Math.max(total, counted(plain, state).total));
-    if (state.a === plain) return `${title} moves ${size(total)} over the bus for ${whole(state.n)} tokens, whatever its blocks.`;
-    const level = counted(plain, state).total, answer = total < level ? "less than" : total > level ? "more than" : "exactly";
-    return `${title} with tiles of ${tile} moves ${size(total)}, ${answer} the ${size(level)} of standard attention: ${ratioOf(total / level)}.${fit.fits ? "" : " It does not fit on chip."}`;
+    const level = counted(plain, state).total, size = sizer(Math.max(total, level)), ratio = ratioOf(total / level), over = fit.places.find(({ fits }) => !fits);
+    const counts = state.n > NUMBERS ? " Counted, not performed." : "";
+    if (state.a === plain) return `${title[0].toUpperCase()}${title.slice(1)} moves ${size(total)} over the bus for ${whole(state.n)} tokens, whatever its blocks.${counts}`;
+    if (over) return `${title} with tiles of ${tile} does not fit on chip: it needs ${onChip(over.need)} of ${over.place}, there are ${onChip(over.room)}. Take a smaller tile, or more room.`;
+    const answer = ratio === "1.00×" ? "as much as" : total < level ? "less than" : "more than";
+    return `${title} with tiles of ${tile} moves ${size(total)}, ${answer} the ${size(level)} of standard attention: ${ratio}.${counts}`;
   }
 
   // ---- inputs
@@ -231,7 +233,7 @@ class Explorer {
     try {
       run = this.runOf(state);
     } catch (error) {
-      return this.cannotStep(`Does not fit: ${error.message}.`, "take a toy that fits", { on: "toy" });
+      return this.cannotStep(`Does not fit: ${error.message}.`, "take a toy that grows with the run", { on: "toy" });
     }
     if (this.player?.runs[0] !== run) {
       this.drop();
@@ -384,7 +386,7 @@ class Explorer {
       good += Number(same);
     }
     const all = good === theirs.steps && mine.steps === theirs.steps;
-    say(this.check, all ? `same as Python: ${good} of ${theirs.steps} events` : `not as Python has it: ${good} of ${theirs.steps} events. This page is broken.`);
+    say(this.check, all ? `checked when opened, on one run: same as Python, ${good} of ${theirs.steps} events` : `not as Python has it: ${good} of ${theirs.steps} events. This page is broken.`);
     toggle(this.check, "wrong", !all);
     if (!all) this.root.querySelector("main").hidden = this.bar.element.hidden = true;
     return all;

@@ -1,8 +1,7 @@
 // The bar: every setting of the run, each a control of its own that shows what it is at.
 
 import { el, say, whole } from "../player/player.js";
-import { MASKS, TILES, TOKENS, TYPES, WIDTHS } from "./state.js";
-import { short } from "./chart.js";
+import { MASKS, TILES, TOKENS, TYPES, WIDTHS, short } from "./state.js";
 
 const TOYS = [1024, 2048, 4096, 8192, 16384, 32768, 65536];
 
@@ -14,7 +13,7 @@ export class Bar {
     this.a = this.select("algorithm", page.algorithms.map((name) => option(name, `${page.words[name].title}${name.endsWith("backward") ? ", backward" : ""}`)), (a) => change({ a }));
     this.mask = this.select("mask", MASKS.map((name) => option(name)), (mask) => change({ mask }));
     this.type = this.select("type", TYPES.map((name) => option(name)), (type) => change({ type }));
-    this.on = this.select("on chip", [option("toy", "a toy that fits"), ...TOYS.map((bytes) => option(String(bytes), `a toy of ${bytes / 1024} KiB`)),
+    this.on = this.select("on chip", [option("toy", "a toy that grows"), ...TOYS.map((bytes) => option(String(bytes), `a toy of ${bytes / 1024} KiB`)),
       ...Object.entries(page.devices).map(([name, { title }]) => option(name, title))], (on) => change({ on }));
     this.in = this.select("input", [...Object.entries(page.inputs).map(([name, { title }]) => option(name, title)),
       ...["0", "1", "2", "3"].map((seed) => option(seed, `random, seed ${seed}`)), option("paste", "paste numbers …")], (name) => name === "paste" ? page.paste() : change(page.takeInput(name)));

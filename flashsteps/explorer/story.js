@@ -3,6 +3,7 @@
 // In a text, [map:these words] light up the map when they are pointed at, and are lit up by it.
 
 import { sizeOf, whole, ratioOf } from "../player/player.js";
+import { LIMITS } from "./chart.js";
 import { counted, crossover, fitting, ratio, tileMap } from "./model.js";
 
 const SMALL = { a: "flash2-forward", bq: 4, bk: 4, mask: "none", n: 16, d: 32, type: "float16", on: "toy", in: "sample", pin: null };
@@ -19,9 +20,9 @@ export const CARDS = [
       + (ratio(s) > 1 ? ` This toy moves ${ratioOf(ratio(s))} as much all the same, for its tiles are tiny: card 7 tells when that turns.` : "");
   } },
   { title: "Why tiles", state: with_({}), text: (s, page) => {
-    const { need } = fitting(s, page.devices), scores = s.n * s.n * 4;
+    const [{ need }] = fitting(s, page.devices).places, scores = s.n * s.n * 4;
     return `A tile of S needs [hbm:a block of Q and a block of K], no more: on chip it all takes ${whole(need)} B, [sram:at its fullest], whatever N is. `
-      + `The scores alone would take ${sizeOf(scores)} here, and ${sizeOf(4 * 65536 * 65536)} at 64K tokens. All that a row must remember from tile to tile is its max m, its sum ℓ and its output.`;
+      + `All scores at once would take ${sizeOf(scores)} here, and ${sizeOf(4 * 65536 * 65536)} at 64K tokens: on chip they are fp32, 4 bytes each; in HBM, in fp16, half of that. All that a row must remember from tile to tile is its max m, its sum ℓ and its output.`;
   } },
   { title: "m moves, and α repairs", state: with_({}), find: "α < 1", text: (s, page) => {
     const found = page.firstShrink(s);
@@ -40,14 +41,14 @@ export const CARDS = [
       + "The tiles that the diagonal cuts come in whole. [strip:Later programs] see more keys, so they work longer; standard attention saves nothing.";
   } },
   { title: "What a larger block costs", state: with_({ n: 64, bq: 16, bk: 16, in: "0", on: "16384", pin: { a: "flash2-forward", bq: 8, bk: 16, mask: "none" } }), text: (s, page) => {
-    const { need, room } = fitting(s, page.devices), smaller = counted(s.a, { ...s, bq: 8 }), larger = fitting({ ...s, bq: 32, bk: 32 }, page.devices);
+    const [{ need, room }] = fitting(s, page.devices).places, smaller = counted(s.a, { ...s, bq: 8 }), larger = fitting({ ...s, bq: 32, bk: 32 }, page.devices);
     return `With blocks of 16 queries instead of 8, K and V come in half as often: ${total(s.a, s)} instead of ${sizeOf(smaller.total)}, [meters:B beside A]. `
-      + `The price is room: q, S, P and acc grow, [sram:${whole(need)} of ${whole(room)} B]. At 32×32 it ${larger.fits ? "still fits" : `would take ${whole(larger.need)} B, and does not fit`}: SRAM is what limits the tile. A larger block of keys saves FlashAttention-2 no bytes at all.`;
+      + `The price is room: q, S, P and acc grow, [sram:${whole(need)} of ${whole(room)} B]. At 32×32 it ${larger.fits ? "still fits" : `would take ${whole(larger.places[0].need)} B, and does not fit`}: SRAM is what limits the tile. A larger block of keys saves FlashAttention-2 no bytes at all.`;
   } },
   { title: "A real size", state: with_({ n: 65536, d: 64, bq: 128, bk: 64, in: "0", on: "a100-80gb" }), text: (s) => {
-    const toy = { ...s, bq: 4, bk: 4 };
-    return `64K tokens, d = 64, tiles of 128×64 on an A100: ${total(s.a, s)} instead of ${total("standard-forward", s)}, ${ratioOf(ratio(s))}. `
-      + `With the toy's 4×4 it would be ${ratioOf(ratio(toy))}. [chart:Both curves] grow with N², side by side; it is [chart:the tile] that decides, here from ${whole(crossover(s))}×${whole(crossover(s))} on.`;
+    const toy = { ...s, bq: 4, bk: 4 }, one = s.n * s.n * 2;
+    return `64K tokens, d = 64, tiles of 128×64 on an A100: ${total(s.a, s)} instead of ${total("standard-forward", s)} (S and P, ${sizeOf(one)} each in fp16, go out and come back), ${ratioOf(ratio(s))}. `
+      + `With the toy's 4×4 it would be ${ratioOf(ratio(toy))}. [chart:Both curves] grow with N²; [chart:the tile] decides, and of it the queries alone: it moves less from ${whole(crossover(s))} on. ${LIMITS[s.a](s)} In FlashAttention's order it is the keys that count: about ¾d + 2, in fp16.`;
   } },
   { title: "Backward makes P again", state: with_({ a: "flash2-backward", in: "sample" }), text: (s) => {
     const own = counted(s.a, s), plain = counted("standard-backward", s), real = { ...s, n: 4096, d: 64, bq: 128, bk: 128 };
