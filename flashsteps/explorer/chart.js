@@ -96,7 +96,7 @@ export class ChartPart extends Part {
   }
 
   words(state, cross) {
-    if (this.kind === "tokens") return "Both grow with N²: with the tile as it is, more tokens change hardly anything about who moves less.";
+    if (this.kind === "tokens") return cross === null ? "It grows with N²: S and P have a number for each query and key." : "Both grow with N²: with the tile as it is, more tokens change hardly anything about who moves less.";
     if (cross === null) return "Standard attention moves the same, whatever its blocks.";
     const side = sideOf(state.a), rows = ROWS[side], counts = sidesThatCount(state.a).map((one) => NAMES[one]);
     const which = counts.length > 1 ? `Both sides of the tile count; here ${NAMES[OTHER[side]]} stays ${state[OTHER[side]]}.` : `Only ${counts[0]} counts${state.mask === "none" ? "" : ", but for the mask's edge"}.`;

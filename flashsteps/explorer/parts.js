@@ -3,13 +3,15 @@
 import { el, say, toggle, css, mix, labelled, labelParts, list, meaning, plainLabel, sizer, sizeOf, whole, times, ratioOf } from "../player/player.js";
 import { counted, fitting, kernelsOf, standardOf, tileMap } from "./model.js";
 import { DRAWN, NUMBERS, short } from "./state.js";
+import { TERMS } from "./story.js";
 
 /** A panel that words can light up, and that lights up words. */
 export class Part {
   constructor(page, name, title) {
     Object.assign(this, { page, name });
     this.said = el("small", {});
-    this.element = el("section", { class: `panel part part-${name}`, "aria-label": title, "data-part": name }, el("h2", {}, title, this.said));
+    const known = TERMS[title] ?? (name === "map" ? TERMS.tile : null);
+    this.element = el("section", { class: `panel part part-${name}`, "aria-label": title, "data-part": name }, el("h2", {}, el("span", { text: title, title: known }), this.said));
     this.element.addEventListener("pointerenter", () => page.light(name));
     this.element.addEventListener("pointerleave", () => page.light(null));
   }
@@ -84,10 +86,16 @@ export class MapPart extends Part {
         if (kind < 2 && gap && !(kind && weights)) this.hatch(context, x, y, wide, high, kind ? css(mix(colours.bg, colours.S, 0.75)) : line, kind ? 4 * ratio : 7 * ratio, !kind);
       }
     }
+    const mark = state.tab === "story" && this.page.off.hidden ? this.page.mark : null, cell = width / state.n;
+    if (mark) {
+      context.strokeStyle = css(colours.ink);
+      context.lineWidth = 3 * ratio;
+      context.strokeRect(mark.key * cell - ratio, mark.query * cell - ratio, cell, cell);
+    }
     const skipped = visited[1] - visited[0];
     say(this.said, strips ? `all of it, in ${times(across[0], "strip")}` : `${whole(visited[0])} of ${whole(visited[1])} visited${skipped ? `, ${whole(skipped)} skipped` : ""}`);
     const several = each[0] * each[1] > 1 ? `Each cell stands for ${whole(each[0])} ${strips ? "strips" : `× ${whole(each[1])} tiles`}.` : "";
-    say(this.note, [several, weights ? "The stronger the colour, the larger the weight." : "", map.hides && !strips ? `${weights ? "" : "Paler: cut by the mask. "}${skipped ? "Hatched: skipped." : ""}` : "",
+    say(this.note, [several, mark ? `Framed: query ${mark.query}, key ${mark.key}.` : "", weights ? "The stronger the colour, the larger the weight." : "", map.hides && !strips ? `${weights ? "" : "Paler: cut by the mask. "}${skipped ? "Hatched: skipped." : ""}` : "",
       strips ? `Each strip is made against all keys, and all of S is stored${map.hides ? ": what the mask hides as −∞, which saves nothing" : ""}.`
         : "One tile is on chip at a time; none is ever stored."].filter(Boolean).join(" "));
     this.canvas.setAttribute("aria-label", `${whole(across[0])} blocks of queries by ${times(across[1], "block")} of keys: ${this.said.textContent}`);

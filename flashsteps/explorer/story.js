@@ -2,7 +2,7 @@
 //
 // In a text, [map:these words] light up the map when they are pointed at, and are lit up by it.
 
-import { sizeOf, whole, ratioOf } from "../player/player.js";
+import { meaning, sizeOf, whole, ratioOf } from "../player/player.js";
 import { LIMITS } from "./chart.js";
 import { counted, crossover, fitting, ratio, tileMap } from "./model.js";
 
@@ -27,7 +27,7 @@ export const CARDS = [
   { title: "m moves, and α repairs", state: with_({}), find: "α < 1", text: (s, page) => {
     const found = page.firstShrink(s);
     if (!found) return "Exponentials are taken against the largest score so far. Where a tile brings a larger one, α = e^(old max − new max) shrinks what was summed before; in this input none does.";
-    return `Exponentials are taken against the largest score so far, and a later tile may bring a larger one. ${found.caption} `
+    return `Exponentials are taken against the largest score so far, and a later tile may bring a larger one. ${found.caption} The larger score is that of query ${found.query}${found.tokens[0]} against key ${found.key}${found.tokens[1]}, [map:framed on the map]. `
       + `${found.formula ? `${found.formula}: ` : ""}a factor repairs the sum and the output, so that nothing has to be read again. Of the other values of α that this run made, ${whole(found.ones)} are 1, and ${whole(found.zeros)} are 0: there was nothing yet to shrink.`;
   } },
   { title: "The two orders", state: with_({ pin: { a: "flash-forward", bq: 4, bk: 4, mask: "none" } }), text: (s) => {
@@ -81,6 +81,20 @@ export const QUESTIONS = [
     right: (s) => counted(s.a, s).by_tensor.P ? "all of it" : "nothing",
     because: (s) => `There is no P in HBM. LSE is read instead, ${sizeOf(counted(s.a, s).by_tensor.LSE[0])}; standard attention reads ${sizeOf(counted("standard-backward", s).by_tensor.P[0])} of P.` },
 ];
+
+/** What a reader may not have met, in a line each; on chip as player/explain.js has it. */
+export const TERMS = {
+  HBM: "a GPU's large memory, and slow: what is counted here is what moves between it and the chip", SRAM: "small memory on the chip, and fast: shared memory and registers",
+  tile: "a block of queries against a block of keys, worked on at once; block_q and block_k say its size", program: "what runs on one part of the GPU, with an SRAM of its own",
+  ...Object.fromEntries(["S", "P", "m", "l", "alpha", "beta", "acc", "LSE", "D", "dP", "dS"].map((name) => {
+    const [label, said] = /^([^:]*): (.*)$/.exec(meaning(name))?.slice(1) ?? [name, meaning(name)];
+    return /^(α|β|ℓ|m|D)$/.test(label) ? [label, said] : [name, meaning(name)];
+  })),
+  "m_new, ℓ_new": "m and ℓ with this tile taken in; m_ij and ℓ_ij: of this tile alone",
+};
+
+/** Those that a text uses. */
+export const termsIn = (text) => Object.keys(TERMS).filter((term) => new RegExp(`(^|[^\\p{L}\\d_])${term}s?(?![\\p{L}\\d_])`, "u").test(text));
 
 /** A text as pieces: plain strings, and {part, words}. */
 export function pieces(text) {

@@ -185,8 +185,10 @@ def test_kernels_are_told_in_their_order(chromium, address):
         expect(heads).to_have_count(0)
 
 
-@pytest.mark.parametrize(("algorithm", "side", "d", "dtype"), [("flash2", "bq", 64, "float16"), ("flash2", "bq", 32, "float32"),
-                                                               ("flash", "bk", 64, "float16"), ("flash", "bk", 32, "float32")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("algorithm", "side", "d", "dtype"),
+    [("flash2", "bq", 64, "float16"), ("flash", "bk", 64, "float16"), ("flash", "bk", 32, "float32")],
+)
 def test_the_side_that_counts_and_where_it_turns(chromium, address, algorithm, side, d, dtype):
     """The page's threshold is the first size at which Python counts less, and the formula beside it is near."""
     size = {"bq": "block_q", "bk": "block_k"}[side]
@@ -210,8 +212,11 @@ def test_the_reader_is_on_the_curve(chromium, address):
             page.get_by_label("algorithm").select_option(algorithm)
             page.wait_for_timeout(50)
             at, points = page.evaluate(
-                """() => { const plot = document.querySelector(".part-tiles .plot"), you = plot.querySelector(".you");
-                  return [[you.cx.baseVal.value, you.cy.baseVal.value], [...plot.querySelector(".own[points]").points].map(({ x, y }) => [x, y])]; }"""
+                """() => {
+                  const plot = document.querySelector(".part-tiles .plot"), { cx, cy } = plot.querySelector(".you");
+                  const points = [...plot.querySelector(".own[points]").points].map(({ x, y }) => [x, y]);
+                  return [[cx.baseVal.value, cy.baseVal.value], points];
+                }"""
             )
             assert min(abs(at[0] - x) + abs(at[1] - y) for x, y in points) < 0.2
 
@@ -284,6 +289,91 @@ def test_words_light_up_parts_and_parts_words(chromium, address):
         expect(page.locator(".part-sram")).not_to_have_class(re.compile(r"\blit\b"))
 
 
+def test_a_phrase_brings_its_part_onto_a_phone(chromium, address):
+    with opened(chromium, f"{address}#tab=story&card=1", width=390, height=844, has_touch=True) as page:
+        expect(page.locator(".part-sram")).not_to_be_in_viewport()
+        page.locator("mark[data-word=sram]").tap()
+        expect(page.locator(".part-sram")).to_be_in_viewport()
+        expect(page.locator(".part-sram")).to_have_class(re.compile(r"\blit\b"))
+
+
+def test_on_a_phone_the_story_stands_before_the_controls(chromium, address):
+    with opened(chromium, f"{address}#tab=story&card=1", width=390, height=844) as page:
+        expect(page.locator(".story .text")).to_be_in_viewport(ratio=1)
+        expect(page.get_by_label("algorithm")).not_to_be_visible()
+        page.locator(".fold").click()
+        expect(page.get_by_label("algorithm")).to_be_visible()
+        page.get_by_role("tab", name="Step").click()
+        cut = page.evaluate(
+            """() => [...document.querySelectorAll(".saying .status span")].filter((one) => {
+              const box = one.getBoundingClientRect(), home = one.parentNode.getBoundingClientRect();
+              return box.right > innerWidth || box.bottom > home.bottom + 1; }).map((one) => one.textContent)"""
+        )
+        assert cut == []
+        page.get_by_role("button", name="keys").click()
+        expect(page.get_by_role("button", name="close")).to_be_in_viewport(ratio=1)
+
+
+def test_a_card_says_when_the_run_is_another(chromium, address):
+    with opened(chromium, f"{address}#tab=story&card=3") as page:
+        off = page.locator(".story .off")
+        expect(off).not_to_be_visible()
+        page.get_by_role("button", name="let A go").click()
+        expect(off).to_contain_text("this card speaks of FlashAttention-2, 4×4, no mask, N 16, d 32, beside A")
+        page.get_by_role("button", name="back to the card's run").click()
+        expect(off).not_to_be_visible()
+        assert set(shown(page)) == {"A", "B", "standard"}
+        page.get_by_label("mask").select_option("window")
+        expect(off).to_be_visible()
+
+
+def test_random_numbers_in_place_of_the_sample_are_told(chromium, address):
+    with opened(chromium, address) as page:
+        expect(page.locator(".swap")).not_to_be_visible()
+        set_slider(page, "n", 32)
+        expect(page.locator(".swapped")).to_have_text(
+            "Random numbers now: “the sample, a real head” has 16 tokens, 32 wide."
+        )
+        page.get_by_role("button", name="back to the sample, a real head").click()
+        expect(page.locator(".swap")).not_to_be_visible()
+        assert page.evaluate("[window.flashsteps.state.n, window.flashsteps.state.in]") == [16, "sample"]
+
+
+def test_a_toy_that_grows_can_be_fixed(chromium, address):
+    with opened(chromium, address) as page:
+        page.get_by_role("button", name="fix it at 2,048 B").click()
+        set_slider(page, "bq", 16)
+        expect(page.locator(".headline")).to_contain_text("does not fit on chip")
+
+
+def test_no_choice_is_cut(chromium, address):
+    with opened(chromium, f"{address}#a=flash2-backward", width=1280) as page:
+        cut = page.evaluate(
+            """() => [...document.querySelectorAll(".dials select")].filter((one) => {
+              const text = document.createElement("span");
+              text.textContent = one.selectedOptions[0].textContent;
+              text.style.font = getComputedStyle(one).font;
+              document.body.append(text);
+              const wide = text.getBoundingClientRect().width;
+              text.remove();
+              return wide + 38 > one.clientWidth;
+            }).map((one) => one.ariaLabel)"""
+        )
+        assert cut == []
+
+
+def test_each_slot_and_tensor_is_explained(chromium, address):
+    with opened(chromium, address) as page:
+        for algorithm in page.evaluate("window.flashsteps.algorithms"):
+            page.get_by_label("algorithm").select_option(algorithm)
+            bare = page.evaluate(
+                """() => [...document.querySelectorAll(".slots-list li, .part-hbm tbody th span")]
+                  .filter((one) => !/\\w{3}/.test(one.title.replace(/loaded|made on chip/, "")))
+                  .map((one) => one.textContent)"""
+            )
+            assert bare == [], algorithm
+
+
 def test_the_story_shows_the_alpha_of_the_run(chromium, address):
     qkv = fs.load_qkv("sample")
     trace = fs.record("flash2-forward", *qkv, block_q=4, block_k=4)
@@ -293,6 +383,13 @@ def test_the_story_shows_the_alpha_of_the_run(chromium, address):
         alpha = values[step]
         told = alpha[(alpha > 0.005) & (alpha < 1)].min()
         expect(page.locator(".story .text")).to_contain_text(f"= {told:.2f}")
+        event, row = trace[step], int(np.flatnonzero(alpha == told)[0])
+        scores = next(trace.values[e.step] for e in reversed(trace[:step]) if e.slot == "S")
+        query, key = event.loop["i"] * 4 + row, event.loop["j"] * 4 + int(np.argmax(np.asarray(scores)[row]))
+        expect(page.locator(".story .text")).to_contain_text(
+            f"query {query} (“{qkv.tokens[query]}”) against key {key} (“{qkv.tokens[key]}”)"
+        )
+        expect(page.locator(".part-map")).to_contain_text(f"Framed: query {query}, key {key}.")
         page.get_by_role("button", name="see that step").click()
         expect(page.locator(".stepping .status")).to_contain_text(f"step {step} of {len(trace) - 1}")
 
