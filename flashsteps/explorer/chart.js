@@ -81,8 +81,8 @@ export class ChartPart extends Part {
     if (!tokens && cross) {
       const at = x(cross);
       parts.push(svg("line", { class: "cross", x1: at, x2: at, y1: top, y2: height - bottom }));
-      const room = width - right - at > 140;
-      text(`less from ${whole(cross)} ${ROWS[sideOf(state.a)]} on`, [at + (room ? 8 : -8), top + 8], { class: "own", "text-anchor": room ? "start" : "end" });
+      const room = width - right - at > 150, low = !room && at - left < 0.75 * (width - left - right); // where the curve is not
+      text(`less from ${whole(cross)} ${ROWS[sideOf(state.a)]} on`, [at + (room ? 8 : -8), low ? height - bottom - 8 : top + 8], { class: "own", "text-anchor": room ? "start" : "end" });
     }
     this.you = svg("circle", { class: "you", r: 5.5, ...place });
     this.host.replaceChildren(svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": this.element.getAttribute("aria-label") }, ...parts, this.you));
