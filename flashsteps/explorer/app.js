@@ -1,6 +1,6 @@
 // The page: one state, shown in three ways; every change is a new state, drawn at once and written into the address.
 
-import { Player, Run, Tip, el, formula, palette, ratioOf, say, sizer, stepsFor, tileOrigin, toggle, unpack, whole } from "../player/player.js";
+import { Player, Run, Tip, el, formula, list, palette, ratioOf, say, sizer, stepsFor, tileOrigin, toggle, unpack, whole } from "../player/player.js";
 import { engine } from "./engine.js"; // arrays.js … as_run.js, joined
 import { Bar } from "./bar.js";
 import { ChartPart } from "./chart.js";
@@ -21,8 +21,8 @@ function normal(seed, size) {
   return Float32Array.from({ length: size }, () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform()));
 }
 
-/** What of the state a card speaks of. */
-const SAID = ["a", "bq", "bk", "mask", "n", "d", "type", "on", "in", "pin"];
+/** What of the state a card speaks of, in words. */
+const SAID = { a: "the algorithm", bq: "block_q", bk: "block_k", mask: "the mask", n: "N", d: "d", type: "the type", on: "the chip", in: "the input", pin: "A" };
 
 /** Words and what they mean, to be unfolded. */
 const glossary = (title, terms) => el("details", { class: "terms" }, el("summary", { text: title }), el("dl", {}, ...terms.flatMap((term) => [el("dt", { text: term }), el("dd", { text: TERMS[term] })])));
@@ -113,7 +113,9 @@ class Explorer {
       this.tabs[n].tabIndex = on ? 0 : -1;
     }
     toggle(this.root, "telling", state.tab === "story");
-    this.off.hidden = !this.card || SAID.every((name) => JSON.stringify(state[name]) === JSON.stringify(this.card.state[name]));
+    const changed = Object.keys(SAID).filter((name) => this.card && JSON.stringify(state[name]) !== JSON.stringify(this.card.state[name]));
+    this.off.hidden = !changed.length;
+    if (changed.length) say(this.offWords, `You have changed ${list(changed.map((name) => SAID[name]))}: this card speaks of ${this.runName(this.card.state)}; the panels show yours.`);
     if (state.tab !== "step") {
       const home = state.tab === "story" ? this.panels.story : this.panels.explore;
       if (this.grid.parentNode !== home) home.append(this.verdict, this.grid);
@@ -300,7 +302,6 @@ class Explorer {
     this.card = card;
     this.mark = card.find ? this.firstShrink(this.state) : null;
     const body = question ? this.question(question) : this.telling(card);
-    say(this.offWords, `You have changed the run: this card speaks of ${this.runName(card.state)}; the panels show yours.`);
     this.story.replaceChildren(el("p", { class: "dim", text: question ? `Question ${n - CARDS.length + 1} of ${QUESTIONS.length}` : `${n + 1} of ${CARDS.length}` }),
       el("h2", { text: question ? question.ask : card.title }), this.off, ...body,
       el("p", { class: "row" }, move(n - 1, "◀ back", "card before"), move(n + 1, n + 1 === CARDS.length ? "check yourself ▶" : "next ▶", "next card")));
