@@ -1,13 +1,13 @@
 // The page: one state, shown in three ways; every change is a new state, drawn at once and written into the address.
 
-import { Player, Run, Tip, el, formula, palette, ratioOf, say, sizer, stepsFor, tellingRow, toggle, unpack, whole } from "../player/player.js";
+import { Player, Run, Tip, el, formula, list, palette, ratioOf, say, sizer, stepsFor, tileOrigin, toggle, unpack, whole } from "../player/player.js";
 import { engine } from "./engine.js"; // arrays.js … as_run.js, joined
 import { Bar } from "./bar.js";
 import { ChartPart } from "./chart.js";
 import { counted, fitting, settings, standardOf } from "./model.js";
-import { HbmPart, MapPart, MeterPart, SramPart, StripPart } from "./parts.js";
-import { NUMBERS, TABS, fromHash, toHash } from "./state.js";
-import { CARDS, QUESTIONS, pieces } from "./story.js";
+import { HbmPart, MapPart, MeterPart, SramPart, StripPart, onChip } from "./parts.js";
+import { NUMBERS, TABS, fromHash, short, toHash } from "./state.js";
+import { CARDS, QUESTIONS, TERMS, pieces, termsIn } from "./story.js";
 
 /** Numbers at random, the same for a seed: mulberry32, made normal as Box and Muller do. */
 function normal(seed, size) {
@@ -21,6 +21,12 @@ function normal(seed, size) {
   return Float32Array.from({ length: size }, () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform()));
 }
 
+/** What of the state a card speaks of, in words. */
+const SAID = { a: "the algorithm", bq: "block_q", bk: "block_k", mask: "the mask", n: "N", d: "d", type: "the type", on: "the chip", in: "the input", pin: "A" };
+
+/** Words and what they mean, to be unfolded. */
+const glossary = (title, terms) => el("details", { class: "terms" }, el("summary", { text: title }), el("dl", {}, ...terms.flatMap((term) => [el("dt", { text: term }), el("dd", { text: TERMS[term] })])));
+
 class Explorer {
   /** `data` is what page.py embeds: algorithms, words, devices, inputs, the first state, and a run that Python recorded. */
   constructor(root, data) {
@@ -32,6 +38,8 @@ class Explorer {
     this.tip = new Tip(root, () => {});
     this.bar = new Bar(this, { change: (more) => this.change(more), keep: () => this.keep() });
     this.verdict = el("p", { class: "headline", role: "status" });
+    this.newcomer = el("p", { class: "dim newcomer" }, "New here? ", el("button", { type: "button", class: "plain", text: "Begin with Story", onclick: () => this.change({ tab: "story", card: 0 }) }),
+      ": eight cards, from why S is never stored to real sizes, where this toy's answer turns round.");
     this.parts = [new MapPart(this), new SramPart(this), new HbmPart(this), new MeterPart(this), new StripPart(this),
       new ChartPart(this, "tokens", "Bytes against N", "tokens"), new ChartPart(this, "tiles", "Bytes against the tile", "tiles")];
     this.layout();
@@ -56,10 +64,12 @@ class Explorer {
     this.grid = el("div", { class: "grid" }, ...this.parts.map(({ element }) => element));
     this.story = el("div", { class: "story" });
     this.stepHost = el("div", { class: "stepping" });
-    this.panels = { explore: el("section", { role: "tabpanel", id: "panel-explore", "aria-labelledby": "tab-explore" }, this.verdict, this.grid),
+    this.offWords = el("span", {});
+    this.off = el("p", { class: "off", role: "status", hidden: true }, this.offWords, el("button", { type: "button", text: "back to the card's run", onclick: () => this.change(this.card.state) }));
+    this.panels = { explore: el("section", { role: "tabpanel", id: "panel-explore", "aria-labelledby": "tab-explore" }, this.newcomer, this.verdict, this.grid),
       story: el("section", { role: "tabpanel", id: "panel-story", "aria-labelledby": "tab-story" }),
       step: el("section", { role: "tabpanel", id: "panel-step", "aria-labelledby": "tab-step" }, this.stepHost) };
-    this.footer = el("footer", { class: "dim foot", text: "Two levels of memory, no L2, no overlap: bytes are counted, not timed." });
+    this.footer = el("footer", { class: "dim foot" }, el("p", { text: "Two levels of memory, no L2, no overlap: bytes are counted, not timed." }), glossary("What the words mean", Object.keys(TERMS)));
     this.root.append(header, this.bar.element, el("main", {}, ...Object.values(this.panels)), this.footer);
     if (this.embed) this.root.classList.add("embed", `embed-${/^(map|sram|story|chart)$/.test(this.embed) ? this.embed : "map"}`);
   }
@@ -78,7 +88,8 @@ class Explorer {
 
   change(more, push = false) {
     const was = this.state, next = { ...was, ...more };
-    if (("n" in more || "d" in more) && !("in" in more)) next.in = this.fits(next.in, next) ? next.in : "0";
+    if ("in" in more) this.swapped = null;
+    if (("n" in more || "d" in more) && !("in" in more) && !this.fits(next.in, next)) [this.swapped, next.in] = [next.in, "0"]; // the bar says so
     if ("n" in more || "a" in more || "bq" in more || "bk" in more || "in" in more) next.step = "step" in more ? more.step : -1;
     this.state = next;
     if (push || (more.tab && more.tab !== was.tab) || "card" in more) this.push();
@@ -102,6 +113,9 @@ class Explorer {
       this.tabs[n].tabIndex = on ? 0 : -1;
     }
     toggle(this.root, "telling", state.tab === "story");
+    const changed = Object.keys(SAID).filter((name) => this.card && JSON.stringify(state[name]) !== JSON.stringify(this.card.state[name]));
+    this.off.hidden = !changed.length;
+    if (changed.length) say(this.offWords, `You have changed ${list(changed.map((name) => SAID[name]))}: this card speaks of ${this.runName(this.card.state)}; the panels show yours.`);
     if (state.tab !== "step") {
       const home = state.tab === "story" ? this.panels.story : this.panels.explore;
       if (this.grid.parentNode !== home) home.append(this.verdict, this.grid);
@@ -116,15 +130,23 @@ class Explorer {
     this.remember();
   }
 
+  /** A run in a few words. */
+  runName({ a, bq, bk, mask, n, d, pin }) {
+    const { title, direction } = this.words[a];
+    return `${title}${direction === "backward" ? ", backward" : ""}, ${Math.min(bq, n)}×${Math.min(bk, n)}, ${mask === "none" ? "no mask" : `mask ${mask}`}, N ${short(n)}, d ${d}${pin ? ", beside A" : ""}`;
+  }
+
   /** What this comes to, in a sentence. */
   headline() {
     const { state } = this, { total } = counted(state.a, state), plain = standardOf(state.a), { title: name, direction } = this.words[state.a];
     const title = `${name}${direction === "backward" ? ", backward," : ""}`;
     const tile = `${Math.min(state.bq, state.n)}×${Math.min(state.bk, state.n)}`, fit = fitting(state, this.devices);
-    const size = sizer(Math.max(total, counted(plain, state).total));
-    if (state.a === plain) return `${title} moves ${size(total)} over the bus for ${whole(state.n)} tokens, whatever its blocks.`;
-    const level = counted(plain, state).total, answer = total < level ? "less than" : total > level ? "more than" : "exactly";
-    return `${title} with tiles of ${tile} moves ${size(total)}, ${answer} the ${size(level)} of standard attention: ${ratioOf(total / level)}.${fit.fits ? "" : " It does not fit on chip."}`;
+    const level = counted(plain, state).total, size = sizer(Math.max(total, level)), ratio = ratioOf(total / level), over = fit.places.find(({ fits }) => !fits);
+    const counts = state.n > NUMBERS ? " Counted, not performed." : "";
+    if (state.a === plain) return `${title[0].toUpperCase()}${title.slice(1)} moves ${size(total)} over the bus for ${whole(state.n)} tokens, whatever its blocks.${counts}`;
+    if (over) return `${title} with tiles of ${tile} does not fit on chip: it needs ${onChip(over.need)} of ${over.place}, there are ${onChip(over.room)}. Take a smaller tile, or more room.`;
+    const answer = ratio === "1.00×" ? "as much as" : total < level ? "less than" : "more than";
+    return `${title} with tiles of ${tile} moves ${size(total)}, ${answer} the ${size(level)} of standard attention: ${ratio}.${counts}`;
   }
 
   // ---- inputs
@@ -189,14 +211,16 @@ class Explorer {
       real: { n: 4096, d: 64, tile: 128, own: counted(state.a, real).total, standard: counted(plain, real).total } };
   }
 
-  /** The first α that shrinks something, in words: its caption and its formula, and how many values of α are 1, or 0. */
+  /** The first α that shrinks something: its step, query and key, caption and formula, and how many values of α are 1, or 0. */
   firstShrink(state) {
     const run = this.runOf(state), steps = stepsFor(run, "α < 1");
     if (!steps) return null;
-    const [step] = steps, row = tellingRow(run, step), all = run.slots.find(({ name }) => name === "alpha").writes;
+    const [step] = steps, { least } = this.words[state.a], tokens = this.tokensOf(state), all = run.slots.find(({ name }) => name === "alpha").writes;
     const values = all.flatMap((at) => [...run.slotValue(at).data]), many = (value) => values.filter((x) => x === value).length;
-    const how = formula(run, step, row, 0);
-    return { step, caption: run.captions[run.columns.caption[step + 1]], formula: how ? `Here α = ${how}` : "", ones: many(1), zeros: many(0) };
+    const row = run.slotValue(step).data.reduce((best, x, r, alpha) => x > least && !(x >= alpha[best]) ? r : best, -1);
+    const how = formula(run, step, row, 0), from = tileOrigin(run, step), scores = run.slotValue(run.holder(run.slots.findIndex(({ name }) => name === "S"), step - 1));
+    const own = scores.data.subarray(row * scores.columns, (row + 1) * scores.columns), [query, key] = [from.query + row, from.key + own.indexOf(Math.max(...own))];
+    return { step, query, key, tokens: [query, key].map((n) => tokens ? ` (“${tokens[n]}”)` : ""), caption: run.captions[run.columns.caption[step + 1]], formula: how ? `Here α = ${how}` : "", ones: many(1), zeros: many(0) };
   }
 
   /** A matrix that is pasted is Q, K and V at once: its rows are tokens. */
@@ -231,7 +255,7 @@ class Explorer {
     try {
       run = this.runOf(state);
     } catch (error) {
-      return this.cannotStep(`Does not fit: ${error.message}.`, "take a toy that fits", { on: "toy" });
+      return this.cannotStep(`Does not fit: ${error.message}.`, "take a toy that grows with the run", { on: "toy" });
     }
     if (this.player?.runs[0] !== run) {
       this.drop();
@@ -273,10 +297,13 @@ class Explorer {
     const question = n >= CARDS.length ? QUESTIONS[n - CARDS.length] : null, card = question ?? CARDS[n];
     this.shownCard = state.card = n;
     this.state = { ...state, ...card.state, card: n, tab: "story", theme: state.theme };
+    this.swapped = null;
     const move = (to, text, name) => el("button", { type: "button", text, disabled: to < 0 || to > last, "aria-label": name, onclick: () => this.change({ card: to }) });
+    this.card = card;
+    this.mark = card.find ? this.firstShrink(this.state) : null;
     const body = question ? this.question(question) : this.telling(card);
     this.story.replaceChildren(el("p", { class: "dim", text: question ? `Question ${n - CARDS.length + 1} of ${QUESTIONS.length}` : `${n + 1} of ${CARDS.length}` }),
-      el("h2", { text: question ? question.ask : card.title }), ...body,
+      el("h2", { text: question ? question.ask : card.title }), this.off, ...body,
       el("p", { class: "row" }, move(n - 1, "◀ back", "card before"), move(n + 1, n + 1 === CARDS.length ? "check yourself ▶" : "next ▶", "next card")));
     this.panels.story.replaceChildren(this.story);
     this.show();
@@ -284,15 +311,22 @@ class Explorer {
 
   telling(card) {
     const text = el("p", { class: "text" }, ...pieces(card.text(this.state, this)).map((piece) => typeof piece === "string" ? piece : this.word(piece)));
-    const see = card.find ? el("button", { type: "button", text: "see that step", onclick: () => this.change({ tab: "step", step: this.firstShrink(this.state)?.step ?? -1 }) }) : null;
-    return [text, see, el("p", { class: "dim", text: "Change anything above: the card stays, the numbers are yours." })].filter(Boolean);
+    const see = this.mark ? el("button", { type: "button", text: "see that step", onclick: () => this.change({ ...card.state, tab: "step", step: this.mark.step }) }) : null;
+    return [text, see, glossary("the words here", termsIn(`${card.title} ${text.textContent}`)), el("p", { class: "dim", text: "Change anything: the panels follow." })].filter(Boolean);
   }
 
   word({ part, words }) {
     const mark = el("mark", { "data-word": part, tabindex: "0", text: words });
     mark.addEventListener("pointerenter", () => this.light(part));
     mark.addEventListener("focus", () => this.light(part));
-    for (const kind of ["pointerleave", "blur"]) mark.addEventListener(kind, () => this.light(null));
+    const bring = () => { // a part may be off the screen
+      this.light(part);
+      [...this.grid.children].find((one) => one.dataset.part === part)?.scrollIntoView({ block: "nearest" });
+    };
+    mark.addEventListener("click", bring);
+    mark.addEventListener("keydown", (event) => { if (event.key === "Enter") bring(); });
+    mark.addEventListener("pointerleave", () => this.light(document.activeElement === mark ? part : null)); // a finger leaves at once
+    mark.addEventListener("blur", () => this.light(null));
     return mark;
   }
 
@@ -318,6 +352,7 @@ class Explorer {
     window.addEventListener("hashchange", () => {
       if (location.hash === toHash(this.state, this.first)) return;
       this.state = fromHash(location.hash, this.first, this.names);
+      this.swapped = null;
       this.shownCard = this.state.tab === "story" ? null : this.shownCard;
       this.show();
     });
@@ -384,7 +419,7 @@ class Explorer {
       good += Number(same);
     }
     const all = good === theirs.steps && mine.steps === theirs.steps;
-    say(this.check, all ? `same as Python: ${good} of ${theirs.steps} events` : `not as Python has it: ${good} of ${theirs.steps} events. This page is broken.`);
+    say(this.check, all ? `checked when opened, on one run: same as Python, ${good} of ${theirs.steps} events` : `not as Python has it: ${good} of ${theirs.steps} events. This page is broken.`);
     toggle(this.check, "wrong", !all);
     if (!all) this.root.querySelector("main").hidden = this.bar.element.hidden = true;
     return all;

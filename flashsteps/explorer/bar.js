@@ -1,8 +1,7 @@
 // The bar: every setting of the run, each a control of its own that shows what it is at.
 
-import { el, say, whole } from "../player/player.js";
-import { MASKS, TILES, TOKENS, TYPES, WIDTHS } from "./state.js";
-import { short } from "./chart.js";
+import { el, say, toggle, whole } from "../player/player.js";
+import { MASKS, TILES, TOKENS, TYPES, WIDTHS, short } from "./state.js";
 
 const TOYS = [1024, 2048, 4096, 8192, 16384, 32768, 65536];
 
@@ -14,7 +13,7 @@ export class Bar {
     this.a = this.select("algorithm", page.algorithms.map((name) => option(name, `${page.words[name].title}${name.endsWith("backward") ? ", backward" : ""}`)), (a) => change({ a }));
     this.mask = this.select("mask", MASKS.map((name) => option(name)), (mask) => change({ mask }));
     this.type = this.select("type", TYPES.map((name) => option(name)), (type) => change({ type }));
-    this.on = this.select("on chip", [option("toy", "a toy that fits"), ...TOYS.map((bytes) => option(String(bytes), `a toy of ${bytes / 1024} KiB`)),
+    this.on = this.select("on chip", [option("toy", "a toy that grows"), ...TOYS.map((bytes) => option(String(bytes), `a toy of ${bytes / 1024} KiB`)),
       ...Object.entries(page.devices).map(([name, { title }]) => option(name, title))], (on) => change({ on }));
     this.in = this.select("input", [...Object.entries(page.inputs).map(([name, { title }]) => option(name, title)),
       ...["0", "1", "2", "3"].map((seed) => option(seed, `random, seed ${seed}`)), option("paste", "paste numbers …")], (name) => name === "paste" ? page.paste() : change(page.takeInput(name)));
@@ -23,8 +22,12 @@ export class Bar {
     this.n = this.slider("tokens N", () => TOKENS, (n) => change({ n }), short);
     this.d = this.slider("head d", () => WIDTHS, (d) => change({ d }));
     this.keep = el("button", { type: "button", class: "keep", onclick: keep });
-    this.element = el("section", { class: "knobs", "aria-label": "settings" }, this.a.label, this.bq.label, this.bk.label, this.mask.label, this.n.label, this.d.label,
-      this.type.label, this.on.label, this.in.label, this.keep);
+    for (const { label } of [this.a, this.on, this.in]) label.classList.add("wide");
+    this.fold = el("button", { type: "button", class: "fold", "aria-expanded": "true", onclick: () => this.setFolded(!this.folded) });
+    this.swapped = el("p", { class: "dim swapped", role: "status" });
+    this.back = el("button", { type: "button", onclick: () => change(page.takeInput(page.swapped)) });
+    this.element = el("section", { class: "knobs", "aria-label": "settings" }, this.fold, el("div", { class: "dials" }, this.a.label, this.bq.label, this.bk.label, this.mask.label,
+      this.n.label, this.d.label, this.type.label, this.on.label, this.in.label, this.keep), el("div", { class: "swap", hidden: true }, this.swapped, this.back));
   }
 
   select(name, options, act) {
@@ -38,8 +41,21 @@ export class Bar {
     return { input, said, values, words, label: el("label", { class: "knob" }, el("span", {}, name, " ", said), input) };
   }
 
+  /** On a narrow screen the controls can be folded away: Story and Step begin with them folded. */
+  setFolded(folded) {
+    this.folded = folded;
+    toggle(this.element, "folded", folded);
+    this.fold.setAttribute("aria-expanded", String(!folded));
+  }
+
   show(state) {
+    if (state.tab !== this.state?.tab) this.setFolded(state.tab !== "explore");
     this.state = state;
+    say(this.fold, `settings: ${this.page.runName(state)}`);
+    const { swapped, inputs } = this.page, lost = inputs[swapped];
+    this.swapped.parentNode.hidden = !lost;
+    say(this.swapped, lost ? `Random numbers now: “${lost.title}” has ${whole(lost.n)} tokens, ${whole(lost.d)} wide.` : "");
+    say(this.back, lost ? `back to ${lost.title}` : "");
     for (const name of ["a", "mask", "type", "on", "in"]) {
       const { input } = this[name], value = String(state[name]);
       if (![...input.options].some((one) => one.value === value)) input.append(el("option", { value, text: name === "on" ? `a toy of ${whole(Number(value))} B` : `random, seed ${value}` }));

@@ -2,7 +2,21 @@
 
 import { el, say, sizeOf, whole } from "../player/player.js";
 import { Part } from "./parts.js";
-import { counted, crossover, overTiles, overTokens, standardOf } from "./model.js";
+import { counted, crossover, overTiles, overTokens, sideOf, sidesThatCount, standardOf } from "./model.js";
+import { short } from "./state.js";
+
+const NAMES = { bq: "block_q", bk: "block_k" }, ROWS = { bq: "queries", bk: "keys" }, OTHER = { bq: "bk", bk: "bq" };
+
+const BYTES = { float16: 2, bfloat16: 2, float32: 4, float64: 8 };
+
+/** Where N is much larger than d, and nothing is masked: what the counts in the algorithms' first lines come to. */
+export const LIMITS = {
+  "flash2-forward": ({ d }) => `Without a mask, and with N much larger than d, that is at about d/2 = ${whole(d / 2)} queries.`,
+  "flash-forward": ({ d, type }) => {
+    const vectors = 4 * Math.max(4, BYTES[type]) / BYTES[type] / 4; // ℓ and m, in and out, in numbers of the type
+    return `Without a mask, and with N much larger than d, that is at about ¾d + ${vectors} = ${whole(0.75 * d + vectors)} keys in ${type}.`;
+  },
+};
 
 const NS = "http://www.w3.org/2000/svg";
 
@@ -32,7 +46,7 @@ export class ChartPart extends Part {
     const series = [["standard", over(plain, state), "plain"], ...(state.pin ? [["A", over(state.pin.a, { ...state, ...state.pin }), "kept"]] : []),
       ...(state.a === plain ? [] : [[state.pin ? "B" : "this run", over(state.a, state), "own"]])];
     const tokens = this.kind === "tokens", now = counted(state.a, state).total;
-    const here = tokens ? state.n : sideThatCounts(state, now);
+    const here = tokens ? state.n : Math.min(state[sideOf(state.a)], state.n);
     const all = series.flatMap(([, points]) => points);
     const [left, right, top, bottom] = [58, 62, 14, 30];
     const span = (values) => [Math.log2(Math.min(...values)), Math.log2(Math.max(...values)) + 1e-9];
@@ -67,31 +81,31 @@ export class ChartPart extends Part {
     if (!tokens && cross) {
       const at = x(cross);
       parts.push(svg("line", { class: "cross", x1: at, x2: at, y1: top, y2: height - bottom }));
-      text(`less from ${cross}×${cross} on`, [Math.min(at + 6, width - right - 110), top + 8], { class: "own" });
+      const room = width - right - at > 150, low = !room && at - left < 0.75 * (width - left - right); // where the curve is not
+      text(`less from ${whole(cross)} ${ROWS[sideOf(state.a)]} on`, [at + (room ? 8 : -8), low ? height - bottom - 8 : top + 8], { class: "own", "text-anchor": room ? "start" : "end" });
     }
     this.you = svg("circle", { class: "you", r: 5.5, ...place });
-    this.host.replaceChildren(svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": this.words(state, cross) }, ...parts, this.you));
+    this.host.replaceChildren(svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": this.element.getAttribute("aria-label") }, ...parts, this.you));
     this.tell(state, cross);
   }
 
   tell(state, cross) {
     say(this.said, this.kind === "tokens" ? `at tiles of ${Math.min(state.bq, state.n)}×${Math.min(state.bk, state.n)}, d ${state.d}`
-      : `at ${whole(state.n)} tokens, d ${state.d}, square tiles`);
+      : `at ${whole(state.n)} tokens, d ${state.d}${standardOf(state.a) === state.a ? "" : `, ${this.sides(state)}`}`);
     say(this.note, this.words(state, cross));
   }
 
   words(state, cross) {
-    if (this.kind === "tokens") return "Both grow with N²: with the tile as it is, more tokens change hardly anything about who moves less.";
+    if (this.kind === "tokens") return cross === null ? "It grows with N²: S and P have a number for each query and key." : "Both grow with N²: with the tile as it is, more tokens change hardly anything about who moves less.";
     if (cross === null) return "Standard attention moves the same, whatever its blocks.";
-    return cross ? `The tile decides: from ${cross}×${cross} on it moves less than standard attention.` : "At this N and d no tile makes it move less than standard attention.";
+    const side = sideOf(state.a), rows = ROWS[side], counts = sidesThatCount(state.a).map((one) => NAMES[one]);
+    const which = counts.length > 1 ? `Both sides of the tile count; here ${NAMES[OTHER[side]]} stays ${state[OTHER[side]]}.` : `Only ${counts[0]} counts${state.mask === "none" ? "" : ", but for the mask's edge"}.`;
+    return `${which} ${cross ? `From ${whole(cross)} ${rows} on it moves less than standard attention.` : `At this N and d no number of ${rows} makes it move less than standard attention.`} ${LIMITS[state.a]?.(state) ?? ""}`.trim();
+  }
+
+  /** What is varied along the axis, of each curve. */
+  sides({ a, bq, bk, pin }) {
+    const of = (one, tile) => `${NAMES[sideOf(one)]} with ${NAMES[OTHER[sideOf(one)]]} ${tile[OTHER[sideOf(one)]]}`;
+    return pin && standardOf(pin.a) !== pin.a ? `B: ${of(a, { bq, bk })}; A: ${of(pin.a, pin)}` : of(a, { bq, bk });
   }
 }
-
-/** Of a tile that is not square, the side that decides: whose square moves most nearly as much. */
-function sideThatCounts(state, now) {
-  const far = (b) => Math.abs(Math.log(counted(state.a, { ...state, bq: b, bk: b }).total / now));
-  return far(state.bq) <= far(state.bk) ? state.bq : state.bk;
-}
-
-/** 64, 1K, 1M */
-export const short = (n) => n >= 1 << 20 ? `${n / (1 << 20)}M` : n >= 1024 ? `${n / 1024}K` : String(n);

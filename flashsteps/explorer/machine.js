@@ -104,13 +104,13 @@ export class SRAM {
    * `byRuns`: equal blocks as one, multiplied; "inside": but each program for itself.
    */
   constructor(hbm, tape, capacity = {}, byRuns = hbm.counting) {
-    Object.assign(this, { hbm, tape, byRuns, meter: new WorkMeter(), slots: new Map(), program: 0, launched: false, times: 1 });
+    Object.assign(this, { hbm, tape, byRuns, meter: new WorkMeter(), slots: new Map(), program: 0, kernel: 0, launched: false, times: 1 });
     this.limits = [["shared memory", capacity.shared ?? null], ["the register file", capacity.registers ?? null],
       ["this toy SRAM", capacity.total ?? null]];
     this.loops = new Map();
     this.held = [0, 0, 0];
     this.peak = [0, 0, 0]; // shared, registers, both
-    this.fullest = []; // the slots then: [name, bytes, whether loaded]
+    this.fullest = [[], [], []]; // the slots then, of each: [name, bytes, whether loaded]
   }
 
   // ---- programs and loops
@@ -120,15 +120,18 @@ export class SRAM {
     this.held = [0, 0, 0];
   }
 
-  launch() {
+  /** A program begins: in a kernel of its own, or one of many that the same kernel runs. */
+  launch(kernel = this.kernel + Number(this.launched)) {
     this.clear();
     this.program += Number(this.launched);
+    this.kernel = kernel;
     this.launched = true;
   }
 
   * programs(line, name, blocks) {
+    const kernel = this.kernel + Number(this.launched);
     for (const block of this.loop(line, name, blocks, null, this.byRuns === true)) {
-      this.launch();
+      this.launch(kernel);
       yield block;
     }
   }
@@ -245,18 +248,20 @@ export class SRAM {
     this.slots.set(slot, { value, nbytes, loaded });
     this.held[loaded ? 0 : 1] += nbytes;
     this.held[2] += nbytes;
-    if (this.held[2] > this.peak[2]) this.fullest = [...this.slots].map(([name, one]) => [name, one.nbytes, one.loaded]);
+    const of = (loads) => [...this.slots].filter(([, held]) => held.loaded === loads);
     this.limits.forEach(([place, room], n) => {
-      this.peak[n] = Math.max(this.peak[n], this.held[n]);
+      if (this.held[n] > this.peak[n]) {
+        this.peak[n] = this.held[n];
+        this.fullest[n] = [...this.slots].filter(([, held]) => n === 2 || held.loaded === (n === 0)).map(([name, held]) => [name, held.nbytes, held.loaded]);
+      }
       if (room === null || this.held[n] <= room) return;
-      const of = (loads) => [...this.slots].filter(([, held]) => held.loaded === loads);
       const those = [...(n !== 1 ? of(true) : []), ...(n !== 0 ? of(false) : [])];
       throw new DoesNotFit(place, room, this.held[n], those.map(([name, held]) => [name, held.nbytes]));
     });
   }
 
   tell(op, slot, tile, shape, nbytes, line, row = 0, value = null) {
-    this.tape.step({ op, program: this.program, loops: this.loops, slot, tile, shape, nbytes, work: this.meter.read(), line, row }, value, this.times);
+    this.tape.step({ op, program: this.program, kernel: this.kernel, loops: this.loops, slot, tile, shape, nbytes, work: this.meter.read(), line, row }, value, this.times);
   }
 }
 

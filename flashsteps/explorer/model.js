@@ -28,14 +28,18 @@ export const counted = (a, state) => once(a, settings(state), () => engine.count
 
 export const standardOf = (a) => `standard-${engine.ALGORITHMS[a].direction}`;
 
-/** The tiles of S: {rows, columns, kinds} with 2 full, 1 cut, 0 hidden; `each` tiles a side to a cell, where there are too many. */
+/**
+ * The tiles of S that the run makes: {rows, columns, kinds} with 2 full, 1 cut, 0 hidden; `each` tiles a side to a cell, where
+ * there are too many; `size` of a tile. Standard attention makes S in strips, each against all keys, and skips none.
+ */
 export function tileMap(state) {
-  return once("map", settings(state), () => {
-    const { n, block_q: q, block_k: k, mask } = settings(state), parsed = engine.parseMask(mask, n, n);
+  const strips = state.a === standardOf(state.a);
+  return once(`map ${strips}`, settings(state), () => {
+    const { n, block_q: q, block_k, mask } = settings(state), k = strips ? n : block_k, parsed = engine.parseMask(mask, n, n);
     const across = [Math.ceil(n / q), Math.ceil(n / k)], each = across.map((count) => Math.ceil(count / CELLS));
     const [high, wide] = [q * each[0], k * each[1]], [rows, columns] = [Math.ceil(n / high), Math.ceil(n / wide)];
     const visited = tilesVisited(parsed, n, q, k);
-    return { rows, columns, kinds: parsed.grid(high, wide), across, each, visited, hides: parsed.hides };
+    return { rows, columns, kinds: strips ? new Array(rows).fill(2) : parsed.grid(high, wide), across, each, visited, hides: parsed.hides, size: [q, k], strips };
   });
 }
 
@@ -50,11 +54,19 @@ function tilesVisited(mask, n, q, k) {
   return [seen, Math.ceil(n / q) * Math.ceil(n / k)];
 }
 
-/** What each program moves; null where that is too many to go through. */
-export function programsOf(state) {
+/** The kernels in their order: {makes: the tensors that it writes, programs: what each moves}; null where those are too many to go through. */
+export function kernelsOf(state) {
   const { n, a } = state;
   if (n > DRAWN) return null;
-  return once(`programs ${a}`, settings(state), () => engine.programs(a, settings(state)));
+  return once(`kernels ${a}`, settings(state), () => {
+    const kernels = [];
+    for (const one of engine.programs(a, settings(state))) {
+      const kernel = kernels[one.kernel] ??= { makes: new Set(), programs: [] };
+      kernel.programs.push(one);
+      for (const [name, [, written]] of Object.entries(one.moved)) if (written) kernel.makes.add(name);
+    }
+    return kernels.map(({ makes, programs }) => ({ makes: [...makes], programs }));
+  });
 }
 
 /** Room on chip: {shared, registers} of a device, {total} of a toy; null where the toy is as large as is needed. */
@@ -64,28 +76,40 @@ export function room(state, devices) {
   return state.on === "toy" ? null : { total: Number(state.on) };
 }
 
-/** Whether it fits: {fits, place, need, room}; what is needed most beside what there is. */
+/**
+ * Whether it fits: {fits, grows, ideal, title, places: [{place, need, room, slots, fits}]}: each memory with what it holds when
+ * it is fullest. A GPU has two, shared memory for what was loaded and registers for what was made; a toy has one.
+ */
 export function fitting(state, devices) {
-  const { peak } = counted(state.a, state), limit = room(state, devices), ideal = engine.ALGORITHMS[state.a].ideal_products;
-  const least = 2 ** Math.ceil(Math.log2(Math.max(1, peak[2])));
-  if (ideal) return { fits: true, ideal, place: "SRAM", need: peak[2], room: least };
-  if (!limit) return { fits: true, place: "toy SRAM", need: peak[2], room: least };
-  if (limit.total) return { fits: peak[2] <= limit.total, place: "toy SRAM", need: peak[2], room: limit.total };
-  const parts = [["shared memory", peak[0], limit.shared], ["registers", peak[1], limit.registers]];
-  const worst = parts.sort((x, y) => y[1] / y[2] - x[1] / x[2])[0];
-  return { fits: worst[1] <= worst[2], place: worst[0], need: worst[1], room: worst[2], title: limit.title };
+  const { peak, fullest } = counted(state.a, state), limit = room(state, devices), ideal = engine.ALGORITHMS[state.a].ideal_products;
+  const place = (name, n, most) => ({ place: name, need: peak[n], room: most, slots: fullest[n], fits: ideal || peak[n] <= most });
+  const places = limit?.shared ? [place("shared memory", 0, limit.shared), place("registers", 1, limit.registers)]
+    : [place("toy SRAM", 2, limit?.total ?? 2 ** Math.ceil(Math.log2(Math.max(1, peak[2]))))];
+  return { fits: places.every(({ fits }) => fits), grows: !limit, ideal, title: limit?.title, places };
 }
 
-/** Bytes at all N, or at all tile sizes: [[x, bytes], …]; a tile is square there, so that one number says it. */
-export const overTokens = (a, state) => [...new Set([...SHOWN, state.n])].sort((x, y) => x - y).map((n) => [n, counted(a, { ...state, n }).total]);
-export const overTiles = (a, state) => TILES.filter((b) => b <= state.n).map((b) => [b, counted(a, { ...state, bq: b, bk: b }).total]);
+/** The sides of the tile that change what is moved, without a mask: block_q, block_k, both or neither; asked of the engine. */
+export function sidesThatCount(a) {
+  return once("sides", a, () => {
+    const bytes = (bq, bk) => counted(a, { bq, bk, mask: "none", n: 64, d: 32, type: "float16" }).total;
+    return [bytes(8, 4) !== bytes(4, 4) ? "bq" : "", bytes(4, 8) !== bytes(4, 4) ? "bk" : ""].filter(Boolean);
+  });
+}
 
-/** The smallest tile b×b from which on it moves less than standard attention; 0 where there is none. As player/ending.py. */
+/** The side that is tried: the first that counts. */
+export const sideOf = (a) => sidesThatCount(a)[0] ?? "bq";
+
+/** Bytes at all N, or at all sizes of the side that counts, the other side as it is: [[x, bytes], …]. */
+export const overTokens = (a, state) => [...new Set([...SHOWN, state.n])].sort((x, y) => x - y).map((n) => [n, counted(a, { ...state, n }).total]);
+export const overTiles = (a, state) => [...new Set([...TILES, Math.min(state[sideOf(a)], state.n)])].filter((b) => b <= state.n).sort((x, y) => x - y)
+  .map((b) => [b, counted(a, { ...state, [sideOf(a)]: b }).total]);
+
+/** The smallest size of the side that counts, the other as it is, from which on it moves less than standard attention; 0 where there is none. */
 export function crossover(state) {
   if (state.a === standardOf(state.a)) return null;
-  const level = counted(standardOf(state.a), state).total, most = Math.min(state.n, 4096);
-  const less = (b) => counted(state.a, { ...state, bq: b, bk: b }).total < level;
-  return once("crossover", [state.a, settings({ ...state, bq: 1, bk: 1 })], () => {
+  const side = sideOf(state.a), level = counted(standardOf(state.a), state).total, most = Math.min(state.n, 4096);
+  const less = (b) => counted(state.a, { ...state, [side]: b }).total < level;
+  return once("crossover", [state.a, settings({ ...state, [side]: 1 })], () => {
     const powers = [];
     for (let b = 1; b < most; b *= 2) powers.push(b);
     powers.push(most);

@@ -1,15 +1,17 @@
 // The parts of the page: the map of tiles, SRAM, HBM, meters, the strip of programs. Each has `show(state)`.
 
-import { el, say, toggle, css, mix, labelled, labelParts, plainLabel, sizer, sizeOf, whole, times, ratioOf } from "../player/player.js";
-import { counted, fitting, programsOf, standardOf, tileMap } from "./model.js";
-import { DRAWN, NUMBERS } from "./state.js";
+import { el, say, toggle, css, mix, labelled, labelParts, list, meaning, plainLabel, sizer, sizeOf, whole, times, ratioOf } from "../player/player.js";
+import { counted, fitting, kernelsOf, standardOf, tileMap } from "./model.js";
+import { DRAWN, NUMBERS, short } from "./state.js";
+import { TERMS } from "./story.js";
 
 /** A panel that words can light up, and that lights up words. */
 export class Part {
   constructor(page, name, title) {
     Object.assign(this, { page, name });
     this.said = el("small", {});
-    this.element = el("section", { class: `panel part part-${name}`, "aria-label": title, "data-part": name }, el("h2", {}, title, this.said));
+    const known = TERMS[title] ?? (name === "map" ? TERMS.tile : null);
+    this.element = el("section", { class: `panel part part-${name}`, "aria-label": title, "data-part": name }, el("h2", {}, el("span", { text: title, title: known }), this.said));
     this.element.addEventListener("pointerenter", () => page.light(name));
     this.element.addEventListener("pointerleave", () => page.light(null));
   }
@@ -42,12 +44,13 @@ export class MapPart extends Part {
   }
 
   point(event) {
-    const [i, j] = this.at(event), { rows, columns, kinds, each } = this.map, { page } = this, { n } = page.state;
+    const [i, j] = this.at(event), { rows, columns, kinds, each, strips, hides } = this.map, { page } = this, { n } = page.state;
     if (i < 0 || j < 0 || i >= rows || j >= columns) return page.tip.hide(this);
     const [q, k] = this.sizes, span = (at, size, one, many) => `${many} ${whole(at * size)}–${whole(Math.min(n, (at + 1) * size) - 1)}`;
-    const kind = ["hidden by the mask: skipped, nothing moves", "cut by the mask: it comes in whole", "every query sees every key"][kinds[i * columns + j]];
+    const kind = strips ? `made and stored whole${hides ? ", −∞ where the mask hides" : ""}`
+      : ["hidden by the mask: skipped, nothing moves", "cut by the mask: it comes in whole", "every query sees every key"][kinds[i * columns + j]];
     const box = this.canvas.getBoundingClientRect(), w = box.width / columns, h = box.height / rows;
-    const several = each[0] * each[1] > 1 ? `${whole(each[0])} × ${whole(each[1])} tiles` : `tile i = ${i}, j = ${j}`;
+    const several = each[0] * each[1] > 1 ? `${whole(each[0])} × ${whole(each[1])} tiles` : strips ? `strip i = ${i}` : `tile i = ${i}, j = ${j}`;
     page.tip.show([several, `${span(i, q, "query", "queries")}; ${span(j, k, "key", "keys")}`, kind, n <= NUMBERS ? "click: step there" : ""].filter(Boolean),
       { left: box.left + j * w, top: box.top + i * h, width: w, height: h }, false, this);
   }
@@ -57,9 +60,9 @@ export class MapPart extends Part {
   }
 
   show(state) {
-    const map = tileMap(state), { rows, columns, kinds, across, each, visited } = map, { colours } = this.page;
+    const map = tileMap(state), { rows, columns, kinds, across, each, visited, strips } = map, { colours } = this.page;
     this.map = map;
-    this.sizes = [Math.min(state.bq, state.n) * each[0], Math.min(state.bk, state.n) * each[1]];
+    this.sizes = [map.size[0] * each[0], map.size[1] * each[1]];
     const ratio = window.devicePixelRatio || 1, side = Math.round(this.wide * ratio);
     if (side && (this.canvas.width !== side || this.canvas.height !== side)) this.canvas.width = this.canvas.height = side;
     const context = this.canvas.getContext("2d"), { width } = this.canvas, w = width / columns, h = width / rows;
@@ -83,14 +86,22 @@ export class MapPart extends Part {
         if (kind < 2 && gap && !(kind && weights)) this.hatch(context, x, y, wide, high, kind ? css(mix(colours.bg, colours.S, 0.75)) : line, kind ? 4 * ratio : 7 * ratio, !kind);
       }
     }
+    const mark = state.tab === "story" && this.page.off.hidden ? this.page.mark : null, cell = width / state.n;
+    if (mark) {
+      context.strokeStyle = css(colours.ink);
+      context.lineWidth = 3 * ratio;
+      context.strokeRect(mark.key * cell - ratio, mark.query * cell - ratio, cell, cell);
+    }
     const skipped = visited[1] - visited[0];
-    say(this.said, `${whole(visited[0])} of ${whole(visited[1])} visited${skipped ? `, ${whole(skipped)} skipped` : ""}`);
-    say(this.note, [each[0] * each[1] > 1 ? `Each cell stands for ${whole(each[0])} × ${whole(each[1])} tiles.` : "",
-      weights ? "Brighter: a larger weight." : "", map.hides ? `${weights ? "" : "Lighter: cut by the mask. "}Hatched: skipped.` : "", standardOf(state.a) === state.a
-        ? "Standard attention makes all of S at once, and stores it." : "One tile is on chip at a time; none is ever stored."].filter(Boolean).join(" "));
-    this.canvas.setAttribute("aria-label", `${whole(across[0])} blocks of queries by ${whole(across[1])} blocks of keys: ${this.said.textContent}`);
-    this.tick(this.rows, rows, this.sizes[0], state, "top");
-    this.tick(this.columns, columns, this.sizes[1], state, "left");
+    say(this.said, strips ? `all of it, in ${times(across[0], "strip")}` : `${whole(visited[0])} of ${whole(visited[1])} visited${skipped ? `, ${whole(skipped)} skipped` : ""}`);
+    const several = each[0] * each[1] > 1 ? `Each cell stands for ${whole(each[0])} ${strips ? "strips" : `× ${whole(each[1])} tiles`}.` : "";
+    say(this.note, [several, mark ? `Framed: query ${mark.query}, key ${mark.key}.` : "", weights ? "The stronger the colour, the larger the weight." : "", map.hides && !strips ? `${weights ? "" : "Paler: cut by the mask. "}${skipped ? "Hatched: skipped." : ""}` : "",
+      strips ? `Each strip is made against all keys, and all of S is stored${map.hides ? ": what the mask hides as −∞, which saves nothing" : ""}.`
+        : "One tile is on chip at a time; none is ever stored."].filter(Boolean).join(" "));
+    this.canvas.setAttribute("aria-label", `${whole(across[0])} blocks of queries by ${times(across[1], "block")} of keys: ${this.said.textContent}`);
+    this.tick(this.rows, rows, this.sizes[0], state, "top", 8);
+    if (strips) this.tick(this.columns, Math.min(state.n, 4), state.n / Math.min(state.n, 4), state, "left", 4);
+    else this.tick(this.columns, columns, this.sizes[1], state, "left", Math.max(1, Math.floor(this.wide / 50)));
   }
 
   /** The weights of attention as a picture, a pixel each; null where there are too many tokens to perform. */
@@ -125,59 +136,69 @@ export class MapPart extends Part {
   }
 
   /** Where blocks begin, as many as there is room for; with their token where the input has tokens. */
-  tick(host, count, size, state, side) {
-    const every = Math.max(1, Math.ceil(count / 8)), tokens = this.page.tokensOf(state);
-    const wanted = Array.from({ length: Math.ceil(count / every) }, (_, k) => k * every);
-    const texts = wanted.map((at) => tokens && side === "top" ? tokens[at * size] : whole(at * size));
-    const key = `${wanted.join()}|${texts.join()}`;
+  tick(host, count, size, state, side, most) {
+    const every = 2 ** Math.ceil(Math.log2(Math.max(1, count / most))), tokens = this.page.tokensOf(state);
+    const wanted = Array.from({ length: Math.ceil(count / every) }, (_, k) => k * every), wide = side === "left" ? Math.min(100, every / count * 100) : null;
+    const texts = wanted.map((at) => tokens ? tokens[Math.floor(at * size)] : short(Math.floor(at * size)));
+    const key = `${wanted.join()}|${texts.join()}|${count}`;
     if (host.key === key) return;
     host.key = key;
     host.replaceChildren(...wanted.map((at, n) => {
       const tick = el("bdi", { text: texts[n] });
       tick.style[side] = `${at / count * 100}%`;
+      if (wide) tick.style.maxWidth = `calc(${wide}% - 4px)`;
       return tick;
     }));
   }
 }
 
-// ---- SRAM: what is on chip where it is fullest
+// ---- SRAM: what each memory on chip holds where it is fullest
+
+/** Bytes as memories on chip are sold: 768 B, 163 KiB. `large` says that KiB are spoken of. */
+export const onChip = (bytes, large = bytes >= 16384) => bytes >= 1 << 20 ? `${(bytes / 1024 / 1024).toFixed(1)} MiB` : large && bytes >= 103 ? `${Number((bytes / 1024).toFixed(1))} KiB` : `${whole(bytes)} B`;
 
 export class SramPart extends Part {
   constructor(page) {
     super(page, "sram", "SRAM");
-    this.gauge = el("div", { class: "gauge", "aria-hidden": "true" });
-    this.verdict = el("p", { class: "verdict", role: "status" });
-    this.list = el("ul", { class: "slots-list" });
-    this.element.append(this.gauge, this.verdict, this.list);
+    this.body = el("div", { class: "places" });
+    this.fix = el("button", { type: "button", onclick: () => page.change({ on: String(this.room) }) });
+    this.note = el("p", { class: "dim grows" }, "This toy grows with the run, so all fits. ", this.fix);
+    this.element.append(this.body, el("p", { class: "dim signs" }, el("i", { class: "dot" }), "loaded ", el("i", { class: "dot made" }), "made on chip"), this.note);
   }
 
   show(state) {
-    const { page } = this, { fullest } = counted(state.a, state), { fits, ideal, place, need, room, title } = fitting(state, page.devices);
-    const most = Math.max(room, need), size = (bytes) => bytes >= 1 << 20 ? `${(bytes / 1024 / 1024).toFixed(1)} MiB` : bytes >= 16384 ? `${whole(bytes / 1024)} KiB` : `${whole(bytes)} B`;
-    const counting = fullest.filter(([, , loaded]) => place === "toy SRAM" || place === "SRAM" || loaded === (place === "shared memory"));
-    say(this.said, title ?? (ideal ? "an ideal product: not held against it" : "a toy's size"));
-    this.gauge.replaceChildren(...counting.map(([name, bytes]) => {
-      const part = el("i", {});
-      part.style.width = `${bytes / most * 100}%`;
-      part.style.background = hueOf(page, state.a, name);
-      return part;
-    }), ...(need > room ? [limitMark(room / most)] : []));
+    const { page } = this, { fits, grows, ideal, title, places } = fitting(state, page.devices);
+    say(this.said, ideal ? "an ideal product: no limit is held against it" : title ?? (grows ? "a toy that grows" : "a toy of a fixed size"));
+    this.body.replaceChildren(...places.flatMap((one) => this.place(one, state, ideal, places.length > 1)));
     toggle(this.element, "full", !fits);
-    say(this.verdict, fits ? `${size(need)} of ${size(room)} in use where it is fullest`
-      : `Does not fit: ${size(need)} of ${size(room)} of ${place}.`);
-    this.list.replaceChildren(...fullest.map(([name, bytes, loaded]) => {
+    this.room = places[0].room;
+    this.note.hidden = !grows || ideal;
+    say(this.fix, `fix it at ${onChip(this.room)}`);
+  }
+
+  /** One memory: its slots as a bar, with the limit marked where they are more, and as a list. */
+  place({ place, need, room: most, slots, fits }, state, ideal, named) {
+    const { page } = this, scale = ideal ? need : Math.max(most, need), gauge = el("div", { class: "gauge", "aria-hidden": "true" }), large = need >= 16384;
+    for (const [name, bytes] of slots) {
+      const part = el("i", {});
+      part.style.width = `${bytes / scale * 100}%`;
+      part.style.background = hueOf(page, state.a, name);
+      gauge.append(part);
+    }
+    if (!fits) {
+      const limit = el("u", {}, el("small", { text: onChip(most) }));
+      limit.style.left = `${most / scale * 100}%`;
+      toggle(limit, "far", most > scale / 2);
+      gauge.append(limit);
+    }
+    const words = ideal ? `${onChip(need)} where it is fullest` : fits ? `${onChip(need)} of ${onChip(most)} in use where it is fullest` : `Does not fit: ${named ? `${place} would hold` : "it needs"} ${onChip(need)}, there are ${onChip(most)}.`;
+    const list = el("ul", { class: "slots-list" }, ...slots.map(([name, bytes, loaded]) => {
       const dot = el("i", { class: loaded ? "dot" : "dot made" });
       dot.style.setProperty("--hue", hueOf(page, state.a, name));
-      return el("li", { title: loaded ? "loaded: in shared memory" : "computed: in registers" }, dot, labelled(labelParts(labelOf(page, state.a, name))),
-        el("b", { text: size(bytes) }));
+      return el("li", { title: [meaning(name), loaded ? "loaded" : "made on chip"].filter(Boolean).join("; ") }, dot, labelled(labelParts(labelOf(page, state.a, name))), el("b", { text: onChip(bytes, large) }));
     }));
+    return [gauge, el("p", { class: fits ? "verdict" : "verdict over", text: `${named && fits ? `${place}: ` : ""}${words}` }), list];
   }
-}
-
-function limitMark(share) {
-  const mark = el("u", {});
-  mark.style.left = `${share * 100}%`;
-  return mark;
 }
 
 // ---- HBM: what comes in how often
@@ -186,7 +207,7 @@ export class HbmPart extends Part {
   constructor(page) {
     super(page, "hbm", "HBM");
     this.body = el("tbody", {});
-    const heads = ["tensor", "size", "read", "written", "comes in"].map((text) => el("th", { scope: "col", text }));
+    const heads = ["tensor", "size", "read", "written", "how often"].map((text) => el("th", { scope: "col", text }));
     this.element.append(el("table", { class: "numbers" }, el("thead", {}, el("tr", {}, ...heads)), this.body));
   }
 
@@ -195,14 +216,14 @@ export class HbmPart extends Part {
     const itemsize = (name) => (/^(m|l|LSE|D|LSE_s|O_s)$/.test(name) ? Math.max(4, page.itemsize[state.type]) : page.itemsize[state.type]);
     const square = (name) => /^d?[SP]$/.test(name), vector = (name) => /^(m|l|LSE|D)$/.test(name);
     const sizes = names.map((name) => (square(name) ? state.n * state.n : vector(name) ? state.n : state.n * state.d) * itemsize(name));
-    const most = Math.max(...names.map((name) => Math.max(...moved[name])), 1), together = sizer(most);
-    const size = (bytes) => bytes * 1000 < most ? sizeOf(bytes) : together(bytes); // what would be 0.0 GB has its own unit
-    say(this.said, `${sizeOf(total)} over the bus`);
+    const size = sizer(Math.max(total, ...sizes)), often = (bytes, n) => { const many = bytes / sizes[n]; return `${many < 10 ? Number(many.toFixed(2)) : whole(many)}×`; };
+    say(this.said, `${size(total)} over the bus`);
     this.body.replaceChildren(...names.map((name, n) => {
-      const [read, written] = moved[name], often = read / sizes[n], label = labelled(labelParts(labelOf(page, state.a, name)));
+      const [read, written] = moved[name], label = labelled(labelParts(labelOf(page, state.a, name)));
       label.style.color = hueOf(page, state.a, name);
-      return el("tr", {}, el("th", { scope: "row" }, label), el("td", { text: sizeOf(sizes[n]) }), el("td", { text: read ? size(read) : "–" }), el("td", { text: written ? size(written) : "–" }),
-        el("td", { text: read ? `${often < 10 ? Number(often.toFixed(2)) : whole(often)}×` : "never" }));
+      label.title = meaning(name);
+      return el("tr", {}, el("th", { scope: "row" }, label), el("td", { text: size(sizes[n]) }), el("td", { text: read ? size(read) : "–" }), el("td", { text: written ? size(written) : "–" }),
+        el("td", { text: [read && `in ${often(read, n)}`, written && `out ${often(written, n)}`].filter(Boolean).join(", ") }));
     }));
   }
 }
@@ -236,14 +257,14 @@ export class MeterPart extends Part {
       return el("div", {}, el("span", { text: name, title: a }), bar, el("b", { text: size(counts[n].total) }));
     }));
     const own = counts[pin ? 1 : 0].total, level = counts.at(-1).total;
-    say(this.words, state.a === plain ? `S and P are ${Math.round(100 * scores(counts[pin ? 1 : 0]) / own)} % of it.`
+    say(this.words, !fitting(state, page.devices).fits ? "It does not fit on chip: the bars say what it would move." : state.a === plain ? `S and P are ${Math.round(100 * scores(counts[pin ? 1 : 0]) / own)} % of it.`
       : `${ratioOf(own / level)} what standard attention moves${pin ? `, and ${ratioOf(own / counts[0].total)} what A moves` : ""}.`);
   }
 }
 
 const scores = ({ by_tensor: moved }) => Object.entries(moved).filter(([name]) => /^d?[SP]$/.test(name)).reduce((sum, [, [r, w]]) => sum + r + w, 0);
 
-// ---- the strip: one row a program
+// ---- the strip: one row a program, kernel after kernel
 
 export class StripPart extends Part {
   constructor(page) {
@@ -253,27 +274,37 @@ export class StripPart extends Part {
   }
 
   show(state) {
-    const { page } = this, found = programsOf(state), most = 24;
-    if (!found) {
+    const kernels = kernelsOf(state), { page } = this;
+    if (!kernels) {
       say(this.said, `one by one up to ${DRAWN} tokens`);
       this.rows.replaceChildren();
       return;
     }
-    const totals = found.map(({ moved }) => Object.values(moved).flat().reduce((a, b) => a + b, 0)), largest = Math.max(1, ...totals);
-    say(this.said, found.length === 1 ? "one, from first to last" : `${whole(found.length)}, sharing nothing on chip: a GPU runs many at once`);
-    this.rows.replaceChildren(...found.slice(0, most).map(({ moved, loop }, n) => {
-      const bar = el("div", { class: "bar" });
-      for (const [tensor, sides] of Object.entries(moved)) {
-        sides.forEach((bytes, side) => {
-          if (!bytes) return;
-          const part = el("i", { class: side ? "written" : "" });
-          part.style.width = `${bytes / largest * 100}%`;
-          part.style.setProperty("--hue", hueOf(page, state.a, tensor));
-          bar.append(part);
-        });
-      }
-      const [name, at] = loop[0] ?? ["", ""];
-      return el("div", { title: `program ${n}: ${sizeOf(totals[n])}` }, el("span", { text: found.length === 1 || !name ? "" : `${name} = ${at}` }), bar);
-    }), ...(found.length > most ? [el("p", { class: "dim", text: `… ${times(found.length - most, "more program")}` })] : []));
+    const totals = ({ moved }) => Object.values(moved).flat().reduce((a, b) => a + b, 0), [{ programs: [, second] }] = kernels;
+    const largest = Math.max(1, ...kernels.flatMap(({ programs }) => programs.map(totals))), most = Math.floor(24 / kernels.length);
+    say(this.said, kernels.length > 1 ? `in ${whole(kernels.length)} kernels, one after another`
+      : second ? `${whole(kernels[0].programs.length)}, sharing nothing on chip: a GPU runs many at once` : "one, from first to last");
+    const name = (tensor) => plainLabel(labelOf(page, state.a, tensor)), before = new Set();
+    this.rows.replaceChildren(...kernels.flatMap(({ makes, programs }, n) => {
+      const uses = [...new Set(programs.flatMap(({ moved }) => Object.keys(moved).filter((one) => moved[one][0] && before.has(one))))];
+      for (const one of makes) before.add(one);
+      const head = `${n + 1}: makes ${list(makes.map(name))}${uses.length ? ` from ${list(uses.map(name))}` : ""}, ${programs.length > 1 ? `${whole(programs.length)} programs side by side` : "one program"}`;
+      return [...(kernels.length > 1 ? [el("p", { class: "kernel", text: head })] : []), ...programs.slice(0, most).map((one) => this.row(one, programs.length, totals(one), largest, state)),
+        ...(programs.length > most ? [el("p", { class: "dim", text: `… ${times(programs.length - most, "more program")}` })] : [])];
+    }));
+  }
+
+  row({ moved, loop }, many, total, largest, state) {
+    const bar = el("div", { class: "bar" }), [name, at] = loop[0] ?? ["", ""];
+    for (const [tensor, sides] of Object.entries(moved)) {
+      sides.forEach((bytes, side) => {
+        if (!bytes) return;
+        const part = el("i", { class: side ? "written" : "" });
+        part.style.width = `${bytes / largest * 100}%`;
+        part.style.setProperty("--hue", hueOf(this.page, state.a, tensor));
+        bar.append(part);
+      });
+    }
+    return el("div", { title: sizeOf(total) }, el("span", { text: many === 1 || !name ? "" : `${name} = ${at}` }), bar);
   }
 }

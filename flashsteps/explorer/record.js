@@ -68,7 +68,7 @@ export function record(algorithm, given) {
     mask: taken.mask.name }, computing: hbm.computing, events: tape.events, values: tape.values, tensors, peak: sram.peak };
 }
 
-/** What `record` would move, without any data: {by_tensor: {Q: [read, written], …}, total, flops, peak}. */
+/** What `record` would move, without any data: {by_tensor: {Q: [read, written], …}, total, work, skipped, peak, fullest}. */
 export function count(algorithm, given) {
   const taken = options(given), hbm = new HBM(given.dtype ?? "float16", true), tape = new Tally();
   taken.by_runs = !taken.block_mask;
@@ -77,14 +77,14 @@ export function count(algorithm, given) {
   run(algorithm, hbm, sram, taken);
   const byTensor = Object.fromEntries([...hbm.tensors.keys()].filter((name) => tape.moved.has(name)).map((name) => [name, tape.moved.get(name)]));
   const total = [...tape.moved.values()].reduce((sum, [read, written]) => sum + read + written, 0);
-  return { by_tensor: byTensor, total, work: tape.work, peak: sram.peak, fullest: sram.fullest };
+  return { by_tensor: byTensor, total, work: tape.work, skipped: tape.skipped, peak: sram.peak, fullest: sram.fullest };
 }
 
-/** What each program moves, without any data, one after another: [{loop, moved: {K: [read, written], …}}, …]. */
+/** What each program moves, without any data, one after another: [{kernel, loop, moved: {K: [read, written], …}}, …]. */
 export function programs(algorithm, given) {
   const taken = { ...options(given), by_runs: true }, hbm = new HBM(given.dtype ?? "float16", true), found = [];
-  const tape = { step({ op, program, loops, tile, nbytes }, value, times) {
-    found[program] ??= { loop: [...loops], moved: {} };
+  const tape = { step({ op, program, kernel, loops, tile, nbytes }, value, times) {
+    found[program] ??= { kernel, loop: [...loops], moved: {} };
     const side = OPS.indexOf(op);
     if (side <= 1) (found[program].moved[tile.tensor] ??= [0, 0])[side] += nbytes * times;
   } };
@@ -111,11 +111,13 @@ class Tally {
   constructor() {
     this.moved = new Map();
     this.work = { matmul: 0, exp: 0, other: 0 };
+    this.skipped = 0;
   }
 
   step({ op, tile, nbytes, work }, value, times) {
     for (const kind of Object.keys(this.work)) this.work[kind] += work[kind] * times;
     const side = OPS.indexOf(op);
+    if (op === "skip") this.skipped += times;
     if (side > 1) return;
     if (!this.moved.has(tile.tensor)) this.moved.set(tile.tensor, [0, 0]);
     this.moved.get(tile.tensor)[side] += nbytes * times;

@@ -10,6 +10,12 @@ export const NUMBERS = 64, DRAWN = 256;
 
 export const TYPES = ["float16", "bfloat16", "float32", "float64"];
 
+/** 64, 1K, 1M; as units.py. */
+export function short(n) {
+  for (const [size, name] of [[1 << 20, "M"], [1 << 10, "K"]]) if (n >= size && n % size === 0) return `${n / size}${name}`;
+  return String(n);
+}
+
 /** What a mask is called in the address, where N is not fixed by it: the middle of two documents moves with N. */
 export const MASKS = ["none", "causal", "window", "prefix", "documents"];
 

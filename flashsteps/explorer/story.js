@@ -2,7 +2,8 @@
 //
 // In a text, [map:these words] light up the map when they are pointed at, and are lit up by it.
 
-import { sizeOf, whole, ratioOf } from "../player/player.js";
+import { meaning, sizeOf, whole, ratioOf } from "../player/player.js";
+import { LIMITS } from "./chart.js";
 import { counted, crossover, fitting, ratio, tileMap } from "./model.js";
 
 const SMALL = { a: "flash2-forward", bq: 4, bk: 4, mask: "none", n: 16, d: 32, type: "float16", on: "toy", in: "sample", pin: null };
@@ -19,14 +20,14 @@ export const CARDS = [
       + (ratio(s) > 1 ? ` This toy moves ${ratioOf(ratio(s))} as much all the same, for its tiles are tiny: card 7 tells when that turns.` : "");
   } },
   { title: "Why tiles", state: with_({}), text: (s, page) => {
-    const { need } = fitting(s, page.devices), scores = s.n * s.n * 4;
+    const [{ need }] = fitting(s, page.devices).places, scores = s.n * s.n * 4;
     return `A tile of S needs [hbm:a block of Q and a block of K], no more: on chip it all takes ${whole(need)} B, [sram:at its fullest], whatever N is. `
-      + `The scores alone would take ${sizeOf(scores)} here, and ${sizeOf(4 * 65536 * 65536)} at 64K tokens. All that a row must remember from tile to tile is its max m, its sum ℓ and its output.`;
+      + `All scores at once would take ${sizeOf(scores)} here, and ${sizeOf(4 * 65536 * 65536)} at 64K tokens: on chip they are fp32, 4 bytes each; in HBM, in fp16, half of that. All that a row must remember from tile to tile is its max m, its sum ℓ and its output.`;
   } },
   { title: "m moves, and α repairs", state: with_({}), find: "α < 1", text: (s, page) => {
     const found = page.firstShrink(s);
     if (!found) return "Exponentials are taken against the largest score so far. Where a tile brings a larger one, α = e^(old max − new max) shrinks what was summed before; in this input none does.";
-    return `Exponentials are taken against the largest score so far, and a later tile may bring a larger one. ${found.caption} `
+    return `Exponentials are taken against the largest score so far, and a later tile may bring a larger one. ${found.caption} The larger score is that of query ${found.query}${found.tokens[0]} against key ${found.key}${found.tokens[1]}, [map:framed on the map]. `
       + `${found.formula ? `${found.formula}: ` : ""}a factor repairs the sum and the output, so that nothing has to be read again. Of the other values of α that this run made, ${whole(found.ones)} are 1, and ${whole(found.zeros)} are 0: there was nothing yet to shrink.`;
   } },
   { title: "The two orders", state: with_({ pin: { a: "flash-forward", bq: 4, bk: 4, mask: "none" } }), text: (s) => {
@@ -40,14 +41,14 @@ export const CARDS = [
       + "The tiles that the diagonal cuts come in whole. [strip:Later programs] see more keys, so they work longer; standard attention saves nothing.";
   } },
   { title: "What a larger block costs", state: with_({ n: 64, bq: 16, bk: 16, in: "0", on: "16384", pin: { a: "flash2-forward", bq: 8, bk: 16, mask: "none" } }), text: (s, page) => {
-    const { need, room } = fitting(s, page.devices), smaller = counted(s.a, { ...s, bq: 8 }), larger = fitting({ ...s, bq: 32, bk: 32 }, page.devices);
+    const [{ need, room }] = fitting(s, page.devices).places, smaller = counted(s.a, { ...s, bq: 8 }), larger = fitting({ ...s, bq: 32, bk: 32 }, page.devices);
     return `With blocks of 16 queries instead of 8, K and V come in half as often: ${total(s.a, s)} instead of ${sizeOf(smaller.total)}, [meters:B beside A]. `
-      + `The price is room: q, S, P and acc grow, [sram:${whole(need)} of ${whole(room)} B]. At 32×32 it ${larger.fits ? "still fits" : `would take ${whole(larger.need)} B, and does not fit`}: SRAM is what limits the tile. A larger block of keys saves FlashAttention-2 no bytes at all.`;
+      + `The price is room: q, S, P and acc grow, [sram:${whole(need)} of ${whole(room)} B]. At 32×32 it ${larger.fits ? "still fits" : `would take ${whole(larger.places[0].need)} B, and does not fit`}: SRAM is what limits the tile. A larger block of keys saves FlashAttention-2 no bytes at all.`;
   } },
   { title: "A real size", state: with_({ n: 65536, d: 64, bq: 128, bk: 64, in: "0", on: "a100-80gb" }), text: (s) => {
-    const toy = { ...s, bq: 4, bk: 4 };
-    return `64K tokens, d = 64, tiles of 128×64 on an A100: ${total(s.a, s)} instead of ${total("standard-forward", s)}, ${ratioOf(ratio(s))}. `
-      + `With the toy's 4×4 it would be ${ratioOf(ratio(toy))}. [chart:Both curves] grow with N², side by side; it is [chart:the tile] that decides, here from ${whole(crossover(s))}×${whole(crossover(s))} on.`;
+    const toy = { ...s, bq: 4, bk: 4 }, one = s.n * s.n * 2;
+    return `64K tokens, d = 64, tiles of 128×64 on an A100: ${total(s.a, s)} instead of ${total("standard-forward", s)} (S and P, ${sizeOf(one)} each in fp16, go out and come back), ${ratioOf(ratio(s))}. `
+      + `With the toy's 4×4 it would be ${ratioOf(ratio(toy))}. [chart:Both curves] grow with N²; [chart:the tile] decides, and of it the queries alone: it moves less from ${whole(crossover(s))} on. ${LIMITS[s.a](s)} In FlashAttention's order it is the keys that count: about ¾d + 2, in fp16.`;
   } },
   { title: "Backward makes P again", state: with_({ a: "flash2-backward", in: "sample" }), text: (s) => {
     const own = counted(s.a, s), plain = counted("standard-backward", s), real = { ...s, n: 4096, d: 64, bq: 128, bk: 128 };
@@ -80,6 +81,20 @@ export const QUESTIONS = [
     right: (s) => counted(s.a, s).by_tensor.P ? "all of it" : "nothing",
     because: (s) => `There is no P in HBM. LSE is read instead, ${sizeOf(counted(s.a, s).by_tensor.LSE[0])}; standard attention reads ${sizeOf(counted("standard-backward", s).by_tensor.P[0])} of P.` },
 ];
+
+/** What a reader may not have met, in a line each; on chip as player/explain.js has it. */
+export const TERMS = {
+  HBM: "a GPU's large memory, and slow: what is counted here is what moves between it and the chip", SRAM: "small memory on the chip, and fast: shared memory and registers",
+  tile: "a block of queries against a block of keys, worked on at once; block_q and block_k say its size", program: "what runs on one part of the GPU, with an SRAM of its own",
+  ...Object.fromEntries(["S", "P", "m", "l", "alpha", "beta", "acc", "LSE", "D", "dP", "dS"].map((name) => {
+    const [label, said] = /^([^:]*): (.*)$/.exec(meaning(name))?.slice(1) ?? [name, meaning(name)];
+    return /^(α|β|ℓ|m|D)$/.test(label) ? [label, said] : [name, meaning(name)];
+  })),
+  "m_new, ℓ_new": "m and ℓ with this tile taken in; m_ij and ℓ_ij: of this tile alone",
+};
+
+/** Those that a text uses. */
+export const termsIn = (text) => Object.keys(TERMS).filter((term) => new RegExp(`(^|[^\\p{L}\\d_])${term}s?(?![\\p{L}\\d_])`, "u").test(text));
 
 /** A text as pieces: plain strings, and {part, words}. */
 export function pieces(text) {

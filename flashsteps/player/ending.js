@@ -19,8 +19,8 @@ export function endingWords(run) {
   } else {
     const less = own < standard;
     words.title = `${size(own)} moved: ${ratioOf(own / standard)} what standard attention moves at this size, ${size(standard)}.`;
-    words.why = `${reason(run)} ${less ? "That is still less than to write S and P and read them again."
-      : "With tiles so small that costs more than S and P would."}`;
+    words.why = `${reason(run)} ${ratioOf(own / standard) === "1.00×" ? "That is as much as to write S and P and read them again."
+      : less ? "That is still less than to write S and P and read them again." : "With tiles so small that costs more than S and P would."}`;
     if (crossover !== null) {
       words.where = crossover ? `At this N and d it moves less from tiles of ${crossover}×${crossover} on: the tile decides, not N.`
         : "At this N and d no tile makes it move less: S and P are small here.";

@@ -17,11 +17,14 @@ export function sizeOf(bytes) {
   return `${(bytes / 1000).toFixed(1)} TB`;
 }
 
-/** The same for several that stand together: all in the unit of the largest, 10.7 KB of 16.5 KB. */
+/** The same for several that stand together: all in the unit of the largest, 10.7 KB of 137 KB; but what would be 0.0 has its own. */
 export function sizer(most) {
   const unit = most < 10000 ? 0 : [999.5e3, 999.5e6, 999.5e9].findIndex((end) => most < end) + 1 || 4;
   if (!unit) return (bytes) => `${whole(bytes)} B`;
-  return (bytes) => `${(bytes / 1000 ** unit).toFixed(most / 1000 ** unit < 99.95 ? 1 : 0)} ${["KB", "MB", "GB", "TB"][unit - 1]}`;
+  return (bytes) => {
+    const size = bytes / 1000 ** unit;
+    return bytes && size < 0.05 ? sizeOf(bytes) : `${size < 99.95 ? size.toFixed(1) : whole(size)} ${["KB", "MB", "GB", "TB"][unit - 1]}`;
+  };
 }
 
 /** A value as short as a cell wants it: at most five signs; no minus zero. */

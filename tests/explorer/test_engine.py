@@ -214,6 +214,7 @@ def test_it_counts_the_same(both):
         assert mine["total"] == io.total
         assert [mine["work"][kind] for kind in ("matmul", "exp", "other")] == list(io.work), (name, sizes)
         assert mine["peak"] == list(io.peak), (name, sizes)
+        assert [sum(nbytes for _, nbytes, _ in held) for held in mine["fullest"]] == list(io.peak), (name, sizes)
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,9 @@ def test_it_holds_itself_against_python_and_refuses_where_it_differs(chromium, a
     events = len(fs.record("flash2-forward", *fs.load_qkv("sample"), block_q=4, block_k=4, mask="causal"))
     with opened(chromium, address) as page:
         agrees(page)
-        expect(page.locator(".check")).to_have_text(f"same as Python: {events} of {events} events")
+        expect(page.locator(".check")).to_have_text(
+            f"checked when opened, on one run: same as Python, {events} of {events} events"
+        )
     wrong = view.page()
     broken = tmp_path / "broken.html"
     broken.write_text(re.sub(r'script-src [^;]+;', "script-src 'unsafe-inline';", wrong).replace(
@@ -114,12 +116,17 @@ def test_what_is_kept_is_a(chromium, address):
 def test_what_does_not_fit_is_an_answer(chromium, address):
     need = fs.count("flash2-forward", n=16, d=32, block_q=16, block_k=16).peak.total
     with opened(chromium, f"{address}#bq=16&bk=16&on=2048") as page:
-        expect(page.locator(".part-sram .verdict")).to_have_text(f"Does not fit: {need:,} B of 2,048 B of toy SRAM.")
+        expect(page.locator(".part-sram .verdict")).to_have_text(
+            f"Does not fit: it needs {need:,} B, there are 2,048 B."
+        )
+        expect(page.locator(".part-sram .gauge u")).to_have_text("2,048 B")
+        expect(page.locator(".headline")).to_contain_text(f"does not fit on chip: it needs {need:,} B of toy SRAM")
+        expect(page.locator(".headline")).not_to_contain_text("×.")
         page.get_by_role("tab", name="Step").click()
         with pytest.raises(ValueError, match="this toy SRAM holds 2,048 bytes") as refused:
             fs.record("flash2-forward", *fs.load_qkv("sample"), block_q=16, block_k=16, sram=2048)
         expect(page.locator(".answer p")).to_have_text(f"Does not fit: {refused.value}.")
-        page.get_by_role("button", name="take a toy that fits").click()
+        page.get_by_role("button", name="take a toy that grows with the run").click()
         expect(page.locator(".stepping .status")).to_contain_text("start")
 
 
@@ -127,9 +134,110 @@ def test_a_device_is_what_it_is_in_python(chromium, address):
     with opened(chromium, f"{address}#n=4096&d=128&bq=128&bk=128&on=t4&in=0") as page:
         peak = fs.count("flash2-forward", n=4096, d=128, block_q=128, block_k=128).peak
         assert peak.shared > 64 * 1024
-        expect(page.locator(".part-sram .verdict")).to_contain_text(
-            f"Does not fit: {peak.shared // 1024} KiB of 64 KiB"
+        said = page.locator(".part-sram .verdict")
+        expect(said.nth(0)).to_have_text(
+            f"Does not fit: shared memory would hold {peak.shared // 1024} KiB, there are 64 KiB."
         )
+        expect(said.nth(1)).to_contain_text(f"registers: {peak.registers // 1024} KiB of 256 KiB")
+        expect(said.nth(1)).not_to_have_class(re.compile("over"))
+
+
+@pytest.mark.parametrize(
+    "state",
+    ["n=65536&d=64&bq=128&bk=64&in=0&on=a100-80gb", "a=flash&n=48&bq=8&in=0", "a=flash2-backward&n=16&on=h100"],
+)
+def test_each_memory_holds_what_is_listed_under_it(chromium, address, state):
+    """Its slots add up to what is said, and that is the engine's own peak of this memory."""
+    with opened(chromium, f"{address}#{state}") as page:
+        listed = page.evaluate(
+            """() => [...document.querySelectorAll(".part-sram .gauge")].map((gauge) => [
+              gauge.nextElementSibling.textContent,
+              [...gauge.nextElementSibling.nextElementSibling.querySelectorAll("b")].map((one) => one.textContent)])"""
+        )
+        size = lambda text: float(text.split()[0].replace(",", "")) * {"B": 1, "KiB": 1024}[text.split()[1]]  # noqa: E731
+        for said, slots in listed:
+            used = re.search(r"(?:^|: )([\d.,]+ \w+) of", said)
+            assert used, said
+            assert sum(map(size, slots)) == pytest.approx(size(used[1]), abs=52 * len(slots))
+        assert len(listed) == (2 if "00" in state.split("on=")[-1] else 1)
+
+
+def test_standard_attention_makes_all_of_s_whatever_the_mask_hides(chromium, address):
+    with opened(chromium, f"{address}#a=standard&mask=causal") as page:
+        trace = fs.record("standard-forward", *fs.load_qkv("sample"), block_q=4, block_k=4, mask="causal")
+        assert not [event for event in trace if event.op == "skip"]
+        expect(page.locator(".part-map h2 small")).to_have_text("all of it, in 4 strips")
+        expect(page.locator(".part-map")).not_to_contain_text("skipped")
+        page.get_by_label("algorithm").select_option("flash-forward")
+        expect(page.locator(".part-map h2 small")).to_have_text("10 of 16 visited, 6 skipped")
+
+
+def test_kernels_are_told_in_their_order(chromium, address):
+    with opened(chromium, f"{address}#a=standard") as page:
+        heads = page.locator(".part-strip .kernel")
+        assert heads.all_inner_texts() == [
+            f"{n}, one program" for n in ("1: makes S", "2: makes P from S", "3: makes O from P")
+        ]
+        expect(page.locator(".part-strip h2 small")).to_have_text("in 3 kernels, one after another")
+        page.get_by_label("algorithm").select_option("flash2-backward")
+        assert heads.all_inner_texts() == [
+            f"{n}, 4 programs side by side" for n in ("1: makes D", "2: makes dK and dV from D", "3: makes dQ from D")
+        ]
+        page.get_by_label("algorithm").select_option("flash2-forward")
+        expect(heads).to_have_count(0)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "side", "d", "dtype"),
+    [("flash2", "bq", 64, "float16"), ("flash", "bk", 64, "float16"), ("flash", "bk", 32, "float32")],
+)
+def test_the_side_that_counts_and_where_it_turns(chromium, address, algorithm, side, d, dtype):
+    """The page's threshold is the first size at which Python counts less, and the formula beside it is near."""
+    size = {"bq": "block_q", "bk": "block_k"}[side]
+    n = 16384
+    with opened(chromium, f"{address}#a={algorithm}&n={n}&d={d}&bq=8&bk=16&in=0&type={dtype}") as page:
+        note = page.locator(".part-tiles > p")
+        expect(note).to_contain_text(f"Only {size} counts.")
+        found = re.search(r"From (\d+) (?:queries|keys) on .* = (\d+) (?:queries|keys)", note.inner_text())
+        assert found
+        level = fs.count("standard-forward", n=n, d=d, dtype=dtype).total
+        first = int(found[1])
+        tiles = [(b, 16) if side == "bq" else (8, b) for b in (first - 1, first)]
+        less = [fs.count(f"{algorithm}-forward", n=n, d=d, dtype=dtype, block_q=q, block_k=k).total < level
+                for q, k in tiles]  # fmt: skip
+        assert less == [False, True]
+        assert abs(int(found[1]) - int(found[2])) <= 1
+
+
+def test_the_reader_is_on_the_curve(chromium, address):
+    with opened(chromium, f"{address}#n=64&bq=6&bk=48&in=0&d=32") as page:
+        for algorithm in ("flash2-forward", "flash-forward", "flash2-backward"):
+            page.get_by_label("algorithm").select_option(algorithm)
+            page.wait_for_timeout(50)
+            at, points = page.evaluate(
+                """() => {
+                  const plot = document.querySelector(".part-tiles .plot"), { cx, cy } = plot.querySelector(".you");
+                  const points = [...plot.querySelector(".own[points]").points].map(({ x, y }) => [x, y]);
+                  return [[cx.baseVal.value, cy.baseVal.value], points];
+                }"""
+            )
+            assert min(abs(at[0] - x) + abs(at[1] - y) for x, y in points) < 0.2
+
+
+def test_a_total_is_written_the_same_wherever_it_stands(chromium, address):
+    """Also where what it stands beside is far larger; and nothing that moves is 0.0."""
+    for state in ("n=128&bq=128&in=0", "n=65536&d=64&bq=128&bk=64&in=0"):
+        with opened(chromium, f"{address}#{state}") as page:
+            own = shown(page)["this run"]
+            expect(page.locator(".headline")).to_contain_text(f"moves {own}")
+            expect(page.locator(".part-hbm h2 small")).to_have_text(f"{own} over the bus")
+            assert "0.0" not in page.locator(".part-hbm").inner_text()
+
+
+def test_as_much_as_is_no_less(chromium, address):
+    with opened(chromium, f"{address}#n=65536&d=64&bq=32&bk=64&in=0") as page:
+        expect(page.locator(".headline")).to_contain_text("as much as the")
+        expect(page.locator(".headline")).to_contain_text("1.00×")
 
 
 @pytest.mark.parametrize(
@@ -183,8 +291,96 @@ def test_words_light_up_parts_and_parts_words(chromium, address):
         expect(page.locator(".part-sram")).not_to_have_class(re.compile(r"\blit\b"))
 
 
+def test_a_phrase_brings_its_part_onto_a_phone(chromium, address):
+    with opened(chromium, f"{address}#tab=story&card=1", width=390, height=844, has_touch=True) as page:
+        expect(page.locator(".part-sram")).not_to_be_in_viewport()
+        page.locator("mark[data-word=sram]").tap()
+        expect(page.locator(".part-sram")).to_be_in_viewport()
+        expect(page.locator(".part-sram")).to_have_class(re.compile(r"\blit\b"))
+
+
+def test_on_a_phone_the_story_stands_before_the_controls(chromium, address):
+    with opened(chromium, f"{address}#tab=story&card=1", width=390, height=844) as page:
+        expect(page.locator(".story .text")).to_be_in_viewport(ratio=1)
+        expect(page.get_by_label("algorithm")).not_to_be_visible()
+        page.locator(".fold").click()
+        expect(page.get_by_label("algorithm")).to_be_visible()
+        page.get_by_role("tab", name="Step").click()
+        cut = page.evaluate(
+            """() => [...document.querySelectorAll(".saying .status span")].filter((one) => {
+              const box = one.getBoundingClientRect(), home = one.parentNode.getBoundingClientRect();
+              return box.right > innerWidth || box.bottom > home.bottom + 1; }).map((one) => one.textContent)"""
+        )
+        assert cut == []
+        page.get_by_role("button", name="keys").click()
+        expect(page.get_by_role("button", name="close")).to_be_in_viewport(ratio=1)
+
+
+def test_a_card_says_when_the_run_is_another(chromium, address):
+    with opened(chromium, f"{address}#tab=story&card=3") as page:
+        off = page.locator(".story .off")
+        expect(off).not_to_be_visible()
+        page.get_by_role("button", name="let A go").click()
+        expect(off).to_contain_text(
+            "You have changed A: this card speaks of FlashAttention-2, 4×4, no mask, N 16, d 32, beside A"
+        )
+        page.get_by_role("button", name="back to the card's run").click()
+        expect(off).not_to_be_visible()
+        assert set(shown(page)) == {"A", "B", "standard"}
+        page.get_by_label("mask").select_option("window")
+        expect(off).to_be_visible()
+
+
+def test_random_numbers_in_place_of_the_sample_are_told(chromium, address):
+    with opened(chromium, address) as page:
+        expect(page.locator(".swap")).not_to_be_visible()
+        set_slider(page, "n", 32)
+        expect(page.locator(".swapped")).to_have_text(
+            "Random numbers now: “the sample, a real head” has 16 tokens, 32 wide."
+        )
+        page.get_by_role("button", name="back to the sample, a real head").click()
+        expect(page.locator(".swap")).not_to_be_visible()
+        assert page.evaluate("[window.flashsteps.state.n, window.flashsteps.state.in]") == [16, "sample"]
+
+
+def test_a_toy_that_grows_can_be_fixed(chromium, address):
+    with opened(chromium, address) as page:
+        page.get_by_role("button", name="fix it at 2,048 B").click()
+        set_slider(page, "bq", 16)
+        expect(page.locator(".headline")).to_contain_text("does not fit on chip")
+
+
+def test_no_choice_is_cut(chromium, address):
+    with opened(chromium, f"{address}#a=flash2-backward", width=1280) as page:
+        cut = page.evaluate(
+            """() => [...document.querySelectorAll(".knobs select")].filter((one) => {
+              const text = document.createElement("span");
+              text.textContent = one.selectedOptions[0].textContent;
+              text.style.font = getComputedStyle(one).font;
+              document.body.append(text);
+              const wide = text.getBoundingClientRect().width;
+              text.remove();
+              return wide + 38 > one.clientWidth;
+            }).map((one) => one.ariaLabel)"""
+        )
+        assert cut == []
+
+
+def test_each_slot_and_tensor_is_explained(chromium, address):
+    with opened(chromium, address) as page:
+        for algorithm in page.evaluate("window.flashsteps.algorithms"):
+            page.get_by_label("algorithm").select_option(algorithm)
+            bare = page.evaluate(
+                """() => [...document.querySelectorAll(".slots-list li, .part-hbm tbody th span")]
+                  .filter((one) => !/\\w{3}/.test(one.title.replace(/loaded|made on chip/, "")))
+                  .map((one) => one.textContent)"""
+            )
+            assert bare == [], algorithm
+
+
 def test_the_story_shows_the_alpha_of_the_run(chromium, address):
     qkv = fs.load_qkv("sample")
+    tokens = qkv.tokens or ()
     trace = fs.record("flash2-forward", *qkv, block_q=4, block_k=4)
     values = {e.step: np.asarray(trace.values[e.step]) for e in trace if e.slot == "alpha"}
     step = next(step for step, x in values.items() if ((x > 0.005) & (x < 1)).any())
@@ -192,6 +388,13 @@ def test_the_story_shows_the_alpha_of_the_run(chromium, address):
         alpha = values[step]
         told = alpha[(alpha > 0.005) & (alpha < 1)].min()
         expect(page.locator(".story .text")).to_contain_text(f"= {told:.2f}")
+        event, row = trace[step], int(np.flatnonzero(alpha == told)[0])
+        scores = next(trace.values[e.step] for e in reversed(trace[:step]) if e.slot == "S")
+        query, key = event.loop["i"] * 4 + row, event.loop["j"] * 4 + int(np.argmax(np.asarray(scores)[row]))
+        expect(page.locator(".story .text")).to_contain_text(
+            f"query {query} (“{tokens[query]}”) against key {key} (“{tokens[key]}”)"
+        )
+        expect(page.locator(".part-map")).to_contain_text(f"Framed: query {query}, key {key}.")
         page.get_by_role("button", name="see that step").click()
         expect(page.locator(".stepping .status")).to_contain_text(f"step {step} of {len(trace) - 1}")
 
