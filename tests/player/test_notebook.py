@@ -6,6 +6,7 @@ import json
 import os
 import re
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -64,7 +65,8 @@ def jupyter(folder: Path) -> Iterator[str]:
         f"--IdentityProvider.token={token}", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     ]  # fmt: skip
     with (folder / "log.txt").open("w") as log:
-        server = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | own | {"PYTHONPATH": str(ROOT)})
+        env = os.environ | own | {"PYTHONPATH": str(ROOT)}
+        server = subprocess.Popen(command, stdout=log, stderr=log, env=env, start_new_session=True)
     try:
         address = f"http://127.0.0.1:{port}"
         for _ in range(300):
@@ -78,8 +80,8 @@ def jupyter(folder: Path) -> Iterator[str]:
                 time.sleep(0.2)
         pytest.fail((folder / "log.txt").read_text())
     finally:
-        server.terminate()
-        server.wait(20)
+        os.killpg(server.pid, signal.SIGKILL)  # its kernels, too: to be asked takes it as long as it likes
+        server.wait()
 
 
 def test_the_player_in_jupyterlab(tmp_path):
