@@ -110,7 +110,7 @@ COUNT = itertools.count()
 
 
 @given(st.data())
-@settings(max_examples=often(100), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=often(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_damaged_it_is_taken_or_refused_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: st.DataObject
 ) -> None:

@@ -115,7 +115,7 @@ COUNT = itertools.count()
 
 
 @given(st.data())
-@settings(max_examples=often(20), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=often(10), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_is_loaded_is_shown_by_every_viewer(
     columns: dict[str, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: st.DataObject
 ) -> None:

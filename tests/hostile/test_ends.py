@@ -59,7 +59,7 @@ ENDS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL]
 
 
 @given(st.data())
-@settings(max_examples=often(3), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=often(2), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_ended_at_any_moment_the_older_file_or_the_new_one_is_there_whole(tmp_path: Path, data: st.DataObject) -> None:
     """The moment is drawn; where it falls in the command's work is up to the machine, and any of them will do."""
     for _ in range(EACH):

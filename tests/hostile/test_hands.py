@@ -110,7 +110,7 @@ def changed(draw: Any, command: str) -> tuple[str, ...]:
 
 
 @given(st.data())
-@settings(max_examples=often(120), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=often(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_an_option_is_given_it_works_or_says_why_not_in_one_line(tmp_path: Path, data: st.DataObject) -> None:
     command = data.draw(st.sampled_from([name for name in BASE if name not in ("validate", "bench", "talk")]))
     folder = tmp_path / str(len(os.listdir(tmp_path)))

@@ -25,8 +25,8 @@ MAY_DIFFER = ("validate", "gallery")
 
 
 def often(few: int) -> int:
-    """How many examples: so few in `make test`, five times as many where it is looked for new ones."""
-    return few * (5 if settings.get_current_profile_name() == "fuzz" else 1)
+    """How many examples: so few in `make test`, ten times as many where it is looked for new ones."""
+    return few * (10 if settings.get_current_profile_name() == "fuzz" else 1)
 
 
 class Ending(NamedTuple):

@@ -76,13 +76,13 @@ def test_its_first_words_come_at_once_and_all_its_chapters_speak(name):
 
 
 def test_it_is_told_the_same_twice(name):
-    anew = fs.film(name)
-    for shape in SIZES:
-        script, again = reel(name).script(shape), anew.script(shape)
-        assert (script.duration, script.chapters, script.captions) == (again.duration, again.chapters, again.captions)
-        assert [script.looks(n) for n in range(len(script.chapters))] == [
-            again.looks(n) for n in range(len(again.chapters))
-        ]
+    """In one shape, another for the next film: what would differ, an order or a number at random, would in any."""
+    shape = list(SIZES)[films.names().index(name) % len(SIZES)]
+    script, again = reel(name).script(shape), fs.film(name).script(shape)
+    assert (script.duration, script.chapters, script.captions) == (again.duration, again.chapters, again.captions)
+    assert [script.looks(n) for n in range(len(script.chapters))] == [
+        again.looks(n) for n in range(len(again.chapters))
+    ]
 
 
 # ---- as it is drawn
