@@ -58,24 +58,30 @@ EACH = 4
 ENDS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL]
 
 
-@given(st.data())
+#: a command, how it is ended, and after how many seconds
+ENDED = st.tuples(st.sampled_from(WRITERS), st.sampled_from(ENDS), st.floats(0, 1.5))
+
+
+@given(st.lists(ENDED, min_size=EACH, max_size=EACH))
 @settings(max_examples=often(2), suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_ended_at_any_moment_the_older_file_or_the_new_one_is_there_whole(tmp_path: Path, data: st.DataObject) -> None:
+def test_ended_at_any_moment_the_older_file_or_the_new_one_is_there_whole(tmp_path: Path, ended: list[Any]) -> None:
     """The moment is drawn; where it falls in the command's work is up to the machine, and any of them will do."""
-    for _ in range(EACH):
-        command = data.draw(st.sampled_from(WRITERS))
-        number, moment = data.draw(st.sampled_from(ENDS)), data.draw(st.floats(0, 1.5))
+    for command, number, moment in ended:
         name, heed = written(command), lambda: signal.signal(signal.SIGINT, signal.default_int_handler)
         Path(name).write_text("older")
         with program(*command, preexec_fn=heed, env={"TMPDIR": str(tmp_path)}) as process:
             time.sleep(moment)
             process.send_signal(number)
             _, err = process.communicate(timeout=120)
-        told = (command, number, moment, process.returncode, err)
+        left = sorted(path.name for path in tmp_path.iterdir() if path.name not in ("run.npz", name))
+        if number == signal.SIGKILL:  # a file has a name of its own for a moment before it takes the older one's place
+            left = [one for one in left if not (one.startswith(".") and (tmp_path / one).stat().st_size > 3000)]
+        told = (command, number, moment, process.returncode, err, left)
         whole = Path(name).read_bytes() != b"older"
         assert process.returncode in (0, 128 + number, -number), told
         assert not whole or len(Path(name).read_bytes()) > 3000, told
         assert whole or process.returncode != 0, told
-        left = sorted(path.name for path in tmp_path.iterdir() if path.name not in ("run.npz", name))
         assert left == [], told
-        Path(name).unlink()
+        for path in tmp_path.iterdir():
+            if path.name != "run.npz":
+                path.unlink()
