@@ -206,7 +206,7 @@ def _heads_of(
             raise ValueError(f"{name} has shape {tuple(x.shape)}: give (…, heads, tokens, head dimension), 2 to 5 axes")
     plain = q.dim() == k.dim() == v.dim() == 4 and q.shape[0] == k.shape[0] == v.shape[0] and k.shape[1] == v.shape[1]
     if plain and (q.shape[1] == k.shape[1] or q.shape[1] > 1):
-        return *(_readable(x, k.shape[1]) for x in (q, k, v)), q.shape[:2]
+        return *(checks.readable(x, k.shape[1]) for x in (q, k, v)), q.shape[:2]
     h, hk, hv = (x.shape[-3] if x.dim() > 2 else 1 for x in (q, k, v))
     if hk != hv and 1 not in (hk, hv):
         raise ValueError(f"value has {hv} heads, key {hk}: give as many of both")
@@ -222,11 +222,4 @@ def _heads_of(
         for x, many in ((q, heads), (k, hk), (v, hk))
     )
     axes = (*batch, heads) if max(x.dim() for x in named.values()) > 2 else ()
-    return *(_readable(x, hk) for x in (q, k, v)), axes
-
-
-def _readable(x: torch.Tensor, kv_heads: int) -> torch.Tensor:
-    """x in an order in which the kernels can read it."""
-    if x.stride(-1) != 1 and x.shape[-1] > 1:
-        x = x.contiguous()
-    return x.transpose(1, 2).contiguous().transpose(1, 2) if checks.far(x, kv_heads) else x
+    return *(checks.readable(x, hk) for x in (q, k, v)), axes

@@ -173,6 +173,13 @@ def far(x: torch.Tensor, kv_heads: int) -> bool:
     return bool((x.shape[1] // max(kv_heads, 1) - 1) * x.stride(1) + LARGEST * x.stride(2) >= 1 << 31)
 
 
+def readable(x: torch.Tensor, kv_heads: int) -> torch.Tensor:
+    """x (B, H, N, d) in an order in which the kernels can read it, copied if it has to be."""
+    if x.stride(-1) != 1:
+        x = x.contiguous()  # the gradient of a sum, say, is one number, expanded
+    return x.transpose(1, 2).contiguous().transpose(1, 2) if far(x, kv_heads) else x
+
+
 def near(name: str, x: torch.Tensor, kv_heads: int) -> None:
     """Raises ValueError where the heads of one group lie too far apart."""
     if far(x, kv_heads):

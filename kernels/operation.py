@@ -80,13 +80,6 @@ def _refuse_second() -> None:
     raise ValueError(f"flash_attention has no second derivatives (create_graph=True): {_INSTEAD}")
 
 
-def _readable(do: torch.Tensor, kv_heads: int) -> torch.Tensor:
-    """The gradient of o in an order in which the kernels can read it."""
-    if do.stride(-1) != 1:
-        do = do.contiguous()  # the gradient of a sum, say, is one number, expanded
-    return do.transpose(1, 2).contiguous().transpose(1, 2) if checks.far(do, kv_heads) else do
-
-
 # ---- where nobody traces
 
 
@@ -129,7 +122,7 @@ def _attend(problem: Problem, q: Any, k: Any, v: Any, attn_mask: Any, sinks: Any
 def _gradients(
     problem: Problem, do: Any, dlse: Any, q: Any, k: Any, v: Any, o: Any, lse: Any, mask: Any, sinks: Any, *starts: Any
 ) -> Any:
-    do = torch.zeros_like(o) if do is None else _readable(do, problem.kv_heads)
+    do = torch.zeros_like(o) if do is None else checks.readable(do, problem.kv_heads)
     return gradients(problem, do, q, k, v, o, lse, mask, sinks, None if starts[0] is None else starts, dlse=dlse)
 
 

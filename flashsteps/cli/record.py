@@ -115,7 +115,7 @@ def run_of(algorithm: str, options: Mapping[str, Any], small: bool = False) -> T
     try:
         trace = run.record_heads(algorithm, heads, **(own | take.given(options)))
     except ValueError as error:
-        named = do and str(error).startswith("dO") and Path(do).is_file()
+        named = do and re.match(r"d[oO]\b", str(error)) and Path(do).is_file()
         raise ValueError(f"{do!r}: {error}" if named else str(error)) from error
     return kernels.twin(trace) if kernel else trace
 
@@ -143,12 +143,7 @@ def _gradient(given: str, heads: Heads) -> Any:
 
     found = re.fullmatch(r"random(?::(\d{1,18}))?", given, re.ASCII)
     if not found:
-        try:
-            do = load_matrix(given)
-            heads.matrices("do", do)
-        except ValueError as error:
-            raise ValueError(str(error) if given in str(error) else f"{given!r}: {error}") from None
-        return do
+        return load_matrix(given)
     first, lead = heads.each[0], () if len(heads.each) == 1 else heads.axes.queries[:-2]
     shape = (*lead, len(first.q), first.v.shape[1])
     rng = np.random.default_rng(int(found[1] or 0))

@@ -17,14 +17,13 @@ PLAIN = ("scale", "softcap", "alibi", "dropout", "seed")
 
 def sizes(trace: Trace) -> dict[str, Any]:
     """What `count` takes: its sizes, its type, and what else comes in from HBM. Neither blocks nor a mask."""
-    meta, initial = trace.meta, trace.initial
+    meta = trace.meta
     found = {"n": meta["queries"], "n_keys": meta["keys"], "d": meta["d"], "dtype": meta["dtype"]}
     found |= {name: meta.get(name, 1) for name in ("heads", "kv_heads")}
     if "d_v" in meta:
         found["d_v"] = meta["d_v"]
     if meta.get("bias"):
-        by_head = "bias" in initial and len(initial["bias"]) > meta["queries"]
-        found["bias"] = "heads" if by_head else "shared"
+        found["bias"] = "heads" if _by_head(trace) else "shared"
     if meta.get("sinks"):
         found["sinks"] = True
     if meta.get("softcap"):
@@ -48,8 +47,7 @@ def beside(trace: Trace, dtype: Any = None) -> dict[str, Any]:
     if "dO" in initial:
         found["do"] = described(meta).laid_out(_of_heads(trace, "dO", dtype))
     if "bias" in initial:
-        by_head = len(initial["bias"]) > meta["queries"]
-        found["bias"] = _of_heads(trace, "bias", dtype) if by_head else _in(trace, "bias", dtype)
+        found["bias"] = (_of_heads if _by_head(trace) else _in)(trace, "bias", dtype)
     if "sinks" in initial:
         found["sinks"] = _in(trace, "sinks", dtype)
     return found
@@ -57,6 +55,11 @@ def beside(trace: Trace, dtype: Any = None) -> dict[str, Any]:
 
 def _counts(trace: Trace) -> tuple[int, int]:
     return trace.meta.get("heads", 1), trace.meta.get("kv_heads", 1)
+
+
+def _by_head(trace: Trace) -> bool:
+    """Whether each head has a bias of its own: it has a row for each of their queries."""
+    return "bias" in trace.initial and len(trace.initial["bias"]) > trace.meta["queries"]
 
 
 def _in(trace: Trace, name: str, dtype: Any) -> np.ndarray:

@@ -450,9 +450,12 @@ def _initial(
 
 def _naming(message: str, source: Mapping[str, Any], options: Mapping[str, Any]) -> str:
     """What is wrong with a tensor, with the file that it came from, if it did."""
-    tensor, bias = (re.match(r"\w*", message) or [""])[0], str(getattr(options.get("bias"), "name", ""))
-    file = source.get("file") if tensor in "QKV" else bias.removeprefix("file:") if tensor == "bias" else None
-    return f"{file!r}: {message}" if file and (tensor != "bias" or bias.startswith("file:")) else message
+    files = dict.fromkeys(("Q", "K", "V"), source.get("file"))
+    if "bias" in options and options["bias"].name.startswith("file:"):
+        files["bias"] = options["bias"].name[5:]
+    tensor = re.match(r"\w*", message)
+    file = files.get(tensor[0]) if tensor else None
+    return f"{file!r}: {message}" if file else message
 
 
 def _per(name: str, shapes: Mapping[str, tuple[int, ...]]) -> Literal["row", "token", "head"]:

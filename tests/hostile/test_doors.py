@@ -18,6 +18,7 @@ from safetensors.numpy import save as safetensors
 
 import flashsteps as fs
 from flashsteps.trace import document
+from tests.hostile.damage import attacked
 from tests.hostile.trial import held, often
 
 Q = np.random.default_rng(0).standard_normal((3, 8, 4), np.float32)
@@ -75,29 +76,6 @@ def as_it_is(name: str) -> bytes:
         return DOORS[name][1](Path(folder))
 
 
-def attacked(draw: Callable[[st.SearchStrategy[int]], int], raw: bytes) -> bytes:
-    """Bits flipped, bytes put in or taken out, pieces copied, the end cut off."""
-    damaged = bytearray(raw)
-    for _ in range(draw(st.integers(1, 6))):
-        at = draw(st.integers(0, max(0, len(damaged) - 1)))
-        how = draw(st.integers(0, 5))
-        if not damaged:
-            break
-        if how == 0:
-            damaged[at] ^= 1 << draw(st.integers(0, 7))
-        elif how == 1:
-            damaged[at:at] = draw(st.integers(0, 1 << 64)).to_bytes(9, "little")
-        elif how == 2:
-            del damaged[at : at + draw(st.integers(1, 40))]
-        elif how == 3:
-            damaged[at : at + 40] = damaged[-60:-20]
-        elif how == 4:
-            damaged[at : at + 4] = b"\xff\xff\xff\x7f"
-        elif at > len(damaged) // 2:
-            del damaged[at:]
-    return bytes(damaged)
-
-
 @pytest.mark.parametrize("name", DOORS)
 def test_as_it_is_each_is_taken(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "here").mkdir()
@@ -118,7 +96,7 @@ def test_damaged_it_is_taken_or_refused_in_one_line(
     folder.mkdir()
     monkeypatch.chdir(folder)
     name = data.draw(st.sampled_from(sorted(DOORS)))
-    Path(name).write_bytes(attacked(data.draw, as_it_is(name)))
+    Path(name).write_bytes(attacked(data, as_it_is(name)))
     ending = held(*DOORS[name][0])
     grown = "grew past" in ending.err  # numbers that the run made of those of several files
     assert ending.code == 0 or name in ending.err or grown, ending

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import flashsteps as fs
+from tests.hostile.damage import ANYTHING
 from tests.hostile.trial import held, often
 
 Q = np.random.default_rng(0).standard_normal((4, 8, 4))
@@ -38,8 +39,6 @@ VIEWERS = (
     ("export", "run.npz", "--to", "csv", "-o", "a.csv"),
 )
 
-LEAVES = st.none() | st.booleans() | st.integers(-3, 99) | st.integers() | st.floats() | st.text(max_size=9)
-ANYTHING = st.recursive(LEAVES, lambda x: st.lists(x, max_size=3) | st.dictionaries(st.text(max_size=5), x, max_size=3))
 WORDS = (
     "",
     "q",

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -16,9 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import flashsteps as fs
+from tests.cli.commands import program
 from tests.hostile.trial import often
-
-ROOT = Path(fs.__file__).parents[1]
 
 #: commands that write a file, each in a second or two
 WRITERS = (
@@ -34,12 +30,6 @@ WRITERS = (
 
 def written(command: tuple[str, ...]) -> str:
     return next(word for word in command if word.startswith("a."))
-
-
-def program(*command: str, **settings: Any) -> Any:
-    environment = os.environ | {"PYTHONPATH": str(ROOT)} | settings.pop("env", {})
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen([sys.executable, "-m", "flashsteps", *command], env=environment, **pipes | settings)
 
 
 def run() -> None:

@@ -27,6 +27,7 @@ import flashsteps as fs
 from flashsteps.cli import main
 from flashsteps.runs.stepper import Stepper
 from flashsteps.trace import document as trace_json
+from tests.hostile.damage import ANYTHING, attacked
 from tests.problems import Problem
 
 ROOT = Path(fs.__file__).parents[1]
@@ -279,29 +280,6 @@ def test_an_odd_trace_is_shown_as_text_by_every_command(odd, columns):
 # ---- at random
 
 
-def attack(data: st.DataObject, raw: bytes) -> bytes:
-    """Bits flipped, bytes put in or taken out, the end cut off."""
-    damaged = bytearray(raw)
-    for _ in range(data.draw(st.integers(1, 6))):
-        at = data.draw(st.integers(0, len(damaged) - 1))
-        how = data.draw(st.sampled_from(["flip", "put", "take", "cut", "copy"]))
-        if how == "flip":
-            damaged[at] ^= 1 << data.draw(st.integers(0, 7))
-        elif how == "put":
-            damaged[at:at] = data.draw(st.binary(max_size=9))
-        elif how == "take":
-            del damaged[at : at + data.draw(st.integers(1, 40))]
-        elif how == "copy":
-            damaged[at : at + 40] = damaged[-60:-20]
-        elif how == "cut" and at > len(damaged) // 2:
-            del damaged[at:]
-    return bytes(damaged)
-
-
-LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9)
-ANYTHING = st.recursive(LEAVES, lambda x: st.lists(x, max_size=3) | st.dictionaries(st.text(max_size=5), x, max_size=3))
-
-
 def loaded(path: str) -> fs.Trace | None:
     """The run in a file, if it is one that can be replayed; else what `load` says of it is one line."""
     try:
@@ -319,7 +297,7 @@ def loaded(path: str) -> fs.Trace | None:
 @given(st.data())
 @settings(parent=same_folder, max_examples=100)
 def test_damaged_json_is_a_run_or_one_line(folder, data):
-    Path("run.json").write_bytes(attack(data, "\n".join(trace_json.lines(RUN)).encode()))
+    Path("run.json").write_bytes(attacked(data, "\n".join(trace_json.lines(RUN)).encode()))
     if trace := loaded("run.json"):
         assert len(list(trace_json.lines(trace))) > 3
 
@@ -345,5 +323,5 @@ def test_a_document_with_anything_in_any_place_is_a_run_or_one_line(folder, data
 @settings(parent=same_folder, max_examples=80)
 def test_damaged_zips_are_a_run_or_one_line(folder, columns, data):
     write(columns)
-    Path("run.npz").write_bytes(attack(data, Path("run.npz").read_bytes()))
+    Path("run.npz").write_bytes(attacked(data, Path("run.npz").read_bytes()))
     loaded("run.npz")
