@@ -215,10 +215,12 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, torch.T
     ctx.set_materialize_grads(False)
 
 
-def _differentiate(ctx: Any, do: torch.Tensor | None, dlse: torch.Tensor | None) -> tuple[Any, ...]:
+def _differentiate(
+    ctx: Any, do: torch.Tensor | None, dlse: torch.Tensor | None, by: Any = _backward
+) -> tuple[Any, ...]:
     saved = ctx.saved_tensors
     do = torch.zeros_like(saved[3]) if do is None else do
-    dq, dk, dv, dsinks = _backward(do, dlse, *saved, *ctx.options)
+    dq, dk, dv, dsinks = by(do, dlse, *saved, *ctx.options)
     return dq, dk, dv, None, None if saved[6] is None else dsinks, *[None] * (2 + len(ctx.options))
 
 
@@ -237,17 +239,11 @@ class _Transformed(torch.autograd.Function):  # type: ignore[misc]
     generate_vmap_rule = True
     forward = staticmethod(_forward)
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, torch.Tensor]) -> None:
-        tensors, ctx.options = inputs[:7], inputs[7:]
-        q, k, v, *others = tensors
-        ctx.save_for_backward(q, k, v, *output, *others)
+    setup_context = staticmethod(_save)
 
     @staticmethod
-    def backward(ctx: Any, do: torch.Tensor, dlse: torch.Tensor) -> tuple[Any, ...]:
-        sinks = ctx.saved_tensors[6]
-        dq, dk, dv, dsinks = _TransformedGradients.apply(do, dlse, *ctx.saved_tensors, *ctx.options)
-        return dq, dk, dv, None, None if sinks is None else dsinks, *[None] * (2 + len(ctx.options))
+    def backward(ctx: Any, *gradients: Any) -> tuple[Any, ...]:
+        return _differentiate(ctx, *gradients, by=_TransformedGradients.apply)
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Any:
