@@ -216,7 +216,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, torch.T
 
 
 def _differentiate(
-    ctx: Any, do: torch.Tensor | None, dlse: torch.Tensor | None, by: Any = _backward
+    ctx: Any, do: torch.Tensor | None, dlse: torch.Tensor | None, *, by: Any = _backward
 ) -> tuple[Any, ...]:
     saved = ctx.saved_tensors
     do = torch.zeros_like(saved[3]) if do is None else do
@@ -242,8 +242,8 @@ class _Transformed(torch.autograd.Function):  # type: ignore[misc]
     setup_context = staticmethod(_save)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> tuple[Any, ...]:
-        return _differentiate(ctx, *gradients, by=_TransformedGradients.apply)
+    def backward(ctx: Any, do: torch.Tensor | None, dlse: torch.Tensor | None) -> tuple[Any, ...]:
+        return _differentiate(ctx, do, dlse, by=_TransformedGradients.apply)
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Any:
