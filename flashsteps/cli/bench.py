@@ -44,7 +44,7 @@ TAKES = {
     "speed": {"passes", "sizes", "dims", "causal", "full", "names", "dtype"} | DRAWN | SAVED | RUN,
     "tune": {"dims", "causal", "full", "dtype"} | SAVED | RUN,
     "train": {"sizes", "steps"} | DRAWN | SAVED | RUN,
-    "folder": RUN,
+    "folder": RUN | {"stages"},
     "source": DRAWN | SAVED,
 }
 
@@ -82,6 +82,7 @@ def _output() -> str:
     metavar="FOLDER",
     help="Check, tune, measure and train, what matters most first, each line kept as it comes; then one tar.",
 )
+@option("--stages", type=NAMES, help="For --on-gpu: only these, such as calls,duel,table  [default: all]")
 @option(
     "--from", "source", type=click.Path(path_type=Path), metavar="FILE", help="Show or draw results measured before."
 )
@@ -113,9 +114,9 @@ def bench(ctx: click.Context, /, tune: bool, train: bool, folder: Path | None, s
     _check_files(output, plot)
     if folder:
         on_gpu = _bench_module("on_gpu")
-        begin = partial(on_gpu.command, quick=options["quick"])
+        begin, order = partial(on_gpu.command, quick=options["quick"]), on_gpu.chosen(options["stages"])
         seconds = 60 * (options["minutes"] or MINUTES)
-        ctx.exit(on_gpu.run(folder, seconds, say=say, command=begin, rehearsed=options["quick"]))
+        ctx.exit(on_gpu.run(folder, seconds, say=say, order=order, command=begin, rehearsed=options["quick"]))
     if source:
         from .. import results
 

@@ -23,6 +23,9 @@ SIZES, SMALL = ((1100, 1100), (1024, 1024)), ((40, 40),)
 OF_LSE = 1e-5
 
 
+Outputs = dict[str, Tensor]
+
+
 class Check(NamedTuple):
     """What is tried: a pass, with a tile or the one that is shipped (None), on a problem, as `errors` takes it."""
 
@@ -69,9 +72,9 @@ def errors(machine: Machine, check: Check) -> dict[str, Any]:
     random, heads = torch.Generator().manual_seed(0), 2
     shapes = [(2, heads * group, n, d), (2, heads, m, d), (2, heads, m, d), (2, heads * group, n, d)]
     given = standard.Tensors(*(torch.randn(shape, generator=random).to(dtype) for shape in shapes))
-    seen = _seen(n, m, **options).to(machine.kind)
+    keep = seen(n, m, **options).to(machine.kind)
     exact, near = (
-        standard.attention(given, seen, scale=d**-0.5, softcap=None, dtype=one, device=machine.kind)
+        standard.attention(given, keep, scale=d**-0.5, softcap=None, dtype=one, device=machine.kind)
         for one in (torch.float64, dtype)
     )
     q, k, v, do = given.to(machine.kind)[:4]
@@ -83,11 +86,16 @@ def errors(machine: Machine, check: Check) -> dict[str, Any]:
         made = backward(do, q, k, v, o, lse, config=check.config, **options)
         found = dict(zip(("dQ", "dK", "dV"), made, strict=True))
     machine.wait()
-    off = {name: [_off(x, exact[name]), _allowed(name, near[name], exact[name])] for name, x in found.items()}
-    return {"errors": off, "holds": all(error <= allowed for error, allowed in off.values())}
+    return held(found, exact, near)
 
 
-def _seen(n: int, m: int, causal: bool = False, window: tuple[int, int] | None = None) -> Tensor:
+def held(found: Outputs, exact: Outputs, near: Outputs) -> dict[str, Any]:
+    """How far what was found is off what is exact, where standard attention of that type is as far off as `near`."""
+    by = {name: [_off(x, exact[name]), _allowed(name, near[name], exact[name])] for name, x in found.items()}
+    return {"errors": by, "holds": all(error <= allowed for error, allowed in by.values())}
+
+
+def seen(n: int, m: int, causal: bool = False, window: tuple[int, int] | None = None) -> Tensor:
     """Which of m keys each of n queries sees, aligned to the bottom right. Shape (n, m)."""
     place = torch.arange(m)[None, :] - torch.arange(n)[:, None] - (m - n)
     left, right = window or (-1, -1)

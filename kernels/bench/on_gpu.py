@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import torch
 
 from flashsteps import files, results
+from flashsteps.errors import unknown
 from flashsteps.results import Results
 
 from ..targets import tuned
@@ -37,41 +38,67 @@ AGAIN = 6
 class Stage(NamedTuple):
     """A stage by its name in `stages`, the most seconds that it may take, and which file keeps what it measures.
 
-    `patience`: seconds without a word after which it is taken to hang.
+    `patience`: seconds without a word after which it is taken to hang. `share`: which part of it this is, of how many.
     """
 
     name: str
     most: float
     file: str = ""
     patience: float = 30.0
+    share: tuple[int, int] = (0, 1)
+
+
+#: in how many processes at one time what is only checked is done: most of its time goes into compiling
+SHARES = 8
+
+
+def _shared(stage: Stage) -> tuple[Stage, ...]:
+    return tuple(stage._replace(share=(part, SHARES)) for part in range(SHARES))
 
 
 #: what is done one after another, what matters most first; those beside each other at one time
 ORDER: tuple[tuple[Stage, ...], ...] = (
     (Stage("machine", 30),),
     (Stage("compile", 90, patience=90), Stage("baselines", 60)),
-    (Stage("check", 60),),
+    _shared(Stage("check", 60)),
+    _shared(Stage("calls", 60)),
     (Stage("tune", 90, "tune"),),
     (Stage("duel", 75, "duel"),),
     (Stage("schedule", 30),),
     (Stage("grouped", 30),),
+    (Stage("beside", 45),),
     (Stage("tune-others", 60, "tune"),),
     (Stage("tune-wide", 30, "tune"),),
-    (Stage("validate", 60),),
-    (Stage("train", 60, "train"),),
-    (Stage("table", 240, "speed", patience=60),),
+    _shared(Stage("validate", 60)),
     (Stage("profile", 60, patience=60),),
+    (Stage("train", 140, "train"),),
+    (Stage("table", 240, "speed", patience=60),),
 )
 
-#: the command of a stage: name, seconds, folder, and what it must not do
-Command = Callable[[str, float, Path, Sequence[str]], Sequence[str]]
+
+def chosen(names: Sequence[str] | None) -> tuple[tuple[Stage, ...], ...]:
+    """The stages of these names, in their own order; all of them unless some are given.
+
+    Raises ValueError for a name that is none.
+    """
+    known = list(dict.fromkeys(stage.name for beside in ORDER for stage in beside))
+    for name in names or ():
+        if name not in known:
+            raise ValueError(unknown("stage", name, known))
+    wanted = ([stage for stage in beside if stage.name in (names or known)] for beside in ORDER)
+    return tuple(tuple(beside) for beside in wanted if beside)
 
 
-def command(name: str, seconds: float, folder: Path, without: Sequence[str], *, quick: bool = False) -> list[str]:
+#: the command of a stage: which, seconds, folder, and what it must not do
+Command = Callable[[Stage, float, Path, Sequence[str]], Sequence[str]]
+
+
+def command(stage: Stage, seconds: float, folder: Path, without: Sequence[str], *, quick: bool = False) -> list[str]:
     """How a stage is begun. `-P`: a torch.py in this folder is not torch."""
     left_out = [word for what in without for word in ("--without", what)]
-    module = [sys.executable, "-P", "-u", "-m", f"{__package__}.stages", name, f"{seconds:.1f}", str(folder)]
-    return [*module, *["--quick"] * quick, *left_out]
+    share = ["--share", *map(str, stage.share)] if stage.share[1] > 1 else []
+    module = [sys.executable, "-P", "-u", "-m", f"{__package__}.stages", stage.name, f"{seconds:.1f}", str(folder)]
+    return [*module, *["--quick"] * quick, *share, *left_out]
 
 
 class Run:
@@ -182,7 +209,7 @@ def perform(going: Run, stage: Stage, command: Command) -> str:
         if left <= 1:
             break
         going.say(f"==> {stage.name}, at most {left:.0f} s of {going.left():.0f}")
-        doing, ended = _once(going, stage, command(stage.name, TOLD * left, going.folder, without), end)
+        doing, ended = _once(going, stage, command(stage, TOLD * left, going.folder, without), end)
         if not ended:
             return broken
         broken = f"{doing or 'it'} {ended}"

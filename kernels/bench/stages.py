@@ -1,6 +1,6 @@
 """What is measured on a GPU, in stages: each is a process of its own, and says line by line what it does and finds.
 
-    python -m flashsteps.kernels.bench.stages STAGE SECONDS FOLDER [--quick] [--without WHAT] …
+    python -m flashsteps.kernels.bench.stages STAGE SECONDS FOLDER [--quick] [--share K N] [--without WHAT] …
 
 A line is a JSON object on standard output: {"doing": what} before anything that might never end, and what was found as
 soon as it is. `on_gpu` starts the stages one after another, and ends those that hang.
@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -31,13 +31,14 @@ from .. import trace_log
 from ..flash2_forward import empty_log, forward
 from ..validation.cases import cases
 from ..validation.validate import document, validate
-from . import machine, modes, numbers, speed, trial, tune
+from . import beside, calls, machine, modes, numbers, speed, trial, tune
 from .backends import BACKENDS, sdpa
 from .machine import Machine, this, versions
 from .schedule import Deadline
 from .trial import PASSES, Failed, Inputs
 
 Line = dict[str, Any]
+T = TypeVar("T")
 
 #: all that are tuned
 KERNELS = tuple(tune.MAKES)
@@ -56,12 +57,16 @@ GROUP = 4
 
 
 class Asked(NamedTuple):
-    """What a stage may take, in seconds, where it may leave a file, and whether it is only to see that all works."""
+    """What a stage may take, in seconds, where it may leave a file, and whether it is only to see that all works.
+
+    `share`: which part of what is to be done this process does, of how many that do it at one time.
+    """
 
     machine: Machine
     seconds: float
     folder: Path
     quick: bool
+    share: tuple[int, int] = (0, 1)
 
     @property
     def gpu(self) -> bool:
@@ -82,6 +87,10 @@ class Asked(NamedTuple):
     @property
     def minutes(self) -> float:
         return self.seconds / 60
+
+    def part(self, todo: Sequence[T]) -> Sequence[T]:
+        """What this process does of it."""
+        return todo[self.share[0] :: self.share[1]]
 
 
 # ---- the stages
@@ -129,17 +138,13 @@ def baselines(asked: Asked) -> Iterator[Line]:
 def check(asked: Asked) -> Iterator[Line]:
     """The kernels' numbers at sizes that are and are not multiples of their tiles, outputs poisoned beforehand."""
     dims, sizes = ((FIRST, *OTHERS), numbers.SIZES) if asked.gpu else ((asked.d,), numbers.SMALL)
-    for one in numbers.problems(asked.machine.kind, dims, sizes):
-        found: Line = {"what": str(one)}
-        try:
-            asked.machine.about_to(str(one))
-            found |= numbers.errors(asked.machine, one)
-        except Failed as failed:
-            found |= {"holds": False, "why": failed.why}
-        except Exception as error:
-            found |= {"holds": False, "why": machine.plain(error)}
-            asked.machine.wait()  # which raises where the GPU answers no more
-        yield {"check": found}
+    return _checked(asked, numbers.problems(asked.machine.kind, dims, sizes), numbers.errors)
+
+
+def called(asked: Asked) -> Iterator[Line]:
+    """What people call, with all that it takes."""
+    todo = calls.all_calls(*(calls.LARGE if asked.gpu else calls.SMALL))
+    return _checked(asked, todo[:: 12 if asked.quick else 1], calls.errors)
 
 
 def tuning(asked: Asked, dims: tuple[int, ...] = (FIRST,), kernels: Sequence[str] = KERNELS) -> Iterator[Line]:
@@ -170,19 +175,21 @@ def grouped(asked: Asked) -> Iterator[Line]:
         yield from _grouped(asked, causal)
 
 
+def others(asked: Asked) -> Iterator[Line]:
+    """Masks, packed sequences and decoding beside what torch has for them."""
+    for one in beside.subjects(asked.machine.kind, beside.FULL if asked.gpu else beside.QUICK):
+        yield from ({"beside": line} for line in beside.compared(asked.machine, one))
+
+
 def proof(asked: Asked) -> Iterator[Line]:
     """All kernels against the reference, case by case, and the tiles that the forward kernel's own log has."""
     device = asked.machine.kind
-    done: list[Any] = []
-    for case in cases((), (), device)[: 2 if asked.quick else None]:
+    for case in asked.part(cases((), (), device)[: 2 if asked.quick else None]):
         try:
             asked.machine.about_to(str(case))
         except Failed:
             continue
-        done += validate([case], device)
-        yield {"validated": document(done[-1:], device)}
-    text = json.dumps(document(done, device), indent=1) + "\n"
-    _keep(asked, "validate.json", lambda path: path.write_text(text))
+        yield {"validated": document(list(validate([case], device)), device)}
 
 
 def schedule(asked: Asked) -> Iterator[Line]:
@@ -246,9 +253,11 @@ STAGES: dict[str, Callable[[Asked], Iterator[Line]]] = {
     "compile": compiling,
     "baselines": baselines,
     "check": check,
+    "calls": called,
     "tune": tuning,
     "duel": duel,
     "grouped": grouped,
+    "beside": others,
     "validate": proof,
     "schedule": schedule,
     "tune-others": partial(tuning, dims=OTHERS),
@@ -271,6 +280,21 @@ def _told(coming: Iterator[Results]) -> Iterator[Line]:
         yield from ({"row": row} for row in made.rows[said or 0 :])
         said, finished = len(made.rows), made.finished
     yield {"finished": finished}
+
+
+def _checked(asked: Asked, todo: Sequence[T], errors: Callable[[Machine, T], Line]) -> Iterator[Line]:
+    """One after the other: how far off its outputs are and may be, or what came in the way."""
+    for one in asked.part(todo):
+        found: Line = {"what": str(one)}
+        try:
+            asked.machine.about_to(str(one))
+            found |= errors(asked.machine, one)
+        except Failed as failed:
+            found |= {"holds": False, "why": failed.why}
+        except Exception as error:
+            found |= {"holds": False, "why": machine.plain(error)}
+            asked.machine.wait()  # which raises where the GPU answers no more
+        yield {"check": found}
 
 
 def _speed(asked: Asked, **options: Any) -> Iterator[Results]:
@@ -359,6 +383,7 @@ def main() -> None:
     parser.add_argument("seconds", type=float)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--share", type=int, nargs=2, default=(0, 1))
     parser.add_argument("--without", action="append", default=[])
     given = parser.parse_args()
     lines = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
@@ -372,7 +397,8 @@ def main() -> None:
             raise Failed("not run", "it did not end, or broke what it ran on")
         say({"doing": what})
 
-    for line in STAGES[given.stage](Asked(this(about_to), given.seconds, given.folder, given.quick)):
+    asked = Asked(this(about_to), given.seconds, given.folder, given.quick, tuple(given.share))
+    for line in STAGES[given.stage](asked):
         say(line)
 
 

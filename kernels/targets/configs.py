@@ -192,6 +192,12 @@ FLOAT32: dict[tuple[str, int], Config] = {
     ("dq", 256): Config(32, 16, 8, 1),
 }
 
+#: beside a mask, where half a tile spills
+MASKED: dict[tuple[str, str, int], Config] = {
+    ("ampere", "dkdv", 64): Config(32, 64, 8, 1),
+    ("float32", "dq", 128): Config(16, 32, 4, 1),
+}
+
 #: kernels that memory holds back, whatever the GPU: rows are few when decoding, and tiles are cut to them
 STREAMING: dict[str, Config] = {
     "delta": Config(64, 16, 4, 1),
@@ -220,10 +226,10 @@ def shipped(kernel: str, problem: Problem, *, plain: bool = False) -> Config:
         )
     kernel, d = "forward" if kernel == "block_sparse" else kernel, head_dim(max(problem.d, problem.d_v))
     if problem.dtype == torch.float32:
-        return _beside_a_mask(FLOAT32[kernel, d]) if problem.mask else FLOAT32[kernel, d]
+        return beside_a_mask("float32", kernel, d) if problem.mask else FLOAT32[kernel, d]
     config, smaller = SHIPPED[family(on), kernel, d]
     if problem.mask:
-        return _beside_a_mask(smaller)._replace(descriptors=on.descriptors)
+        return beside_a_mask(family(on), kernel, d)._replace(descriptors=on.descriptors)
     if problem.softcap > 0 or problem.left >= 0 or (kernel == "dkdv" and problem.group > 1):
         return smaller._replace(descriptors=on.descriptors)
     if problem.device.type == "cuda":  # not one that is only pretended
@@ -234,8 +240,11 @@ def shipped(kernel: str, problem: Problem, *, plain: bool = False) -> Config:
     return config._replace(descriptors=on.descriptors)
 
 
-def _beside_a_mask(config: Config) -> Config:
-    """Half the tile: a mask's tile of numbers, and the addresses they come from, take registers, too."""
+def beside_a_mask(family: str, kernel: str, d: int) -> Config:
+    """Half the smaller tile: a mask's tile of numbers, and the addresses they come from, take registers, too."""
+    if (family, kernel, d) in MASKED:
+        return MASKED[family, kernel, d]
+    config = FLOAT32[kernel, d] if family == "float32" else SHIPPED[family, kernel, d][1]
     narrow = config.block_n <= 16
     return config._replace(block_m=config.block_m // 2) if narrow else config._replace(block_n=config.block_n // 2)
 

@@ -15,12 +15,13 @@ import pytest
 import torch
 
 from flashsteps import results
-from flashsteps.kernels.bench import machine, numbers, on_gpu, stages
+from flashsteps.kernels.bench import beside, calls, machine, numbers, on_gpu, stages
 from flashsteps.kernels.bench.on_gpu import Stage
 from flashsteps.kernels.bench.stages import Asked
 from flashsteps.kernels.bench.trial import Failed
 from flashsteps.kernels.targets import configs, tuned
 from flashsteps.kernels.targets.target import Target
+from flashsteps.kernels.validation import standard
 from tests.cli.test_cli_errors import refused
 
 #: a process that does three things, and breaks in the second in the way that it is told
@@ -60,8 +61,8 @@ ORDER = ((Stage("machine", 20),), (Stage("compile", 20), Stage("baselines", 20))
 
 
 def command(how: dict[str, str]) -> on_gpu.Command:
-    def made(name: str, seconds: float, folder: Path, without: Sequence[str]) -> list[str]:
-        return [sys.executable, "-c", PROCESS, name, how.get(name, ""), *without]
+    def made(stage: Stage, seconds: float, folder: Path, without: Sequence[str]) -> list[str]:
+        return [sys.executable, "-c", PROCESS, stage.name, how.get(stage.name, ""), *without]
 
     return made
 
@@ -77,7 +78,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def done(folder: Path, how: dict[str, str], patience: float = 20.0, **options: Any) -> tuple[int, list[str]]:
-    order = [[stage._replace(patience=patience) for stage in beside] for beside in ORDER]
+    order = [[stage._replace(patience=patience) for stage in together] for together in ORDER]
     said: list[str] = []
     return on_gpu.run(folder, 60, say=said.append, gpu=True, order=order, command=command(how), **options), said
 
@@ -87,8 +88,8 @@ def test_all_lines_are_there_and_one_tar_of_everything(tmp_path: Path) -> None:
     code, said = done(tmp_path / "a", {"baselines": "talks"})
     assert (code, said[-2:]) == (0, ["all done", str(tmp_path / "a" / "a-gpu-80gb.tar")])
     found = lines(tmp_path / "a")
-    for beside in ORDER:
-        for stage in beside:
+    for together in ORDER:
+        for stage in together:
             assert [one["row"]["kernel"] for one in found if one["stage"] == stage.name and "row" in one] == [
                 "one", "two", "three",
             ]  # fmt: skip
@@ -138,9 +139,9 @@ def test_what_hangs_or_breaks_is_left_out_and_all_else_is_done(tmp_path: Path, s
 
 
 def test_what_a_stage_calls_harmful_is_done_by_none_after_it(tmp_path: Path) -> None:
-    def made(name: str, seconds: float, folder: Path, without: Sequence[str]) -> list[str]:
+    def made(stage: Stage, seconds: float, folder: Path, without: Sequence[str]) -> list[str]:
         code = "import json, sys; print(json.dumps({sys.argv[1]: 'two', 'without': sys.argv[2:]}))"
-        return [sys.executable, "-c", code, "harmful" if name == "compile" else "found", *without]
+        return [sys.executable, "-c", code, "harmful" if stage.name == "compile" else "found", *without]
 
     order = ((Stage("compile", 20),), (Stage("check", 20),))
     on_gpu.run(tmp_path / "a", 60, say=lambda text: None, gpu=True, order=order, command=made)
@@ -150,7 +151,7 @@ def test_what_a_stage_calls_harmful_is_done_by_none_after_it(tmp_path: Path) -> 
 def test_the_time_that_is_over_ends_a_stage_and_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is not done when the time is over, and what never began."""
     monkeypatch.setattr(on_gpu, "RESERVE", 0.0)
-    order = [[stage._replace(patience=100) for stage in beside] for beside in ORDER]
+    order = [[stage._replace(patience=100) for stage in together] for together in ORDER]
     said: list[str] = []
     how = command({"machine": "hangs"})
     assert on_gpu.run(tmp_path / "a", 3, say=said.append, gpu=True, order=order, command=how) == 1
@@ -185,14 +186,33 @@ def test_without_a_gpu_it_is_refused_and_says_how_to_rehearse(tmp_path: Path) ->
 
 
 def test_every_stage_is_begun_once_and_can_be(tmp_path: Path) -> None:
-    names = [stage.name for beside in on_gpu.ORDER for stage in beside]
+    names = [together[0].name for together in on_gpu.ORDER] + ["baselines"]
     assert sorted(names) == sorted(stages.STAGES)
-    words = on_gpu.command("check", 3, tmp_path, ["a b", "c"], quick=True)
+    words = on_gpu.command(Stage("check", 3), 3, tmp_path, ["a b", "c"], quick=True)
     assert words[1] == "-P"
     assert words[-5:] == ["--quick", "--without", "a b", "--without", "c"]
-    assert {stage.file for beside in on_gpu.ORDER for stage in beside} == {
+    assert {stage.file for together in on_gpu.ORDER for stage in together} == {
         "", "tune", "duel", "train", "speed",
     }  # fmt: skip
+
+
+def test_what_is_shared_out_is_done_once_each(tmp_path: Path) -> None:
+    todo = list(range(19))
+    for together in on_gpu.ORDER:
+        if len({stage.name for stage in together}) == 1:  # parts of one
+            parts = [Asked(machine.Cpu(), 1, tmp_path, True, stage.share).part(todo) for stage in together]
+            assert sorted(one for part in parts for one in part) == todo
+            words = [on_gpu.command(stage, 3, tmp_path, []) for stage in together]
+            assert len(set(map(tuple, words))) == len(together)
+
+
+def test_some_stages_alone_are_in_the_order_of_all(tmp_path: Path) -> None:
+    assert on_gpu.chosen(None) == on_gpu.ORDER
+    assert [together[0].name for together in on_gpu.chosen(["table", "baselines", "calls"])] == [
+        "baselines", "calls", "table",
+    ]  # fmt: skip
+    assert refused(["bench", "--on-gpu", str(tmp_path / "a"), "--stages", "duell"]).count("'duel'")
+    assert "--stages is not for" in refused(["bench", "--stages", "duel"])
 
 
 # ---- the stages themselves
@@ -219,6 +239,47 @@ def test_numbers_are_checked_and_wrong_ones_seen(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(numbers, "forward", wrong)
     assert not any(line["check"]["holds"] for line in stages.check(asked(hung="backward")))
+
+
+def test_what_people_call_is_held_against_float64_and_what_is_wrong_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    todo = {one.name: one for one in calls.all_calls(*calls.SMALL)}
+    chosen = [
+        todo[name]
+        for name in (
+            "flash_attention: sinks, causal, shared keys",
+            "flash_attention: queries that see nothing",
+            "flash_attention_varlen: causal, shared keys",
+            "flash_attention_with_kvcache: pages, new keys, shared out",
+        )
+    ]
+    assert all(calls.errors(machine.Cpu(), one)["holds"] for one in chosen)
+    right = standard.attention
+
+    def wrong(*given: Any, **options: Any) -> Any:  # the same as a kernel that is a little off
+        found = right(*given, **options)
+        return found | {"O": found["O"] + 0.05 * (options["dtype"] == torch.float64)}
+
+    monkeypatch.setattr(standard, "attention", wrong)
+    assert not any(calls.errors(machine.Cpu(), one)["holds"] for one in chosen)
+
+
+def test_what_is_timed_beside_torch_gives_the_same_and_is_told_way_by_way() -> None:
+    for one in beside.subjects("cpu", beside.QUICK):
+        ours, torchs = (one.ways.get(name) for name in ("flashsteps", "math"))
+        assert ours
+        if torchs and "16 ×" not in one.name:
+            made = ours()
+            there = torchs().transpose(1, 2) if "decoding" in one.name else torchs()
+            torch.testing.assert_close(made, there, atol=0.02, rtol=0.02)
+    few = beside.Subject(
+        "x", {"flashsteps": lambda: torch.ones(1), "flash": lambda: torch.ones(1) @ torch.ones(2)}, (), 8
+    )
+    said = list(beside.compared(machine.Cpu(), few))
+    assert [(line["backend"], line.get("status")) for line in said] == [
+        ("flashsteps", None),
+        ("flash", "not available"),
+    ]
+    assert said[0]["tb_per_s"] > 0
 
 
 def test_what_is_checked_on_a_gpu_is_of_every_kind_and_the_first_of_it_of_both_passes(
