@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from flashsteps import scalars
 
 from .problem import Problem
 from .targets.target import interpreted, pretended
-from .tile import ADDED, BOOLEAN
+from .tile import ADDED, ADDED_BY_KEY, BOOLEAN, BOOLEAN_BY_KEY
 
 #: the largest head dimension: beyond it, no tile of Q, K and V fits on chip
 LARGEST = 256
@@ -19,6 +20,9 @@ LARGEST = 256
 DTYPES = {torch.float16: "float16", torch.bfloat16: "bfloat16", torch.float32: "float32"}
 
 Window = tuple[int, int]
+
+#: of so many problems it is kept what follows from them: a model asks for the same few again and again
+KEPT = 1024
 
 
 def problem(
@@ -57,7 +61,8 @@ def problem(
     kind = 0 if attn_mask is None else mask_kind(attn_mask, (*of_q[:3], of_k[2]), q, names[0])
     if sinks is not None:
         heads_of(sinks, q, names[0])
-    return Problem(*sizes, *options, q.dtype, q.device, kind, sinks is not None)
+    regular = bool(kind) and in_tiles(attn_mask, of_q[2], of_k[2])
+    return Problem(*sizes, *options, q.dtype, q.device, kind, regular, sinks is not None)
 
 
 def packed(
@@ -90,7 +95,10 @@ def widths(what: str, *named: tuple[str, int]) -> None:
 
 
 def mask_kind(mask: Any, scores: tuple[int, ...], q: torch.Tensor, name: str) -> int:
-    """BOOLEAN or ADDED. Raises ValueError unless a mask has a number for each of these scores (B, H, N, M)."""
+    """BOOLEAN or ADDED, by key or not, as in `tile`, of a mask of these scores (B, H, N, M).
+
+    Raises ValueError unless it has a number for each of them, or 1 for an axis.
+    """
     if not isinstance(mask, torch.Tensor):
         raise ValueError(f"attn_mask is {type(mask).__name__}: give a torch.Tensor of bool or float, or None")
     if mask.dtype not in (torch.bool, torch.float32, q.dtype):
@@ -102,7 +110,27 @@ def mask_kind(mask: Any, scores: tuple[int, ...], q: torch.Tensor, name: str) ->
         raise ValueError(f"attn_mask has shape {tuple(mask.shape)}: give {tuple(scores)}, or 1 for any of them")
     if mask.device != q.device:
         raise ValueError(f"attn_mask is on {mask.device}, {name} on {q.device}: move them to one device")
-    return int(BOOLEAN.value if mask.dtype == torch.bool else ADDED.value)
+    by_key = mask.shape[1] == mask.shape[2] == 1 < scores[2]
+    boolean, added = (BOOLEAN_BY_KEY, ADDED_BY_KEY) if by_key else (BOOLEAN, ADDED)
+    return int((boolean if mask.dtype == torch.bool else added).value)
+
+
+def describable(*tensors: torch.Tensor) -> bool:
+    """Whether TMA can fetch from each of these (B, heads, n, d): rows lie at multiples of 16 bytes, none repeated."""
+    return all(x.data_ptr() % 16 == 0 and _regular(x.shape, x.stride(), x.element_size()) for x in tensors)
+
+
+@lru_cache(KEPT)
+def _regular(shape: torch.Size, strides: tuple[int, ...], size: int) -> bool:
+    return all(
+        n == 1 or (stride > 0 and stride * size % 16 == 0) for n, stride in zip(shape[:3], strides, strict=False)
+    )
+
+
+def in_tiles(mask: torch.Tensor, n: int, m: int) -> bool:
+    """Whether TMA can fetch tiles of a mask: it has all rows, each a whole number of 16 bytes apart from the next."""
+    whole = mask.shape[2:] == (n, m) and mask.stride(3) == 1 and m * mask.element_size() >= 16
+    return whole and describable(mask)
 
 
 def heads_of(sinks: Any, q: torch.Tensor, name: str) -> None:

@@ -66,7 +66,8 @@ def add_queries(
     rows, scale, softcap, left, right,
     GROUP: tl.constexpr, HEAD_DIM: tl.constexpr, D: tl.constexpr, HEAD_DIM_V: tl.constexpr, D_V: tl.constexpr,
     BLOCK_Q: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, LEFT: tl.constexpr, RIGHT: tl.constexpr,
-    SOFTCAP: tl.constexpr, MASK: tl.constexpr, CUT: tl.constexpr, TMA: tl.constexpr, PRECISION: tl.constexpr,
+    SOFTCAP: tl.constexpr, MASK: tl.constexpr, CUT: tl.constexpr, TMA: tl.constexpr, TMA_BIAS: tl.constexpr,
+    PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Take in the query tiles lo … hi − 1, each of them CUT by the mask or the end of the queries, or none."""
     for i in tl.range(lo, hi):
@@ -81,7 +82,8 @@ def add_queries(
         c = s
         if MASK:  # What says of each score whether it counts, or is added to it, comes in again, too, after D.
             D_i = load_statistic(D_, b, h, heads, first, N, rows, BLOCK_M, BLOCK_Q, GROUP)
-            x = load_bias(bias, bias_strides, b, h, first, start, N, M, BLOCK_M, BLOCK_Q, GROUP, BLOCK_N)
+            x = load_bias(bias, bias_strides, b, h, first, start, N, M, BLOCK_M, BLOCK_Q, GROUP, BLOCK_N, MASK,
+                          TMA_BIAS)  # fmt: skip
             s, factor, seen = with_bias(s, factor, x.T, scale, MASK, SOFTCAP)
         p = tl.math.exp2(s * factor - (lse * LOG2_E)[None, :])  # P, as it was, from LSE alone.
         if MASK:
@@ -109,7 +111,7 @@ def dkdv_kernel(
     GROUP: tl.constexpr, HEAD_DIM: tl.constexpr, D: tl.constexpr, HEAD_DIM_V: tl.constexpr, D_V: tl.constexpr,
     BLOCK_Q: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, LEFT: tl.constexpr, RIGHT: tl.constexpr,
     SOFTCAP: tl.constexpr, MASK: tl.constexpr, VARLEN: tl.constexpr, EVEN_Q: tl.constexpr, TMA: tl.constexpr,
-    PRECISION: tl.constexpr, HEAVY_FIRST: tl.constexpr,
+    TMA_BIAS: tl.constexpr, PRECISION: tl.constexpr, HEAVY_FIRST: tl.constexpr,
 ):  # fmt: skip
     """dK and dV, like K and V; under a causal mask the first keys are seen most, and begun first."""
     j, b, h = work(heads_kv, section, False, HEAVY_FIRST)
@@ -134,16 +136,16 @@ def dkdv_kernel(
         dk, dv = add_queries(
             dk, dv, k, v, start, keys, Q, dO, LSE, D_, bias, q_strides, do_strides, bias_strides, b, h * GROUP,
             heads_kv * GROUP, lo, full, N, M, rows, scale, softcap, left, right, GROUP, HEAD_DIM, D, HEAD_DIM_V, D_V,
-            BLOCK_Q, BLOCK_M, BLOCK_N, LEFT, RIGHT, SOFTCAP, MASK, True, TMA, PRECISION)  # fmt: skip
+            BLOCK_Q, BLOCK_M, BLOCK_N, LEFT, RIGHT, SOFTCAP, MASK, True, TMA, TMA_BIAS, PRECISION)  # fmt: skip
     dk, dv = add_queries(
         dk, dv, k, v, start, keys, Q, dO, LSE, D_, bias, q_strides, do_strides, bias_strides, b, h * GROUP,
         heads_kv * GROUP, full, cut, N, M, rows, scale, softcap, left, right, GROUP, HEAD_DIM, D, HEAD_DIM_V, D_V,
-        BLOCK_Q, BLOCK_M, BLOCK_N, LEFT, RIGHT, SOFTCAP, MASK, False, TMA, PRECISION)  # fmt: skip
+        BLOCK_Q, BLOCK_M, BLOCK_N, LEFT, RIGHT, SOFTCAP, MASK, False, TMA, TMA_BIAS, PRECISION)  # fmt: skip
     if LEFT or not EVEN_Q:
         dk, dv = add_queries(
             dk, dv, k, v, start, keys, Q, dO, LSE, D_, bias, q_strides, do_strides, bias_strides, b, h * GROUP,
             heads_kv * GROUP, cut, hi, N, M, rows, scale, softcap, left, right, GROUP, HEAD_DIM, D, HEAD_DIM_V, D_V,
-            BLOCK_Q, BLOCK_M, BLOCK_N, LEFT, RIGHT, SOFTCAP, MASK, True, TMA, PRECISION)  # fmt: skip
+            BLOCK_Q, BLOCK_M, BLOCK_N, LEFT, RIGHT, SOFTCAP, MASK, True, TMA, TMA_BIAS, PRECISION)  # fmt: skip
     # All queries seen: dK and dV go out, once.
     store_tile(dK, dk_strides, b, h, start, M, dk * scale, BLOCK_N, BLOCK_N, 1, HEAD_DIM, D, False)
     store_tile(dV, dv_strides, b, h, start, M, dv, BLOCK_N, BLOCK_N, 1, HEAD_DIM_V, D_V, False)
@@ -155,7 +157,8 @@ def add_keys(
     softcap, left, right,
     GROUP: tl.constexpr, HEAD_DIM: tl.constexpr, D: tl.constexpr, HEAD_DIM_V: tl.constexpr, D_V: tl.constexpr,
     BLOCK_Q: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, LEFT: tl.constexpr, RIGHT: tl.constexpr,
-    SOFTCAP: tl.constexpr, MASK: tl.constexpr, CUT: tl.constexpr, TMA: tl.constexpr, PRECISION: tl.constexpr,
+    SOFTCAP: tl.constexpr, MASK: tl.constexpr, CUT: tl.constexpr, TMA: tl.constexpr, TMA_BIAS: tl.constexpr,
+    PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Take in the key tiles lo … hi − 1, each of them CUT by the mask or the end of the keys, or none."""
     for j in tl.range(lo, hi):
@@ -167,7 +170,8 @@ def add_keys(
         s, factor = score_tile(q, k, scale, softcap, SOFTCAP, PRECISION)
         c = s
         if MASK:  # With what is given of each score.
-            x = load_bias(bias, bias_strides, b, h * GROUP, first, start, N, M, BLOCK_M, BLOCK_Q, GROUP, BLOCK_N)
+            x = load_bias(bias, bias_strides, b, h * GROUP, first, start, N, M, BLOCK_M, BLOCK_Q, GROUP, BLOCK_N, MASK,
+                          TMA_BIAS)  # fmt: skip
             s, factor, seen = with_bias(s, factor, x, scale, MASK, SOFTCAP)
         # P once more, and from it the gradient of each score.
         p = tl.math.exp2(s * factor - (lse * LOG2_E)[:, None])
@@ -191,7 +195,7 @@ def dq_kernel(
     GROUP: tl.constexpr, HEAD_DIM: tl.constexpr, D: tl.constexpr, HEAD_DIM_V: tl.constexpr, D_V: tl.constexpr,
     BLOCK_Q: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, LEFT: tl.constexpr, RIGHT: tl.constexpr,
     SOFTCAP: tl.constexpr, MASK: tl.constexpr, VARLEN: tl.constexpr, EVEN: tl.constexpr, TMA: tl.constexpr,
-    PRECISION: tl.constexpr, HEAVY_FIRST: tl.constexpr,
+    TMA_BIAS: tl.constexpr, PRECISION: tl.constexpr, HEAVY_FIRST: tl.constexpr,
 ):  # fmt: skip
     """dQ (B, H, N, HEAD_DIM)."""
     # Under a causal mask the last queries see most keys: what takes longest is begun first.
@@ -217,16 +221,16 @@ def dq_kernel(
         dq = add_keys(
             dq, q, do, lse, D_i, tokens, first, K, V, bias, k_strides, v_strides, bias_strides, b, h, lo, full, N, M,
             scale, softcap, left, right, GROUP, HEAD_DIM, D, HEAD_DIM_V, D_V, BLOCK_Q, BLOCK_M, BLOCK_N, LEFT, RIGHT,
-            SOFTCAP, MASK, True, TMA, PRECISION)  # fmt: skip
+            SOFTCAP, MASK, True, TMA, TMA_BIAS, PRECISION)  # fmt: skip
     dq = add_keys(
         dq, q, do, lse, D_i, tokens, first, K, V, bias, k_strides, v_strides, bias_strides, b, h, full, cut, N, M,
         scale, softcap, left, right, GROUP, HEAD_DIM, D, HEAD_DIM_V, D_V, BLOCK_Q, BLOCK_M, BLOCK_N, LEFT, RIGHT,
-        SOFTCAP, MASK, False, TMA, PRECISION)  # fmt: skip
+        SOFTCAP, MASK, False, TMA, TMA_BIAS, PRECISION)  # fmt: skip
     if RIGHT or not EVEN:
         dq = add_keys(
             dq, q, do, lse, D_i, tokens, first, K, V, bias, k_strides, v_strides, bias_strides, b, h, cut, hi, N, M,
             scale, softcap, left, right, GROUP, HEAD_DIM, D, HEAD_DIM_V, D_V, BLOCK_Q, BLOCK_M, BLOCK_N, LEFT, RIGHT,
-            SOFTCAP, MASK, True, TMA, PRECISION)  # fmt: skip
+            SOFTCAP, MASK, True, TMA, TMA_BIAS, PRECISION)  # fmt: skip
     # All keys seen: dQ goes out, once.
     store_tile(dQ, dq_strides, b, head, first, N, dq * scale, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM, D, False)
 
@@ -312,7 +316,7 @@ def gradients(
     if problem.nothing:
         delta.zero_() if dlse is None else delta.copy_(-dlse)
         return dq.zero_(), dk.zero_(), dv.zero_(), _of_sinks(sinks, lse, delta)
-    given = _Given(problem, q, k, v, do, lse.contiguous(), delta, of_scores(attn_mask, problem), starts)
+    given = _Given(problem, q, k, v, do, lse.contiguous(), delta, attn_mask, starts)
 
     def chosen(kernel: str) -> tuple[configs.Config, Tiles]:
         one = configs.shipped(kernel, problem) if config is None or config.hopper else config
@@ -342,7 +346,7 @@ class _Given(NamedTuple):
     do: torch.Tensor
     lse: torch.Tensor
     delta: torch.Tensor
-    bias: dict[str, Any]
+    attn_mask: torch.Tensor | None
     starts: tuple[torch.Tensor, torch.Tensor] | None
 
 
@@ -381,8 +385,9 @@ def _launch_delta(
 
 def _launch_dkdv(given: _Given, config: configs.Config, tile: Tiles, dk: torch.Tensor, dv: torch.Tensor) -> None:
     """dK and dV: a program for each block of keys, past which queries stream."""
-    problem, q, k, v, do, lse, delta, bias, starts = given
-    by_queries, tma = fetched(config.descriptors and tile.plain and starts is None, tile.block_m, Q=q, dO=do)
+    problem, q, k, v, do, lse, delta, attn_mask, starts = given
+    descriptors = config.descriptors and starts is None
+    by_queries, tma = fetched(descriptors and tile.plain, tile.block_m, Q=q, dO=do)
     launch(
         dkdv_kernel,
         grid(problem, -(-problem.m // tile.block_n)),
@@ -393,7 +398,7 @@ def _launch_dkdv(given: _Given, config: configs.Config, tile: Tiles, dk: torch.T
         V=v,
         LSE=lse,
         D_=delta,
-        **bias,
+        **of_scores(attn_mask, problem, tile, descriptors),
         **starting(starts),
         dK=dk,
         dV=dv,
@@ -405,8 +410,9 @@ def _launch_dkdv(given: _Given, config: configs.Config, tile: Tiles, dk: torch.T
 
 def _launch_dq(given: _Given, config: configs.Config, tile: Tiles, dq: torch.Tensor) -> None:
     """dQ: a program for each block of queries, past which keys stream."""
-    problem, q, k, v, do, lse, delta, bias, starts = given
-    by_keys, tma = fetched(config.descriptors and starts is None, tile.block_n, K=k, V=v)
+    problem, q, k, v, do, lse, delta, attn_mask, starts = given
+    descriptors = config.descriptors and starts is None
+    by_keys, tma = fetched(descriptors, tile.block_n, K=k, V=v)
     launch(
         dq_kernel,
         grid(problem, -(-problem.n // tile.block_q)),
@@ -417,7 +423,7 @@ def _launch_dq(given: _Given, config: configs.Config, tile: Tiles, dq: torch.Ten
         dO=do,
         LSE=lse,
         D_=delta,
-        **bias,
+        **of_scores(attn_mask, problem, tile, descriptors),
         **starting(starts),
         dQ=dq,
         **strides(q=q, k=k, v=v, do=do, dq=dq),

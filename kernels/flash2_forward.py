@@ -40,8 +40,8 @@ def attend_keys(acc, l_i, m_i, q, tokens, first, K, V, bias, k_strides, v_stride
                 scale, softcap, left, right, log, GROUP: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_M: tl.constexpr,
                 BLOCK_N: tl.constexpr, HEAD_DIM: tl.constexpr, D: tl.constexpr, HEAD_DIM_V: tl.constexpr,
                 D_V: tl.constexpr, LEFT: tl.constexpr, RIGHT: tl.constexpr, SOFTCAP: tl.constexpr, MASK: tl.constexpr,
-                CUT: tl.constexpr, TMA: tl.constexpr, PRECISION: tl.constexpr, TRACE: tl.constexpr,
-                CLOCK: tl.constexpr):  # fmt: skip
+                CUT: tl.constexpr, TMA: tl.constexpr, TMA_BIAS: tl.constexpr, PRECISION: tl.constexpr,
+                TRACE: tl.constexpr, CLOCK: tl.constexpr):  # fmt: skip
     """Take in the key tiles lo … hi − 1, each of them CUT by the mask or the end of the keys, or none."""
     for j in tl.range(lo, hi):
         start = j * BLOCK_N
@@ -52,7 +52,8 @@ def attend_keys(acc, l_i, m_i, q, tokens, first, K, V, bias, k_strides, v_stride
         v = load_tile(V, v_strides, b, h, start, M, BLOCK_N, BLOCK_N, 1, HEAD_DIM_V, D_V, CUT, TMA)
         x = None
         if MASK:  # Of each score, a number comes in, too.
-            x = load_bias(bias, bias_strides, b, h * GROUP, first, start, N, M, BLOCK_M, BLOCK_Q, GROUP, BLOCK_N)
+            x = load_bias(bias, bias_strides, b, h * GROUP, first, start, N, M, BLOCK_M, BLOCK_Q, GROUP, BLOCK_N, MASK,
+                          TMA_BIAS)  # fmt: skip
         acc, l_i, m_i = add_tile(acc, l_i, m_i, q, k, v, x, tokens, start, N, M, scale, softcap, left, right, BLOCK_N,
                                  BLOCK_N, LEFT, RIGHT, SOFTCAP, MASK, CUT, PRECISION)  # fmt: skip
     return acc, l_i, m_i
@@ -65,6 +66,7 @@ def forward_kernel(Q, K, V, bias, sinks, starts_q, starts_k, O, LSE, q_strides, 
                    BLOCK_Q: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, LEFT: tl.constexpr,
                    RIGHT: tl.constexpr, SOFTCAP: tl.constexpr, MASK: tl.constexpr, SINKS: tl.constexpr,
                    VARLEN: tl.constexpr, EVEN: tl.constexpr, TMA_Q: tl.constexpr, TMA: tl.constexpr,
+                   TMA_BIAS: tl.constexpr,
                    PRECISION: tl.constexpr, HEAVY_FIRST: tl.constexpr, TRACE: tl.constexpr,
                    CLOCK: tl.constexpr):  # fmt: skip
     """O (B, H, N, HEAD_DIM_V) and LSE (B, H, N) from Q (B, H, N, HEAD_DIM), K and V (B, heads_kv, M, …).
@@ -98,20 +100,20 @@ def forward_kernel(Q, K, V, bias, sinks, starts_q, starts_k, O, LSE, q_strides, 
         acc, l_i, m_i = attend_keys(
             acc, l_i, m_i, q, tokens, first, K, V, bias, k_strides, v_strides, bias_strides, b, h, lo, full, N, M,
             scale, softcap, left, right, log, GROUP, BLOCK_Q, BLOCK_M, BLOCK_N, HEAD_DIM, D, HEAD_DIM_V, D_V, LEFT,
-            RIGHT, SOFTCAP, MASK, True, TMA, PRECISION, TRACE, CLOCK)  # fmt: skip
+            RIGHT, SOFTCAP, MASK, True, TMA, TMA_BIAS, PRECISION, TRACE, CLOCK)  # fmt: skip
         if TRACE:
             log += (full - lo) * 3
     acc, l_i, m_i = attend_keys(
         acc, l_i, m_i, q, tokens, first, K, V, bias, k_strides, v_strides, bias_strides, b, h, full, cut, N, M,
         scale, softcap, left, right, log, GROUP, BLOCK_Q, BLOCK_M, BLOCK_N, HEAD_DIM, D, HEAD_DIM_V, D_V, LEFT, RIGHT,
-        SOFTCAP, MASK, False, TMA, PRECISION, TRACE, CLOCK)  # fmt: skip
+        SOFTCAP, MASK, False, TMA, TMA_BIAS, PRECISION, TRACE, CLOCK)  # fmt: skip
     if TRACE:
         log += (cut - full) * 3
     if RIGHT or not EVEN:
         acc, l_i, m_i = attend_keys(
             acc, l_i, m_i, q, tokens, first, K, V, bias, k_strides, v_strides, bias_strides, b, h, cut, hi, N, M,
             scale, softcap, left, right, log, GROUP, BLOCK_Q, BLOCK_M, BLOCK_N, HEAD_DIM, D, HEAD_DIM_V, D_V, LEFT,
-            RIGHT, SOFTCAP, MASK, True, TMA, PRECISION, TRACE, CLOCK)  # fmt: skip
+            RIGHT, SOFTCAP, MASK, True, TMA, TMA_BIAS, PRECISION, TRACE, CLOCK)  # fmt: skip
     o = acc * one_over(l_i)[:, None]  # All keys seen: divide by the sum, once.
     # The output goes out, once, with one number a row: LSE, a natural logarithm.
     store_tile(O, o_strides, b, h * GROUP, first, N, o, BLOCK_M, BLOCK_Q, GROUP, HEAD_DIM_V, D_V, TMA_Q)
@@ -202,7 +204,7 @@ def attend(
         config.options,
         **by_queries,
         **by_keys,
-        **of_scores(attn_mask, problem),
+        **of_scores(attn_mask, problem, tile, descriptors),
         sinks=None if sinks is None else sinks.contiguous(),
         **starting(starts),
         LSE=lse,

@@ -40,7 +40,7 @@ from triton.experimental.gluon.language.nvidia.hopper import (
 
 from . import checks
 from .hopper_forward import CONSUMING, PRODUCING, REGISTERS, barriers, described, wait_for
-from .launch import Tiles, arguments, describable, grid, launch, strides
+from .launch import Tiles, arguments, grid, launch, strides
 from .problem import Problem
 from .targets.configs import Config
 from .tile import LOG2_E, load_statistic, load_tile, part, seeing, store_statistic, store_tile, work
@@ -304,7 +304,7 @@ def takes(problem: Problem, *tensors: torch.Tensor) -> bool:
         and problem.usual
         and 32 < problem.d <= 128
         and problem.d % 8 == 0  # rows of the gradients, which are made here, lie at multiples of 16 bytes
-        and describable(*tensors)
+        and checks.describable(*tensors)
     )
 
 

@@ -30,7 +30,7 @@ from triton.experimental.gluon.language.nvidia.hopper import (
 from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 
 from . import checks
-from .launch import Tiles, arguments, describable, grid, launch
+from .launch import Tiles, arguments, grid, launch
 from .problem import Problem
 from .targets.configs import Config
 from .tile import LN_2, LOG2_E, lost, one_over, visited, work
@@ -266,7 +266,7 @@ def takes(problem: Problem, *tensors: torch.Tensor) -> bool:
         and problem.d % 8 == 0  # rows of the output, which is made here, lie at multiples of 16 bytes
         and problem.group & (problem.group - 1) == 0
         and problem.group <= ROWS // 2
-        and describable(*tensors)
+        and checks.describable(*tensors)
     )
 
 

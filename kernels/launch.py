@@ -25,9 +25,6 @@ L2_BYTES = 32 << 20
 #: an axis of a grid other than the first has at most so many programs
 MOST = 65_535
 
-#: of so many problems it is kept what follows from them: a model asks for the same few again and again
-KEPT = 1024
-
 
 class Tiles(NamedTuple):
     """block_q tokens a program; on chip they are block_m rows, of d numbers (d_v: of values); block_n keys."""
@@ -44,7 +41,7 @@ class Tiles(NamedTuple):
         return self.block_m == self.block_q
 
 
-@lru_cache(KEPT, typed=True)
+@lru_cache(checks.KEPT, typed=True)
 def tiles(problem: Problem, config: Config, block_q: int | None = None, block_k: int | None = None) -> Tiles:
     """The tile that a program works on: as asked for, or of the config; no larger than there are queries and keys.
 
@@ -63,7 +60,7 @@ def arguments(kernel: Any, problem: Problem, tiles: Tiles) -> dict[str, Any]:
     return _arguments(tuple(kernel.arg_names), problem, tiles, target(problem.device))
 
 
-@lru_cache(KEPT)
+@lru_cache(checks.KEPT)
 def _arguments(names: tuple[str, ...], problem: Problem, tiles: Tiles, on: Target) -> dict[str, Any]:
     known = {
         "heads_kv": problem.kv_heads,
@@ -106,32 +103,22 @@ def grid(problem: Problem, blocks: int) -> tuple[int, ...]:
     return blocks, problem.kv_heads, problem.batch
 
 
-def describable(*tensors: torch.Tensor) -> bool:
-    """Whether TMA can fetch from each of these (B, heads, n, d): rows lie at multiples of 16 bytes, none repeated."""
-    return all(x.data_ptr() % 16 == 0 and _regular(x.shape, x.stride(), x.element_size()) for x in tensors)
-
-
-@lru_cache(KEPT)
-def _regular(shape: torch.Size, strides: tuple[int, ...], size: int) -> bool:
-    return all(
-        n == 1 or (stride > 0 and stride * size % 16 == 0) for n, stride in zip(shape[:3], strides, strict=False)
-    )
-
-
-def descriptor(x: torch.Tensor, rows: int) -> TensorDescriptor:
-    """A descriptor of x (B, heads, n, d) that fetches so many rows of one head at a time, whole."""
+def descriptor(x: torch.Tensor, rows: int, columns: int | None = None) -> TensorDescriptor:
+    """A descriptor of x (B, heads, n, d) that fetches so many rows of one head at a time, whole or so many columns."""
     made = TensorDescriptor.__new__(TensorDescriptor)
-    vars(made).update(_form(x.shape, x.stride(), x.dtype, rows), base=x)
+    vars(made).update(_form(x.shape, x.stride(), x.dtype, rows, columns), base=x)
     return made
 
 
-@lru_cache(KEPT)
-def _form(shape: torch.Size, strides: tuple[int, ...], dtype: torch.dtype, rows: int) -> dict[str, Any]:
+@lru_cache(checks.KEPT)
+def _form(
+    shape: torch.Size, strides: tuple[int, ...], dtype: torch.dtype, rows: int, columns: int | None
+) -> dict[str, Any]:
     """All of a descriptor but its tensor, looked at by Triton once: that takes longer than all else."""
     steps = [
         stride if size > 1 else strides[2] if shape[2] > 1 else 16 for size, stride in zip(shape, strides, strict=True)
     ]
-    block = [1, 1, rows, checks.on_chip_d(shape[3])]
+    block = [1, 1, rows, columns or checks.on_chip_d(shape[3])]
     return dict(vars(TensorDescriptor(torch.empty(0, dtype=dtype), list(shape), [*steps[:3], 1], block)))
 
 
@@ -140,18 +127,24 @@ def fetched(wanted: bool, rows: int, **tensors: torch.Tensor) -> tuple[dict[str,
 
     It is where that is wanted, and TMA can.
     """
-    if wanted and describable(*tensors.values()):
+    if wanted and checks.describable(*tensors.values()):
         return {name: descriptor(x, rows) for name, x in tensors.items()}, True
     return dict(tensors), False
 
 
-def of_scores(attn_mask: torch.Tensor | None, problem: Problem) -> dict[str, Any]:
-    """What is given of each score, as kernels are given it: bias and its strides."""
+def of_scores(attn_mask: torch.Tensor | None, problem: Problem, tile: Tiles, wanted: bool) -> dict[str, Any]:
+    """What is given of each score, as kernels are given it: bias, its strides, and whether TMA fetches it.
+
+    It does where that is `wanted`, and the mask is such that TMA can.
+    """
     if attn_mask is None:
-        return {"bias": None, "bias_strides": None}
+        return {"bias": None, "bias_strides": None, "TMA_BIAS": False}
     bias = attn_mask.view(torch.uint8) if attn_mask.dtype == torch.bool else attn_mask
+    if wanted and tile.plain and problem.mask_in_tiles:
+        own = tuple(int(size > 1) for size in bias.shape[:2])
+        return {"bias": descriptor(bias, tile.block_m, tile.block_n), "bias_strides": own, "TMA_BIAS": True}
     bias = bias.expand(problem.batch, problem.heads, problem.n, problem.m)
-    return {"bias": bias, "bias_strides": bias.stride()}
+    return {"bias": bias, "bias_strides": bias.stride(), "TMA_BIAS": False}
 
 
 def starting(starts: tuple[torch.Tensor, torch.Tensor] | None) -> dict[str, Any]:

@@ -10,10 +10,11 @@ import torch
 class Problem(NamedTuple):
     """Sizes and options of one call. `left` and `right` are keys beside the diagonal that a query sees, −1 for all.
 
-    `d_v` is how wide values are, and the output. `mask` is `tile.BOOLEAN` or `tile.ADDED` where there is a tensor of
-    one number for each score; with `sinks` each head has one more score, of a key without a value.
-    `packed` is how many tokens are packed without a batch, if they are: then a batch entry is a sequence of them, and n
-    and m are those of the longest.
+    `d_v` is how wide values are, and the output. `mask` says whether there is a tensor of one number for each score, or
+    for each key, and what it says: `tile.BOOLEAN`, `ADDED`, `BOOLEAN_BY_KEY` or `ADDED_BY_KEY`; with
+    `mask_in_tiles` TMA can fetch it. With `sinks` each head has one more score, of a key without a value. `packed` is
+    how many tokens are packed without a batch, if they are: then a batch entry is a sequence of them, and n and m are
+    those of the longest.
     """
 
     batch: int
@@ -30,6 +31,7 @@ class Problem(NamedTuple):
     dtype: torch.dtype
     device: torch.device
     mask: int = 0
+    mask_in_tiles: bool = False
     sinks: bool = False
     packed: int = 0
 

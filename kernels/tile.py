@@ -17,9 +17,12 @@ INTERPRETED: tl.constexpr = tl.constexpr(bool(triton.knobs.runtime.interpret))
 LOG2_E: tl.constexpr = tl.constexpr(1.4426950408889634)
 LN_2: tl.constexpr = tl.constexpr(0.6931471805599453)
 
-#: what a tensor of one number for each score says: which of them count (not 0), or what is added to them
+#: what a tensor of one number for each score says: which of them count (not 0), or what is added to them; and the same
+#: of a tensor of one number for each key, for all queries and heads alike, as one that hides padding is
 BOOLEAN: tl.constexpr = tl.constexpr(1)
 ADDED: tl.constexpr = tl.constexpr(2)
+BOOLEAN_BY_KEY: tl.constexpr = tl.constexpr(3)
+ADDED_BY_KEY: tl.constexpr = tl.constexpr(4)
 
 #: nothing smaller is added to a score: where all keys of a row have the least number of float32, as models that hide
 #: them so have it, exponents of 2 do not fall below all numbers, and the row is their mean, as torch has it
@@ -108,14 +111,26 @@ def sequence(starts, b):
 
 @triton.jit
 def load_bias(X, strides, b, h, first, start, n, m, ROWS: tl.constexpr, TOKENS: tl.constexpr, GROUP: tl.constexpr,
-              BLOCK_N: tl.constexpr):  # fmt: skip
-    """One number for each score of a tile, of X (B, heads, n, m) by its strides: 0 for what is broadcast."""
-    r = tl.arange(0, ROWS).to(tl.int64)
-    columns = tl.arange(0, BLOCK_N)
-    base = X + b.to(tl.int64) * strides[0] + h.to(tl.int64) * strides[1]
-    rows = (first + r // GROUP) * strides[2] + r % GROUP * strides[1]
-    inside = rows_inside(first, n, ROWS, TOKENS, GROUP)[:, None] & (columns < m - start)[None, :]
-    return tl.load(base + rows[:, None] + ((start + columns).to(tl.int64) * strides[3])[None, :], mask=inside, other=0)
+              BLOCK_N: tl.constexpr, MASK: tl.constexpr, TMA: tl.constexpr):  # fmt: skip
+    """One number for each score of a tile, of X (B, heads, n, m) by its strides: 0 for what is broadcast.
+
+    Shape (ROWS, BLOCK_N), or (1, BLOCK_N) where there is one for each key. With TMA, X is a tensor descriptor, and
+    `strides` says by 1 or 0 whether it has a batch and heads.
+    """
+    if MASK > ADDED:
+        at = X + b.to(tl.int64) * strides[0] + (start + tl.arange(0, BLOCK_N)).to(tl.int64) * strides[3]
+        x = tl.load(at, mask=tl.arange(0, BLOCK_N) < m - start, other=0)[None, :]
+    elif TMA:
+        x = X.load([b * strides[0], h * strides[1], first, start]).reshape([ROWS, BLOCK_N])
+    else:
+        r = tl.arange(0, ROWS).to(tl.int64)
+        columns = tl.arange(0, BLOCK_N)
+        base = X + b.to(tl.int64) * strides[0] + h.to(tl.int64) * strides[1]
+        rows = (first + r // GROUP) * strides[2] + r % GROUP * strides[1]
+        inside = rows_inside(first, n, ROWS, TOKENS, GROUP)[:, None] & (columns < m - start)[None, :]
+        at = base + rows[:, None] + ((start + columns).to(tl.int64) * strides[3])[None, :]
+        x = tl.load(at, mask=inside, other=0)
+    return x
 
 
 @triton.jit
@@ -287,7 +302,7 @@ def with_bias(s, factor, bias, scale, MASK: tl.constexpr, SOFTCAP: tl.constexpr)
 
     A score that is hidden keeps its value: −∞ is what is added to it, or what it is not counted by.
     """
-    if MASK == BOOLEAN:
+    if MASK == BOOLEAN or MASK == BOOLEAN_BY_KEY:  # noqa: SIM109 # what is compiled has no `in`
         seen = bias != 0
     else:
         bias = bias.to(tl.float32)

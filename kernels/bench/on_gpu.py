@@ -71,7 +71,7 @@ ORDER: tuple[tuple[Stage, ...], ...] = (
     (Stage("tune-wide", 30, "tune"),),
     _shared(Stage("validate", 60)),
     (Stage("profile", 60, patience=60),),
-    (Stage("train", 140, "train"),),
+    (Stage("train", 140, "train", patience=90),),
     (Stage("table", 240, "speed", patience=60),),
 )
 

@@ -20,7 +20,10 @@ SM_90 = Target("cuda", 90)
 
 
 class Build(NamedTuple):
-    """One kernel to compile, for a head dimension d and options, with a tile or the one that is shipped (None)."""
+    """One kernel to compile, for a head dimension d and options, with a tile or the one that is shipped (None).
+
+    `mask`: of "scores", of which each has a number, or of "keys", which are seen or not; "" for none.
+    """
 
     kernel: str
     d: int
@@ -29,13 +32,13 @@ class Build(NamedTuple):
     group: int = 1
     window: tuple[int, int] | None = None
     softcap: float | None = None
-    mask: bool = False
+    mask: str = ""
     config: configs.Config | None = None
 
     def __str__(self) -> str:
         said = f"{self.kernel} d={self.d} {TYPES[self.dtype]}" + " causal" * self.causal
         said += f" group={self.group}" * (self.group > 1) + f" window={self.window}" * (self.window is not None)
-        said += " mask" * self.mask
+        said += f" mask of {self.mask}" if self.mask else ""
         tile = f" {self.config.block_m}×{self.config.block_n}" if self.config else ""
         stages = f" {self.config.num_warps} warps {self.config.num_stages} stages" if self.config else ""
         return said + " softcap" * (self.softcap is not None) + tile + stages
@@ -49,8 +52,9 @@ def shipped() -> list[Build]:
     window = [Build(kernel, 128, torch.float16, window=(256, 64)) for kernel in configs.TUNED]
     softcap = [Build(kernel, 80, softcap=50.0, causal=True) for kernel in configs.TUNED]
     single = [Build(kernel, 128, torch.float32, causal=True) for kernel in configs.TUNED]
-    masked = [Build(kernel, d, causal=True, mask=True) for kernel in configs.TUNED for d in (64, 128, 256)]
-    masked += [Build(kernel, 128, torch.float32, causal=True, mask=True) for kernel in configs.TUNED]
+    masked = [Build(kernel, d, causal=True, mask="scores") for kernel in configs.TUNED for d in (64, 128, 256)]
+    masked += [Build(kernel, 128, torch.float32, causal=True, mask="scores") for kernel in configs.TUNED]
+    masked += [Build(kernel, d, mask="keys") for kernel in configs.TUNED for d in (64, 128)]
     rest = [Build("block_sparse", 128), Build("delta", 128)]
     rest += [Build(kernel, 128, group=4) for kernel in ("split_kv", "merge", "paged")]
     return plain + wide + grouped + window + softcap + single + masked + rest
@@ -91,7 +95,8 @@ def launch_of(build: Build, on: Target) -> Launch:
     options: dict[str, Any] = {"causal": build.causal, "window": build.window, "softcap": build.softcap}
     options["config"] = build.config
     if build.mask:
-        options["attn_mask"] = torch.empty(1, 2 * build.group, 512, 512, dtype=build.dtype)
+        each = (2 * build.group, 512, 512) if build.mask == "scores" else (1, 1, 512)
+        options["attn_mask"] = torch.empty(1, *each, dtype=build.dtype if build.mask == "scores" else torch.bool)
     with pretend(on) as launches:
         match build.kernel:
             case "forward":

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 
 from ..problem import Problem
+from ..tile import ADDED
 from . import tuned
 from .target import Target, target
 
@@ -192,7 +193,17 @@ FLOAT32: dict[tuple[str, int], Config] = {
     ("dq", 256): Config(32, 16, 8, 1),
 }
 
-#: beside a mask, where half a tile spills
+#: beside a mask that takes few addresses: one of keys, or one whose tiles TMA fetches
+FEW_ADDRESSES: dict[tuple[str, str, int], Config] = {
+    ("hopper", "forward", 64): Config(128, 128, 8, 2),
+    ("hopper", "forward", 128): Config(128, 128, 8, 2),
+    ("hopper", "dkdv", 64): Config(64, 64, 8, 2),
+    ("hopper", "dkdv", 128): Config(64, 64, 8, 2),
+    ("hopper", "dq", 64): Config(128, 64, 8, 3),
+    ("hopper", "dq", 128): Config(128, 64, 8, 3),
+}
+
+#: beside any other mask, where half a tile spills
 MASKED: dict[tuple[str, str, int], Config] = {
     ("ampere", "dkdv", 64): Config(32, 64, 8, 1),
     ("float32", "dq", 128): Config(16, 32, 4, 1),
@@ -229,7 +240,9 @@ def shipped(kernel: str, problem: Problem, *, plain: bool = False) -> Config:
         return beside_a_mask("float32", kernel, d) if problem.mask else FLOAT32[kernel, d]
     config, smaller = SHIPPED[family(on), kernel, d]
     if problem.mask:
-        return beside_a_mask(family(on), kernel, d)._replace(descriptors=on.descriptors)
+        few = problem.mask > ADDED.value or (on.descriptors and problem.mask_in_tiles and problem.group == 1)
+        chosen = (FEW_ADDRESSES if few else {}).get((family(on), kernel, d)) or beside_a_mask(family(on), kernel, d)
+        return chosen._replace(descriptors=on.descriptors)
     if problem.softcap > 0 or problem.left >= 0 or (kernel == "dkdv" and problem.group > 1):
         return smaller._replace(descriptors=on.descriptors)
     if problem.device.type == "cuda":  # not one that is only pretended
@@ -241,7 +254,7 @@ def shipped(kernel: str, problem: Problem, *, plain: bool = False) -> Config:
 
 
 def beside_a_mask(family: str, kernel: str, d: int) -> Config:
-    """Half the smaller tile: a mask's tile of numbers, and the addresses they come from, take registers, too."""
+    """Half the smaller tile: a mask's tile of numbers, and the addresses that they come from, take registers, too."""
     if (family, kernel, d) in MASKED:
         return MASKED[family, kernel, d]
     config = FLOAT32[kernel, d] if family == "float32" else SHIPPED[family, kernel, d][1]

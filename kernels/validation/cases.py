@@ -118,7 +118,8 @@ def shape(text: str) -> Shape:
 def cases(kernels: Sequence[str] = (), shapes: Sequence[Shape] = (), device: str = "cpu") -> list[Case]:
     """The cases of these kernels (all unless given), on these shapes (each with all of a kernel's options) or on ours.
 
-    On a GPU blocks are those of the kernels' configurations, and bfloat16 is tried, too. Raises ValueError for an
+    On a GPU blocks are those of the kernels' configurations, and bfloat16 is tried, too. The reference has no batch, and
+    a bias or sinks are shared by one: with them a case is held against it for one entry. Raises ValueError for an
     unknown kernel, and for a shape that a kernel doesn't take.
     """
     for kernel in kernels:
@@ -126,11 +127,15 @@ def cases(kernels: Sequence[str] = (), shapes: Sequence[Shape] = (), device: str
             raise ValueError(unknown("kernel", kernel, TWINS))
     found = [case for case in (_OURS if device == "cpu" else _ON_A_GPU) if not kernels or case.kernel in kernels]
     if shapes:
-        found = list(dict.fromkeys(replace(case, shape=given) for given in shapes for case in found))
+        found = list(dict.fromkeys(replace(case, shape=_held(case, given)) for given in shapes for case in found))
     for case in found:
         if case.kernel == "paged-decode" and case.shape.batch > 1:
             raise ValueError(f"shape {case.shape}: paged-decode is held against one cache: give a batch of 1")
     return found
+
+
+def _held(case: Case, shape: Shape) -> Shape:
+    return shape._replace(batch=1) if case.bias or case.sinks else shape
 
 
 _DECODE = Shape(1, 4, 2, 1, 75, 32)
@@ -171,7 +176,7 @@ _ON_A_GPU = tuple(
           for name in ("forward", "backward") for cap in (20.0, 1e6)),
         *(Case(name, Shape(1, 4, 2, 500, 777, 96), causal=True, bias="heads", d_v=64, block_q=None, block_k=None)
           for name in ("forward", "backward")),
-        Case("forward", _LARGE, causal=True, sinks=True, block_q=None, block_k=None),
+        Case("forward", _LARGE._replace(batch=1), causal=True, sinks=True, block_q=None, block_k=None),
         *(Case("block-sparse", _LARGE, causal=causal, block_q=64, block_k=64) for causal in (False, True)),
         Case("split-kv-decode", _LONG, block_q=None, block_k=None, splits=8),
         Case("paged-decode", _LONG, block_q=None),
