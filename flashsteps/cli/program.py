@@ -98,7 +98,7 @@ class Refused(click.ClickException):
 
 
 class Ended(KeyboardInterrupt):
-    """SIGTERM or SIGHUP: all that cleans up after Ctrl-C does so then, too."""
+    """Ctrl-C, SIGTERM or SIGHUP: all that cleans up after the first does so after the others, too."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -120,24 +120,35 @@ class Stopped(click.ClickException):
 
 
 @contextmanager
-def _endings_heeded() -> Iterator[None]:
-    """SIGTERM and SIGHUP raise `Ended`, unless somebody else handles them, or `nohup` has them ignored."""
+def _endings_heeded() -> Iterator[list[int]]:
+    """SIGTERM, SIGHUP and SIGINT raise `Ended`, unless somebody else handles them, or `nohup` has them ignored.
+
+    Gives a list with the number of what came. (Python's own handler of SIGINT would do, but what runs an event loop
+    puts another in its place, which ends less than all.) After the first, Ctrl-C does what it does in any Python.
+    """
+    came: list[int] = []
 
     def end(number: int, frame: Any) -> None:
-        for other in heeded:
-            signal.signal(other, signal.SIG_IGN)  # while all is cleaned up
+        came.append(number)
+        for other in heeded:  # while all is cleaned up
+            signal.signal(other, signal.default_int_handler if other == signal.SIGINT else signal.SIG_IGN)
         raise Ended(number)
 
-    heeded = []
+    heeded = {}
     if threading.current_thread() is threading.main_thread():
-        heeded = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) == signal.SIG_DFL]
+        usual = {
+            signal.SIGTERM: signal.SIG_DFL,
+            signal.SIGHUP: signal.SIG_DFL,
+            signal.SIGINT: signal.default_int_handler,
+        }
+        heeded = {number: handler for number, handler in usual.items() if signal.getsignal(number) == handler}
     for number in heeded:
         signal.signal(number, end)
     try:
-        yield
+        yield came
     finally:
-        for number in heeded:
-            signal.signal(number, signal.SIG_DFL)
+        for number, handler in heeded.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
@@ -215,9 +226,14 @@ class Program(Command, click.Group):
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="flashsteps.plain")
-        with _endings_heeded(), warnings.catch_warnings():
+        with _endings_heeded() as came, warnings.catch_warnings():
             warnings.showwarning = _warned
-            return super().main(*args, **options)
+            try:
+                return super().main(*args, **options)
+            except SystemExit as end:
+                if came and end.code == 1:  # it came where click itself was at work, which calls that "Aborted!"
+                    raise SystemExit(128 + came[0]) from None
+                raise
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)

@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -383,12 +384,28 @@ def picture(trace: Trace, width: int, height: int, *, theme: str = themes.DEFAUL
         if not pilot.app.return_code:  # it has not failed
             pilot.app.exit()
 
-    with _colours():
+    with _colours(), _endings_after():
         app = StepApp(trace, theme=theme, rich=True, at=at)
         app.run(headless=True, size=(width, height), auto_pilot=pilot)
     if app.return_code:  # it has said why: a picture of half of it would be none
         raise RuntimeError("the stepper could not be drawn")
     return own_font(drawn[-1])
+
+
+@contextmanager
+def _endings_after() -> Iterator[None]:
+    """A signal that would end this does so afterwards: in the midst of it Textual would wait for half a minute."""
+    came: list[int] = []
+    ending = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    here = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, lambda number, frame: came.append(number)) for number in ending if here}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+    for one in came:
+        signal.raise_signal(one)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ ROOT = Path(fs.__file__).parents[1]
 
 def program(*args: str, code: str = "", **settings) -> Any:
     """The program in a process of its own; `code` runs before it."""
-    run = f"import sys; {code}\nfrom flashsteps.cli import main; main()"
+    run = f"import sys; {code}\nfrom flashsteps.__main__ import run; run()"
     env = os.environ | {"PYTHONPATH": str(ROOT)} | settings.pop("env", {})
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen([sys.executable, "-c", run, *args], env=env, **pipes | settings)
