@@ -45,6 +45,10 @@ ROWS: dict[str, dict[str, Any]] = {
         "attention": str, "n": int, "batch": int, "status": str, "why": (str, NoneType), "losses": list,
         "seconds": (dict, NoneType), "runs": (int, NoneType), "peak_bytes": (int, NoneType),
     },
+    "beside": {
+        "what": str, "pass": str, "backend": str, "status": str, "why": (str, NoneType), "seconds": (dict, NoneType),
+        "runs": (int, NoneType), "tb_per_s": (*Number, NoneType),
+    },
 }  # fmt: skip
 
 #: what settings have at least
@@ -53,6 +57,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "tune": {"dtype": str, "n": int},
     "train": {"corpus": str, "layers": int, "heads": int, "head": int, "parameters": int, "steps": int,
               "arithmetic": str, "time": str},
+    "beside": {"dtype": str},
 }  # fmt: skip
 
 STATUS = ("ok", "out of memory", "not available", "wrong", "not run")
@@ -124,7 +129,7 @@ def shipped(name: str) -> list[Path]:
 
 def kept(kind: str) -> Results | None:
     """The newest results that come with this package, of a GPU if there are any; None if none are there. `kind` is how
-    their files' names end: speed, duel (a few backends in turn), train or tune."""
+    their files' names end: speed, duel (a few backends in turn), train, tune or beside (what else is called)."""
     found = [read(path) for path in shipped(f"{kind}.json")]
     return max(found, key=lambda one: (one.machine["kind"] != "cpu", one.date), default=None)
 

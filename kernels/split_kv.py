@@ -58,16 +58,16 @@ def split_kernel(
         acc, l_i, m_i = attend_keys(
             acc, l_i, m_i, q, tokens, first, K, V, None, k_strides, v_strides, None, b, h, lo, full, N, M, scale,
             softcap, left, right, None, GROUP, BLOCK_Q, BLOCK_M, BLOCK_N, HEAD_DIM, D, HEAD_DIM_V, D_V, LEFT, RIGHT,
-            SOFTCAP, 0, True, TMA, PRECISION, False, False)  # fmt: skip
+            SOFTCAP, 0, True, TMA, False, PRECISION, False, False)  # fmt: skip
     acc, l_i, m_i = attend_keys(
         acc, l_i, m_i, q, tokens, first, K, V, None, k_strides, v_strides, None, b, h, full, cut, N, M, scale,
         softcap, left, right, None, GROUP, BLOCK_Q, BLOCK_M, BLOCK_N, HEAD_DIM, D, HEAD_DIM_V, D_V, LEFT, RIGHT,
-        SOFTCAP, 0, False, TMA, PRECISION, False, False)  # fmt: skip
+        SOFTCAP, 0, False, TMA, False, PRECISION, False, False)  # fmt: skip
     if RIGHT or not EVEN:
         acc, l_i, m_i = attend_keys(
             acc, l_i, m_i, q, tokens, first, K, V, None, k_strides, v_strides, None, b, h, cut, hi, N, M, scale,
             softcap, left, right, None, GROUP, BLOCK_Q, BLOCK_M, BLOCK_N, HEAD_DIM, D, HEAD_DIM_V, D_V, LEFT, RIGHT,
-            SOFTCAP, 0, True, TMA, PRECISION, False, False)  # fmt: skip
+            SOFTCAP, 0, True, TMA, False, PRECISION, False, False)  # fmt: skip
     o = acc * one_over(l_i)[:, None]  # This piece is done: attention over its keys alone.
     # Its output and LSE go out, in fp32, to be merged.
     one, row, rows = b * heads_kv + h, first * GROUP, N * GROUP

@@ -20,9 +20,8 @@ SHORT = {"out of memory": "oom", "not available": "-", "wrong": "wrong", "not ru
 
 def more(results: Results, said: int) -> Iterator[str]:
     """The lines of the rows from `said` on; before the very first what all have in common."""
-    head, lines = {"speed": (_speed_head, _speed), "tune": (_tune_head, _tune), "train": (_train_head, _train)}[
-        results.kind
-    ]
+    kinds = {"speed": (_speed_head, _speed), "tune": (_tune_head, _tune), "train": (_train_head, _train)}
+    head, lines = (kinds | {"beside": (_beside_head, _beside)})[results.kind]
     if results.rows and not said:
         yield _setting(results)
         yield from head(results)
@@ -61,10 +60,10 @@ def _reasons(results: Results) -> Iterator[str]:
         if row["status"] != "ok":
             name = row.get("backend") or row.get("attention") or row.get("kernel")
             why = "" if row["status"] == "out of memory" else row["why"] or ""
-            names.setdefault((row["status"], why), {}).setdefault(str(name), []).append(row["n"])
+            names.setdefault((row["status"], why), {}).setdefault(str(name), []).append(row.get("n", 0))
     for (status, why), found in names.items():
         who = ", ".join(
-            f"{name} from N = {short(min(sizes))}" if status == "out of memory" else name
+            f"{name} from N = {short(min(sizes))}" if status == "out of memory" and min(sizes) else name
             for name, sizes in found.items()
         )
         yield f"{SHORT[status]}  {who}: {status}{f': {why}' if why else ''}"
@@ -187,3 +186,18 @@ def _agreement(results: Results) -> Iterator[str]:
         if pairs:
             furthest = max(abs(a - b) for a, b in pairs)
             yield f"{name}: no loss is further than {furthest:.2g} from that of standard attention"
+
+
+# ---- what else is called
+
+
+def _beside_head(results: Results) -> Iterator[str]:
+    yield f"{results.settings['dtype']}: the median of runs that take turns, and what is read a second when decoding"
+    yield ""
+
+
+def _beside(results: Results, rows: Sequence[Row]) -> Iterator[str]:
+    for row in rows:
+        took = milliseconds(row["seconds"]["median"]) if row["status"] == "ok" else SHORT[row["status"]]
+        rate = f"{row['tb_per_s']:.2f} TB/s" if row["tb_per_s"] else ""
+        yield f"{took:>9}  {rate:>9}  {row['pass']:8}  {row['what']}: {row['backend']}".rstrip()

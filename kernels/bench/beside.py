@@ -69,23 +69,21 @@ def subjects(device: str, size: Size = FULL) -> Iterator[Subject]:
 
 
 def compared(machine: Machine, subject: Subject) -> Iterator[dict[str, Any]]:
-    """A line for each way: the median of its time, forward, and back where that is asked for; or why there is none."""
+    """A row for each way: the median of its time, forward, and back where that is asked for; or why there is none."""
     for which in trial.PASSES[: 2 if subject.leaves else 1]:
         failed: dict[str, tuple[str, str]] = {}
-        calls = {
-            f"{name}: {subject.name}, {which}": partial(_once, machine, way, subject.leaves, which)
-            for name, way in subject.ways.items()
-        }
-        seconds = speed.timed(machine, calls, failed, speed.BUDGET, TURNS)
-        for label in calls:
-            line: dict[str, Any] = {"what": subject.name, "pass": which, "backend": label.partition(":")[0]}
-            if label in seconds:
-                line |= {"seconds": speed.summary(seconds[label]), "runs": len(seconds[label])}
-                if subject.nbytes:
-                    line["tb_per_s"] = speed.digits(subject.nbytes / median(seconds[label]) / 1e12)
-            else:
-                line |= dict(zip(("status", "why"), failed[label], strict=True))
-            yield line
+        calls = {name: partial(_once, machine, way, subject.leaves, which) for name, way in subject.ways.items()}
+        times = speed.timed(machine, calls, failed, speed.BUDGET, TURNS)
+        for name in calls:
+            status, why = failed.get(name, ("ok", None))
+            row: dict[str, Any] = {"what": subject.name, "pass": which, "backend": name, "status": status, "why": why}
+            each = times.get(name, [])
+            rate = subject.nbytes / median(each) / 1e12 if each and subject.nbytes else None
+            yield row | {
+                "seconds": speed.summary(each) if each else None,
+                "runs": len(each) or None,
+                "tb_per_s": rate and speed.digits(rate),
+            }
         machine.release()
 
 

@@ -66,7 +66,7 @@ ORDER: tuple[tuple[Stage, ...], ...] = (
     (Stage("duel", 75, "duel"),),
     (Stage("schedule", 30),),
     (Stage("grouped", 30),),
-    (Stage("beside", 45),),
+    (Stage("beside", 45, "beside"),),
     (Stage("tune-others", 60, "tune"),),
     (Stage("tune-wide", 30, "tune"),),
     _shared(Stage("validate", 60)),
@@ -141,8 +141,7 @@ class Run:
     def save(self, stage: Stage) -> None:
         """The stage's rows as results, and one tar of all that there is."""
         if made := self.heard.get(stage.file):
-            last = {json.dumps({k: v for k, v in row.items() if k in _KEY[made.kind]}): row for row in made.rows}
-            rows = list(last.values())
+            rows = _last(made)
             finished = not self.unfinished[stage.file]
             results.write(self.folder / f"{self.name}-{stage.file}.json", made._replace(rows=rows, finished=finished))
         if tuned.PATH.exists():
@@ -153,12 +152,23 @@ class Run:
                     tar.add(path, path.name)
 
 
-#: which columns say what a row is of: of two such rows, of a stage that began again, the later one counts
+#: which columns say what a row is of: of two such rows, of a stage that began again, one counts
 _KEY = {
     "speed": ("pass", "n", "d", "causal", "backend"),
     "tune": ("kernel", "d", "causal", "config"),
     "train": ("attention", "n"),
+    "beside": ("what", "pass", "backend"),
 }
+
+
+def _last(made: Results) -> list[dict[str, Any]]:
+    """One row of each thing: the last that was measured, or, where none was, the last that says why."""
+    found: dict[str, dict[str, Any]] = {}
+    for row in made.rows:
+        key = json.dumps({name: row[name] for name in _KEY[made.kind]})
+        if row["status"] == "ok" or found.get(key, row)["status"] != "ok":
+            found[key] = row
+    return list(found.values())
 
 
 def run(
@@ -250,7 +260,7 @@ def _once(going: Run, stage: Stage, command: Sequence[str], end: float) -> tuple
                 )
             if text is None:
                 code = process.wait()
-                return doing, "" if code == 0 else f"ended its process, exit code {code}: {_last(going.folder)}"
+                return doing, "" if code == 0 else f"ended its process, exit code {code}: {_last_line(going.folder)}"
             line = _parsed(text)
             if "doing" in line:
                 doing = line["doing"]
@@ -274,7 +284,7 @@ def _parsed(text: str) -> dict[str, Any]:
     return line if isinstance(line, dict) else {"said": text.rstrip()}
 
 
-def _last(folder: Path) -> str:
+def _last_line(folder: Path) -> str:
     """The last line on standard error."""
     lines = (folder / "log.txt").read_text(encoding="utf-8", errors="replace").strip().splitlines()
     return lines[-1][-200:] if lines else "no reason given"

@@ -177,8 +177,11 @@ def grouped(asked: Asked) -> Iterator[Line]:
 
 def others(asked: Asked) -> Iterator[Line]:
     """Masks, packed sequences and decoding beside what torch has for them."""
+    settings = {"dtype": "bfloat16", "runs_at_least": beside.TURNS}
+    yield {"head": results.begin("beside", asked.machine.about(), versions(), settings)._asdict()}
     for one in beside.subjects(asked.machine.kind, beside.FULL if asked.gpu else beside.QUICK):
-        yield from ({"beside": line} for line in beside.compared(asked.machine, one))
+        yield from ({"row": row} for row in beside.compared(asked.machine, one))
+    yield {"finished": True}
 
 
 def proof(asked: Asked) -> Iterator[Line]:

@@ -195,10 +195,10 @@ FLOAT32: dict[tuple[str, int], Config] = {
 
 #: beside a mask that takes few addresses: one of keys, or one whose tiles TMA fetches
 FEW_ADDRESSES: dict[tuple[str, str, int], Config] = {
-    ("hopper", "forward", 64): Config(128, 128, 8, 2),
-    ("hopper", "forward", 128): Config(128, 128, 8, 2),
-    ("hopper", "dkdv", 64): Config(64, 64, 8, 2),
-    ("hopper", "dkdv", 128): Config(64, 64, 8, 2),
+    ("hopper", "forward", 64): Config(128, 64, 8, 3),
+    ("hopper", "forward", 128): Config(128, 64, 8, 3),
+    ("hopper", "dkdv", 64): Config(64, 64, 4, 2),
+    ("hopper", "dkdv", 128): Config(32, 64, 4, 2),
     ("hopper", "dq", 64): Config(128, 64, 8, 3),
     ("hopper", "dq", 128): Config(128, 64, 8, 3),
 }

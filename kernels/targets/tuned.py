@@ -18,9 +18,15 @@ PATH = Path(__file__).with_name("tuned.json")
 KEY = ("gpu", "kernel", "d", "causal", "bits")
 
 
+#: GPUs of one chip, whose memory differs: what was not tuned on the first is taken as it was on the second (where both
+#: were tuned, with heads of 128, the fastest passes are the same kernels and tiles)
+TWINS = {"NVIDIA H200": "NVIDIA H100 80GB HBM3"}
+
+
 def best(gpu: str, kernel: str, d: int, causal: bool, bits: int) -> dict[str, Any] | None:
-    """The fastest tile that was found on this GPU, by the names of a Config, or None where none was."""
-    return _all(PATH).get((gpu, kernel, d, causal, bits))
+    """The fastest tile that was found on this GPU or its twin, by the names of a Config, or None where none was."""
+    tiles, of = _all(PATH), (kernel, d, causal, bits)
+    return tiles.get((gpu, *of)) or tiles.get((TWINS.get(gpu, gpu), *of))
 
 
 def keep(gpu: str, bits: int, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -118,9 +118,9 @@ def shape(text: str) -> Shape:
 def cases(kernels: Sequence[str] = (), shapes: Sequence[Shape] = (), device: str = "cpu") -> list[Case]:
     """The cases of these kernels (all unless given), on these shapes (each with all of a kernel's options) or on ours.
 
-    On a GPU blocks are those of the kernels' configurations, and bfloat16 is tried, too. The reference has no batch, and
-    a bias or sinks are shared by one: with them a case is held against it for one entry. Raises ValueError for an
-    unknown kernel, and for a shape that a kernel doesn't take.
+    On a GPU blocks are those of the kernels' configurations, and bfloat16 is tried, too. A batch shares a bias and
+    sinks, and the reference has none: with them a case has one entry. Raises ValueError for an unknown kernel, and for
+    a shape that a kernel doesn't take.
     """
     for kernel in kernels:
         if kernel not in TWINS:

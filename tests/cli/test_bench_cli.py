@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from flashsteps import results
 from flashsteps.cli import main
+from flashsteps.cli.bench_tables import milliseconds
 from flashsteps.kernels.bench import machine, modes, train
 from flashsteps.kernels.targets import tuned
 from flashsteps.plots import speed_plot
@@ -263,15 +264,15 @@ def memory_table() -> str:
     return "\n".join(lines)
 
 
-def gpu(kind: str) -> results.Results:
+def gpu(kind: str, name: str = "h100") -> results.Results:
     """What was measured on a GPU: "duel" is of the kind "speed", our kernel against the fastest others."""
-    (found,) = (results.read(path) for path in measured() if path.stem.endswith(f"-{kind}") and "nvidia" in path.stem)
+    (found,) = (results.read(path) for path in measured() if path.stem.endswith(f"-{kind}") and name in path.stem)
     return found
 
 
-def duel_table() -> str:
+def duel_table(name: str = "h100") -> str:
     """Of the README: how fast our kernel is on a GPU, and the others, at one size."""
-    rows, names = gpu("duel").rows, ("flashsteps", "cudnn", "flash")
+    rows, names = gpu("duel", name).rows, ("flashsteps", "cudnn", "flash")
     lines = [
         f"| 16K tokens | {' | '.join(speed_plot.TITLES[name] for name in names)} | ours ÷ cuDNN |",
         "|---|" + "---:|" * 4,
@@ -281,6 +282,24 @@ def duel_table() -> str:
                 if (row["pass"], row["n"], row["causal"]) == (which, 16 << 10, causal)}  # fmt: skip
         cells = [f"{here[name]:.0f}" for name in names] + [f"{here['flashsteps'] / here['cudnn']:.2f}"]
         lines.append(f"| {which}{', causal' * causal} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def ratios() -> str:
+    """Of the README: the same on an H200, in parts of cuDNN's."""
+    lines = duel_table("h200").splitlines()[2:]
+    return ", ".join(f"{line.rsplit('|', 2)[1].strip()} ({line.split('|')[1].strip()})" for line in lines)
+
+
+def beside_table() -> str:
+    """Of the README: what else is called, on an H200."""
+    rows = {(row["what"], row["pass"], row["backend"]): row["seconds"] for row in gpu("beside", "h200").rows}
+    names = ("flashsteps", "cudnn", "flash", "efficient")
+    lines = [f"| | {' | '.join(speed_plot.TITLES[name] for name in names)} |", "|---" + "|---:" * len(names) + "|"]
+    for what, which in dict.fromkeys((what, which) for what, which, _ in rows):
+        took = [rows.get((what, which, name)) for name in names]
+        cells = [milliseconds(each["median"]) if each else "–" for each in took]
+        lines.append(f"| {what}{', backward' * (which == 'backward')} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -297,29 +316,37 @@ def test_what_was_measured_can_be_read_and_shown(path):
     lines = flashsteps("bench", "--from", str(path))
     assert lines[0].startswith("CPU: ") == (made.machine["kind"] == "cpu")
     assert ("cut off" in " ".join(lines)) == (not made.finished)
-    if made.kind != "tune" and (made.finished or made.kind == "train"):
+    if made.kind not in ("tune", "beside") and (made.finished or made.kind == "train"):
         assert path.with_suffix(".svg").is_file()
     kind = path.stem.rpartition("-")[2]
     assert path == ROOT / results.default_path(kind, made.machine["name"])
     assert made.kind == {"duel": "speed"}.get(kind, kind)
 
 
-def test_the_tiles_that_are_used_are_those_that_were_measured_to_be_the_fastest():
-    best = {}
-    made = gpu("tune")
-    for row in made.rows:
-        if row["best"] and row["config"]:
-            best[row["kernel"], row["d"], row["causal"]] = row["config"]
-    assert made.finished
-    name = made.machine["name"]
-    used = {key: tuned.best(name, *key, 16) for key in best}
-    assert used == best
-    assert len(best) == 18
+@pytest.mark.parametrize(("name", "many"), [("h100", 18), ("h200", 9)])
+def test_the_tiles_that_are_used_are_those_that_were_measured_to_be_the_fastest(name, many):
+    made = gpu("tune", name)
+    best = {
+        (row["kernel"], row["d"], row["causal"]): row["config"] for row in made.rows if row["best"] and row["config"]
+    }
+    assert {key: tuned.best(made.machine["name"], *key, 16) for key in best} == best
+    assert len(best) == many
+
+
+def test_what_was_not_tuned_on_a_gpu_is_as_it_was_on_one_of_the_same_chip():
+    """Where both were tuned, the passes that are used are the same kernels, with the same tiles."""
+    for name, twin in tuned.TWINS.items():
+        assert tuned.best(name, "backward", 64, True, 16) == tuned.best(twin, "backward", 64, True, 16)
+        assert tuned.best(name, "forward", 256, False, 16)["hopper"]
+        for which, causal in product(("forward", "backward"), (False, True)):
+            ours, theirs = (tuned.best(one, which, 128, causal, 16) for one in (name, twin))
+            assert ours | {"in_turn": False} == theirs | {"in_turn": False}
+    assert tuned.best("NVIDIA X", "forward", 128, False, 16) is None
 
 
 def test_the_readme_shows_what_was_measured():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    for part in (memory_table(), duel_table(), steps()):
+    for part in (memory_table(), duel_table(), ratios(), beside_table(), steps()):
         assert " ".join(part.split()) in " ".join(text.split()), part
 
 

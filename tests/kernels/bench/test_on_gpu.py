@@ -169,6 +169,16 @@ def test_what_was_cut_off_is_not_finished(tmp_path: Path, monkeypatch: pytest.Mo
     assert (made.finished, [row["kernel"] for row in made.rows]) == (False, ["one"])
 
 
+def test_what_was_measured_stays_where_a_second_try_could_not(tmp_path: Path) -> None:
+    """A stage that began again without what hung says of it that it was not run: what it took before is not lost."""
+    rows = [{"attention": name, "n": 8, "status": status, "why": why} for name, status, why in (
+        ("a", "ok", "1"), ("b", "ok", "1"), ("a", "not run", "2"), ("b", "ok", "2"), ("c", "wrong", "1"),
+        ("c", "not run", "2"),
+    )]  # fmt: skip
+    made = results.begin("train", {"name": "x"}, {}, {})._replace(rows=rows)
+    assert [(row["attention"], row["why"]) for row in on_gpu._last(made)] == [("a", "1"), ("b", "2"), ("c", "2")]
+
+
 def test_a_folder_that_is_in_use_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "b").touch()
@@ -192,7 +202,7 @@ def test_every_stage_is_begun_once_and_can_be(tmp_path: Path) -> None:
     assert words[1] == "-P"
     assert words[-5:] == ["--quick", "--without", "a b", "--without", "c"]
     assert {stage.file for together in on_gpu.ORDER for stage in together} == {
-        "", "tune", "duel", "train", "speed",
+        "", "tune", "duel", "train", "speed", "beside",
     }  # fmt: skip
 
 
