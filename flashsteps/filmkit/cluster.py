@@ -8,6 +8,7 @@ holds its own against ours before each piece, for it may have come later.
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 import logging
 import pickle
@@ -30,7 +31,11 @@ from .processes import Share, Task, Told
 #: seconds: until a scheduler has answered; until a worker has come where none is left; between two words of progress
 ANSWER, NOBODY, WORD = 5.0, 30.0, 0.5
 
-START = "dask worker ADDRESS --nworkers=-1 --nthreads=1"
+
+def start(address: str = "ADDRESS") -> str:
+    """What starts workers, one a core, each a process."""
+    return f"dask worker {address} --nworkers=-1 --nthreads=1"
+
 
 #: the loggers of Dask that have a level of their own: whatever ends a run is said here, in one line
 _LOGGERS = ("distributed", "distributed.client", "tornado", "tornado.application", "asyncio")
@@ -74,6 +79,7 @@ def _quiet() -> Iterator[None]:
             warnings.filterwarnings("ignore", module=r"distributed\b")
             yield
     finally:
+        gc.collect()  # what failed and was not asked for says so when it goes
         for name, level in before.items():
             logging.getLogger(name).setLevel(level)
 
@@ -111,7 +117,7 @@ def _check(client: Any, address: str) -> None:
     """Raises ValueError where there is no worker, or one that would make other bytes."""
     here, found = _own(), client.run(_of_worker, on_error="return")
     if not found:
-        raise ValueError(f"cluster={address!r} has no worker: start some with: {START.replace('ADDRESS', address)}")
+        raise ValueError(f"cluster={address!r} has no worker: start some with: {start(address)}")
     for worker, there in found.items():
         if isinstance(there, Exception):
             raise ValueError(f"worker {worker} cannot run flashsteps ({there}): install the same there as here")
@@ -130,7 +136,7 @@ def _of_worker(dask_worker: Any) -> dict[str, str]:
 
 def _fault(here: dict[str, str], there: dict[str, str]) -> str:
     if here["threads"] != there.get("threads"):
-        return f"has {there.get('threads')} threads, and drawing takes a process each: start it with: {START}"
+        return f"has {there.get('threads')} threads, and drawing takes a process each: start it with: {start()}"
     if other := difference(here, there):
         return f"has {other}, which would make other bytes: install the same there as here"
     return ""
@@ -188,7 +194,7 @@ def _next(client: Any, address: str, heard: SimpleQueue[tuple[int, Any]]) -> tup
         elif not alone:
             alone = now
         elif now - alone > NOBODY:
-            raise ValueError(f"cluster={address!r} has no worker left: start some with: {START}")
+            raise ValueError(f"cluster={address!r} has no worker left: start some with: {start(address)}")
 
 
 def _result(piece: Any, n: int, count: int, address: str) -> tuple[Any, dict[str, bytes], int]:
