@@ -1,8 +1,8 @@
 """Work that is shared out to the workers of a Dask cluster, which have no disk in common with this machine.
 
 A task travels as data and comes back as what it returned and the files that it wrote. Dask gives the piece of a worker
-that died to another one. What would give other bytes is refused: a worker is asked for its versions beforehand, and
-holds its own against ours before each piece, for it may have come later.
+that died to another one. A worker that would make other bytes is refused beforehand, and, where it comes later, by
+itself (`filmkit.worker`).
 """
 
 from __future__ import annotations
@@ -12,29 +12,24 @@ import gc
 import importlib
 import logging
 import pickle
-import tempfile
 import threading
 import time
 import uuid
 import warnings
 from collections.abc import Generator, Iterator
+from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from .. import files
-from .facts import difference, facts
 from .processes import Share, Task, Told
+from .worker import asked, fault, own, piece, start
 
-#: seconds: until a scheduler has answered; until a worker has come where none is left; between two words of progress
-ANSWER, NOBODY, WORD = 5.0, 30.0, 0.5
-
-
-def start(address: str = "ADDRESS") -> str:
-    """What starts workers, one a core, each a process."""
-    return f"dask worker {address} --nworkers=-1 --nthreads=1"
+#: seconds until a scheduler has answered, and until a worker has come where none is left
+ANSWER, NOBODY = 5.0, 30.0
 
 
 #: the loggers of Dask that have a level of their own: whatever ends a run is said here, in one line
@@ -59,7 +54,10 @@ def connected(address: str) -> Iterator[Share]:
             raise ValueError(
                 f"cluster={address!r}: {why}: give the address that `dask scheduler` prints, such as tcp://host:8786"
             )
-        client = distributed.Client(address, timeout=ANSWER, set_as_default=False, name="flashsteps")
+        try:
+            client = distributed.Client(address, timeout=ANSWER, set_as_default=False, name="flashsteps")
+        except OSError as error:
+            raise ValueError(f"cluster={address!r}: its scheduler answered, and then no more: {error}") from None
         try:
             _check(client, address)
             yield partial(_in_order, client, address)
@@ -93,13 +91,13 @@ def _silent(address: str) -> str:
         async with rpc(address, timeout=ANSWER) as there:
             return await asyncio.wait_for(there.identity(), ANSWER)
 
-    def asked() -> None:
+    def call() -> None:
         try:
             found.append(asyncio.run(ask()))
         except Exception as error:  # of whatever answered in its own way
             found.append(error)
 
-    thread = threading.Thread(target=asked, daemon=True)
+    thread = threading.Thread(target=call, daemon=True)
     thread.start()
     thread.join(2 * ANSWER)
     if not found or isinstance(found[0], OSError | TimeoutError):
@@ -115,31 +113,14 @@ def _silent(address: str) -> str:
 
 def _check(client: Any, address: str) -> None:
     """Raises ValueError where there is no worker, or one that would make other bytes."""
-    here, found = _own(), client.run(_of_worker, on_error="return")
+    here, found = own(), client.run(asked, on_error="return")
     if not found:
         raise ValueError(f"cluster={address!r} has no worker: start some with: {start(address)}")
     for worker, there in found.items():
         if isinstance(there, Exception):
             raise ValueError(f"worker {worker} cannot run flashsteps ({there}): install the same there as here")
-        if fault := _fault(here, there):
-            raise ValueError(f"worker {worker} {fault}")
-
-
-def _own() -> dict[str, str]:
-    return facts() | {"threads": "1"}
-
-
-def _of_worker(dask_worker: Any) -> dict[str, str]:
-    """To be called on a worker; Dask's `Client.run` looks for an argument of this name."""
-    return facts() | {"threads": str(dask_worker.state.nthreads)}
-
-
-def _fault(here: dict[str, str], there: dict[str, str]) -> str:
-    if here["threads"] != there.get("threads"):
-        return f"has {there.get('threads')} threads, and drawing takes a process each: start it with: {start()}"
-    if other := difference(here, there):
-        return f"has {other}, which would make other bytes: install the same there as here"
-    return ""
+        if why := fault(here, there):
+            raise ValueError(f"worker {worker} {why}")
 
 
 # ---- here
@@ -153,14 +134,21 @@ def _in_order(
     client.subscribe_topic(topic, lambda event: heard.put(event[1]))
     # as a task of its own it is sent once, to each worker that asks for it, and again if that one dies
     packed = client.submit(bytes, pickle.dumps(task), key=f"{topic}-task")
-    pieces = [client.submit(_piece, packed, n, _own(), topic, key=f"{topic}-{n}") for n in range(count)]
-    for n, piece in enumerate(pieces):
-        piece.add_done_callback(lambda _, n=n: heard.put((n, None)))
+    pieces = [client.submit(piece, packed, n, own(), topic, key=f"{topic}-{n}") for n in range(count)]
+
+    def wait_for(n: int) -> None:
+        pieces[n].add_done_callback(lambda _: heard.put((n, None)))
+
+    for n in range(count):
+        wait_for(n)
     done, amounts = dict[int, Any](), [0] * count
     try:
         for n in range(count):
             while n not in done:
                 m, amount = _next(client, address, heard)
+                if amount is None and pieces[m].status == "pending":  # it was done, and its worker died with it
+                    wait_for(m)
+                    continue
                 if amount is None:  # it is done
                     done[m], made, amount = _result(pieces[m], m, count, address)
                     pieces[m].release()
@@ -174,8 +162,8 @@ def _in_order(
     finally:
         with suppress(Exception):
             client.unsubscribe_topic(topic)
-        for piece in (packed, *pieces):
-            piece.release()
+        for future in (packed, *pieces):
+            future.release()
 
 
 def _next(client: Any, address: str, heard: SimpleQueue[tuple[int, Any]]) -> tuple[int, Any]:
@@ -197,56 +185,19 @@ def _next(client: Any, address: str, heard: SimpleQueue[tuple[int, Any]]) -> tup
             raise ValueError(f"cluster={address!r} has no worker left: start some with: {start(address)}")
 
 
-def _result(piece: Any, n: int, count: int, address: str) -> tuple[Any, dict[str, bytes], int]:
+def _result(future: Any, n: int, count: int, address: str) -> tuple[Any, dict[str, bytes], int]:
     """What came of a piece: what its task returned, its files, and how much was done."""
     from distributed import KilledWorker
 
-    if piece.status not in ("finished", "error"):
-        raise ValueError(f"cluster={address!r}: piece {n + 1} of {count} was lost with its scheduler: start this again")
     try:
-        found: tuple[Any, dict[str, bytes], int] = piece.result(timeout=None)
+        found: tuple[Any, dict[str, bytes], int] = future.result()
     except KilledWorker as killed:
         raise ValueError(
             f"piece {n + 1} of {count} was tried {killed.allowed_failures + 1} times, and each time its worker died, "
             f"{killed.last_worker.address} as the last: give workers more memory (dask worker --memory-limit)"
         ) from None
+    except CancelledError:
+        raise ValueError(
+            f"cluster={address!r}: piece {n + 1} of {count} was lost with its scheduler: start both again"
+        ) from None
     return found
-
-
-# ---- on a worker
-
-
-def _piece(packed: bytes, n: int, here: dict[str, str], topic: str) -> tuple[Any, dict[str, bytes], int]:
-    """Do piece n of a task in a folder of its own that is gone then. Raises ValueError where this worker is not fit."""
-    from distributed import get_worker
-
-    worker, done, said = get_worker(), 0, 0.0
-    key = worker.get_current_task()
-    if fault := _fault(here, _of_worker(worker)):
-        raise ValueError(f"worker {worker.address} {fault}")
-
-    def told(more: int) -> None:
-        nonlocal done, said
-        done += more
-        if (now := time.monotonic()) - said < WORD:
-            return
-        said = now
-        state = worker.state.tasks.get(key)
-        if state is None or state.state == "cancelled":
-            raise RuntimeError("nobody wants this piece any more")
-        worker.log_event(topic, (n, done))
-
-    with tempfile.TemporaryDirectory(dir=worker.local_directory) as folder:
-        try:
-            result = _task(packed)(Path(folder), n, told)
-            made = {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
-        except (OSError, MemoryError, ImportError, ValueError) as error:
-            raise ValueError(f"worker {worker.address}: {error}") from None
-    return result, made, done
-
-
-@lru_cache(maxsize=1)
-def _task(packed: bytes) -> Task[Any]:
-    """Its film is told once, not for each piece."""
-    task: Task[Any] = pickle.loads(packed)
-    return task

@@ -22,7 +22,7 @@ from distributed.cli import dask_scheduler, dask_worker
 
 import flashsteps as fs
 from flashsteps.cli import main
-from flashsteps.filmkit import cluster, gallery, input, reel
+from flashsteps.filmkit import cluster, gallery, input, reel, worker
 from flashsteps.filmkit.facts import difference, facts
 from flashsteps.filmkit.presets import Preset
 from flashsteps.talk.make import Talk
@@ -35,17 +35,20 @@ README = Path(__file__).parents[2] / "README.md"
 
 @pytest.fixture(scope="module")
 def two() -> Iterator[Any]:
-    """Two workers, a process each. None takes the place of one that was killed: the tests that do so come last."""
+    """Two workers, a process each. The tests that kill them come last."""
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50) as made:
-        for nanny in made.workers.values():
-            nanny.auto_restart = False
         yield made
 
 
-def at_work(two: Any) -> dict[str, int]:
-    """The workers that have a piece to do, and their processes."""
-    pids = {nanny.worker_address: nanny.pid for nanny in two.workers.values()}
-    return {where: pids[where] for where, state in two.scheduler.workers.items() if state.processing}
+def at_work(two: Any) -> list[Any]:
+    """The workers that have a piece to do."""
+    return [nanny for nanny in two.workers.values() if two.scheduler.workers[nanny.worker_address].processing]
+
+
+def kill(nanny: Any) -> None:
+    """A worker is gone, and no other comes in its place."""
+    nanny.close_gracefully()
+    os.kill(nanny.pid, signal.SIGKILL)
 
 
 def until(true: Callable[[], object], seconds: float = 30) -> None:
@@ -138,7 +141,7 @@ def test_a_worker_that_would_make_other_bytes_is_refused_whenever_it_comes(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     here = facts() | {"av": "0.1"}
-    monkeypatch.setattr(cluster, "facts", lambda: here)
+    monkeypatch.setattr(worker, "facts", lambda: here)
     command = ("render", "limits", "-o", "a.mp4", "--cluster", two.scheduler_address, "--cut", "short")
     line = rf"worker tcp://[\d.:]+:? has av {facts()['av']}, and this machine 0\.1, .*: install the same"
     assert re.search(line, refused(*command))
@@ -155,7 +158,7 @@ def test_two_machines_are_one_where_all_is_the_same_that_a_film_may_take() -> No
         lacking = {fact: value for fact, value in here.items() if fact != name}
         assert bool(difference(here, lacking)) == (name not in ("torch", "triton"))
         assert difference(lacking, here) == ""
-    assert cluster._fault(here | {"threads": "1"}, here | {"threads": "8"}).endswith(cluster.start())
+    assert worker.fault(here | {"threads": "1"}, here | {"threads": "8"}).endswith(worker.start())
 
 
 def test_what_is_no_cluster_is_one_line_soon(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, two: Any) -> None:
@@ -229,14 +232,14 @@ def test_a_stranger_s_film_is_the_same_though_a_worker_is_killed_and_nobody_else
     film = fs.film("flash2-forward", input=own, rows="2:10", mask=mask, cut="short")
     for path in list(tmp_path.iterdir()):
         path.unlink()
-    killed: list[int] = []
+    killed: list[Any] = []
     heard: list[int] = []
 
     def progress(done: int, total: int) -> None:
         heard.append(done)
         if not killed and (busy := at_work(two)):
-            killed.append(next(iter(busy.values())))
-            os.kill(killed[0], signal.SIGKILL)
+            killed.append(busy[0])
+            kill(busy[0])
 
     film.render(tmp_path / "there.mp4", cluster=two.scheduler_address, progress=progress, **SMALL)
     film.render(tmp_path / "here.mp4", jobs=1, **SMALL)
@@ -263,20 +266,26 @@ def test_a_piece_that_kills_its_workers_is_one_line(two: Any, tmp_path: Path, mo
 def test_its_commands_are_what_dask_and_flashsteps_take() -> None:
     text = README.read_text(encoding="utf-8")
     (block,) = re.findall(r"```console\n(\$ dask scheduler\n.*?)```", text, re.DOTALL)
-    scheduler, worker, film = (shlex.split(line[2:]) for line in block.splitlines() if line.startswith("$ "))
+    scheduler, workers, film = (shlex.split(line[2:]) for line in block.splitlines() if line.startswith("$ "))
     dask_scheduler.main.make_context("scheduler", scheduler[2:])
-    taken = dask_worker.main.make_context("worker", worker[2:]).params
+    taken = dask_worker.main.make_context("worker", workers[2:]).params
     assert (taken["scheduler"], taken["nthreads"], taken["n_workers"]) == ("tcp://host:8786", 1, "-1")
-    assert " ".join(worker) == cluster.start(taken["scheduler"])
+    assert " ".join(workers) == worker.start(taken["scheduler"])
     command = main.get_command(None, film[1])  # type: ignore[arg-type]
     assert command
     assert command.make_context(film[1], film[2:]).params["cluster"] == taken["scheduler"]
 
 
 def test_its_cost_is_of_all_films_as_long_as_they_are() -> None:
-    text = README.read_text(encoding="utf-8")
+    text = re.sub(r"\s+", " ", README.read_text(encoding="utf-8"))
     films = [entry for name, entry in gallery.manifest(README.with_name("renders")).items() if name.endswith(".gif")]
     seconds = sum(film["seconds"] for film in films if (film["cut"], film["theme"]) == ("full", "dark"))
-    found = re.search(r"last (\d+) s, ([\d,]+) frames at 4k", text)
+    found = re.search(r"last ([\d,]+) s, ([\d,]+) frames at 4k", text)
+    cost = re.search(
+        r"(\d+) frames a second .* (\d+) minutes of a core: (\d+) minutes on .* of 2 cores, .* (\d+) on eight", text
+    )
     assert found
-    assert (int(found[1]), int(found[2].replace(",", ""))) == (seconds, 60 * seconds)
+    assert cost
+    assert [int(number.replace(",", "")) for number in found.groups()] == [seconds, 60 * seconds]
+    rate, *minutes = map(int, cost.groups())
+    assert minutes == [round(seconds * 60 / rate / 60 / cores) for cores in (1, 2, 16)]
