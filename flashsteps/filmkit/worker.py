@@ -36,7 +36,7 @@ def fault(here: dict[str, str], there: dict[str, str]) -> str:
     if here["threads"] != there.get("threads"):
         return f"has {there.get('threads')} threads, and drawing takes a process each: start it with: {start()}"
     if other := difference(here, there):
-        return f"has {other}, which would make other bytes: install the same there as here"
+        return f"has {other}, which would make other bytes: install the same there, and start it anew"
     return ""
 
 
