@@ -6,7 +6,7 @@ Not a test: it only prints, and exits with 0. What is compared runs turn about a
 busy moment hits both; shown is the middle one of the rounds. The encoder alone gets the very frames of the film from
 memory, through the same code, and has to make the same file.
 
-    python tests/bench.py [--only films|sizes|core|player] [--rounds N] [--quick]
+    python tests/bench.py [--only films|sizes|core|player|4k] [--rounds N] [--quick]
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ Changes = list[list[Patch] | None]  # one a frame; None where nothing changed
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--only", choices=("films", "sizes", "core", "player"), help="one of the four parts")
+    options.add_argument("--only", choices=("films", "sizes", "core", "player", "4k"), help="one of the five parts")
     options.add_argument("--rounds", type=int, help="how often each pair runs")
     options.add_argument("--quick", action="store_true", help="short films, one round: only to see that all works")
     given = options.parse_args()
@@ -86,6 +86,9 @@ def main() -> None:
 
         bench_player()
         bench_explorer()
+    if given.only in (None, "4k"):
+        with tempfile.TemporaryDirectory() as folder:
+            bench_4k(Path(folder))
     print(f"\nAll this took {time.perf_counter() - began:.0f} s; load average now {load()}")
 
 
@@ -270,6 +273,45 @@ def dither(reel: Reel, path: Path, fps: int, every: int = 2) -> str:
         pairs = np.union1d(pairs, before << 24 | red << 16 | green << 8 | blue)
     colours, palette = len(np.unique(pairs >> 24)), len(np.unique(pairs & 0xFFFFFF))
     return f"{colours:,} colours became {palette}; {verdict(len(pairs) == colours, 'none dithered')}"
+
+
+# ---- 4k
+
+
+def bench_4k(folder: Path) -> None:
+    """What all films cost at 4k and 60 frames a second, from the piece in the middle of each. Measured is the time on
+    a core (CPU seconds), which others at work change little; what more machines take is computed."""
+    size = PRESETS["4k"]
+    print(f"\nAll films at {size.width}×{size.height}, {size.fps} frames a second: a piece of each, on one core\n")
+    count = frames = 0
+    drawn, told = 0.0, time.process_time()
+    reels = {name: fs.film(name) for name in films.names()}
+    told = time.process_time() - told
+    for name, reel in reels.items():
+        look = Look(reel.script, size[:2], size.fps, "dark")
+        spans = rendering.pieces(rendering.total(reel.script(), size.fps), size.fps)
+        span, began = spans[len(spans) // 2], time.process_time()
+        path = rendering.encoded(folder / "piece.mp4", look, span, rendering.frames(look, span), lambda more: None)
+        each = (time.process_time() - began) / len(span)
+        length = sum(map(len, spans))
+        count, frames, drawn = count + len(spans), frames + length, drawn + each * length
+        print(
+            f"{name:18} {length:5} frames, {1 / each:4.1f} a second, a piece is {path.stat().st_size:9,} B", flush=True
+        )
+    cores = os.cpu_count() or 1
+    print(
+        f"\nAll: {frames:,} frames in {count} pieces, {frames / drawn:.1f} a second, {drawn / 60:.0f} minutes of a core"
+    )
+    for machines in (1, 8):
+        took = clock(drawn / count, count, machines * cores) + told
+        print(
+            f"computed for {machines} of {cores} cores: {took / 60:.1f} minutes, {told:.0f} s of them to tell the films"
+        )
+
+
+def clock(piece: float, count: int, workers: int) -> float:
+    """How long so many pieces take, each so many seconds, where each worker takes the next one when it is done."""
+    return piece * -(-count // workers)
 
 
 # ---- core

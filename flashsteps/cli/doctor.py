@@ -21,6 +21,7 @@ FOR = {
     "render": "for films (pycairo is compiled: that takes a C compiler and the headers of cairo and pango)",
     "slides": "for talks with manim-slides, a film's chapter a slide",
     "talk": "for `flashsteps talk -o talk.pptx`",
+    "cluster": "for `--cluster`, films drawn by a Dask cluster",
     "inputs": "for bfloat16",
     "plot": "for `flashsteps io --plot` and `flashsteps bench --plot`",
     "notebook": "for `trace.show()` in a notebook",

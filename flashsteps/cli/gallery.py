@@ -17,6 +17,7 @@ Examples:
   flashsteps gallery
   flashsteps gallery site/films --films race,causal
   flashsteps gallery --check
+  flashsteps gallery --cluster tcp://host:8786
 """
 
 NAMES = take.Text("FILM,…", lambda text: tuple(dict.fromkeys(map(str.strip, text.split(",")))), "give films' names")
@@ -27,9 +28,16 @@ NAMES = take.Text("FILM,…", lambda text: tuple(dict.fromkeys(map(str.strip, te
                 help="Where to  [default: renders]")  # fmt: skip
 @option("--films", "names", type=NAMES, help="Only these  [default: all]")
 @option("--check", is_flag=True, help="Write nothing: say what is out of date; exit code 1 if anything is.")
-@option("--jobs", type=take.NUMBER, help="How many processes draw; no byte depends on it  [default: one a core]")
+@take.work_options("them")
 @click.pass_context
-def gallery(ctx: click.Context, folder: Path, names: tuple[str, ...] | None, check: bool, jobs: int | None) -> None:
+def gallery(
+    ctx: click.Context,
+    folder: Path,
+    names: tuple[str, ...] | None,
+    check: bool,
+    jobs: int | None,
+    cluster: str | None,
+) -> None:
     """Make every film, whole and short, in both themes.
 
     As GIF at the readme preset, with a still and captions, in FOLDER (renders unless named); README.md there gets a
@@ -41,7 +49,7 @@ def gallery(ctx: click.Context, folder: Path, names: tuple[str, ...] | None, che
     drawing()
     some = films.pieces(names or ())
     if check:
-        late = [f"{piece.stem}.gif: {why}" for piece, why in films.out_of_date(folder, some, jobs)]
+        late = [f"{piece.stem}.gif: {why}" for piece, why in films.out_of_date(folder, some, jobs, cluster)]
         late += [f"{name}: there is no such film any more" for name in films.strangers(folder)]
         for line in late or [f"{len(some)} films are what they would be if they were made now"]:
             say(line)
@@ -53,7 +61,7 @@ def gallery(ctx: click.Context, folder: Path, names: tuple[str, ...] | None, che
         def began(frames: int) -> None:
             bar.length = max(1, frames)
 
-        made = films.make(folder, some, jobs=jobs, began=began, progress=bar.update)
+        made = films.make(folder, some, jobs=jobs, cluster=cluster, began=began, progress=bar.update)
     for piece in made:
         size = sum((folder / name).stat().st_size for name in piece.names)
         say(f"{folder / piece.stem}.gif   {size_of(size)} with what is beside it")

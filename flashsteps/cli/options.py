@@ -390,6 +390,18 @@ def heads_options(command: Any) -> Any:
     return heads(kv_heads(command))
 
 
+def work_options(what: str) -> Callable[[Any], Any]:
+    """--jobs and --cluster: who draws `what`."""
+
+    def add(command: Any) -> Any:
+        jobs = f"How many processes draw {what}; no byte depends on it  [default: one a core]"
+        cluster = "Have it drawn by the workers of a Dask cluster instead: its scheduler's address, tcp://host:8786."
+        command = option("--cluster", metavar="ADDRESS", help=cluster)(command)
+        return option("--jobs", type=NUMBER, help=jobs)(command)
+
+    return add
+
+
 def rule_option(command: Any) -> Any:
     """--rule: which bytes count."""
     return option("--rule", type=RULE, help=_rule_help)(command)

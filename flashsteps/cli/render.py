@@ -31,6 +31,7 @@ Examples:
   flashsteps render flash2-forward -o talk.mp4 --theme light --code --captions
   flashsteps render standard -o poster.png --at 9.5 --size 1080x1080
   flashsteps render lecture -o lecture.mp4 --preset talk
+  flashsteps render lecture -o lecture.mp4 --preset 4k --cluster tcp://host:8786
   flashsteps render flash2-forward -o mine.webm --input head.safetensors --head 0,3 --mask causal
 """
 
@@ -65,7 +66,7 @@ Made = list[tuple[Path, str]]
 @option("--loop", type=take.LOOPS, help="How often a .gif or .webp is played: 1 is once  [default: for ever]")
 @option("--transparent", is_flag=True, help="Draw no ground, in a .webm, .webp, .png, .svg or .pdf.")
 @option("--captions", is_flag=True, help="Write what is said to a .vtt file beside the film (WebVTT).")
-@option("--jobs", type=take.NUMBER, help="How many processes draw it; no byte depends on it  [default: one a core]")
+@take.work_options("it")
 @option("-q", "--quiet", is_flag=True, help="Show no progress, and print nothing.")
 def render(
     name: str,
@@ -80,6 +81,7 @@ def render(
     transparent: bool,
     captions: bool,
     jobs: int | None,
+    cluster: str | None,
     quiet: bool,
     **options: Any,
 ) -> None:
@@ -93,7 +95,7 @@ def render(
     still = formats.is_still(formats.check_path(output))
     if form and output.suffix.lower() != f".{form}":
         raise ValueError(f"'{output}' is no {form}: leave --format out, which is for -o -")
-    of_films = {"--fps": fps, "--captions": captions, "--jobs": jobs, "--loop": loop}
+    of_films = {"--fps": fps, "--captions": captions, "--jobs": jobs, "--cluster": cluster, "--loop": loop}
     if still and (given := [option for option, value in of_films.items() if value]):
         raise ValueError(f"'{output}' is a picture, and {given[0]} is for films: leave it out")
     if not still and at is not None:
@@ -111,7 +113,7 @@ def render(
     if still:
         made = _still(shown, output, looks, at, transparent)
     else:
-        how = {"loop": loop or 0, "transparent": transparent, "jobs": jobs}
+        how = {"loop": loop or 0, "transparent": transparent, "jobs": jobs, "cluster": cluster}
         made = _film(shown, output, looks, captions, quiet, **how)
     for path, what in () if quiet else made:
         say(f"{path}   {size_of(path.stat().st_size)}   {what}")

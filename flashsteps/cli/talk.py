@@ -54,7 +54,7 @@ class Films(click.ParamType[tuple[str, ...]]):
 @option("--size", type=take.SIZE, help="Its width and height in pixels, whatever the preset.")
 @option("--fps", type=take.NUMBER, help="Its frames a second, whatever the preset.")
 @option("--cut", type=take.CUT, help="All of each film, or its short cut  [default: full]")
-@option("--jobs", type=take.NUMBER, help="How many processes draw it; no byte depends on it  [default: one a core]")
+@take.work_options("it")
 @option("-q", "--quiet", is_flag=True, help="Show no progress, and print nothing.")
 def talk(
     output: Path,
@@ -65,6 +65,7 @@ def talk(
     fps: int | None,
     cut: str | None,
     jobs: int | None,
+    cluster: str | None,
     quiet: bool,
 ) -> None:
     """Make slides of the films: a chapter a click, with notes.
@@ -78,7 +79,7 @@ def talk(
     from ..talk import make
 
     make.check_path(output)
-    of_films = {"--fps": fps, "--jobs": jobs}
+    of_films = {"--fps": fps, "--jobs": jobs, "--cluster": cluster}
     if output.suffix.lower() == ".pdf" and (given := [option for option, value in of_films.items() if value]):
         raise ValueError(f"'{output}' has pages, and {given[0]} is for films: leave it out")
     if quiet:
@@ -92,6 +93,6 @@ def talk(
             done += more
             bar(done, made.steps)
 
-        made.write(jobs, told)
+        made.write(jobs, cluster, told)
     if not quiet:
         say(f"{output}   {size_of(output.stat().st_size)}   {made.slides} slides, {look.width}×{look.height}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import encode
-from .processes import Told, in_order
+from .processes import Share, Told
 from .rendering import Look, encoded, frames
 from .script import Span
 
@@ -29,13 +30,16 @@ def frames_of(chapter: Span, fps: int) -> range:
     return range(round(chapter.start * fps), round(chapter.stop * fps))
 
 
-def cut(chapters: Sequence[tuple[Look, Span]], folder: Path, jobs: int, told: Told) -> Generator[Clip, None, None]:
-    """Each chapter of a film as a Clip in this folder, in their order; the bytes do not depend on how many `jobs` there
-    are. `told(amount)` hears of frames that are done."""
-    yield from in_order(partial(_clip, chapters, folder), len(chapters), jobs, told)
+def cut(chapters: Sequence[tuple[Look, Span]], folder: Path, share: Share, told: Told) -> Iterator[Clip]:
+    """Each chapter of a film as a Clip in this folder, in their order; the bytes do not depend on how they are shared
+    out. `told(amount)` hears of frames that are done."""
+    with closing(share(partial(_clip, chapters), len(chapters), folder, told)) as made:
+        for film, still in made:
+            yield Clip(folder / film, folder / still)
 
 
-def _clip(chapters: Sequence[tuple[Look, Span]], folder: Path, n: int, told: Told) -> Clip:
+def _clip(chapters: Sequence[tuple[Look, Span]], folder: Path, n: int, told: Told) -> tuple[str, str]:
+    """One of them, by the names of its files."""
     look, chapter = chapters[n]
     span, last = frames_of(chapter, look.fps), np.empty(0, np.uint8)
 
@@ -49,4 +53,4 @@ def _clip(chapters: Sequence[tuple[Look, Span]], folder: Path, n: int, told: Tol
     encoded(clip.film, look, span, drawn(), told, KEYS)
     last[..., 3] = 255
     encode.write_png(clip.still, last)
-    return clip
+    return clip.film.name, clip.still.name

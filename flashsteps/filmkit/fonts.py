@@ -6,6 +6,7 @@ alone: fontconfig, whose answers depend on much else, is not asked. A font count
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import sys
@@ -109,12 +110,25 @@ def _draws(font: Any, sign: int) -> bool:
 
 def lacking(text: str) -> str:
     """The characters of a text that no font here has, in their order."""
+    return "".join(sign for sign in _strange(text) if not system(sign, 400))
+
+
+def _strange(text: str) -> str:
+    """The characters of a text that the bundled fonts lack, in their order."""
     fonts = [bundled(family, 400) for family in FILES]
 
     def had(sign: str) -> bool:
-        return not _shows(sign) or any(font.get_nominal_glyph(ord(sign)) for font in fonts) or bool(system(sign, 400))
+        return not _shows(sign) or any(font.get_nominal_glyph(ord(sign)) for font in fonts)
 
     return "".join(sign for sign in dict.fromkeys(text) if not had(sign))
+
+
+def fonts_for(text: str) -> str:
+    """The system's fonts by name and size, in a few letters; "" for a text that takes none of them."""
+    if not _strange(text):
+        return ""
+    there = [(path.name, path.stat().st_size) for bold in (False, True) for path in _files(bold)]
+    return hashlib.sha256(repr(there).encode()).hexdigest()[:16]
 
 
 def advice(text: str) -> str:

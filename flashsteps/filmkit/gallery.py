@@ -9,12 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from .. import files, theme
-from . import films, processes, reel
+from . import films, reel
 from .presets import PRESETS
+from .processes import Share
+from .share import shared
 from .storyboard import CUTS
 
 MANIFEST = "gallery.json"
@@ -77,20 +81,26 @@ def moment(shown: reel.Reel) -> float:
     return stop - 1 / PRESETS["readme"].fps
 
 
-def out_of_date(folder: Path, some: Sequence[Piece], jobs: int | None = None) -> Iterator[tuple[Piece, str]]:
+def out_of_date(
+    folder: Path, some: Sequence[Piece], jobs: int | None = None, cluster: str | None = None
+) -> Iterator[tuple[Piece, str]]:
     """Those that are not what they would be if they were made now, and why; nothing is written."""
-    return ((piece, why) for piece, _, why in _late(folder, some, jobs))
+    with shared(jobs, cluster) as share:
+        for piece, _, why in _late(folder, some, share):
+            yield piece, why
 
 
-def _late(folder: Path, some: Sequence[Piece], jobs: int | None) -> Iterator[tuple[Piece, str, str]]:
+def _late(folder: Path, some: Sequence[Piece], share: Share) -> Iterator[tuple[Piece, str, str]]:
     """The same, with the digest of what each would show, which was made to find out."""
     kept = manifest(folder)
-    todo = processes.in_order(
-        lambda n, told: digest(some[n]), len(some), jobs or processes.cores(), lambda amount: None
-    )
-    for piece, now in zip(some, todo, strict=True):
-        if why := _fault(folder, piece, kept, now):
-            yield piece, now, why
+    with closing(share(partial(_digest, some), len(some), folder, lambda amount: None)) as digests:
+        for piece, now in zip(some, digests, strict=True):
+            if why := _fault(folder, piece, kept, now):
+                yield piece, now, why
+
+
+def _digest(some: Sequence[Piece], folder: Path, n: int, told: Callable[[int], None]) -> str:
+    return digest(some[n])
 
 
 def strangers(folder: Path) -> list[str]:
@@ -115,25 +125,26 @@ def make(
     some: Sequence[Piece],
     *,
     jobs: int | None = None,
+    cluster: str | None = None,
     began: Callable[[int], None] = lambda frames: None,
     progress: Callable[[int], None] = lambda frames: None,
 ) -> list[Piece]:
-    """Make those that are out of date, a film in each of `jobs` processes (one a core), then manifest and README.
+    """Make those that are out of date, a film in each of `jobs` processes (one a core), or by each worker of the Dask
+    `cluster` whose scheduler has this address, then manifest and README.
 
     Gives what was made. `began(frames)` hears how many frames there are to do, `progress(frames)` how many more are.
     Raises ValueError where a file cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     _around(folder / "README.md")  # refused before anything is drawn
-    todo = [(piece, now) for piece, now, _ in _late(folder, some, jobs)]
-    began(sum(round(_shown(piece).duration * PRESETS["readme"].fps) for piece, _ in todo))
-    found = manifest(folder)
-    work = processes.in_order(
-        lambda n, told: _make(folder, *todo[n], told), len(todo), jobs or processes.cores(), progress
-    )
-    for entries in work:
-        found |= entries
-        _save(folder, found)
+    with shared(jobs, cluster) as share:
+        todo = [(piece, now) for piece, now, _ in _late(folder, some, share)]
+        began(sum(round(_shown(piece).duration * PRESETS["readme"].fps) for piece, _ in todo))
+        found = manifest(folder)
+        with closing(share(partial(_make, todo, folder.as_posix()), len(todo), folder, progress)) as made:
+            for entries in made:
+                found |= entries
+                _save(folder, found)
     for name in strangers(folder):
         (folder / name).unlink(missing_ok=True)
         del found[name]
@@ -146,8 +157,11 @@ def _shown(piece: Piece) -> reel.Reel:
     return reel.film(piece.film, cut=piece.cut, theme=piece.theme)
 
 
-def _make(folder: Path, piece: Piece, shows: str, told: Callable[[int], None]) -> dict[str, Entry]:
-    """The files of one film, and what the manifest has of each; `shows` is its digest."""
+def _make(
+    todo: Sequence[tuple[Piece, str]], named: str, folder: Path, n: int, told: Callable[[int], None]
+) -> dict[str, Entry]:
+    """The files of one film, and what the manifest has of each; the gallery's folder is `named` so in commands."""
+    piece, shows = todo[n]
     look, shown, before = PRESETS["readme"], _shown(piece), 0
 
     def progress(done: int, total: int) -> None:
@@ -168,7 +182,7 @@ def _make(folder: Path, piece: Piece, shows: str, told: Callable[[int], None]) -
         "film": piece.film,
         "cut": piece.cut,
         "theme": piece.theme,
-        "command": piece.command(folder.as_posix()),
+        "command": piece.command(named),
     }
     about |= {"shows": shows, "width": look.width, "height": look.height, "seconds": round(shown.duration, 2)}
     return {

@@ -29,35 +29,31 @@ OF_A_RUN, OF_AN_INPUT = ("block_q", "block_k", "mask", "dtype", "sram"), ("input
 
 
 class Input:
-    """The input of one film, and its runs. `option(name, default)` is how to ask for what a user chose."""
+    """The input of one film, and its runs. `option(name, default)` is how to ask for what a user chose.
 
-    def __init__(self) -> None:
-        self._made: dict[Any, Any] = {}
+    `made` is what another Input has read and recorded for the same film: then no file is read, and nothing runs.
+    """
+
+    def __init__(self, made: Mapping[Any, Any] | None = None) -> None:
+        self._made: dict[Any, Any] = dict(made or {})
         self._shows_own_mask = False
-        self.unproven = False  # is there a saved run that was not held against its algorithm?
+
+    @property
+    def made(self) -> dict[Any, Any]:
+        """What was read and recorded until now; of an input of which a window is shown, the window alone."""
+        return {key: made for key, made in self._made.items() if key != "input" or "rows" not in self._made}
+
+    @property
+    def unproven(self) -> bool:
+        """Is there a saved run that was not held against its algorithm?"""
+        return self._made.get("proven") is False
 
     def qkv(self, option: Callable[..., Any]) -> QKV:
         """q, k and v, as `input`, `head` and `layout` say, or the `rows` of them. Raises ValueError where they can't be
         read."""
-        rows, whole = option("rows"), self._whole(option)
-        if rows is None:
-            return whole
-        found: QKV = self._once(("rows", id(whole), repr(rows)), partial(window, whole, rows))
-        return found
-
-    def _whole(self, option: Callable[..., Any]) -> QKV:
-        from ..inputs import qkv
-
         source, where = option("input", "sample"), {name: option(name) for name in ("head", "layout")}
-        if isinstance(source, qkv.QKV):
-            for name, value in where.items():
-                if value is not None:
-                    raise ValueError(f"{name}={value!r}: the input that is given is one head already: leave it out")
-            return source
-        key, load = str(source), partial(qkv.load_qkv, source, **where)
-        if isinstance(source, tuple | list) and len(source) == 3:
-            key, load = str(id(source)), partial(qkv.check_qkv, source[0], source[1], source[2], **where)
-        found: QKV = self._once((key, repr(where)), load)
+        rows, whole = option("rows"), partial(self._once, "input", partial(_read, source, where))
+        found: QKV = whole() if rows is None else self._once("rows", lambda: window(whole(), rows))
         return found
 
     def record(self, algorithm: str, option: Callable[..., Any], how: dict[str, Any]) -> Trace:
@@ -80,14 +76,15 @@ class Input:
                 self._shows_own_mask = True
             how = {name: value for name, value in chosen.items() if value is not None} | how
             how = {"block_q": small_block(N), "block_k": small_block(M), **how}
-            run = self._once((id(qkv), algorithm, _key(how)), partial(_record, algorithm, qkv, how))
+            run = self._once((algorithm, _key(how)), partial(_record, algorithm, qkv, how))
         if not option("kernel", False):
             return run
         return self.twin(run)
 
     def twin(self, run: Trace) -> Trace:
         """The run of its Triton kernel on the same input. Raises ValueError where there is none, or no Triton."""
-        twin: Trace = self._once((id(run), "kernel"), partial(_twin, run))
+        of = next((key for key, made in self._made.items() if made is run), id(run))
+        twin: Trace = self._once(("kernel", of), partial(_twin, run))
         return twin
 
     @property
@@ -105,7 +102,7 @@ class Input:
     def words(self) -> str:
         """All tokens and names of files that were read or recorded until now: what may be in any script."""
         metas = [run.meta for run in self.runs]
-        tokens = [made.tokens for made in self._made.values() if hasattr(made, "tokens")]
+        tokens = [made.tokens for made in self.made.values() if hasattr(made, "tokens")]
         told = [str((meta["input"], meta["mask"])) for meta in metas]
         return "".join([*told, *(word for of in (*tokens, *(meta["tokens"] for meta in metas)) for word in of or ())])
 
@@ -119,7 +116,7 @@ class Input:
                 raise ValueError(f"{name}={value!r} is for a new run, and this film is of a saved one: leave it out")
         path = isinstance(saved, str | os.PathLike)
         load = partial(npz.load, saved) if path else lambda: saved
-        run: Trace = self._once(("saved", str(saved) if path else id(saved)), load)
+        run: Trace = self._once("saved", load)
         meta = run.meta
         if meta["algorithm"] != algorithm:
             raise ValueError(f"this film shows {algorithm}, and this is a trace of {meta['algorithm']}")
@@ -133,22 +130,37 @@ class Input:
         if len(run.values) != len(run):
             raise ValueError(NO_VALUES)
         check_room(meta["queries"], meta["keys"], meta["d"], "record fewer")
-        self._once(("proven", id(run)), partial(self._prove, run))
+        self._once("proven", partial(_prove, run))
         return run
-
-    def _prove(self, run: Trace) -> bool:
-        from . import proof
-
-        if proof.can_be_proven(run):
-            proof.check(run)
-        else:
-            self.unproven = True
-        return True
 
     def _once(self, key: Any, make: Callable[[], Any]) -> Any:
         if key not in self._made:
             self._made[key] = make()
         return self._made[key]
+
+
+def _read(source: Any, where: Mapping[str, Any]) -> QKV:
+    """An input as it was given: a QKV, q, k and v, a name or a file."""
+    from ..inputs import qkv
+
+    if isinstance(source, qkv.QKV):
+        for name, value in where.items():
+            if value is not None:
+                raise ValueError(f"{name}={value!r}: the input that is given is one head already: leave it out")
+        return source
+    if isinstance(source, tuple | list) and len(source) == 3:
+        return qkv.check_qkv(source[0], source[1], source[2], **where)
+    return qkv.load_qkv(source, **where)
+
+
+def _prove(run: Trace) -> bool:
+    """Is a saved run as its algorithm leaves it? Raises ValueError where not; False where that can't be told."""
+    from . import proof
+
+    if proof.can_be_proven(run):
+        proof.check(run)
+        return True
+    return False
 
 
 def check_room(N: int, M: int, d: int, advice: str = f"give rows='0:{MOST_ROWS}' for a window of them") -> None:

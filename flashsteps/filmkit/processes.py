@@ -8,10 +8,23 @@ import signal
 import sys
 from collections.abc import Callable, Generator, Iterator
 from multiprocessing.connection import Connection, wait
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 Result = TypeVar("Result")
 Told = Callable[[int], None]
+Task = Callable[[Path, int, Told], Result]
+
+
+class Share(Protocol):
+    """How work is shared out, to processes or elsewhere (`filmkit.share`)."""
+
+    def __call__(self, task: Task[Result], count: int, folder: Path, told: Told) -> Generator[Result, None, None]:
+        """`task(folder, n, told)` for n = 0 … count − 1, the results in that order.
+
+        What a task writes, it writes to the folder that it is given, and then it lies in the one named here: they may
+        be two. A task can be pickled; `told(amount)` is called here.
+        """
 
 
 def cores() -> int:

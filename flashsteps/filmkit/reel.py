@@ -36,8 +36,13 @@ class Reel:
         self._warned = False
         self.script()  # what can't be told is refused here
 
-    def __reduce__(self) -> tuple[Any, ...]:  # to tell a film again is cheaper than to send it, and always works
-        return _again, (self.name, self.told.theme, self.told.chosen, self._duration)
+    def __reduce__(self) -> tuple[Any, ...]:
+        """To tell a film again is cheaper than to send it. What was read and recorded for it goes along: elsewhere
+        there may be no such file."""
+        chosen = {name: value for name, value in self.told.chosen.items() if name not in ("input", "trace")}
+        given = {name: "given" for name in self.told.chosen if name not in chosen}
+        options = {"theme": self.told.theme, **chosen, **given}
+        return _again, (self.name, options, self._duration, self.told.made, drawing().fonts_for(self.told.words))
 
     def __repr__(self) -> str:
         return f"<film {self.name!r}: {self.title}, {len(self.chapters)} chapters, {self.duration:g} s>"
@@ -112,19 +117,21 @@ class Reel:
         loop: int = 0,
         transparent: bool = False,
         jobs: int | None = None,
+        cluster: str | None = None,
         progress: Progress | None = None,
     ) -> Path:
         """Write the film to a file, whole or not at all; the path's ending says as what.
 
         `preset` is "readme", "slides" or "4k" (the ending's own unless given), `size` and `fps` go before it; a GIF
         or WebP is played `loop` times (0: for ever), WebM and WebP may be `transparent`. `jobs` is how many processes
-        draw (one a core unless given), and changes no byte. Raises ValueError where that can't be.
+        draw (one a core unless given); instead, `cluster` is the address of a Dask scheduler whose workers do. Neither
+        changes a byte. Raises ValueError where that can't be.
         """
         self._warn()
         looks = look_of(path, preset, size, fps)
         tell = partial(self.script, shape_of(*looks[:2]))
         look = drawing().Look(tell, looks[:2], looks.fps, theme or self.theme, transparent)
-        drawing().write(path, look, loop=loop, jobs=jobs, progress=progress)
+        drawing().write(path, look, loop=loop, jobs=jobs, cluster=cluster, progress=progress)
         return Path(path)
 
     def picture(self, shape: str = "wide", **options: Any) -> Picture:
@@ -161,8 +168,21 @@ def drawing() -> Any:
         ) from None
 
 
-def _again(name: str, theme: str, chosen: dict[str, Any], duration: float | None) -> Reel:
-    return film(name, duration=duration, theme=theme, **chosen)
+def _again(name: str, options: dict[str, Any], duration: float | None, made: dict[Any, Any], fonts: str) -> Reel:
+    """Raises ValueError where the system's fonts, if any of the words takes one, are others than they were."""
+    told = _told(name, options)
+    told.again(made)
+    if drawing().fonts_for(told.words) != fonts:
+        raise ValueError("words of this film take a font of the system, and here are others: install the same")
+    return Reel(name, told, duration)
+
+
+def _told(name: str, options: dict[str, Any]) -> Storyboard:
+    if name == films.LECTURE:
+        from .lecture import Lecture  # late: its titles know what draws letters, and that may be missing
+
+        return Lecture(**options)
+    return films.load(name)(**options)
 
 
 def film(name: str, *, duration: float | None = None, **options: Any) -> Reel:
@@ -175,11 +195,7 @@ def film(name: str, *, duration: float | None = None, **options: Any) -> Reel:
     device, trace, kernel, code, cut, theme. Raises ValueError for a name that isn't known, an option that this film has
     no use for, and where something makes no sense or is too large to draw.
     """
-    if name == films.LECTURE:
-        from .lecture import Lecture  # late: its titles know what draws letters, and that may be missing
-
-        return Reel(name, Lecture(**options), duration)
-    return Reel(name, films.load(name)(**options), duration)
+    return Reel(name, _told(name, options), duration)
 
 
 def render(name: str, path: str | os.PathLike[str], **options: Any) -> Path:
@@ -187,6 +203,6 @@ def render(name: str, path: str | os.PathLike[str], **options: Any) -> Path:
 
     fs.render("flash-forward", "x.gif", theme="light")
     """
-    names = ("preset", "size", "fps", "loop", "transparent", "jobs", "progress")
+    names = ("preset", "size", "fps", "loop", "transparent", "jobs", "cluster", "progress")
     of_file = {name: options.pop(name) for name in names if name in options}
     return film(name, **options).render(path, **of_file)

@@ -8,6 +8,7 @@ encoded in another. (To draw them elsewhere was tried: carrying pictures over co
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -22,10 +23,12 @@ from ..files import whole
 from . import encode, formats, vector
 from .boxes import unit_of
 from .fonts import advice as advice
+from .fonts import fonts_for as fonts_for
 from .join import join
 from .painter import Painter
-from .processes import Told, cores, in_order
+from .processes import Told
 from .script import Script
+from .share import shared
 
 Progress = Callable[[int, int], None]
 Size = tuple[int, int]
@@ -108,19 +111,21 @@ def write(
     *,
     loop: int = 0,
     jobs: int | None = None,
+    cluster: str | None = None,
     progress: Progress | None = None,
 ) -> int:
     """Write a film to `path`, whole or not at all; its ending says as what. Returns the number of frames.
 
-    `jobs` is in how many processes (one a core unless given); the bytes do not depend on it. `progress(done, total)` is
-    called now and then. Raises ValueError where the path, the size or the rate won't do.
+    `jobs` is in how many processes (one a core unless given), `cluster` a Dask scheduler's address, whose workers do it
+    instead; the bytes do not depend on it. `progress(done, total)` is called now and then. Raises ValueError where the
+    path, the size or the rate won't do, or the cluster.
     """
     target, count = formats.check_path(path), total(look.tell(), look.fps)
     unit_of(*look.size)
     formats.check_film(path, look.size, look.fps, loop, look.transparent)
-    jobs, spans, done = cores() if jobs is None else jobs, pieces(count, look.fps), 0
-    if jobs < 1:
-        raise ValueError(f"jobs={jobs}: give 1 or more")
+    ending, done = target.suffix.lower(), 0
+    joined = ending in JOINED
+    spans = pieces(count, look.fps) if joined else [range(count)]
 
     def told(more: int) -> None:
         nonlocal done
@@ -128,30 +133,23 @@ def write(
         if progress:
             progress(done, count)
 
-    if target.suffix.lower() in JOINED:
-        with (
-            whole(path) as aside,
-            tempfile.TemporaryDirectory() as folder,
-            closing(in_order(partial(_piece, look, spans, target.suffix, folder), len(spans), jobs, told)) as made,
-        ):
-            join(aside, made, JOINED[target.suffix.lower()], look.fps, look.tell().chapters)
-    else:
-        encode.write(
-            path,
-            frames(look),
-            fps=look.fps,
-            size=look.size,
-            total=count,
-            loop=loop,
-            transparent=look.transparent,
-            progress=progress,
-        )
+    with (
+        whole(path) as aside,
+        shared(jobs, cluster) as share,
+        tempfile.TemporaryDirectory() as folder,
+        closing(share(partial(_piece, look, spans, ending, loop), len(spans), Path(folder), told)) as made,
+    ):
+        drawn = (Path(folder) / name for name in made)
+        if joined:
+            join(aside, drawn, JOINED[ending], look.fps, look.tell().chapters)
+        else:
+            shutil.copyfile(next(drawn), aside)
     return count
 
 
-def _piece(look: Look, spans: list[range], ending: str, folder: str, n: int, told: Told) -> Path:
-    """Piece n as a film of its own."""
-    return encoded(Path(folder) / f"{n}{ending}", look, spans[n], frames(look, spans[n]), told)
+def _piece(look: Look, spans: list[range], ending: str, loop: int, folder: Path, n: int, told: Told) -> str:
+    """Piece n as a film of its own, by its name."""
+    return encoded(folder / f"{n}{ending}", look, spans[n], frames(look, spans[n]), told, loop=loop).name
 
 
 def encoded(
@@ -161,6 +159,7 @@ def encoded(
     drawn: Iterator[np.ndarray | None],
     told: Told,
     keys: float = encode.KEYS,
+    loop: int = 0,
 ) -> Path:
     """The frames of a span as a film of its own; tells each second that is done."""
     said = 0
@@ -177,6 +176,7 @@ def encoded(
         fps=look.fps,
         size=look.size,
         total=len(span),
+        loop=loop,
         transparent=look.transparent,
         keys=keys,
         progress=progress,

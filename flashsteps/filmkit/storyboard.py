@@ -53,6 +53,15 @@ class Storyboard:
         """What was recorded for what has been told until now, in that order."""
         return self._source.runs
 
+    @property
+    def made(self) -> Mapping[Any, Any]:
+        """What has been read and recorded for what has been told until now."""
+        return self._source.made
+
+    def again(self, made: Mapping[Any, Any]) -> None:
+        """Tell it of this, which another one of the same film has `made`, and read and record nothing anew."""
+        self._source = Input(made)
+
     def script(self, shape: str = "wide") -> Script:
         """The film in a shape, told once. Raises ValueError for an option that this film has no use for."""
         if shape not in self._scripts:

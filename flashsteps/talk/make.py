@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -80,16 +80,16 @@ class Talk:
         """What progress counts: frames, or pages."""
         return self.slides if self.is_pdf else round(self.seconds * self.look.fps)
 
-    def write(self, jobs: int | None = None, progress: Progress | None = None) -> Path:
+    def write(self, jobs: int | None = None, cluster: str | None = None, progress: Progress | None = None) -> Path:
         """Write it, whole or not at all. `progress(more)` is called now and then. The same talk gives the same bytes,
-        in however many `jobs` it is drawn."""
+        in however many `jobs` it is drawn, or on whatever `cluster` (the address of a Dask scheduler)."""
         told = progress or (lambda more: None)
         if self.is_pdf:
             from . import pdf
 
             pdf.write(self.path, self.columns, self.size, self.theme, told)
             return self.path
-        with self._media(jobs, told) as media:
+        with self._media(jobs, cluster, told) as media:
             if self.path.suffix.lower() == ".pptx":
                 from . import powerpoint
 
@@ -101,16 +101,16 @@ class Talk:
         return self.path
 
     @contextmanager
-    def _media(self, jobs: int | None, told: Progress) -> Iterator[list[Clip]]:
+    def _media(self, jobs: int | None, cluster: str | None, told: Progress) -> Iterator[list[Clip]]:
         """The film and the last picture of each chapter, as long as this lasts."""
         from ..filmkit import clips
-        from ..filmkit.processes import cores
         from ..filmkit.rendering import Look
+        from ..filmkit.share import shared
 
         shape, todo = shape_of(*self.size), chapters(self.columns)
         work = [(Look(partial(c.film.script, shape), self.size, self.look.fps, self.theme), c.span) for c in todo]
         with (
+            shared(jobs, cluster) as share,
             tempfile.TemporaryDirectory(prefix="flashsteps-") as folder,
-            closing(clips.cut(work, Path(folder), jobs or cores(), told)) as made,
         ):
-            yield list(made)
+            yield list(clips.cut(work, Path(folder), share, told))

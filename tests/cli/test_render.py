@@ -91,7 +91,8 @@ def test_without_options_a_film_has_the_defaults_of_those_who_own_them(asked):
     size = PRESETS["readme"]
     assert asked == {
         "name": "standard", "input": None, "code": False, "kernel": False,
-        "size": size[:2], "fps": size.fps, "jobs": None, "loop": 0, "transparent": False,
+        "size": size[:2], "fps": size.fps, "jobs": None, "cluster": None,
+        "loop": 0, "transparent": False,
     }  # fmt: skip
 
 
@@ -103,7 +104,8 @@ def test_each_option_reaches_the_film(asked):
     assert asked == {
         "name": "flash-forward", "input": "random:6,4,1", "block_q": 3, "block_k": 2, "mask": "causal",
         "dtype": "float64", "device": "h100", "theme": "light", "sram": 8192, "duration": 60.0, "code": True,
-        "kernel": False, "size": size[:2], "fps": size.fps, "jobs": 3, "loop": 0, "transparent": True,
+        "kernel": False, "size": size[:2], "fps": size.fps, "jobs": 3,
+        "cluster": None, "loop": 0, "transparent": True,
     }  # fmt: skip
 
 
