@@ -62,7 +62,7 @@ class BlockSparse(Film):
             board.say("Where it is 0, only K and V come." if board.short else words)
             shown.play(columns[middle + 1].start, seconds=1.6 if board.short else 6.0)
             if not board.short:
-                board.say("So on, column by column.")
+                board.say("So on: each tile of S is made, used and gone. All of it would grow with N².")
                 shown.play(len(run), seconds=3.0)
         with board.chapter("What it saves"):
             board.clear()
@@ -120,8 +120,8 @@ def saved(board: Board, run: Run, kept: np.ndarray) -> None:
     board.say(f"More than {'half' if half else 'that'}: {always}.", given=some / all_ > kept.mean())
     if some > run.standard.total:
         size = f"{meta['block_q']}×{meta['block_k']}"
-        each = f"Tiles of only {size} fetch Q and O for every {meta['block_k']} keys"
-        board.say(f"{each}; standard moves {size_of(run.standard.total)}.")
+        each = f"Tiles of {size} fetch Q and O again for every {meta['block_k']} keys"
+        board.say(f"{each}; standard, Q once, moves {size_of(run.standard.total)}.")
 
 
 @cache

@@ -12,7 +12,7 @@ from flashsteps.filmkit.actors.kinds import Kind, Kinds
 from flashsteps.filmkit.actors.matrix import Matrix, Region, grid
 from flashsteps.filmkit.actors.table import Table
 from flashsteps.filmkit.actors.tile_map import TileMap
-from flashsteps.filmkit.places import Stage, aside, note, stage, turn
+from flashsteps.filmkit.places import Stage, aside, below, note, stage, turn
 from flashsteps.filmkit.run import Run
 from flashsteps.filmkit.tiles import regions, scores
 from flashsteps.machine import masks
@@ -99,7 +99,7 @@ def kinds(board: Board, place: Stage, run: Run, S: np.ndarray) -> None:
     names = "this toy", f"N = {short(N)}, tiles {TILE}×{TILE}"
     lengths = tuple(bar(name, sizes, grown, meta["dtype"]) for name, sizes in zip(names, (toy, REAL), strict=True))
     chart = Bars(lengths, 1.0, "", title="K and V read, of what comes in without the mask")
-    words = f"Tiles above the diagonal are skipped: no loads, no work. At N = {short(N)} that is nearly half."
+    words = "Tiles above the diagonal are skipped: no loads, no work."
     if board.short:
         words = f"{len(skipped)} of {each.size} tiles are skipped: no loads."
     turn(board, words, (matrix, left), (Kinds(told, there), legend), (chart, bars), given=bool(skipped))
@@ -110,10 +110,9 @@ def kinds(board: Board, place: Stage, run: Run, S: np.ndarray) -> None:
         board.wait(0.2 if board.short else 0.7)
     if board.short:
         board.say(f"{len(cut)} are cut: masked on chip.")
-        board.move(grown.to(1.0), seconds=1.0)
-        board.say(f"At N = {short(N)} nearly half is saved.", given=0.5 < share(REAL, meta["dtype"]) < 0.55)
-    else:
-        board.move(grown.to(1.0), seconds=1.2)
+    board.move(grown.to(1.0), seconds=1.0 if board.short else 1.2)
+    less = "nearly half is saved" if board.short else "nearly half of K and V need not come in"
+    board.say(f"At N = {short(N)} {less}.", given=0.5 < share(REAL, meta["dtype"]) < 0.55)
 
 
 def tiles_of(many: int, kind: str) -> str:
@@ -183,15 +182,15 @@ def saved(board: Board, place: Stage) -> None:
         with_it, without = moved(name, "causal"), moved(name, None)
         said = "as without the mask" if with_it == without else f"of {size_of(without)} without the mask"
         length = Made(lambda u, of=with_it: of * u, grown)
-        after, below = board.pick(wide=(said, ""), square=("", said))
-        bars.append(Bar(title, length, hue, whole=float(without), note=after, under=below))
+        after, lower = board.pick(wide=(said, ""), square=("", said))
+        bars.append(Bar(title, length, hue, whole=float(without), note=after, under=lower))
     most = moved("standard-forward", None)
     title = f"HBM traffic of one head, causal, N = {short(N)}, d = {D}"
     chart = Bars(tuple(bars), float(most), title=title)
     words = f"Standard attention saves no byte by it: {size_of(most)} at N = {short(N)}, as without."
-    turn(board, words, (chart, place.whole), given=most == moved("standard-forward", "causal"))
-    note(board, place, f"standard attention writes all of S, hidden or not; tiles {TILE}×{TILE}, fp16; {MODEL}")
-    board.move(grown.to(1.0), seconds=1.5)
+    said = below(place, f"standard attention writes all of S, hidden or not; tiles {TILE}×{TILE}, fp16; {MODEL}")
+    same = most == moved("standard-forward", "causal")
+    turn(board, words, (chart, place.whole), said, given=same, grows=(grown.to(1.0),), seconds=1.5)
 
 
 def ends(board: Board, place: Stage, run: Run, S: np.ndarray) -> None:

@@ -16,7 +16,7 @@ from flashsteps.filmkit.actors.row import Row
 from flashsteps.filmkit.actors.table import Table
 from flashsteps.filmkit.actors.wires import Arrow, Wire
 from flashsteps.filmkit.input import check_room
-from flashsteps.filmkit.places import Stage, note, stage, turn
+from flashsteps.filmkit.places import Stage, below, note, stage, turn
 from flashsteps.filmkit.run import Run
 from flashsteps.filmkit.tiles import held, made
 from flashsteps.machine.devices import MODEL, Device, device
@@ -152,9 +152,8 @@ def cache_of(board: Board, place: Stage, gpu: Device) -> None:
     ridge = gpu.tflops / gpu.bandwidth
     words = f"{size_of(K + V)} come in for it, and about one FLOP is done for each byte."
     chart = Bars(bars, float(K), title=f"a cache of {short(N)} keys, one head, d = {D}, fp16: bytes that come in")
-    turn(board, words, (chart, upper), given=0.8 < did < 1.5)
-    note(board, place, f"{MODEL}; the ridge is where {a(gpu.model)} would no longer wait for its memory")
-    board.move(grown.to(1.0), seconds=2.0)
+    said = below(place, f"{MODEL}; the ridge is where {a(gpu.model)} would no longer wait for its memory")
+    turn(board, words, (chart, upper), said, given=0.8 < did < 1.5, grows=(grown.to(1.0),), seconds=1.5)
     for box, (name, value) in zip(lower.columns(2), (("done", did), ("the ridge", ridge)), strict=True):
         board.put(Number("", f"{value:.1f}" if value < 10 else f"{value:.0f}", "FLOPs a byte", name), box)
 
@@ -194,13 +193,15 @@ def idle(board: Board, place: Stage, gpu: Device) -> None:
     board.wait(0.3)
     board.set(busy[0].to(1.0))
     board.move(read[0].to(float(each)), seconds=1.2 if board.short else 3.0, ease=linear)
-    words = f"Cut the keys in {pieces} pieces: all {N:,} are read in the time of {each}."
+    words = "Cut the keys in pieces, and nearly all SMs read, each a piece."
     board.say(f"Cut the keys: {pieces} SMs read." if board.short else words, given=pieces > 0.8 * sms)
     for actor, box in pictures[1]:
         board.put(actor, box)
     board.wait(0.1 if board.short else 0.5)
     board.move(busy[1].to(float(pieces)), seconds=0.5 if board.short else 0.8)
     board.move(read[1].to(float(each)), seconds=1.2 if board.short else 3.0, ease=linear)
+    if not board.short:
+        board.say(f"In {pieces} pieces all {N:,} keys are read in the time of {each}.")
 
 
 def piece(board: Board, place: Stage, toy: Toy) -> None:
@@ -267,14 +268,10 @@ def costs(board: Board, place: Stage, gpu: Device) -> None:
     )
     pieces, _ = shared(gpu)
     words = f"To store and read the partial results costs {size_of(extra)} more: {extra / kv:.1%}."
-    turn(
-        board,
-        words,
-        (Bars(bars, float(kv), title=f"HBM traffic, {pieces} pieces, to scale"), place.whole.rows(1, 5, 2)[1]),
-    )
-    each = f"{pieces} outputs of {D} numbers and {pieces} LSEs, in fp32, out and back"
-    note(board, place, f"{each}; {MODEL}")
-    board.move(grown.to(1.0), seconds=1.6)
+    chart = Bars(bars, float(kv), title=f"HBM traffic, {pieces} pieces, to scale")
+    said = f"{pieces} outputs of {D} numbers and {pieces} LSEs, in fp32, out and back; {MODEL}"
+    pictures = (chart, place.whole.rows(1, 5, 2)[1]), below(place, said)
+    turn(board, words, *pictures, grows=(grown.to(1.0),), seconds=1.6)
 
 
 def merge(board: Board, place: Stage, toy: Toy) -> None:

@@ -12,7 +12,7 @@ from flashsteps.filmkit.actors.cards import Card
 from flashsteps.filmkit.actors.columns import Columns, Group
 from flashsteps.filmkit.actors.curve import Axis, Curve, Line
 from flashsteps.filmkit.boxes import Box
-from flashsteps.filmkit.places import Stage, note, stage, turn
+from flashsteps.filmkit.places import Stage, below, note, stage, turn
 from flashsteps.results import Results
 from flashsteps.story.labels import a
 from flashsteps.traffic import published
@@ -83,9 +83,8 @@ def training(board: Board, place: Stage) -> None:
     words = f"With FlashAttention GPT-2 trains {min(ratios):.1f} to {max(ratios):.1f} times as fast as Hugging Face’s."
     if board.short:
         words = f"Published: GPT-2 trains {max(ratios):.1f} times as fast."
-    turn(board, words, *pictures, (chart, lower))
-    note(board, place, f"{SOURCE}, Tables 1 and 2, on 8 A100s; GPT-2 to the same perplexity")
-    board.move(grown.to(1.0), seconds=1.5)
+    said = below(place, f"{SOURCE}, Tables 1 and 2, on 8 A100s; GPT-2 to the same perplexity")
+    turn(board, words, *pictures, (chart, lower), said, grows=(grown.to(1.0),), seconds=1.5)
 
 
 def bar(who: str, value: float, grown: Any, error: float = 0.0) -> Bar:
@@ -113,9 +112,8 @@ def step(board: Board, place: Stage) -> None:
     bars = bar("standard", was.value, grown), bar("FlashAttention", now.value, grown)
     chart = Bars(bars, was.value, "{:.1f} ms", title="attention of GPT-2 medium, forward and backward")
     words = f"One attention step: {was.value} to {now.value} ms, {was.value / now.value:.1f} times as fast, on an A100."
-    turn(board, words, (chart, place.whole.rows(5, 2)[0]))
-    note(board, place, f"{SOURCE}, Figure 2, {was.hardware}; N = 1024, d = 64, 16 heads, batch 64")
-    board.move(grown.to(1.0), seconds=1.2)
+    said = below(place, f"{SOURCE}, Figure 2, {was.hardware}; N = 1024, d = 64, 16 heads, batch 64")
+    turn(board, words, (chart, place.whole.rows(5, 2)[0]), said, grows=(grown.to(1.0),))
 
 
 def kept_of(duel: Results | None) -> dict[tuple[str, bool, int, str], float]:
@@ -169,16 +167,12 @@ def raced(board: Board, place: Stage, duel: Results) -> None:
     words = f"Our kernels on {a(gpu.removeprefix('NVIDIA ').split()[0])}: {compared(False)}"
     if board.short:
         words = f"Measured: forward {between(against('cudnn', False, 'forward'))} times cuDNN’s speed."
-    turn(board, words, *charts(False, grown))
-    note(board, place, said)
-    board.move(grown.to(1.0), seconds=1.2)
+    turn(board, words, *charts(False, grown), below(place, said), grows=(grown.to(1.0),))
     if board.short:
         return
     board.read()
-    grown = board.value(0.0)
-    turn(board, f"With the causal mask: {compared(True)}", *charts(True, grown))
-    note(board, place, said)
-    board.move(grown.to(1.0), seconds=1.2)
+    grown, words = board.value(0.0), f"With the causal mask: {compared(True)}"
+    turn(board, words, *charts(True, grown), below(place, said), grows=(grown.to(1.0),))
     older = [x for causal in (False, True) for x in against("flash", causal, "forward", "backward")]
     board.say(f"Masked or not, ours are {between(older)} times as fast as PyTorch’s FlashAttention-2.")
 
@@ -203,20 +197,19 @@ def measured(board: Board, place: Stage, speed: Results, train: Results) -> None
     flash = "SDPA, flash" if speed.machine["kind"] == "cpu" else BACKENDS["flash"][0]
     hues = {"standard": ("standard", NOT_OURS), "flash": (flash, "ink"), "flashsteps": ("flashsteps", OURS)}
     groups = tuple(Group(short(n), tuple(held[n, one] / unit for one in who)) for n in sizes)
-    below = f"tokens in a sequence, {speed.settings['tokens']:,} in all, d = {d}; numbers: {name}"
+    axis = f"tokens in a sequence, {speed.settings['tokens']:,} in all, d = {d}; numbers: {name}"
     memory = Columns(
         groups, tuple(hues[one] for one in who), most / unit, "{:.1f}" if unit == 1e9 else "{:.0f}",
-        title="memory, forward and backward", name=below, grown=grown,
+        title="memory, forward and backward", name=axis, grown=grown,
     )  # fmt: skip
     loss, apart, about = losses(train, steps)
     flat = held[sizes[-1], "flash"] < 1.5 * held[sizes[0], "flash"]
     grows = held[sizes[-1], "standard"] > 1.5 * held[sizes[0], "standard"]
     words = "At as many tokens in all, standard’s memory grows with N; the others’ does not."
-    turn(board, words, (memory, place.sides[0]), (loss, place.sides[1]), given=flat and grows)
     machine, bits = speed.machine["name"], {"bfloat16 autocast": "bf16"}.get(train.settings["arithmetic"], "float32")
     said = f"measured here, {speed.date}, {machine}: {versions(speed)}; training in {bits}, {train.date}"
-    note(board, place, said)
-    board.move(grown.to(1.0), seconds=1.2)
+    pictures = (memory, place.sides[0]), (loss, place.sides[1]), below(place, said)
+    turn(board, words, *pictures, given=flat and grows, grows=(grown.to(1.0),))
     board.move(steps.to(float(train.settings["steps"])), seconds=1.5)
     if apart < 1e-4:
         board.say(f"The losses of training are the same to {apart:.6f}.")

@@ -140,14 +140,14 @@ def levels(board: Board, rules: Value, dots: Value) -> None:
     """Where they move what standard attention does."""
     two, one, level = formulas.flash2_level(D), formulas.flash_level(D), moved(STANDARD, TOKENS, TILE)
     near = [moved(name, TOKENS, int(at)) / level for name, at in ((FLASH2, two), (FLASH, one))]
+    first, second = Dot(two, level, "d/2", side="below left"), Dot(one, level, "¾d + 2", side="above right")
+    board.set(dots.to((first,)), rules.to((Rule(two, f"{two:g}"),)))
+    board.wait(0.2 if board.short else 0.8)
+    board.set(dots.to((first, second)), rules.to((Rule(two, f"{two:g}"), Rule(one, f"{one:g}"))))
     words = f"Level with standard: FlashAttention-2 at d/2 = {two:g} queries, FlashAttention at ¾d + 2 = {one:g}."
     if board.short:
         words = f"Level with standard at {two:g} and {one:g} rows."
     board.say(words, given=max(abs(ratio - 1) for ratio in near) < 0.01)
-    first, second = Dot(two, level, "d/2", side="below left"), Dot(one, level, "¾d + 2", side="above right")
-    board.set(dots.to((first,)), rules.to((Rule(two, f"{two:g}"),)))
-    board.wait(0.2 if board.short else 1.2)
-    board.set(dots.to((first, second)), rules.to((Rule(two, f"{two:g}"), Rule(one, f"{one:g}"))))
 
 
 def by_sram(board: Board, place: Stage, gpu: Device) -> None:

@@ -121,16 +121,15 @@ def totals(board: Board, place: Stage, runs: tuple[Run, Run], same: tuple[bool, 
                 rows.append((f"{label(name)} {what}", f"{amount:,} B", f"{getattr(other.by_tensor[name], side):,} B"))
     rows.append(("in all", size_of(one.total), size_of(other.total)))
     apart = float(np.abs(runs[0].trace.outputs["O"].astype(float) - runs[1].trace.outputs["O"].astype(float)).max())
+    table = Table(tuple(rows), ("", *NAMES), seen=seen, lit=len(rows) - 1)
+    turn(board, "What both have moved, tensor by tensor.", (table, place.whole.rows(6, 1)[0]))
+    for n in range(len(rows)):
+        board.set(seen.to(n + 1.0))
+        board.wait(0.1 if board.short else 0.3)
     words = f"All {len(same)} agree, {size_of(one.total)} in each. O differs by {apart:.4f} at most: rounding."
     if board.short:
         words = f"All {len(same)} agree: {size_of(one.total)} in each."
-    table = Table(tuple(rows), ("", *NAMES), seen=seen, lit=len(rows) - 1)
-    turn(
-        board, words, (table, place.whole.rows(6, 1)[0]), given=all(same) and one.total == other.total and apart < 0.01
-    )
-    for n in range(len(rows)):
-        board.set(seen.to(n + 1.0))
-        board.wait(0.1 if board.short else 0.4)
+    board.say(words, given=all(same) and one.total == other.total and apart < 0.01)
 
 
 def shows(board: Board, place: Stage) -> None:

@@ -7,7 +7,7 @@ from flashsteps.filmkit.actors.bars import Bar, Bars, Mark
 from flashsteps.filmkit.actors.cards import Card
 from flashsteps.filmkit.actors.table import Table
 from flashsteps.filmkit.boxes import Box
-from flashsteps.filmkit.places import Stage, note, stage, turn
+from flashsteps.filmkit.places import Stage, below, note, stage, turn
 from flashsteps.machine.devices import MODEL, Device, device
 from flashsteps.runs.record import count
 from flashsteps.traffic.footprint import footprint
@@ -150,9 +150,8 @@ def fits(board: Board, place: Stage, gpu: Device) -> None:
     chart = Bars(bars, float(max(room)), "{:,.0f} B", title=f"one SM of {gpu.title}")
     words = f"The tile must fit: {taken[0]:,} B of shared memory, {taken[1]:,} of registers at d = {WIDE}."
     given = all(b <= most for b, most in zip(taken, room, strict=True))
-    turn(board, words, (chart, place.whole.rows(5, 1)[0]), given=given)
-    note(board, place, f"FlashAttention-2, tile {FITS[0]}×{FITS[1]}, fp16; counted")
-    board.move(grown.to(1.0), seconds=1.5)
+    pictures = (chart, place.whole.rows(5, 1)[0]), below(place, f"FlashAttention-2, tile {FITS[0]}×{FITS[1]}, fp16")
+    turn(board, words, *pictures, given=given, grows=(grown.to(1.0),), seconds=1.5)
 
 
 def later(board: Board, place: Stage) -> None:

@@ -8,7 +8,7 @@ from flashsteps.filmkit.actors.bars import Bar, Bars
 from flashsteps.filmkit.actors.cards import Panel, Text
 from flashsteps.filmkit.actors.ladder import Ladder, Level
 from flashsteps.filmkit.actors.wires import Arrow
-from flashsteps.filmkit.places import Stage, note, stage, turn
+from flashsteps.filmkit.places import Stage, below, note, stage, turn
 from flashsteps.filmkit.script import Part
 from flashsteps.machine.devices import DEVICES, Device, device
 from flashsteps.story.labels import a
@@ -57,11 +57,11 @@ def multiprocessor(board: Board, place: Stage, gpu: Device) -> tuple[Part, Part,
     inside = Made(shapes.multiprocessor, shared, registers, full)
     panel = board.put(Panel(name, sram=True), box)
     areas = board.put(Areas(inside, shared + registers, (shared + registers) * 0.45), Panel.inside(box))
-    board.say(f"One SM has {shared} KiB of shared memory and {registers} KiB of registers.")
     said = note(
         board, place, "SM: streaming multiprocessor. Loads go to shared memory, results to registers. Areas to scale"
     )
-    board.move(full.to(1.0), seconds=1.6)
+    board.move(full.to(1.0), seconds=0.9)
+    board.say(f"One SM has {shared} KiB of shared memory and {registers} KiB of registers.")
     return panel, areas, said, name
 
 
@@ -70,9 +70,7 @@ def chip(board: Board, place: Stage, gpu: Device, sm: Part, inside: Part, said: 
     count, many, columns = board.value(1.0), gpu.multiprocessors, board.pick(wide=18, square=12, tall=9)
     each, whole = figure("sram-size-of-an-sm"), figure("sram-size")
     head, body = place.whole.rows(1, 9)
-    board.say(
-        f"{many} SMs make the chip. The paper counts {each.value:g} KB of SRAM in each: {whole.value:g} MB in all."
-    )
+    board.say("Many SMs, side by side, make the chip.")
     board.remove(inside, said)
     board.set(name.to(""))
     side = 0.94 * min(body.w / columns, body.h * columns / many, 140)
@@ -81,7 +79,8 @@ def chip(board: Board, place: Stage, gpu: Device, sm: Part, inside: Part, said: 
     board.put(Crowd(count, many, "sram_line", columns, most=140), body)
     note(board, place, f"SRAM: shared memory with the L1 cache, {each.source}; {whole.source}, {whole.hardware}")
     board.remove(sm)
-    board.move(count.to(float(many)), seconds=2.0, ease=linear)
+    board.move(count.to(float(many)), seconds=1.5, ease=linear)
+    board.say(f"Here {many} SMs. The paper counts {each.value:g} KB of SRAM in each: {whole.value:g} MB in all.")
 
 
 def sizes(board: Board, place: Stage) -> None:
@@ -93,9 +92,9 @@ def sizes(board: Board, place: Stage) -> None:
     areas = Made(shapes.memories, grown, 1 / sqrt(times), wide, words)
     all_of_it = "SRAM" if board.short else "all SRAM together"
     picture = Areas(areas, 2.0 if wide else 1.5, 1.02 if wide else 1.3, middle=True), place.whole
-    turn(board, f"HBM holds {times:,.0f} times as much as {all_of_it}.", picture)
-    note(board, place, f"areas to scale; {large.source}, {large.hardware}; DRAM is the CPU’s memory")
-    board.move(grown.to(1.0), seconds=1.4)
+    said = below(place, f"areas to scale; {large.source}, {large.hardware}; DRAM is the CPU’s memory")
+    words = f"HBM holds {times:,.0f} times as much as {all_of_it}."
+    turn(board, words, picture, said, grows=(grown.to(1.0),), seconds=1.4)
 
 
 def ladder(board: Board, place: Stage, gpu: Device) -> None:
@@ -116,10 +115,8 @@ def ladder(board: Board, place: Stage, gpu: Device) -> None:
     )
     clock = Made(lambda u: f"{1e6 * takes * u:.2f} of {1e6 * takes:.2f} µs", passed)
     counts = [f"{int(come[name]):,}" for name in ("HBM", "SRAM")]
-    words = "While one tile comes from CPU memory, {} come from HBM and {} from SRAM.".format(*counts)
-    if board.short:
-        words = "DRAM: 1 tile. HBM: {}. SRAM: {}.".format(*counts)
-    turn(board, words, (Ladder(levels, title="tiles that have come", clock=clock), place.whole))
+    words = "All three send tiles, until the first one has come from CPU memory."
+    turn(board, "Three memories send tiles." if board.short else words, (Ladder(levels, title="tiles that have come", clock=clock), place.whole))
     source, slow = figure("hbm-bandwidth"), SECONDS / takes
     tile = f"a tile: {ROWS} × {D} numbers, {size_of(TILE)}"
     note(
@@ -127,7 +124,9 @@ def ladder(board: Board, place: Stage, gpu: Device) -> None:
         place,
         f"{tile}; slowed down {slow / 1e6:.1f} million times; {source.source}, {source.hardware}, whole chip",
     )
-    board.move(passed.to(1.0), seconds=2.4 if board.short else SECONDS, ease=linear)
+    board.move(passed.to(1.0), seconds=2.0 if board.short else SECONDS, ease=linear)
+    words = "Meanwhile {} came from HBM and {} from all SRAM together."
+    board.say(("HBM: {} tiles, SRAM: {}." if board.short else words).format(*counts))
 
 
 def one_tile(board: Board, place: Stage) -> None:
@@ -135,11 +134,11 @@ def one_tile(board: Board, place: Stage) -> None:
     passed, takes = board.value(0.0), {name: TILE / speed for name, speed in SPEED.items()}
     bars = tuple(Bar(name, Made(min, passed, time), "K") for name, time in takes.items())
     times = {name: time_of(time) for name, time in takes.items()}
-    words = f"A tile in {times['DRAM']} from DRAM, {times['HBM']} from HBM, {times['SRAM']} from all SRAM at once."
-    turn(board, words, (Bars(bars, takes["DRAM"], "time", title="until one tile has come"), place.whole))
+    turn(board, "The same as time: how long until one tile has come?", (Bars(bars, takes["DRAM"], "time", title="until one tile has come"), place.whole))
     source = figure("hbm-bandwidth")
     note(board, place, f"{size_of(TILE)} at the bandwidths of {source.source}, {source.hardware}: without latency")
     board.move(passed.to(takes["DRAM"]), seconds=3.0, ease=linear)
+    board.say(f"{times['DRAM']} from DRAM, {times['HBM']} from HBM, {times['SRAM']} from all SRAM at once.")
 
 
 def others(board: Board, place: Stage, chosen: Device) -> None:
@@ -153,9 +152,8 @@ def others(board: Board, place: Stage, chosen: Device) -> None:
     )  # fmt: skip
     chart = Bars(bars, ordered[-1].bandwidth, "{:.3f} TB/s", title="bandwidth of GPU memory")
     words = f"Other chips, the same ladder: {a(chosen.model)}’s {chosen.memory_kind} moves {chosen.bandwidth:g} TB/s."
-    turn(board, words, (chart, place.whole))
-    note(board, place, "from datasheets")
-    board.move(grown.to(1.0), seconds=1.6)
+    said = below(place, "from datasheets")
+    turn(board, words, (chart, place.whole), said, grows=(grown.to(1.0),), seconds=1.6)
 
 
 def reuse(board: Board, place: Stage) -> None:

@@ -11,6 +11,7 @@ from flashsteps.filmkit.actors.number import Number, fill
 from flashsteps.filmkit.actors.row import Level, Row
 from flashsteps.filmkit.actors.table import Table
 from flashsteps.filmkit.actors.wires import Arrow
+from flashsteps.filmkit.board import LONGEST_CAPTION
 from flashsteps.filmkit.run import Run
 from flashsteps.story.row import Held, Sum, held, moving_most
 from flashsteps.theme import HEAD
@@ -162,32 +163,29 @@ class Tiles:
     def shrink(self) -> None:
         """The one moment that the film is about: only then does anything get smaller."""
         factor = f"{self.data.tiles[self.data.moving].alpha:.2f}"
-        beaten = f"{self.who} beats the old max"
-        tries = (
-            f"{beaten}: ℓ and O, summed so far, both shrink to {factor} of themselves.",
-            f"{beaten}: ℓ and O both shrink to {factor}.",
-            f"A larger score: ℓ and O, summed so far, both shrink to {factor} of themselves.",
-        )
-        self.board.say(next(words for words in tries if len(words) <= 90))
+        beaten = f"{self.who} beats the old max."
+        self.board.say(beaten if len(beaten) <= LONGEST_CAPTION else "A larger score: the old max is beaten.")
+        self.max_moves()
+        self.board.say(f"So ℓ and O, summed so far, both shrink to {factor} of themselves.")
         self.old_shrinks()
 
     def grow(self) -> None:
         j = self.data.moving
         before, tile = self.data.tiles[j - 1], self.data.tiles[j]
-        self.board.say(fill("Then the tile is added: ℓ = # + # = #.", tile.alpha * before.l, sum(tile.P), tile.l))
-        self.board.wait(0.6)
+        self.board.say("Then the tile is added.")
         self.add(j, seconds=1.6)
+        self.board.say(fill("Now ℓ = # + # = #.", tile.alpha * before.l, sum(tile.P), tile.l))
 
     def divide(self) -> None:
         board, tiles = self.board, self.data.tiles
         after = self.data.moving + 1 if self.data.moves else 1
         what = "The last tile doesn’t" if len(tiles) == after + 1 else "The other tiles don’t"
         unbeaten = len(tiles) > after and all(tile.alpha == 1 for tile in tiles[after:])
-        words = f"{what} beat it: α = 1. At the end" if unbeaten else "At the end"
-        board.say(f"{words} divide by ℓ = {tiles[-1].l:.3f}, once.")
+        if after < len(tiles):
+            board.say(f"{what} beat it: α = 1." if unbeaten else "So on, tile by tile.")
         for j in range(after, len(tiles)):
             self.take(j, seconds=0.7)
-        board.wait(0.5)
+        board.say(f"At the end divide by ℓ = {tiles[-1].l:.3f}, once.")
         self.finish()
 
     def short(self) -> None:
@@ -200,6 +198,7 @@ class Tiles:
         if self.data.moves:
             words = f"{self.who} beats the old max: both sums shrink to {tiles[j].alpha:.2f}."
             board.say(words if len(words) <= 60 else f"The max moves: both sums shrink to {tiles[j].alpha:.2f}.")
+            self.max_moves(pace=0.6)
             self.old_shrinks(pace=0.6)
         board.say("Then the tile is added. No score is kept.")
         self.add(j, seconds=0.6)
@@ -243,8 +242,8 @@ class Tiles:
             if before < tile.m:
                 board.set(self.m_how.to(fill("# → #", before, tile.m)), self.lit.to("α"))
 
-    def old_shrinks(self, pace: float = 1.0) -> None:
-        """Nothing else moves: the outlines of what was stay, dashed."""
+    def max_moves(self, pace: float = 1.0) -> None:
+        """The tile comes, the line goes up to its largest score, and α is written down."""
         board, j = self.board, self.data.moving
         before, tile = self.data.tiles[j - 1], self.data.tiles[j]
         self.come(j, seconds=0.9 * pace)
@@ -252,7 +251,12 @@ class Tiles:
         board.set(self.lit.to("m"))
         board.move(self.level.to(tile.m), seconds=0.9 * pace)
         self.measure(j)
-        board.wait(pace)
+
+    def old_shrinks(self, pace: float = 1.0) -> None:
+        """Nothing else moves: the outlines of what was stay, dashed."""
+        board, j = self.board, self.data.moving
+        before, tile = self.data.tiles[j - 1], self.data.tiles[j]
+        board.wait(0.3 * pace)
         old = tile.alpha * before.l
         board.set(self.l_was.to(before.l), self.O_was.to(before.acc))
         shrink = self.l.to(old), self.O.to(tuple(tile.alpha * x for x in before.acc))

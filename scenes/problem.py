@@ -60,11 +60,13 @@ def scores(board: Board, place: Stage, run: Run) -> tuple[Part, Value, Part]:
     alike = rows == columns
     who = "Each token is scored against each" if alike else "Each query is scored against each key"
     size = some(rows, "token") if alike else f"{rows} by {columns}"
-    words = f"{size}: {some(S.size, 'score')}" if board.short else f"{who}: {size}, {some(S.size, 'score')}"
-    board.say(words + ".")
+    words = f"{size}: {some(S.size, 'score')}."
+    board.say(words if board.short else f"{who}.")
     said = note(board, place, "S = QK^{T} / √d: a row for each query, a column for each key")
     board.move(seen.to(1.0), seconds=0.5 if board.short else 0.8)
     board.move(seen.to(float(rows)), seconds=1.2 if board.short else 1.6)
+    if not board.short:
+        board.say(words)
     return part, lit, said
 
 
@@ -73,8 +75,7 @@ def weights(board: Board, place: Stage, run: Run, matrix: Part, lit: Value, said
     S, P, keys = in_hbm(run, "S"), in_hbm(run, "P"), run.names["keys"]
     row, key = strongest(P)
     asks, answers, weight = run.quoted("queries", row), run.quoted("keys", key), f"{P[row, key]:.2f}"
-    words = f"Softmax makes weights of a row: {asks} gives {weight} of its weight to {answers}."
-    board.say(words if len(words) <= LONGEST_CAPTION else f"Softmax makes weights of a row: {weight} is for one key.")
+    board.say("Softmax makes weights of the scores of a row.")
     board.set(lit.to((Region(row, row + 1, 0, len(keys)),)))
     board.swap(said, Text("P = softmax(S): the weights of a row add up to 1"))
     if board.shape == "square":
@@ -93,6 +94,8 @@ def weights(board: Board, place: Stage, run: Run, matrix: Part, lit: Value, said
     )  # fmt: skip
     board.put(Bars(bars, 1.0, "{:.2f}", title=title), right)
     board.move(grown.to(1.0), seconds=1.2)
+    words = f"{asks[0].upper()}{asks[1:]} gives {weight} of its weight to {answers}."
+    board.say(words if len(words) <= LONGEST_CAPTION else f"It gives {weight} of its weight to one key.")
 
 
 def doubling(board: Board, place: Stage) -> None:
@@ -144,11 +147,12 @@ def heads(board: Board, place: Stage, gpu: Device) -> None:
     bars = Bar("S and P", Made(lambda n: n * one, there), "S"), Bar(gpu.model, room, "dim")
     title = Made(lambda n: f"{n:.0f} of {HEADS} heads", there)
     chart = Bars(bars, HEADS * one, marks=(Mark(room),), title=title)
-    need = f"{HEADS} heads at {short(MOST)} tokens: {size_of(HEADS * one)} for S and P"
-    turn(board, f"{need}. The card has {gpu.memory}.", (areas, left), (chart, right), given=HEADS * one > room)
+    turn(board, "Each head of a layer has an S and a P of its own.", (areas, left), (chart, right))
     note(board, place, f"a square is S and P of one head, {size_of(one)}; dashed: no room for it")
     for n in range(HEADS):
-        board.move(there.to(n + 1.0), seconds=0.4 if n < 4 else 0.15)
+        board.move(there.to(n + 1.0), seconds=0.4 if n < 4 else 0.1)
+    need = f"{HEADS} heads at {short(MOST)} tokens: {size_of(HEADS * one)} for S and P"
+    board.say(f"{need}. The card has {gpu.memory}.", given=HEADS * one > room)
 
 
 def time(board: Board, place: Stage) -> None:
@@ -171,13 +175,14 @@ def time(board: Board, place: Stage) -> None:
         for name, now, hue, parts in zip(names, grown, ("dim", "S", "ink"), ((), pieces, ()), strict=True)
     )
     words = "Most of the time is moving bytes."
-    words += "" if board.short else f" To multiply would take 1/{took.value / ms[2]:.0f} of it."
     turn(board, words, (Bars(bars, took.value, "{:.1f} ms"), place.whole), given=ms[1] > took.value / 2)
     size = f"N = {short(SIZE)}, d = {D}, {HEADS} heads, batch {BATCH}; the N×N share is our fit"
     note(board, place, f"{took.value:g} ms, {moved.value:g} GB: {took.source}, {took.hardware}; {size}")
     for now, value in zip(grown, ms, strict=True):
         board.move(now.to(value), seconds=(0.5 + value / 42) / (2 if board.short else 1))
         board.wait(0.0 if board.short else 0.3)
+    if not board.short:
+        board.say(f"To multiply would take 1/{took.value / ms[2]:.0f} of it.")
 
 
 def some(count: int, what: str) -> str:

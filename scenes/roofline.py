@@ -41,11 +41,13 @@ class Roofline(Film):
             with board.chapter("FLOPs for a byte"):
                 beside = divide(board, chart, side)
         with board.chapter("The roof"):
-            words = f"Below {ridge(gpu):.0f} FLOPs a byte, this GPU waits for its memory."
+            words = "At the left a GPU waits for its memory, at the right for its arithmetic."
             board.say("Left of the ridge, a GPU waits for HBM." if board.short else words)
             if not board.short:
                 chart.drop("example")
             chart.draw()
+            if not board.short:
+                board.say(f"This one’s ridge is at {ridge(gpu):.0f} FLOPs a byte.")
         if not board.short:
             with board.chapter("One step"):
                 board.remove(*beside)
@@ -63,8 +65,9 @@ class Roofline(Film):
             with board.chapter("Another chip"):
                 higher = ridge(other) > ridge(gpu)
                 what = "a faster chip wants taller tiles" if higher else "the faster the chip, the taller its tiles"
-                board.say(f"On {a(other.model)} the ridge is at {ridge(other):.0f}: {what}.")
+                board.say("Another chip has another roof.")
                 chart.change(other)
+                board.say(f"On {a(other.model)} the ridge is at {ridge(other):.0f}: {what}.")
 
 
 def divide(board: Board, chart: RoofChart, side: Box) -> list[Placed]:

@@ -162,7 +162,6 @@ def coda(board: Board, trace: Trace) -> None:
 
         first = moved[0].ratio
         board.say(f"This toy moves {size_of(moved[0].own)}, {first:.2f} times as much as standard.")
-        board.wait(2.0)
         stops = [len(grown), len(grown) + len(tall), len(path) - 1]
 
         def go(stop: int, chip: str, seconds: float) -> None:
@@ -173,33 +172,38 @@ def coda(board: Board, trace: Trace) -> None:
         # a figure is said once the bar stands at it: until then it is beside the bar alone
         ratio, masked = moved[stops[0]].ratio, ", without that mask" if meta["mask"] != mask else ""
         worse = "make it worse" if ratio > first * 1.02 else "help" if ratio < first * 0.98 else "change little"
-        board.say(f"More tokens alone {worse}{masked}.")
+        words = f"More tokens alone {worse}{masked}"
+        if moved[stops[1]].ratio < ratio:
+            why = f": {kind.again} come less often" * (not masked)
+            words += f"; taller tiles help{why}"
+        board.say(f"{words}.")
         go(stops[0], "tokens N", 1.4)
-        board.say(f"Taller tiles: {kind.again} come in less often.")
+        board.wait(0.6)
         go(stops[1], "tile", 1.4)
         last, size = moved[-1], path[-1]
         if wide:
-            board.say(f"Many real heads are wider, too: d = {size.d}.")
+            board.wait(0.6)
             go(stops[2], "head width d", 1.0)
         if mask is None:
             above = f"less than standard above {kind.formula(_constant(trace))}"
         else:
             above = f"less than standard from {last.level:.0f} on"
-        words = f"With d = {size.d} and {TILE} {kind.rows} a block: {last.ratio:.2f} times; {above}."
+        words = f"d = {size.d}, {TILE} {kind.rows} a block: {last.ratio:.2f} times; {above}."
         board.say(words, given=(last.ratio <= 1) == (last.level <= TILE))
-        board.wait(1.0)
 
 
 def _on_chip(gpu: Device, algorithm: str, io: IO) -> tuple[Run, ...]:
-    """What a program of this size needs on chip, beside what an SM has."""
-    shared, registers = (f"{nbytes / 1024:.1f}".removesuffix(".0") for nbytes in (io.peak.shared, io.peak.registers))
+    """What a program of this size needs on chip, each at its fullest, beside what an SM has; and both at one time."""
+    shared, registers, both = (f"{nbytes / 1024:.1f}".removesuffix(".0") for nbytes in io.peak)
     enough = fits(algorithm, io, gpu)
     return (
-        Run("on chip at most  ", "dim"),
+        Run("at most ", "dim"),
         Run(f"{shared} KiB", "accent", 600, True),
-        Run(f" of {gpu.shared_per_sm} of shared memory,  ", "dim"),
+        Run(f" of {gpu.shared_per_sm} in shared memory, ", "dim"),
         Run(f"{registers} KiB", "accent", 600, True),
-        Run(f" of {gpu.registers_per_sm} of registers: ", "dim"),
+        Run(f" of {gpu.registers_per_sm} in registers, ", "dim"),
+        Run(f"{both} KiB", "accent", 600, True),
+        Run(" at one time: ", "dim"),
         Run("fits" if enough else "too large for", "ink", 600),
         Run(f" {'on ' if enough else ''}an SM of {a(gpu.chip)}", "dim"),
     )

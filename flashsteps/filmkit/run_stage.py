@@ -115,7 +115,7 @@ class RunStage:
         self.parts: dict[str, Part] = {}
         at, now = self.places, self.now
         actors: dict[str, tuple[OfRun, Box]] = {
-            "hbm": (Hbm(run, now, **({"device": device} if device else {})), at.hbm),
+            "hbm": (Hbm(run, now, device), at.hbm),
             "bus": (Bus(run, now, run.lanes if board.shape == "wide" else 1), at.bus),
         }
         if kind == "lanes":
