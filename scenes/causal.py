@@ -75,9 +75,9 @@ def ahead(board: Board, place: Stage, run: Run, S: np.ndarray) -> None:
     board.set(lit.to(()))
     board.remove(card)
     board.swap(free, scores(run, np.where(seen, S, -np.inf), S))
-    board.say("Above the diagonal scores count as −∞: their weights are 0.")
     words = "With the mask only keys up to itself count. What comes after it is dark: −∞."
     board.put(Card(run.quoted("queries", row), words, (figures[0], ("weights of the others", "0"))), beside)
+    board.say("Above the diagonal scores count as −∞: their weights are 0.")
 
 
 def kinds(board: Board, place: Stage, run: Run, S: np.ndarray) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 
 from flashsteps import results
 from flashsteps.filmkit import Board, Film, Made
-from flashsteps.filmkit.actors.bars import Bar, Bars
+from flashsteps.filmkit.actors.bars import Bar, Bars, Legend, Piece
 from flashsteps.filmkit.actors.cards import Card
 from flashsteps.filmkit.actors.columns import Columns, Group
 from flashsteps.filmkit.actors.curve import Axis, Curve, Line
@@ -19,11 +19,12 @@ from flashsteps.traffic import published
 from flashsteps.traffic.published import figure
 from flashsteps.units import short
 
-OURS, NOT_OURS = "accent", "dim"
+#: what a colour means, in all charts: attention that stores S, FlashAttention as others have it, cuDNN's, and ours
+STANDARD, FLASH, CUDNN, OURS = "dim", "ink", "Q", "accent"
 BACKENDS = {
     "flashsteps": ("flashsteps", OURS),
-    "cudnn": ("cuDNN", NOT_OURS),
-    "flash": ("PyTorch’s FlashAttention-2", "ink"),
+    "cudnn": ("cuDNN", CUDNN),
+    "flash": ("PyTorch’s FlashAttention-2", FLASH),
 }
 SOURCE = "published: FA1 (arXiv 2205.14135)"
 
@@ -66,6 +67,8 @@ def labels(board: Board, place: Stage, here: bool) -> None:
     for card, at in zip((theirs, ours), box.columns(2) if board.shape != "tall" else box.rows(2), strict=True):
         board.put(card, at)
         board.wait(0.6)
+    named = (STANDARD, "without FlashAttention"), (FLASH, "FlashAttention, others’"), (CUDNN, "cuDNN"), (OURS, "ours")
+    board.put(Legend(tuple(Piece(1, hue, name=name) for hue, name in named)), place.below)
 
 
 def training(board: Board, place: Stage) -> None:
@@ -88,8 +91,8 @@ def training(board: Board, place: Stage) -> None:
 
 
 def bar(who: str, value: float, grown: Any, error: float = 0.0) -> Bar:
-    ours = OURS if who == "FlashAttention" else NOT_OURS
-    return Bar(who, Made(lambda u: value * u, grown), ours, error=Made(lambda u: error if u == 1 else 0.0, grown))
+    hue = FLASH if who == "FlashAttention" else STANDARD
+    return Bar(who, Made(lambda u: value * u, grown), hue, error=Made(lambda u: error if u == 1 else 0.0, grown))
 
 
 def longer(board: Board, place: Stage) -> None:
@@ -195,7 +198,7 @@ def measured(board: Board, place: Stage, speed: Results, train: Results) -> None
     unit, name = (1e9, "GB") if most >= 1e10 else (1e6, "MB")
     who = [one for one in ("standard", "flash", "flashsteps") if all((n, one) in held for n in sizes)]
     flash = "SDPA, flash" if speed.machine["kind"] == "cpu" else BACKENDS["flash"][0]
-    hues = {"standard": ("standard", NOT_OURS), "flash": (flash, "ink"), "flashsteps": ("flashsteps", OURS)}
+    hues = {"standard": ("standard", STANDARD), "flash": (flash, FLASH), "flashsteps": ("flashsteps", OURS)}
     groups = tuple(Group(short(n), tuple(held[n, one] / unit for one in who)) for n in sizes)
     axis = f"tokens in a sequence, {speed.settings['tokens']:,} in all, d = {d}; numbers: {name}"
     memory = Columns(
@@ -222,7 +225,7 @@ def losses(train: Results, steps: Any) -> tuple[Curve, float, float]:
     rows = [row for row in train.rows if row["status"] == "ok"]
     found = {(row["attention"], row["n"]): np.array(row["losses"]) for row in rows}
     sizes = {n for attention, n in found if attention == "standard" and ("sdpa", n) in found}
-    names = {"standard": (NOT_OURS, 0), "sdpa": ("ink", 8), "flashsteps": (OURS, 14)}
+    names = {"standard": (STANDARD, 0), "sdpa": (FLASH, 8), "flashsteps": (OURS, 14)}
     there = [one for one in names if all((one, n) in found for n in sizes)]
     apart = max(float(np.abs(found[one, n] - found[other, n]).max()) for n in sizes for one in there for other in there)
     about = float(np.median([loss[len(loss) // 2 :] for loss in found.values()]))

@@ -34,7 +34,7 @@ class Flash2Forward(Film):
             board.clear()
             stage = RunStage(board, run, loops=loops, names=("i", "j"), **shown)
             alone = "Each block of queries is a program; none needs anything of another."
-            beside = f"{programs} programs, one a block of queries: drawn in step, run at once on a GPU, recorded in turn."
+            beside = f"{programs} programs, one a block of queries: drawn in step; at once on a GPU, recorded in turn."
             board.say(beside if lanes > 1 else alone)
             stage.play(run.after(first, slot="k", first=True) - 1)
             if "kernel" in meta:

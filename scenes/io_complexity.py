@@ -60,11 +60,12 @@ def terms(board: Board, place: Stage) -> None:
     board.put(Areas(shapes, sum(w for _, w, _ in transfers()) + 7 * 40, 256, middle=True), upper)
     board.put(Formula(formula, center=True), lower)
     counted = so_far(len(transfers())) == (Term("4Nd"), " + ", Term("4N²", "S"))
-    board.say("Count what moves: standard attention 4Nd + 4N² numbers.", given=counted)
+    board.say("Count what standard attention moves, one matrix after another.")
     note(board, place, "in the order of a run; solid: read, hatched: written; N tokens of d numbers, drawn with N = 4d")
     for n in range(len(transfers())):
         board.move(there.to(n + 1.0), seconds=0.35)
         board.wait(0.1)
+    board.say("In all it moves 4Nd + 4N² numbers.", given=counted)
 
 
 def by_tokens(board: Board, place: Stage) -> tuple[Value, Part]:
@@ -140,14 +141,16 @@ def levels(board: Board, rules: Value, dots: Value) -> None:
     """Where they move what standard attention does."""
     two, one, level = formulas.flash2_level(D), formulas.flash_level(D), moved(STANDARD, TOKENS, TILE)
     near = [moved(name, TOKENS, int(at)) / level for name, at in ((FLASH2, two), (FLASH, one))]
+    given = max(abs(ratio - 1) for ratio in near) < 0.01
+    if board.short:
+        board.say(f"Level with standard at {two:g} and {one:g} rows.", given)
     first, second = Dot(two, level, "d/2", side="below left"), Dot(one, level, "¾d + 2", side="above right")
     board.set(dots.to((first,)), rules.to((Rule(two, f"{two:g}"),)))
     board.wait(0.2 if board.short else 0.8)
     board.set(dots.to((first, second)), rules.to((Rule(two, f"{two:g}"), Rule(one, f"{one:g}"))))
     words = f"Level with standard: FlashAttention-2 at d/2 = {two:g} queries, FlashAttention at ¾d + 2 = {one:g}."
-    if board.short:
-        words = f"Level with standard at {two:g} and {one:g} rows."
-    board.say(words, given=max(abs(ratio - 1) for ratio in near) < 0.01)
+    if not board.short:
+        board.say(words, given)
 
 
 def by_sram(board: Board, place: Stage, gpu: Device) -> None:

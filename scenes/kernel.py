@@ -122,14 +122,17 @@ def totals(board: Board, place: Stage, runs: tuple[Run, Run], same: tuple[bool, 
     rows.append(("in all", size_of(one.total), size_of(other.total)))
     apart = float(np.abs(runs[0].trace.outputs["O"].astype(float) - runs[1].trace.outputs["O"].astype(float)).max())
     table = Table(tuple(rows), ("", *NAMES), seen=seen, lit=len(rows) - 1)
-    turn(board, "What both have moved, tensor by tensor.", (table, place.whole.rows(6, 1)[0]))
+    agree = all(same) and one.total == other.total and apart < 0.01
+    words, at = f"All {len(same)} agree", place.whole.rows(6, 1)[0]
+    if board.short:
+        board.set(seen.to(float(len(rows))))
+        turn(board, f"{words}: {size_of(one.total)} in each.", (table, at), given=agree)
+        return
+    turn(board, "What both have moved, tensor by tensor.", (table, at))
     for n in range(len(rows)):
         board.set(seen.to(n + 1.0))
-        board.wait(0.1 if board.short else 0.3)
-    words = f"All {len(same)} agree, {size_of(one.total)} in each. O differs by {apart:.4f} at most: rounding."
-    if board.short:
-        words = f"All {len(same)} agree: {size_of(one.total)} in each."
-    board.say(words, given=all(same) and one.total == other.total and apart < 0.01)
+        board.wait(0.3)
+    board.say(f"{words}, {size_of(one.total)} in each. O differs by {apart:.4f} at most: rounding.", given=agree)
 
 
 def shows(board: Board, place: Stage) -> None:

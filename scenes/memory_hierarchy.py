@@ -116,7 +116,7 @@ def ladder(board: Board, place: Stage, gpu: Device) -> None:
     clock = Made(lambda u: f"{1e6 * takes * u:.2f} of {1e6 * takes:.2f} µs", passed)
     counts = [f"{int(come[name]):,}" for name in ("HBM", "SRAM")]
     words = "All three send tiles, until the first one has come from CPU memory."
-    turn(board, "Three memories send tiles." if board.short else words, (Ladder(levels, title="tiles that have come", clock=clock), place.whole))
+    turn(board, "DRAM sends one tile, the others many." if board.short else words, (Ladder(levels, title="tiles that have come", clock=clock), place.whole))
     source, slow = figure("hbm-bandwidth"), SECONDS / takes
     tile = f"a tile: {ROWS} × {D} numbers, {size_of(TILE)}"
     note(
@@ -124,9 +124,9 @@ def ladder(board: Board, place: Stage, gpu: Device) -> None:
         place,
         f"{tile}; slowed down {slow / 1e6:.1f} million times; {source.source}, {source.hardware}, whole chip",
     )
-    board.move(passed.to(1.0), seconds=2.0 if board.short else SECONDS, ease=linear)
-    words = "Meanwhile {} came from HBM and {} from all SRAM together."
-    board.say(("HBM: {} tiles, SRAM: {}." if board.short else words).format(*counts))
+    board.move(passed.to(1.0), seconds=2.4 if board.short else SECONDS, ease=linear)
+    if not board.short:
+        board.say("Meanwhile {} came from HBM and {} from all SRAM together.".format(*counts))
 
 
 def one_tile(board: Board, place: Stage) -> None:

@@ -127,14 +127,13 @@ def standard(
     board.remove(*beside)
     moved, work = sum(part.total for part in parts), every.work.total
     shares = [(part.work.total, part.total) for part in parts]
-    board.say(
-        f"Softmax does {shares[1][0] / work:.0%} of the arithmetic and moves {shares[1][1] / moved:.0%} of the bytes."
-    )
     sums = ("arithmetic", f"{work / 1e9:.1f} GFLOP", work), ("bytes", size_of(moved), moved)
     placed = []
     for n, ((title, total, most), box) in enumerate(zip(sums, side.columns(2), strict=True)):
         pieces = tuple(Piece(share[n], "dim" if k != 1 else "S", name=STEPS[k]) for k, share in enumerate(shares))
         placed.append(board.put(Stack(pieces, most, title, total), box))
+    done, crossed = shares[1][0] / work, shares[1][1] / moved
+    board.say(f"Softmax does {done:.0%} of the arithmetic and moves {crossed:.0%} of the bytes.")
     return placed
 
 
