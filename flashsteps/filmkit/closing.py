@@ -131,7 +131,7 @@ def coda(board: Board, trace: Trace) -> None:
         """Something that is as the size has it that the film has come to."""
         return Made(lambda k: what(path[int(k)], moved[int(k)]), at)
 
-    chips, body, chip, note = board.main.rows(76, 564, 44, board.pick(wide=84, square=120), gap=16)
+    chips, body, chip, note = board.main.rows(76, 564, *board.pick(wide=(44, 84), square=(88, 120)), gap=16)
     block, bars = board.pick(wide=body.columns(5, 8, gap=64), square=body.columns(9, 11, gap=40), tall=body.rows(5, 6))
     block_head, block = block.rows(44, block.h - 60, gap=16)
     bars, figures = bars.rows(bars.h - 64, 48, gap=16)
@@ -153,7 +153,10 @@ def coda(board: Board, trace: Trace) -> None:
         board.put(axis, bars, fade=0)
         board.put(Text(now(_figures), align="left"), figures, fade=0)
         gpu = device(board.option("device") or DEFAULT)
-        board.put(Text(now(lambda s, _: _on_chip(gpu, meta["algorithm"], counted(meta["algorithm"], s)))), chip, fade=0)
+        line = board.pick(wide=(slice(None),), square=(slice(PER_ROOM), slice(PER_ROOM, None)))
+        for part, box in zip(line, chip.rows(len(line), gap=0), strict=True):
+            needs = now(lambda s, _, of=part: _on_chip(gpu, meta["algorithm"], counted(meta["algorithm"], s))[of])
+            board.put(Text(needs), box, fade=0)
         of = " and ".join(filter(None, ("forward", mask)))
         sums = f"sums in fp{8 * max(4, trace.initial['Q'].dtype.itemsize)}"
         best = "standard at its best: Q, K and V are read once each"
@@ -190,6 +193,10 @@ def coda(board: Board, trace: Trace) -> None:
             above = f"less than standard from {last.level:.0f} on"
         words = f"d = {size.d}, {TILE} {kind.rows} a block: {last.ratio:.2f} times; {above}."
         board.say(words, given=(last.ratio <= 1) == (last.level <= TILE))
+
+
+#: of what `_on_chip` says, so much is of shared memory and of registers; the rest is a line of its own where it must
+PER_ROOM = 5
 
 
 def _on_chip(gpu: Device, algorithm: str, io: IO) -> tuple[Run, ...]:

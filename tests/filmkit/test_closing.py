@@ -10,6 +10,7 @@ from flashsteps.filmkit.actors.bars import Bars
 from flashsteps.filmkit.actors.cards import Chips, Text
 from flashsteps.filmkit.board import Board
 from flashsteps.filmkit.closing import Size, coda, way
+from tests.scenes.looking import Looker
 
 ALGORITHMS = ["flash-forward", "flash2-forward"]
 
@@ -112,3 +113,12 @@ def test_where_a_gpu_has_no_room_for_it_it_says_so():
 def test_a_mask_of_this_very_input_is_left_behind():
     script = told("flash2-forward", mask="document:5,11")
     assert "without that mask" in script.captions[1].name
+
+
+@pytest.mark.parametrize("shape", ["wide", "square", "tall"])
+def test_what_it_needs_on_chip_is_written_in_every_shape(shape):
+    script = fs.film("flash-forward").script(shape)
+    looker = Looker(script, (1920, 1080) if shape == "wide" else (1080, 1080 if shape == "square" else 1920), "dark")
+    looker.look(script.duration)
+    words = "".join(one.words for one in looker.written)
+    assert all(part in words for part in ("65 KiB", "in shared memory", "163 KiB", "in registers", "212 KiB", "fits"))
