@@ -116,7 +116,11 @@ def ladder(board: Board, place: Stage, gpu: Device) -> None:
     clock = Made(lambda u: f"{1e6 * takes * u:.2f} of {1e6 * takes:.2f} µs", passed)
     counts = [f"{int(come[name]):,}" for name in ("HBM", "SRAM")]
     words = "All three send tiles, until the first one has come from CPU memory."
-    turn(board, "DRAM sends one tile, the others many." if board.short else words, (Ladder(levels, title="tiles that have come", clock=clock), place.whole))
+    turn(
+        board,
+        "DRAM sends one tile, the others many." if board.short else words,
+        (Ladder(levels, title="tiles that have come", clock=clock), place.whole),
+    )
     source, slow = figure("hbm-bandwidth"), SECONDS / takes
     tile = f"a tile: {ROWS} × {D} numbers, {size_of(TILE)}"
     note(
@@ -134,7 +138,11 @@ def one_tile(board: Board, place: Stage) -> None:
     passed, takes = board.value(0.0), {name: TILE / speed for name, speed in SPEED.items()}
     bars = tuple(Bar(name, Made(min, passed, time), "K") for name, time in takes.items())
     times = {name: time_of(time) for name, time in takes.items()}
-    turn(board, "The same as time: how long until one tile has come?", (Bars(bars, takes["DRAM"], "time", title="until one tile has come"), place.whole))
+    turn(
+        board,
+        "The same as time: how long until one tile has come?",
+        (Bars(bars, takes["DRAM"], "time", title="until one tile has come"), place.whole),
+    )
     source = figure("hbm-bandwidth")
     note(board, place, f"{size_of(TILE)} at the bandwidths of {source.source}, {source.hardware}: without latency")
     board.move(passed.to(takes["DRAM"]), seconds=3.0, ease=linear)

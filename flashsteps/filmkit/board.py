@@ -210,7 +210,9 @@ class Board:
         for value, known in ((self._names, names), (self._note, self._source.note)):
             value.legs[0] = value.legs[0]._replace(start=known, goal=known)
         ends = [*(c.start for c in self.captions), self.now][1:]
-        said = tuple(c._replace(stop=c.stop if c.stop > c.start else end) for c, end in zip(self.captions, ends, strict=True))
+        said = tuple(
+            c._replace(stop=c.stop if c.stop > c.start else end) for c, end in zip(self.captions, ends, strict=True)
+        )
         return Script(self.shape, self.title, self.now, tuple(self.parts), tuple(self.chapters), said, dict(self.steps))
 
     def _turn(self) -> None:

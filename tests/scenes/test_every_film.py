@@ -108,7 +108,7 @@ def test_no_number_of_a_chart_is_on_its_way(name):
 
 
 def test_no_figure_is_said_before_its_picture_has_it(name):
-    """What a caption says of a bar, and the bar shows in the end, it shows from the caption's first frame to its last."""
+    """What a caption says of a bar, and the bar shows in the end, it shows as long as the caption stands."""
     script, told = reel(name).script(), {"Caption", "Title", "Text"}
     looker = Looker(script, (960, 540), "dark")
 
