@@ -1,26 +1,21 @@
 """Backward: P is made again from Q, K and LSE, which costs products and saves bytes; and which program owns what."""
 
-from typing import Any
-
 import numpy as np
 
-from flashsteps.filmkit import Board, Box, Film, Made, crossings
-from flashsteps.filmkit.actors.cards import Panel, Text
-from flashsteps.filmkit.actors.equation import Equation, Tile
-from flashsteps.filmkit.actors.matrix import Matrix, Region, grid
-from flashsteps.filmkit.actors.wires import Arrow
-from flashsteps.filmkit.pictures.backward_run import alike, hardest, known, recorded, worst
+from flashsteps.filmkit import Board, Film, crossings
+from flashsteps.filmkit.actors.cards import Panel
+from flashsteps.filmkit.pictures.backward_run import alike, known, recorded, worst
 from flashsteps.filmkit.pictures.both_ways import BothWays
+from flashsteps.filmkit.pictures.gradients import FromP, compared, sums_of_rows
 from flashsteps.filmkit.pictures.growing import Growing
 from flashsteps.filmkit.pictures.owners import SIDES, Owners
 from flashsteps.filmkit.pictures.remade import Remade, missing
 from flashsteps.filmkit.places import Stage, note, stage, turn
 from flashsteps.filmkit.run import Run
-from flashsteps.filmkit.tiles import blocks, held, made, rows, span, texture
+from flashsteps.filmkit.tiles import blocks, held, texture
 from flashsteps.machine.devices import MODEL, device
 from flashsteps.runs.record import count
 from flashsteps.story.labels import a
-from flashsteps.theme import HEAD
 from flashsteps.units import at_most, short, size_of, time_of
 
 N, D, TILE_S, TILE_F = 1024, 64, (128, 128), (128, 64)  # a real head, and tiles
@@ -88,23 +83,9 @@ def again(board: Board, place: Stage, run: Run) -> None:
 def sums(board: Board, place: Stage, run: Run) -> None:
     """D: each row of O times dO, added up."""
     O, dO, now = held(run, "O"), held(run, "dO"), board.value(0.0)
-    lit = Made(lambda n: (Region(int(n), int(n) + 1, 0, O.shape[1]),) if n < len(O) else (), now)
-    first, sign, second, equals, product, adds, last = place.whole.columns(*board.pick(
-        wide=(30, 3, 22, 3, 22, 6, 10), square=(38, 3, 22, 3, 22, 8, 16)
-    ), gap=board.pick(wide=16, square=10))  # fmt: skip
-    both = O * dO
-    pictures = [
-        (texture(O, "O", rows=run.names["queries"], lit=lit), first),
-        (Text("∘", HEAD, "ink", 600, align="center", middle=True), sign),
-        (texture(dO, "dO", lit=lit), second),
-        (Text("=", HEAD, "ink", 600, align="center", middle=True), equals),
-        (texture(both, "O", "O ∘ dO", seen=now, lit=lit), product),
-        (Arrow(words="Σ"), adds),
-        (texture(held(run, "D"), "D", seen=now, numbers=True, outlined=True), last),
-    ]
-    given = alike(held(run, "D")[:, 0], both.sum(axis=1))
+    given = alike(held(run, "D")[:, 0], (O * dO).sum(axis=1))
     words = "D, the sum of O times dO in each row, is the other number that a row needs."
-    turn(board, words, *pictures, given=given)
+    turn(board, words, *sums_of_rows(board, place, run, now), given=given)
     note(board, place, "a first small kernel makes D; LSE and D are all that the next ones need beside Q, K, V and dO")
     board.wait(0.5)
     board.move(now.to(float(len(O))), seconds=4.0)
@@ -112,26 +93,11 @@ def sums(board: Board, place: Stage, run: Run) -> None:
 
 def scores(board: Board, place: Stage, run: Run) -> None:
     """dP, then dS, of the same tile."""
-    _, _, i, j = hardest(run)
-    some, of = rows(run, i), rows(run, j, "keys")
-    P, dP, dS = (made(run, slot, i=i, j=j)[0] for slot in ("P", "dP", "dS"))
-    keys, asks, there = run.names["keys"][of], run.names["queries"][some], [board.value(0.0) for _ in range(2)]
-    one = Tile(grid(P), "P", 0, 1, "P", columns=keys)
-    two = Tile(grid(dP), "dP", *span(run, "dP"), "dP = dO V^{T}", "∘ (", keys, 1, there[0])
-    three = Tile(grid(held(run, "D")[some]), "D", *span(run, "D"), "D", "−", places=1)
-    four = Tile(grid(dS), "dS", *span(run, "dS"), "dS = P ∘ (dP − D)", ") →", keys, seen=there[1])
-    box = place.whole
-    pictures: list[tuple[Any, Box]] = [(Panel("SRAM", "one tile, its queries and its keys", sram=True), box)]
-    if board.shape == "wide":
-        pictures.append((Equation((one, two, three, four), asks), Panel.inside(box).rows(1, 8, 1)[1]))
-    else:
-        upper, lower = Panel.inside(box).rows(2, gap=30)
-        pictures.append((Equation((one, two._replace(sign=""), three), asks), upper))
-        pictures.append((Equation((four._replace(sign=""),), asks), lower))
+    tile = FromP(board, place, run)
     words = "From P, dP and D comes dS: how the loss would change with each score."
-    turn(board, words, *pictures, given=alike(P * (dP - held(run, "D")[some]), dS))
+    turn(board, words, *tile.pictures, given=alike(tile.P * (tile.dP - tile.D), tile.dS))
     note(board, place, "∘ multiplies number by number; none of the four is ever written to HBM, but for D, one a row")
-    for value in there:
+    for value in tile.there:
         board.wait(0.5)
         board.move(value.to(1.0), seconds=1.4)
 
@@ -206,14 +172,9 @@ def same(board: Board, place: Stage, run: Run) -> None:
     """Gradients of both, and what they differ by, on one scale."""
     names = "standard-backward", "flash2-backward"
     both = [recorded(board, name, dtype="float32").trace.outputs for name in names]
-    lines, most, given = [list[tuple[Any, Box]]() for _ in range(3)], 0.0, True
-    for name, box in zip(("dQ", "dK", "dV"), place.whole.columns(3, gap=board.pick(wide=60, square=24)), strict=True):
-        values = [np.abs(outputs[name].astype(float)) for outputs in both]
-        apart = np.abs(both[0][name].astype(float) - both[1][name])
-        most, given = max(most, float(apart.max())), given and alike(values[1], values[0], 1e-4)
-        titles = f"|{name}|, standard", f"|{name}|, FlashAttention-2", "difference, same scale"
-        for line, data, title, at in zip(lines, (*values, apart), titles, box.rows(3, gap=16), strict=True):
-            line.append((Matrix(grid(data), name, 0.0, float(values[0].max()), title, numbers=False), at))
+    lines = compared(board, place, *both)
+    pairs = [tuple(outputs[name].astype(float) for outputs in both) for name in ("dQ", "dK", "dV")]
+    most, given = max(float(np.abs(a - b).max()) for a, b in pairs), all(alike(b, a, 1e-4) for a, b in pairs)
     meta = run.trace.meta
     ratio = run.total.total / count("standard-backward", n=meta["queries"], n_keys=meta["keys"], d=meta["d"],
         block_q=meta["block_q"], block_k=meta["block_k"], dtype=meta["dtype"]).total  # fmt: skip

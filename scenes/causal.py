@@ -188,9 +188,9 @@ def saved(board: Board, place: Stage) -> None:
     title = f"HBM traffic of one head, causal, N = {short(N)}, d = {D}"
     chart = Bars(tuple(bars), float(most), title=title)
     words = f"Standard attention saves no byte by it: {size_of(most)} at N = {short(N)}, as without."
-    said = below(place, f"standard attention writes all of S, hidden or not; tiles {TILE}×{TILE}, fp16; {MODEL}")
+    source = below(place, f"standard attention writes all of S, hidden or not; tiles {TILE}×{TILE}, fp16; {MODEL}")
     same = most == moved("standard-forward", "causal")
-    turn(board, words, (chart, place.whole), said, given=same, grows=(grown.to(1.0),), seconds=1.5)
+    turn(board, words, (chart, place.whole), source, given=same, grows=(grown.to(1.0),), seconds=1.5)
 
 
 def ends(board: Board, place: Stage, run: Run, S: np.ndarray) -> None:

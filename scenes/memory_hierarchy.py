@@ -93,8 +93,8 @@ def sizes(board: Board, place: Stage) -> None:
     all_of_it = "SRAM" if board.short else "all SRAM together"
     picture = Areas(areas, 2.0 if wide else 1.5, 1.02 if wide else 1.3, middle=True), place.whole
     said = below(place, f"areas to scale; {large.source}, {large.hardware}; DRAM is the CPU’s memory")
-    words = f"HBM holds {times:,.0f} times as much as {all_of_it}."
-    turn(board, words, picture, said, grows=(grown.to(1.0),), seconds=1.4)
+    told = f"HBM holds {times:,.0f} times as much as {all_of_it}."
+    turn(board, told, picture, said, grows=(grown.to(1.0),), seconds=1.4)
 
 
 def ladder(board: Board, place: Stage, gpu: Device) -> None:

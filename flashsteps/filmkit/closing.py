@@ -154,9 +154,12 @@ def coda(board: Board, trace: Trace) -> None:
         board.put(Text(now(_figures), align="left"), figures, fade=0)
         gpu = device(board.option("device") or DEFAULT)
         line = board.pick(wide=(slice(None),), square=(slice(PER_ROOM), slice(PER_ROOM, None)))
+
+        def needs(part: slice) -> Any:
+            return now(lambda s, _: _on_chip(gpu, meta["algorithm"], counted(meta["algorithm"], s))[part])
+
         for part, box in zip(line, chip.rows(len(line), gap=0), strict=True):
-            needs = now(lambda s, _, of=part: _on_chip(gpu, meta["algorithm"], counted(meta["algorithm"], s))[of])
-            board.put(Text(needs), box, fade=0)
+            board.put(Text(needs(part)), box, fade=0)
         of = " and ".join(filter(None, ("forward", mask)))
         sums = f"sums in fp{8 * max(4, trace.initial['Q'].dtype.itemsize)}"
         best = "standard at its best: Q, K and V are read once each"
