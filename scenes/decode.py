@@ -166,10 +166,8 @@ def merge(board: Board, place: Stage, toy: Toy) -> None:
     if board.short:
         words = "Each piece’s LSE says what it weighs."
     turn(board, words, *merged.pictures, given=apart < 1e-2 and abs(float(merged.weights.sum()) - 1) < 1e-3)
-    board.put(
-        Text(f"weight of a piece = exp(its LSE − LSE of all), together 1; LSE of all: {number(merged.LSE)}"),
-        merged.under,
-    )
+    how = f"weight of a piece = exp(its LSE − LSE of all), together 1; LSE of all: {number(merged.LSE)}"
+    board.put(Text(how), merged.under)
     lies = f"{toy.asks} asks; {toy.answers} lies in piece {toy.piece}"
     note(board, place, f"{lies}; the sum is as over all keys at once, to {at_most(apart)}")
     merged.add_up(0.3 if board.short else 0.7, 0.0 if board.short else 0.2)
