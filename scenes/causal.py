@@ -1,29 +1,27 @@
 """Causal: tiles that are skipped, tiles that the diagonal cuts, what both save; and where the diagonal ends."""
 
 from functools import partial
-from typing import Any
 
 import numpy as np
 
 from flashsteps.filmkit import Board, Film, Made, linear
-from flashsteps.filmkit.actors.bars import Bar, Bars, Piece
-from flashsteps.filmkit.actors.cards import Card, Text
+from flashsteps.filmkit.actors.bars import Bar, Bars
+from flashsteps.filmkit.actors.cards import Card
 from flashsteps.filmkit.actors.kinds import Kind, Kinds
-from flashsteps.filmkit.actors.matrix import Matrix, Region, grid
-from flashsteps.filmkit.actors.table import Table
+from flashsteps.filmkit.actors.matrix import Region
 from flashsteps.filmkit.actors.tile_map import TileMap
+from flashsteps.filmkit.pictures.aligned import FEW, MANY, Unseeing, both_corners, seen_of
+from flashsteps.filmkit.pictures.keys_read import bar, share
 from flashsteps.filmkit.places import Stage, aside, below, note, stage, turn
 from flashsteps.filmkit.run import Run
 from flashsteps.filmkit.tiles import regions, scores
 from flashsteps.machine import masks
 from flashsteps.machine.devices import MODEL
-from flashsteps.runs.record import count, record
-from flashsteps.theme import HEAD
-from flashsteps.units import number, short, size_of
+from flashsteps.runs.record import count
+from flashsteps.units import short, size_of
 
 N, D, TILE = 8192, 64, 128  # a real head, and the tiles of a real kernel
 REAL = {"n": N, "n_keys": N, "d": D, "block_q": TILE, "block_k": TILE}
-FEW, MANY = 2, 5  # queries and keys of a step of decoding
 
 
 class Causal(Film):
@@ -50,11 +48,6 @@ class Causal(Film):
                 ends(board, place, run, S)
             with board.chapter("More queries than keys"):
                 nothing(board, place, run, S)
-
-
-def seen_of(shape: tuple[int, ...]) -> np.ndarray:
-    """True where a query may see a key."""
-    return masks.parse("causal", *shape).keep(*(slice(0, n) for n in shape))
 
 
 def ahead(board: Board, place: Stage, run: Run, S: np.ndarray) -> None:
@@ -115,28 +108,6 @@ def kinds(board: Board, place: Stage, run: Run, S: np.ndarray) -> None:
     board.say(f"At N = {short(N)} {less}.", given=0.5 < share(REAL, meta["dtype"]) < 0.55)
 
 
-def tiles_of(many: int, kind: str) -> str:
-    return f"{many} {'tile' if many == 1 else 'tiles'} {kind}"
-
-
-def keys_read(sizes: dict[str, Any], mask: str | None, dtype: str) -> int:
-    """Bytes of K and V that FlashAttention-2 reads."""
-    moved = count("flash2-forward", **sizes, mask=mask, dtype=dtype).by_tensor
-    return moved["K"].read + moved["V"].read
-
-
-def share(sizes: dict[str, Any], dtype: str) -> float:
-    return keys_read(sizes, "causal", dtype) / keys_read(sizes, None, dtype)
-
-
-def bar(name: str, sizes: dict[str, Any], grown: Any, dtype: str) -> Bar:
-    """What comes in of K and V, as a share of what would without the mask."""
-    part = share(sizes, dtype)
-    said = f"{size_of(keys_read(sizes, 'causal', dtype))} of {size_of(keys_read(sizes, None, dtype))}"
-    halves = Piece(part / 2, "K", name="K"), Piece(part / 2, "V", name="V")
-    return Bar(name, Made(lambda u: part * u, grown), pieces=halves, note=said, whole=1.0, figure=False)
-
-
 def programs(board: Board, place: Stage, run: Run) -> None:
     """Side by side, so that the first ones have nothing left to do while the last one still works."""
     (left, right), now, meta = place.sides, board.value(0.0), run.trace.meta
@@ -193,50 +164,21 @@ def saved(board: Board, place: Stage) -> None:
     turn(board, words, (chart, place.whole), source, given=same, grows=(grown.to(1.0),), seconds=1.5)
 
 
+def tiles_of(many: int, kind: str) -> str:
+    return f"{many} {'tile' if many == 1 else 'tiles'} {kind}"
+
+
 def ends(board: Board, place: Stage, run: Run, S: np.ndarray) -> None:
-    """Two queries and five keys: the diagonal at the bottom right, and at the top left."""
-    first = min(6, S.shape[1] - MANY) if S.shape[0] == S.shape[1] else S.shape[1] - MANY
-    last = first + MANY if S.shape[0] == S.shape[1] else S.shape[0]
-    part = S[last - FEW : last, first : first + MANY]
-    asked, keys = run.names["queries"][last - FEW : last], run.names["keys"][first : first + MANY]
-    low, high, shape, pictures = float(S.min()), float(S.max()), (FEW, MANY), list[Any]()
-    ways = (
-        ("aligned at the bottom right", "so in flash-attn ≥ 2.1, and here", seen_of(shape)),
-        ("aligned at the top left", "so in PyTorch with is_causal=True", np.tri(*shape, dtype=bool)),
-    )
-    for box, (title, who, seen) in zip(stage(board).sides, ways, strict=True):
-        head, body, below = box.rows(*board.pick(wide=(2, 5, 3), square=(3, 6, 4), tall=(2, 6, 3)))
-        above, under = head.rows(1, 1, gap=4)
-        values = grid(np.where(seen, part, -np.inf))
-        matrix = Matrix(values, "S", low, high, rows=asked, columns=keys, square=True)
-        sees = Table(tuple((asked[n], f"sees {int(seen[n].sum())} of {MANY} keys") for n in range(FEW)))
-        pictures += [(Text(title, HEAD, "ink", 600), above), (Text(who), under), (matrix, body), (sees, below)]
-    turn(board, "New tokens see all that came before only where it is aligned at the bottom right.", *pictures)
+    """Where the diagonal ends."""
+    words = "New tokens see all that came before only where it is aligned at the bottom right."
+    turn(board, words, *both_corners(board, run, S))
     note(board, place, f"{FEW} new queries, {MANY} keys: each new token is also the newest key it may see")
 
 
 def nothing(board: Board, place: Stage, run: Run, whole: np.ndarray) -> None:
-    """Five queries and two keys: rows that see nothing."""
-    qkv, (left, right), seen = board.input, place.sides, seen_of((MANY, FEW))
-    q, k, v = (np.array(x[:n], np.float32) for x, n in ((qkv.q, MANY), (qkv.k, FEW), (qkv.v, FEW)))
-    trace = record("flash2-forward", q, k, v, mask="causal", block_q=MANY, block_k=FEW, dtype="float32")
-    O, LSE, S = trace.outputs["O"], trace.outputs["LSE"], q @ k.T * q.shape[1] ** -0.5
-    asked, keys = run.names["queries"][:MANY], run.names["keys"][:FEW]
-    matrix = Matrix(
-        grid(np.where(seen, S, -np.inf)),
-        "S",
-        float(whole.min()),
-        float(whole.max()),
-        rows=asked,
-        columns=keys,
-        square=True,
-    )
-    rows = tuple(
-        (asked[n], f"{seen[n].sum()}", number(float(np.abs(O[n]).max()), 2), number(float(LSE[n]), 2))
-        for n in range(MANY)
-    )
-    blind = [n for n in range(MANY) if not seen[n].any()]
-    words = f"{MANY} queries, {FEW} keys, aligned so: the first {len(blind)} see nothing. O is 0, LSE −∞."
-    told = not np.abs(O[blind]).any() and bool(np.isneginf(LSE[blind]).all())
-    turn(board, words, (matrix, left), (Table(rows, ("query", "keys seen", "largest |O|", "LSE")), right), given=told)
+    """Rows that see nothing."""
+    (left, right), toy = place.sides, Unseeing(board, run, whole)
+    words = f"{MANY} queries, {FEW} keys, aligned so: the first {len(toy.blind)} see nothing. O is 0, LSE −∞."
+    told = not np.abs(toy.O[toy.blind]).any() and bool(np.isneginf(toy.LSE[toy.blind]).all())
+    turn(board, words, (toy.matrix, left), (toy.table, right), given=told)
     note(board, place, "aligned at the bottom right, as recorded: no NaN anywhere, and gradients of such rows are 0")

@@ -1,12 +1,8 @@
 """Decode: one query, a long cache: keys shared out to programs, results merged; and keys that lie in pages."""
 
-from functools import cache
-from math import ceil
-
 import numpy as np
 
-from flashsteps.filmkit import Board, Film, Made, linear
-from flashsteps.filmkit.actors.bars import Bar, Bars, Piece
+from flashsteps.filmkit import Board, Film, linear
 from flashsteps.filmkit.actors.cards import Text
 from flashsteps.filmkit.actors.number import Number
 from flashsteps.filmkit.actors.pages import Pages
@@ -14,17 +10,14 @@ from flashsteps.filmkit.actors.row import Row
 from flashsteps.filmkit.actors.table import Table
 from flashsteps.filmkit.pictures.cut_cache import Cut, CutCache
 from flashsteps.filmkit.pictures.decoding import Toy, toy_of
+from flashsteps.filmkit.pictures.long_cache import BLOCK, D, N, counted, shared, what_comes, what_it_costs
 from flashsteps.filmkit.pictures.merged import Merged
 from flashsteps.filmkit.pictures.one_piece import OnePiece
 from flashsteps.filmkit.places import Stage, below, note, stage, turn
 from flashsteps.filmkit.tiles import held, made
 from flashsteps.machine.devices import MODEL, Device, device
-from flashsteps.machine.events import IO
-from flashsteps.runs.record import count
 from flashsteps.story.labels import a
-from flashsteps.units import at_most, number, short, size_of
-
-N, D, BLOCK = 65536, 128, 64  # a long cache, of one head
+from flashsteps.units import at_most, number, size_of
 
 
 class Decode(Film):
@@ -53,21 +46,6 @@ class Decode(Film):
                 same(board, place, toy)
 
 
-@cache
-def counted(splits: int) -> IO:
-    return count("split-kv-decode", n=1, n_keys=N, d=D, block_q=1, block_k=BLOCK, splits=splits)
-
-
-def shared(gpu: Device) -> tuple[int, int]:
-    """Into how many pieces the keys are cut for this GPU, and how many keys each has."""
-    blocks = N // BLOCK
-    each = ceil(blocks / gpu.multiprocessors)
-    return ceil(blocks / each), each * BLOCK
-
-
-# ---- shots
-
-
 def asks(board: Board, place: Stage, toy: Toy) -> None:
     """One row of scores: a query looks back along all keys."""
     S, seen = made(toy.whole, "S")[0][0], board.value(0.0)
@@ -81,21 +59,13 @@ def asks(board: Board, place: Stage, toy: Toy) -> None:
 
 def cache_of(board: Board, place: Stage, gpu: Device) -> None:
     """K and V, as long as the cache; and how little is done with each byte."""
-    io, grown = counted(1), board.value(0.0)
-    K, V, Q = (io.by_tensor[name].read for name in ("K", "V", "Q"))
-    bars = tuple(
-        Bar(name, Made(lambda u, of=of: of * u, grown), hue, under=under)
-        for name, of, hue, under in (
-            ("K", K, "K", f"{short(N)} keys"), ("V", V, "V", f"{short(N)} values"), ("q", Q, "Q", "one query")
-        )
-    )  # fmt: skip
-    did = io.work.total / io.total
+    io, grown, ridge = counted(1), board.value(0.0), gpu.tflops / gpu.bandwidth
+    did, kv = io.work.total / io.total, sum(io.by_tensor[name].read for name in "KV")
     upper, lower = place.whole.rows(*board.pick(wide=(5, 2), square=(5, 3), tall=(5, 2)))
-    ridge = gpu.tflops / gpu.bandwidth
-    words = f"{size_of(K + V)} come in for it, and about one FLOP is done for each byte."
-    chart = Bars(bars, float(K), title=f"a cache of {short(N)} keys, one head, d = {D}, fp16: bytes that come in")
+    words = f"{size_of(kv)} come in for it, and about one FLOP is done for each byte."
     said = below(place, f"{MODEL}; the ridge is where {a(gpu.model)} would no longer wait for its memory")
-    turn(board, words, (chart, upper), said, given=0.8 < did < 1.5, grows=(grown.to(1.0),), seconds=1.5)
+    given = 0.8 < did < 1.5
+    turn(board, words, (what_comes(grown), upper), said, given=given, grows=(grown.to(1.0),), seconds=1.5)
     for box, (name, value) in zip(lower.columns(2), (("done", did), ("the ridge", ridge)), strict=True):
         board.put(Number("", f"{value:.1f}" if value < 10 else f"{value:.0f}", "FLOPs a byte", name), box)
 
@@ -139,20 +109,9 @@ def piece(board: Board, place: Stage, toy: Toy) -> None:
 
 def costs(board: Board, place: Stage, gpu: Device) -> None:
     """What splitting adds to the traffic."""
-    io, grown = counted(gpu.multiprocessors), board.value(0.0)
-    kv, extra = (sum(sum(io.by_tensor[name]) for name in names) for names in (("K", "V"), ("O_s", "LSE_s")))
-    parts = tuple(Piece(io.by_tensor[name].read, name, name=name) for name in "KV")
-    out = tuple(
-        Piece(getattr(io.by_tensor[name], way), hue, way == "written")
-        for way in ("written", "read") for name, hue in (("O_s", "O"), ("LSE_s", "stat"))
-    )  # fmt: skip
-    bars = (
-        Bar("the cache", Made(lambda u: u * kv, grown), pieces=parts, under="K and V, read once"),
-        Bar("partial results", Made(lambda u: u * extra, grown), pieces=out, under="written, then read"),
-    )
-    pieces, _ = shared(gpu)
+    grown, (pieces, _) = board.value(0.0), shared(gpu)
+    chart, kv, extra = what_it_costs(gpu, grown)
     words = f"To store and read the partial results costs {size_of(extra)} more: {extra / kv:.1%}."
-    chart = Bars(bars, float(kv), title=f"HBM traffic, {pieces} pieces, to scale")
     said = f"{pieces} outputs of {D} numbers and {pieces} LSEs, in fp32, out and back; {MODEL}"
     pictures = (chart, place.whole.rows(1, 5, 2)[1]), below(place, said)
     turn(board, words, *pictures, grows=(grown.to(1.0),), seconds=1.6)

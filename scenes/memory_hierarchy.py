@@ -3,16 +3,16 @@
 from math import sqrt
 
 from flashsteps.filmkit import Board, Box, Film, Made, Value, linear, shapes
-from flashsteps.filmkit.actors.areas import Area, Areas, Crowd
+from flashsteps.filmkit.actors.areas import Areas, Crowd
 from flashsteps.filmkit.actors.bars import Bar, Bars
 from flashsteps.filmkit.actors.cards import Panel, Text
 from flashsteps.filmkit.actors.ladder import Ladder, Level
-from flashsteps.filmkit.actors.wires import Arrow
+from flashsteps.filmkit.pictures.kept_on_chip import KeptOnChip
 from flashsteps.filmkit.places import Stage, below, note, stage, turn
 from flashsteps.filmkit.script import Part
 from flashsteps.machine.devices import DEVICES, Device, device
 from flashsteps.story.labels import a
-from flashsteps.theme import BODY, HEAD
+from flashsteps.theme import HEAD
 from flashsteps.traffic.published import figure
 from flashsteps.units import size_of, time_of
 
@@ -101,17 +101,15 @@ def ladder(board: Board, place: Stage, gpu: Device) -> None:
     """Tiles that come from each in the same time."""
     passed, takes = board.value(0.0), TILE / SPEED["DRAM"]
     come = {name: speed * takes / TILE for name, speed in SPEED.items()}
+    says = {
+        "SRAM": f"{figure('sram-size').value:g} MB, {figure('sram-bandwidth').value:g} TB/s",
+        "HBM": f"{figure('hbm-size').value:g} GB, {figure('hbm-bandwidth').value:g} TB/s",
+        "DRAM": f"> {figure('dram-size').value:g} TB, {figure('dram-bandwidth').value:g} GB/s",
+    }
+    what = f"on chip, {gpu.multiprocessors} SMs", "GPU memory", "CPU memory"
     levels = tuple(
-        Level(name, says, what, Made(lambda u, most=come[name]: most * u, passed), come[name])
-        for name, says, what in (
-            (
-                "SRAM",
-                f"{figure('sram-size').value:g} MB, {figure('sram-bandwidth').value:g} TB/s",
-                f"on chip, {gpu.multiprocessors} SMs",
-            ),
-            ("HBM", f"{figure('hbm-size').value:g} GB, {figure('hbm-bandwidth').value:g} TB/s", "GPU memory"),
-            ("DRAM", f"> {figure('dram-size').value:g} TB, {figure('dram-bandwidth').value:g} GB/s", "CPU memory"),
-        )
+        Level(name, said, where, Made(lambda u, most=come[name]: most * u, passed), come[name])
+        for (name, said), where in zip(says.items(), what, strict=True)
     )
     clock = Made(lambda u: f"{1e6 * takes * u:.2f} of {1e6 * takes:.2f} µs", passed)
     counts = [f"{int(come[name]):,}" for name in ("HBM", "SRAM")]
@@ -166,39 +164,16 @@ def others(board: Board, place: Stage, chosen: Device) -> None:
 
 def reuse(board: Board, place: Stage) -> None:
     """One tile comes once, stays, and is used again and again."""
-    upper, lower = place.whole.rows(*board.pick(wide=(7, 5), square=(7, 5), tall=(2, 3)), gap=48)
-    hbm, _, sram = upper.columns(4, 2, 9, gap=0)
-    slow, uses, once, each = TILE / SPEED["HBM"], board.value(0), board.value(0.0), board.value(0.0)
-    side = board.pick(wide=150, square=100)
-    kept, results = Panel.inside(sram).columns(1, 2)
-    tile = Areas((Area(0, 0, 1, 1, "K", "K"),), 1, 1)
-    start, stop = (centred(Panel.inside(hbm), side), centred(kept, side))
-    bars = Bar("fetched once", once, "accent"), Bar("fetched for each use", each, "dim")
+    slow = TILE / SPEED["HBM"]
+    kept = KeptOnChip(board, place, slow, USES)
     words = "So: bring a tile in once, use it as often as you can. That is FlashAttention’s idea."
     if board.short:
         words = "So: bring a tile in once, use it often."
-    results = Box(results.x, stop.y, results.w, side)
-    count = Box(results.x, stop.y - 64, results.w, 48)
-    *_, there = turn(
-        board, words, (Panel("HBM"), hbm), (Panel("SRAM", sram=True), sram), (Arrow(), upper_gap(hbm, sram, side)),
-        (Text(Made(lambda n: f"used {n} time{'s' * (n != 1)}", uses), BODY, "ink", 600), count),
-        (Crowd(uses, USES, "S", USES, most=side), results),
-        (Bars(bars, USES * slow, "time", title="time to fetch it from HBM"), lower), (tile, start), (tile, start),
-    )  # fmt: skip
+    *_, there = turn(board, words, *kept.pictures)
     note(board, place, f"each use makes another tile of scores, here {USES} times; {time_of(slow)} a fetch, as before")
-    board.move(there.to(stop), once.to(slow), seconds=0.8)
+    board.move(there.to(kept.stop), kept.once.to(slow), seconds=0.8)
     for n in range(USES):
         board.move(there.fade(0.3), seconds=0.12)
-        board.set(uses.to(n + 1))
-        board.move(there.fade(1.0), each.to((n + 1) * slow), seconds=0.25 if board.short else 0.4)
+        board.set(kept.uses.to(n + 1))
+        board.move(there.fade(1.0), kept.each.to((n + 1) * slow), seconds=0.25 if board.short else 0.4)
         board.wait(0.0 if board.short else 0.2)
-
-
-def centred(box: Box, side: float) -> Box:
-    return Box(box.x + (box.w - side) / 2, box.y + (box.h - side) / 2, side, side)
-
-
-def upper_gap(left: Box, right: Box, side: float) -> Box:
-    """The bus between two panels, as high as a tile."""
-    inside = centred(Panel.inside(left), side)
-    return Box(left.right + 16, inside.y, right.x - left.right - 32, side)
