@@ -1,27 +1,22 @@
 """Causal: tiles that are skipped, tiles that the diagonal cuts, what both save; and where the diagonal ends."""
 
-from functools import partial
-
 import numpy as np
 
-from flashsteps.filmkit import Board, Film, Made, linear
-from flashsteps.filmkit.actors.bars import Bar, Bars
+from flashsteps.filmkit import Board, Film, linear
+from flashsteps.filmkit.actors.bars import Bars
 from flashsteps.filmkit.actors.cards import Card
 from flashsteps.filmkit.actors.kinds import Kind, Kinds
 from flashsteps.filmkit.actors.matrix import Region
 from flashsteps.filmkit.actors.tile_map import TileMap
 from flashsteps.filmkit.pictures.aligned import FEW, MANY, Unseeing, both_corners, seen_of
 from flashsteps.filmkit.pictures.keys_read import bar, share
+from flashsteps.filmkit.pictures.masked import REAL, TILE, N, moved, tiles_done, with_and_without
 from flashsteps.filmkit.places import Stage, aside, below, note, stage, turn
 from flashsteps.filmkit.run import Run
 from flashsteps.filmkit.tiles import regions, scores
 from flashsteps.machine import masks
 from flashsteps.machine.devices import MODEL
-from flashsteps.runs.record import count
 from flashsteps.units import short, size_of
-
-N, D, TILE = 8192, 64, 128  # a real head, and the tiles of a real kernel
-REAL = {"n": N, "n_keys": N, "d": D, "block_q": TILE, "block_k": TILE}
 
 
 class Causal(Film):
@@ -111,15 +106,7 @@ def kinds(board: Board, place: Stage, run: Run, S: np.ndarray) -> None:
 def programs(board: Board, place: Stage, run: Run) -> None:
     """Side by side, so that the first ones have nothing left to do while the last one still works."""
     (left, right), now, meta = place.sides, board.value(0.0), run.trace.meta
-    tiles = [sum(i == row for r in run.rounds for i, _ in r.tiles) for row in range(run.lanes)]
-
-    def done(row: int, at: float) -> float:
-        return float(sum(i == row for r in run.rounds[: run.done(at)[0]] for i, _ in r.tiles))
-
-    bars = tuple(
-        Bar(f"program {row}", Made(partial(done, row), now), "S", whole=float(many)) for row, many in enumerate(tiles)
-    )
-    chart = Bars(bars, float(max(tiles)), "{:.0f}", title="tiles done, of those that its queries may see")
+    chart, tiles = tiles_done(run, now)
     cut = np.argwhere(masks.parse("causal", meta["queries"], meta["keys"]).grid(meta["block_q"], meta["block_k"]) == 1)
     words = f"A program works on one block of queries: the first sees {blocks(tiles[0])} of keys."
     framed = tuple((int(i), int(j)) for i, j in cut)
@@ -135,33 +122,20 @@ def programs(board: Board, place: Stage, run: Run) -> None:
     board.move(now.to(float(len(run))), seconds=2.5, ease=linear)
 
 
-def blocks(many: int) -> str:
-    return "one block" if many == 1 else f"all {many}" if many < 10 else f"{many} blocks"
-
-
 def saved(board: Board, place: Stage) -> None:
     """Bytes at a real size, with the mask and without."""
-    grown, bars = board.value(0.0), []
-
-    def moved(name: str, mask: str | None) -> int:
-        return count(name, n=N, d=D, block_q=TILE, block_k=TILE, mask=mask).total
-
-    for title, name, hue in (
-        ("standard", "standard-forward", "dim"),
-        ("FlashAttention-2", "flash2-forward", "accent"),
-    ):
-        with_it, without = moved(name, "causal"), moved(name, None)
-        said = "as without the mask" if with_it == without else f"of {size_of(without)} without the mask"
-        length = Made(lambda u, of=with_it: of * u, grown)
-        after, lower = board.pick(wide=(said, ""), square=("", said))
-        bars.append(Bar(title, length, hue, whole=float(without), note=after, under=lower))
-    most = moved("standard-forward", None)
-    title = f"HBM traffic of one head, causal, N = {short(N)}, d = {D}"
-    chart = Bars(tuple(bars), float(most), title=title)
+    grown, most = board.value(0.0), moved("standard-forward", None)
     words = f"Standard attention saves no byte by it: {size_of(most)} at N = {short(N)}, as without."
     source = below(place, f"standard attention writes all of S, hidden or not; tiles {TILE}×{TILE}, fp16; {MODEL}")
-    same = most == moved("standard-forward", "causal")
-    turn(board, words, (chart, place.whole), source, given=same, grows=(grown.to(1.0),), seconds=1.5)
+    pictures, same = (
+        ((with_and_without(board, grown), place.whole), source),
+        most == moved("standard-forward", "causal"),
+    )
+    turn(board, words, *pictures, given=same, grows=(grown.to(1.0),), seconds=1.5)
+
+
+def blocks(many: int) -> str:
+    return "one block" if many == 1 else f"all {many}" if many < 10 else f"{many} blocks"
 
 
 def tiles_of(many: int, kind: str) -> str:
