@@ -2,23 +2,20 @@
 
 import numpy as np
 
-from flashsteps.filmkit import Board, Film, crossings
-from flashsteps.filmkit.actors.cards import Panel
+from flashsteps.filmkit import Board, Film
 from flashsteps.filmkit.pictures.backward_run import alike, known, recorded, worst
-from flashsteps.filmkit.pictures.both_ways import BothWays
-from flashsteps.filmkit.pictures.gradients import FromP, compared, sums_of_rows
+from flashsteps.filmkit.pictures.both_ways import TILE_F, BothWays, D, N
+from flashsteps.filmkit.pictures.gradients import FromP, after_forward, compared, sums_of_rows
 from flashsteps.filmkit.pictures.growing import Growing
-from flashsteps.filmkit.pictures.owners import SIDES, Owners
+from flashsteps.filmkit.pictures.owners import Owners
 from flashsteps.filmkit.pictures.remade import Remade, missing
 from flashsteps.filmkit.places import Stage, note, stage, turn
 from flashsteps.filmkit.run import Run
-from flashsteps.filmkit.tiles import blocks, held, texture
+from flashsteps.filmkit.tiles import blocks, held
 from flashsteps.machine.devices import MODEL, device
 from flashsteps.runs.record import count
 from flashsteps.story.labels import a
 from flashsteps.units import at_most, short, size_of, time_of
-
-N, D, TILE_S, TILE_F = 1024, 64, (128, 128), (128, 64)  # a real head, and tiles
 
 
 class Backward(Film):
@@ -52,15 +49,10 @@ class Backward(Film):
 
 def needed(board: Board, place: Stage, run: Run) -> None:
     """What lies in HBM after the forward pass; dO comes; and P isn't there."""
-    board.put(Panel("HBM", "what the forward pass left, and dO"), place.whole)
-    names, grown = ("Q", "K", "V", "O", "LSE"), board.value(0.0)
-    first, *boxes, last, none = Panel.inside(place.whole).columns(*board.pick(
-        wide=(18, 11, 11, 11, 6, 11, 13), square=(17, 10, 10, 10, 8, 10, 13)
-    ), gap=board.pick(wide=28, square=16))  # fmt: skip
-    for name, box in zip(names, (first, *boxes), strict=True):
-        labels = run.names["queries"] if name == "Q" else ()
-        board.put(texture(held(run, name), name, rows=labels), box)
-    board.put(texture(held(run, "dO"), "dO", seen=grown), last)
+    grown = board.value(0.0)
+    pictures, none = after_forward(board, place, run, grown)
+    for actor, box in pictures:
+        board.put(actor, box)
     board.say("To find dQ, dK and dV the backward pass needs P, the weights, again.")
     drawn = "would change with each number of O; here it is drawn at random, seed 0"
     note(board, place, f"dO says how the loss {drawn if known(board) is None else 'changes with each number of O'}")
@@ -120,28 +112,18 @@ def grow(board: Board, place: Stage, run: Run) -> None:
 
 def trade(board: Board, place: Stage, standard: Run) -> None:
     """What moves in both, to scale, at a real size; then the products."""
-    gpu = device(board.option("device", "a100-80gb"))
-    ios = [
-        count(name, n=N, d=D, block_q=tile[0], block_k=tile[1])
-        for name, tile in (("standard-backward", TILE_S), ("flash2-backward", TILE_F))
-    ]
-    crossed = {
-        ("standard", "dim"): crossings.passes(standard, ios[0], N, D),
-        ("FlashAttention-2", "accent"): crossings.streams(ios[1], N, D),
-    }
-    ways, products = BothWays(board, place, crossed), [io.work.matmul / (2 * N * N * D) for io in ios]
+    gpu, ways = device(board.option("device", "a100-80gb")), BothWays(board, place, standard)
     words = "Nearly twice the products, half the bytes: to make P again is cheaper than to move it."
     if board.short:
         words = "Nearly twice the products, half the bytes."
-    given = ios[1].total < 0.55 * ios[0].total and 1.5 < products[1] / products[0] < 2
-    turn(board, words, *ways.pictures, given=given)
+    (theirs, ours), (few, more) = ways.ios, ways.products
+    turn(board, words, *ways.pictures, given=ours.total < 0.55 * theirs.total and 1.5 < more / few < 2)
     tiles = f"N = {short(N)}, d = {D}, tiles {TILE_F[0]}×{TILE_F[1]}"
     note(board, place, f"each rectangle a matrix, each time it moves; hatched: written; {tiles}; {MODEL}")
-    for n, (io, many, parts) in enumerate(zip(ios, products, crossed.values(), strict=True)):
-        of = sum(int(np.ceil(part.times)) for part in parts)
-        board.move(ways.there[n].to(float(of)), seconds=0.7 if board.short else 2.4)
+    for n, (io, products, many) in enumerate(zip(ways.ios, ways.products, ways.many, strict=True)):
+        board.move(ways.there[n].to(float(many)), seconds=0.7 if board.short else 2.4)
         best = max(io.total / gpu.bandwidth / 1e12, io.work.matmul / gpu.tflops / 1e12)
-        ways.tell(n, (size_of(io.total), f"{many:.0f} matrix products", f"at best {time_of(best)}"))
+        ways.tell(n, (size_of(io.total), f"{products:.0f} matrix products", f"at best {time_of(best)}"))
         board.wait(0.0 if board.short else 0.3)
     if board.short:
         board.say("P is cheaper made than moved.")
@@ -158,14 +140,7 @@ def owners(board: Board, place: Stage, run: Run) -> None:
         place,
         "two kernels, as Triton’s, after that of D; the paper’s Algorithm 2: one, which adds to dQ in HBM",
     )
-    for n, (_, _, makes) in enumerate(SIDES):
-        for k in range(both.many[1 - n]):
-            board.set(both.at[n].to(float(k)))
-            for name in makes if k == 0 else ():
-                board.set(both.lit[n].to((name,)))
-                board.wait(0.4)
-            board.set(both.lit[n].to(makes))
-            board.wait(0.5)
+    both.go()
 
 
 def same(board: Board, place: Stage, run: Run) -> None:

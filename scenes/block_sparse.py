@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 
 from flashsteps.filmkit import Board, Film, telling
-from flashsteps.filmkit.actors.cards import Card
 from flashsteps.filmkit.actors.kinds import Kind, Kinds
 from flashsteps.filmkit.actors.loops import Loop
-from flashsteps.filmkit.actors.matrix import Matrix, Region
+from flashsteps.filmkit.actors.matrix import Matrix
 from flashsteps.filmkit.pictures.by_share import TILE, D, N, charts_by_share, counted
+from flashsteps.filmkit.pictures.left_out import strongest_left_out
 from flashsteps.filmkit.places import Stage, aside, note, stage, turn
 from flashsteps.filmkit.run import Run
 from flashsteps.filmkit.run_stage import RunStage
@@ -138,25 +138,11 @@ def shares(board: Board, place: Stage) -> None:
 
 def lost(board: Board, place: Stage, run: Run, S: np.ndarray, kept: np.ndarray) -> None:
     """The strongest score that the mask leaves out."""
-    skipped, outside = regions(run, ~kept), np.full(S.shape, -np.inf)
-    for r in skipped:
-        part = np.s_[int(r.top) : int(r.bottom), int(r.left) : int(r.right)]
-        outside[part] = S[part]
-    row, key = np.unravel_index(int(outside.argmax()), S.shape)
-    frames, cell = board.value(()), Region(int(row), int(row) + 1, int(key), int(key) + 1, "accent")
+    skipped, frames = regions(run, ~kept), board.value(())
+    cell, card = strongest_left_out(run, S, skipped)
     words = "It is no longer the same function: what the mask leaves out is never seen."
     turn(board, words, (tiled(run, S, skipped=skipped, frames=frames), place.sides[0]))
-    asks, of = run.quoted("queries", int(row)), run.quoted("keys", int(key))
-    second = np.where(outside == outside.max(), -np.inf, outside)
-    at = np.unravel_index(int(second.argmax()), S.shape)
-    next_to = f"{run.quoted('queries', int(at[0]))} for {run.quoted('keys', int(at[1]))}"
-    figures = (
-        ("its score", f"{S[row, key]:.3f}"),
-        (f"the next, {next_to}", f"{second.max():.3f}"),
-        ("its weight, by the mask", "0"),
-    )
-    words = "The highest score that the mask leaves out: the framed cell."
-    board.put(Card(f"{asks} for {of}", words, figures), aside(board, place))
+    board.put(card, aside(board, place))
     for _ in range(3):
         board.set(frames.to((cell,)))
         board.wait(0.6)

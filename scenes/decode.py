@@ -7,7 +7,7 @@ from flashsteps.filmkit.actors.cards import Text
 from flashsteps.filmkit.actors.number import Number
 from flashsteps.filmkit.actors.pages import Pages
 from flashsteps.filmkit.actors.row import Row
-from flashsteps.filmkit.actors.table import Table
+from flashsteps.filmkit.pictures.answers import Answers
 from flashsteps.filmkit.pictures.cut_cache import Cut, CutCache
 from flashsteps.filmkit.pictures.decoding import Toy, toy_of
 from flashsteps.filmkit.pictures.long_cache import BLOCK, D, N, counted, shared, what_comes, what_it_costs
@@ -157,18 +157,11 @@ def pages(board: Board, place: Stage, toy: Toy) -> None:
 def same(board: Board, place: Stage, toy: Toy) -> None:
     """The output of all three, one below the other, and its first digits."""
     ways = {"all keys at once": toy.whole, f"in {len(toy.pieces)} pieces": toy.split, "in pages": toy.paged}
-    found, seen = [held(run, "O")[0] for run in ways.values()], board.value(0)
-    apart, most = (float(max(np.abs(O - of).max() for O in found)) for of in (found[0], 0.0))
-    many = min(3, len(found[0]))
-    left, right = place.whole.columns(5, 4, gap=72) if board.shape == "wide" else place.whole.rows(3, 2)
-    rows = tuple((name, *(number(x, 4, 7) for x in O[:many])) for name, O in zip(ways, found, strict=True))
-    table = Table(rows, ("", *(f"O_{{{n}}}" for n in range(many))), seen=seen)
-    words = "Split or paged, the answer is the same, to rounding."
-    at = right.rows(1, 3, 1)[1] if board.shape == "wide" else right
-    turn(board, words, (table, at), given=apart < 1e-2)
-    rest = f"digits: the first {many} of {len(found[0])} numbers of O, in fp32"
-    note(board, place, f"{rest}; over all of them the three differ by {at_most(apart)} at most")
-    for n, (name, O, box) in enumerate(zip(ways, found, left.rows(3, gap=30), strict=True)):
-        board.put(Row(tuple(O.tolist()), "O", -most, most, title=f"O, {name}"), box)
-        board.set(seen.to(n + 1))
+    answers = Answers(board, place, ways)
+    turn(board, "Split or paged, the answer is the same, to rounding.", answers.table, given=answers.apart < 1e-2)
+    rest = f"digits: the first {answers.many} of {answers.length} numbers of O, in fp32"
+    note(board, place, f"{rest}; over all of them the three differ by {at_most(answers.apart)} at most")
+    for n, (row, box) in enumerate(answers.rows):
+        board.put(row, box)
+        board.set(answers.seen.to(n + 1))
         board.wait(0.9)

@@ -2,9 +2,8 @@
 
 from math import log10
 
-from flashsteps.filmkit import Board, Film, Made, Value, shapes
+from flashsteps.filmkit import Board, Film, Made, Value
 from flashsteps.filmkit.actors.areas import Areas
-from flashsteps.filmkit.actors.bars import Bar, Bars, Mark
 from flashsteps.filmkit.actors.curve import Dot, Rule
 from flashsteps.filmkit.actors.formula import Formula, Fraction, Term
 from flashsteps.filmkit.actors.table import Table
@@ -32,6 +31,7 @@ from flashsteps.filmkit.pictures.by_size import (
     transfers,
     with_sram,
 )
+from flashsteps.filmkit.pictures.by_sram import larger
 from flashsteps.filmkit.places import Stage, note, stage, turn
 from flashsteps.filmkit.script import Part
 from flashsteps.machine.devices import DEFAULT, Device, device
@@ -159,18 +159,7 @@ def by_sram(board: Board, place: Stage, gpu: Device) -> None:
     (left, right), bytes_at = stage(board).sides, [with_sram(M) for M in SRAMS]
     above, below = left.rows(1, 3)
     law = Formula((Fraction("N²d²", "M"), "   M: numbers that SRAM holds"))
-    chip = Areas(Made(shapes.blocks, n, D, SRAMS[-1]), 4 * D + 12, SRAMS[-1] / 4 / D + 12, middle=True)
-    bars = tuple(
-        Bar(
-            f"M = {short(M)}",
-            now,
-            "accent",
-            under=f"{formulas.flash_blocks(M, D)[1]} keys a tile",
-        )
-        for M, now in zip(SRAMS, values, strict=True)
-    )
-    marks, title = (Mark(moved(STANDARD, TOKENS, TILE), "standard"),), f"FlashAttention’s traffic, N = {short(TOKENS)}"
-    chart = Bars(bars, bytes_at[0], marks=marks, title=title)
+    chip, chart = larger(n, values)
     ratios = [b / a for a, b in zip(bytes_at, bytes_at[1:], strict=False)]
     words = "It goes as N²d²/M: twice the SRAM, half the bytes. No exact method is better for all M."
     turn(board, words, (law, above), (chip, below), (chart, right), given=max(abs(r - 0.5) for r in ratios) < 0.02)

@@ -6,8 +6,9 @@ from flashsteps.filmkit import Board, Box, Film, Made, Value, linear, shapes
 from flashsteps.filmkit.actors.areas import Areas, Crowd
 from flashsteps.filmkit.actors.bars import Bar, Bars
 from flashsteps.filmkit.actors.cards import Panel, Text
-from flashsteps.filmkit.actors.ladder import Ladder, Level
+from flashsteps.filmkit.pictures import three_memories
 from flashsteps.filmkit.pictures.kept_on_chip import KeptOnChip
+from flashsteps.filmkit.pictures.three_memories import COME, ROWS, SPEED, TAKES, TILE, D
 from flashsteps.filmkit.places import Stage, below, note, stage, turn
 from flashsteps.filmkit.script import Part
 from flashsteps.machine.devices import DEVICES, Device, device
@@ -16,12 +17,9 @@ from flashsteps.theme import HEAD
 from flashsteps.traffic.published import figure
 from flashsteps.units import size_of, time_of
 
-ROWS, D, USES = 128, 64, 4
-TILE = ROWS * D * 2  # bytes
+USES = 4  # of a tile
 PAPER = "a100-40gb"  # the GPU of the paper's figure
 SECONDS = 6.0  # that the ladder's time is slowed down to
-SPEED = {"SRAM": figure("sram-bandwidth").value * 1e12, "HBM": figure("hbm-bandwidth").value * 1e12,
-         "DRAM": figure("dram-bandwidth").value * 1e9}  # fmt: skip
 
 
 class MemoryHierarchy(Film):
@@ -99,27 +97,15 @@ def sizes(board: Board, place: Stage) -> None:
 
 def ladder(board: Board, place: Stage, gpu: Device) -> None:
     """Tiles that come from each in the same time."""
-    passed, takes = board.value(0.0), TILE / SPEED["DRAM"]
-    come = {name: speed * takes / TILE for name, speed in SPEED.items()}
-    says = {
-        "SRAM": f"{figure('sram-size').value:g} MB, {figure('sram-bandwidth').value:g} TB/s",
-        "HBM": f"{figure('hbm-size').value:g} GB, {figure('hbm-bandwidth').value:g} TB/s",
-        "DRAM": f"> {figure('dram-size').value:g} TB, {figure('dram-bandwidth').value:g} GB/s",
-    }
-    what = f"on chip, {gpu.multiprocessors} SMs", "GPU memory", "CPU memory"
-    levels = tuple(
-        Level(name, said, where, Made(lambda u, most=come[name]: most * u, passed), come[name])
-        for (name, said), where in zip(says.items(), what, strict=True)
-    )
-    clock = Made(lambda u: f"{1e6 * takes * u:.2f} of {1e6 * takes:.2f} µs", passed)
-    counts = [f"{int(come[name]):,}" for name in ("HBM", "SRAM")]
+    passed = board.value(0.0)
+    counts = [f"{int(COME[name]):,}" for name in ("HBM", "SRAM")]
     words = "All three send tiles, until the first one has come from CPU memory."
     turn(
         board,
         "DRAM sends one tile, the others many." if board.short else words,
-        (Ladder(levels, title="tiles that have come", clock=clock), place.whole),
+        (three_memories.ladder(gpu, passed), place.whole),
     )
-    source, slow = figure("hbm-bandwidth"), SECONDS / takes
+    source, slow = figure("hbm-bandwidth"), SECONDS / TAKES["DRAM"]
     tile = f"a tile: {ROWS} × {D} numbers, {size_of(TILE)}"
     note(
         board,
@@ -133,17 +119,16 @@ def ladder(board: Board, place: Stage, gpu: Device) -> None:
 
 def one_tile(board: Board, place: Stage) -> None:
     """How long one tile takes, as lengths."""
-    passed, takes = board.value(0.0), {name: TILE / speed for name, speed in SPEED.items()}
-    bars = tuple(Bar(name, Made(min, passed, time), "K") for name, time in takes.items())
-    times = {name: time_of(time) for name, time in takes.items()}
+    passed = board.value(0.0)
+    times = {name: time_of(time) for name, time in TAKES.items()}
     turn(
         board,
         "The same as time: how long until one tile has come?",
-        (Bars(bars, takes["DRAM"], "time", title="until one tile has come"), place.whole),
+        (three_memories.one_tile(passed), place.whole),
     )
     source = figure("hbm-bandwidth")
     note(board, place, f"{size_of(TILE)} at the bandwidths of {source.source}, {source.hardware}: without latency")
-    board.move(passed.to(takes["DRAM"]), seconds=3.0, ease=linear)
+    board.move(passed.to(TAKES["DRAM"]), seconds=3.0, ease=linear)
     board.say(f"{times['DRAM']} from DRAM, {times['HBM']} from HBM, {times['SRAM']} from all SRAM at once.")
 
 

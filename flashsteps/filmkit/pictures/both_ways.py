@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Any
 
+from ...runs.record import count
 from ...theme import BODY, HEAD, TITLE
 from .. import crossings
 from ..actors.areas import Areas
 from ..actors.cards import Text
 from ..board import Board
 from ..boxes import Box
-from ..crossings import Crossing
 from ..places import Stage
+from ..run import Run
 from ..values import Made
+
+N, D, TILE_S, TILE_F = 1024, 64, (128, 128), (128, 64)  # a real head, and tiles
 
 
 class BothWays:
-    """`parts` by name and hue; `there` is how many rectangles of each are to be seen."""
+    """Standard attention's backward pass and FlashAttention-2's, at a real size: `ios` are their counts, `products` how
+    many of matrices they make, `many` their rectangles, `there` how many of each are to be seen."""
 
-    def __init__(self, board: Board, place: Stage, parts: dict[tuple[str, str], tuple[Crossing, ...]]) -> None:
+    def __init__(self, board: Board, place: Stage, standard: Run) -> None:
+        ways = ("standard-backward", TILE_S), ("flash2-backward", TILE_F)
+        self.ios = [count(name, n=N, d=D, block_q=tile[0], block_k=tile[1]) for name, tile in ways]
+        self.products = [io.work.matmul / (2 * N * N * D) for io in self.ios]
+        parts = {
+            ("standard", "dim"): crossings.passes(standard, self.ios[0], N, D),
+            ("FlashAttention-2", "accent"): crossings.streams(self.ios[1], N, D),
+        }
+        self.many = [sum(ceil(part.times) for part in some) for some in parts.values()]
         self.board, self.there = board, [board.value(0.0) for _ in parts]
         self.pictures, self.figures = list[tuple[Any, Box]](), list[Box]()
         wide = max(map(crossings.far, parts.values()))

@@ -22,6 +22,19 @@ from .backward_run import hardest
 Pictures = list[tuple[Any, Box]]
 
 
+def after_forward(board: Board, place: Stage, run: Run, grown: Value) -> tuple[Pictures, Box]:
+    """What lies in HBM after the forward pass, and dO, as many rows of it as have come; and where P would lie."""
+    names = "Q", "K", "V", "O", "LSE"
+    first, *boxes, last, none = Panel.inside(place.whole).columns(*board.pick(
+        wide=(18, 11, 11, 11, 6, 11, 13), square=(17, 10, 10, 10, 8, 10, 13)
+    ), gap=board.pick(wide=28, square=16))  # fmt: skip
+    labels = {"Q": run.names["queries"]}
+    pictures: Pictures = [(Panel("HBM", "what the forward pass left, and dO"), place.whole)]
+    for name, box in zip(names, (first, *boxes), strict=True):
+        pictures.append((texture(held(run, name), name, rows=labels.get(name, ())), box))
+    return [*pictures, (texture(held(run, "dO"), "dO", seen=grown), last)], none
+
+
 def sums_of_rows(board: Board, place: Stage, run: Run, now: Value) -> Pictures:
     """O ∘ dO, and each of its rows added up: as many rows as `now` says."""
     O, dO = held(run, "O"), held(run, "dO")

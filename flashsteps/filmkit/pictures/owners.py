@@ -24,7 +24,7 @@ class Owners:
     """Both kinds side by side; `at` is the program that is on, of each kind, and `lit` what it is making."""
 
     def __init__(self, board: Board, place: Stage, many: tuple[int, int]) -> None:
-        self.many, self.at = many, [board.value(0.0), board.value(0.0)]
+        self.board, self.many, self.at = board, many, [board.value(0.0), board.value(0.0)]
         self.lit, size = [board.value(("",)), board.value(("",))], shapes.owners_size(many)
         self.pictures = list[tuple[Any, Box]]()
         halves = place.whole.columns(2, gap=30) if board.shape == "square" else place.sides
@@ -39,3 +39,14 @@ class Owners:
                 (Areas(Made(lambda k, keys=not n: shapes.owners(many, keys, k), self.at[n]), *size), body),
                 (Formula(made, self.lit[n], (HEAD, BODY)), foot),
             ]
+
+    def go(self) -> None:
+        """One program after another, of each kind: what the first one makes lights up part by part."""
+        for n, (_, _, makes) in enumerate(SIDES):
+            for k in range(self.many[1 - n]):
+                self.board.set(self.at[n].to(float(k)))
+                for name in makes if k == 0 else ():
+                    self.board.set(self.lit[n].to((name,)))
+                    self.board.wait(0.4)
+                self.board.set(self.lit[n].to(makes))
+                self.board.wait(0.5)
