@@ -74,9 +74,9 @@ def in_order(count: float) -> tuple[Area, ...]:
     areas, x = [], 0.0
     for n, (tensor, wide, written) in enumerate(transfers()):
         if n < count:
-            areas.append(
-                Area(x, 0, wide, 256, hue(tensor), tensor, part=min(1.0, count - n), hatched=written and n + 1 <= count)
-            )
+            part, there = min(1.0, count - n), n + 1 <= count  # a name stands on what is there, whole
+            name = tensor if there else ""
+            areas.append(Area(x, 0, wide, 256, hue(tensor), name, part=part, hatched=written and there))
         x += wide + 40
     return tuple(areas)
 
