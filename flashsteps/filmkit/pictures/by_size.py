@@ -74,9 +74,8 @@ def in_order(count: float) -> tuple[Area, ...]:
     areas, x = [], 0.0
     for n, (tensor, wide, written) in enumerate(transfers()):
         if n < count:
-            part, there = min(1.0, count - n), n + 1 <= count  # a name stands on what is there, whole
-            name = tensor if there else ""
-            areas.append(Area(x, 0, wide, 256, hue(tensor), name, part=part, hatched=written and there))
+            part, there = min(1.0, count - n), n + 1 <= count
+            areas.append(Area(x, 0, wide, 256, hue(tensor), tensor, part=part, hatched=written and there))
         x += wide + 40
     return tuple(areas)
 
