@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -67,3 +68,23 @@ def read(path: Path, *, causal: bool) -> Schedule:
         begun = tuple(int(at) for at in np.sort(time[mine]))
         programs.append(Program(int(sm[mine][0]), one % blocks, one // blocks, begun))
     return Schedule(gpu, heads, n, d, causal, tuple(programs))
+
+
+def together(log: Schedule) -> bool:
+    """Whether two programs are ever on one SM at one time."""
+    spans = sorted((one.sm, one.begun[0], one.begun[-1]) for one in log.programs)
+    return any(a[0] == b[0] and b[1] < a[2] for a, b in pairwise(spans))
+
+
+def heavy_first(log: Schedule) -> bool:
+    """Whether, once all SMs work, no program begins that has more tiles than one that has begun before it."""
+    in_turn = sorted(log.programs, key=lambda one: one.begun[0])
+    firsts = {one.sm: one for one in reversed(in_turn)}
+    tiles = [len(one.begun) for one in in_turn if firsts[one.sm] is not one]
+    least = min(len(one.begun) for one in firsts.values())
+    return all(a >= b for a, b in pairwise([least, *tiles])) and least > min(tiles, default=least)
+
+
+def waiting(log: Schedule) -> float:
+    """How many ns the SM that is done first waits for the last one."""
+    return log.end - min(max(one.end for one in log.programs if one.sm == sm) for sm in log.sms)

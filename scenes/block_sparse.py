@@ -1,31 +1,27 @@
 """Block-sparse (FA1, Algorithm 5): where the mask of blocks is 0 nothing comes but K and V; traffic falls with it."""
 
-from functools import cache
 from math import ceil
 from typing import Any
 
 import numpy as np
 
-from flashsteps.filmkit import Board, Film, Made, telling
-from flashsteps.filmkit.actors.cards import Card, Text
-from flashsteps.filmkit.actors.curve import Axis, Curve, Dot, Line
+from flashsteps.filmkit import Board, Film, telling
 from flashsteps.filmkit.actors.kinds import Kind, Kinds
 from flashsteps.filmkit.actors.loops import Loop
-from flashsteps.filmkit.actors.matrix import Matrix, Region
+from flashsteps.filmkit.actors.matrix import Matrix
+from flashsteps.filmkit.pictures.by_share import TILE, D, N, charts_by_share, counted
+from flashsteps.filmkit.pictures.left_out import strongest_left_out
 from flashsteps.filmkit.places import Stage, aside, note, stage, turn
 from flashsteps.filmkit.run import Run
 from flashsteps.filmkit.run_stage import RunStage
 from flashsteps.filmkit.tiles import regions, scores
 from flashsteps.machine import block_masks, masks
 from flashsteps.machine.devices import MODEL
-from flashsteps.machine.events import IO
 from flashsteps.runs.record import count
-from flashsteps.theme import HEAD
 from flashsteps.traffic.published import BLOCK_SPARSE_TIMES
 from flashsteps.units import short, size_of
 
 BLOCKS, PATTERN = 8, "butterfly"  # so many blocks a side, and which of them are kept
-N, D, TILE = 4096, 64, (64, 256)  # of the paper's plot, and its kernel's tiles
 
 
 class BlockSparse(Film):
@@ -62,7 +58,7 @@ class BlockSparse(Film):
             board.say("Where it is 0, only K and V come." if board.short else words)
             shown.play(columns[middle + 1].start, seconds=1.6 if board.short else 6.0)
             if not board.short:
-                board.say("So on, column by column.")
+                board.say("So on: each tile of S is made, used and gone. All of it would grow with N².")
                 shown.play(len(run), seconds=3.0)
         with board.chapter("What it saves"):
             board.clear()
@@ -120,91 +116,33 @@ def saved(board: Board, run: Run, kept: np.ndarray) -> None:
     board.say(f"More than {'half' if half else 'that'}: {always}.", given=some / all_ > kept.mean())
     if some > run.standard.total:
         size = f"{meta['block_q']}×{meta['block_k']}"
-        each = f"Tiles of only {size} fetch Q and O for every {meta['block_k']} keys"
-        board.say(f"{each}; standard moves {size_of(run.standard.total)}.")
-
-
-@cache
-def counted() -> tuple[tuple[float, IO], ...]:
-    """What moves at the paper's size, for masks at random: the share of tiles kept, and the count."""
-    whole = masks.parse(None, N, N)
-    found = []
-    for percent in range(10, 101, 10):
-        name = f"random:{percent / 100},0"
-        visited = block_masks.parse(name, whole, *TILE).visited
-        io = count("block-sparse-forward", n=N, d=D, block_q=TILE[0], block_k=TILE[1], block_mask=name)
-        found.append((float(visited.mean()), io))
-    return tuple(found)
+        each = f"Tiles of {size} fetch Q and O again for every {meta['block_k']} keys"
+        board.say(f"{each}; standard, Q once, moves {size_of(run.standard.total)}.")
 
 
 def shares(board: Board, place: Stage) -> None:
-    """Bytes that were counted, and times that were published, each in a chart of its own."""
-    upto, dots = board.value(0.0), counted()
-    times, charts = tuple((share, figure.value) for share, figure in BLOCK_SPARSE_TIMES), []
-    percent, source = ((0.5, "50%"), (1.0, "100%")), BLOCK_SPARSE_TIMES[0][1]
-    megabytes = tuple((share, io.total / 1e6) for share, io in dots)
-    ways = (
-        (
-            "HBM traffic, counted",
-            f"one head, forward alone, d = {D}, tiles {TILE[0]}×{TILE[1]}",
-            "accent",
-            megabytes,
-            30,
-            "MB",
-        ),
-        (
-            "time, published",
-            f"the paper’s batch, forward + backward, {source.hardware}",
-            "ink",
-            times,
-            200,
-            source.unit,
-        ),
-    )
-    for box, (title, under, hue, points, most, unit) in zip(stage(board).sides, ways, strict=True):
-        head, below, body = box.rows(*board.pick(wide=(1.1, 1, 10), square=(2, 1.5, 11), tall=(1.2, 1, 10)), gap=6)
-        ticks = tuple((most * k / 2, f"{most * k // 2} {unit}") for k in (0, 1, 2))
-        rings = Made(lambda x, of=points, h=hue, u=unit: tuple(ring(a, b, h, u) for a, b in of if a <= x), upto)
-        line = (Line("", points, hue),) if unit == "MB" else ()
-        chart = Curve(Axis(0, 1, percent, "tiles kept"), Axis(0, most, ticks), lines=line, dots=rings, upto=upto)
-        charts += [(Text(title, HEAD, "ink", 600), head), (Text(under), below), (chart, body)]
-    turn(board, "Traffic falls with the share of tiles kept; the paper’s measured times fall with it.", *charts)
+    """Bytes that were counted, and times that were published."""
+    upto, source = board.value(0.0), BLOCK_SPARSE_TIMES[0][1]
+    words = "Traffic falls with the share of tiles kept; the paper’s measured times fall with it."
+    turn(board, words, *charts_by_share(board, upto))
     first, second = board.pick(wide=("left", "right"), square=("above", "below"))
     note(board, place, f"N = {short(N)}; {first}: random masks, {MODEL}; {second}: {source.source}, read off its plot")
     board.move(upto.to(1.0), seconds=3.0)
-    whole, standard = dots[-1][1].total, count("standard-forward", n=N, d=D, block_q=TILE[0], block_k=TILE[1]).total
+    whole, standard = (
+        counted()[-1][1].total,
+        count("standard-forward", n=N, d=D, block_q=TILE[0], block_k=TILE[1]).total,
+    )
     real = f"With {short(N)} tokens and tiles of {TILE[0]}×{TILE[1]}"
     board.say(f"{real} all tiles move {size_of(whole)}, standard {size_of(standard)}.", given=whole < standard)
 
 
-def ring(share: float, value: float, hue: str, unit: str) -> Dot:
-    """A point of a chart; that of half the tiles, and that of all, with its number."""
-    said = f"{value:.1f} {unit}" if unit == "MB" else f"about {value:.0f} {unit}"  # as far as a plot can be read
-    said = said if share in (0.5, 1.0) else ""
-    return Dot(share, value, said, hue, "above left", ring=True)
-
-
 def lost(board: Board, place: Stage, run: Run, S: np.ndarray, kept: np.ndarray) -> None:
     """The strongest score that the mask leaves out."""
-    skipped, outside = regions(run, ~kept), np.full(S.shape, -np.inf)
-    for r in skipped:
-        part = np.s_[int(r.top) : int(r.bottom), int(r.left) : int(r.right)]
-        outside[part] = S[part]
-    row, key = np.unravel_index(int(outside.argmax()), S.shape)
-    frames, cell = board.value(()), Region(int(row), int(row) + 1, int(key), int(key) + 1, "accent")
+    skipped, frames = regions(run, ~kept), board.value(())
+    cell, card = strongest_left_out(run, S, skipped)
     words = "It is no longer the same function: what the mask leaves out is never seen."
     turn(board, words, (tiled(run, S, skipped=skipped, frames=frames), place.sides[0]))
-    asks, of = run.quoted("queries", int(row)), run.quoted("keys", int(key))
-    second = np.where(outside == outside.max(), -np.inf, outside)
-    at = np.unravel_index(int(second.argmax()), S.shape)
-    next_to = f"{run.quoted('queries', int(at[0]))} for {run.quoted('keys', int(at[1]))}"
-    figures = (
-        ("its score", f"{S[row, key]:.3f}"),
-        (f"the next, {next_to}", f"{second.max():.3f}"),
-        ("its weight, by the mask", "0"),
-    )
-    words = "The highest score that the mask leaves out: the framed cell."
-    board.put(Card(f"{asks} for {of}", words, figures), aside(board, place))
+    board.put(card, aside(board, place))
     for _ in range(3):
         board.set(frames.to((cell,)))
         board.wait(0.6)

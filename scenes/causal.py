@@ -1,29 +1,22 @@
 """Causal: tiles that are skipped, tiles that the diagonal cuts, what both save; and where the diagonal ends."""
 
-from functools import partial
-from typing import Any
-
 import numpy as np
 
-from flashsteps.filmkit import Board, Film, Made, linear
-from flashsteps.filmkit.actors.bars import Bar, Bars, Piece
-from flashsteps.filmkit.actors.cards import Card, Text
+from flashsteps.filmkit import Board, Film, linear
+from flashsteps.filmkit.actors.bars import Bars
+from flashsteps.filmkit.actors.cards import Card
 from flashsteps.filmkit.actors.kinds import Kind, Kinds
-from flashsteps.filmkit.actors.matrix import Matrix, Region, grid
-from flashsteps.filmkit.actors.table import Table
+from flashsteps.filmkit.actors.matrix import Region
 from flashsteps.filmkit.actors.tile_map import TileMap
-from flashsteps.filmkit.places import Stage, aside, note, stage, turn
+from flashsteps.filmkit.pictures.aligned import FEW, MANY, Unseeing, both_corners, seen_of
+from flashsteps.filmkit.pictures.keys_read import bar, share
+from flashsteps.filmkit.pictures.masked import REAL, TILE, N, moved, tiles_done, with_and_without
+from flashsteps.filmkit.places import Stage, aside, below, note, stage, turn
 from flashsteps.filmkit.run import Run
 from flashsteps.filmkit.tiles import regions, scores
 from flashsteps.machine import masks
 from flashsteps.machine.devices import MODEL
-from flashsteps.runs.record import count, record
-from flashsteps.theme import HEAD
-from flashsteps.units import number, short, size_of
-
-N, D, TILE = 8192, 64, 128  # a real head, and the tiles of a real kernel
-REAL = {"n": N, "n_keys": N, "d": D, "block_q": TILE, "block_k": TILE}
-FEW, MANY = 2, 5  # queries and keys of a step of decoding
+from flashsteps.units import short, size_of
 
 
 class Causal(Film):
@@ -52,11 +45,6 @@ class Causal(Film):
                 nothing(board, place, run, S)
 
 
-def seen_of(shape: tuple[int, ...]) -> np.ndarray:
-    """True where a query may see a key."""
-    return masks.parse("causal", *shape).keep(*(slice(0, n) for n in shape))
-
-
 def ahead(board: Board, place: Stage, run: Run, S: np.ndarray) -> None:
     """All scores are there; then those above the diagonal are not."""
     seen, row, (left, _) = seen_of(S.shape), len(S) * 3 // 8, place.sides
@@ -75,9 +63,9 @@ def ahead(board: Board, place: Stage, run: Run, S: np.ndarray) -> None:
     board.set(lit.to(()))
     board.remove(card)
     board.swap(free, scores(run, np.where(seen, S, -np.inf), S))
-    board.say("Above the diagonal scores count as −∞: their weights are 0.")
     words = "With the mask only keys up to itself count. What comes after it is dark: −∞."
     board.put(Card(run.quoted("queries", row), words, (figures[0], ("weights of the others", "0"))), beside)
+    board.say("Above the diagonal scores count as −∞: their weights are 0.")
 
 
 def kinds(board: Board, place: Stage, run: Run, S: np.ndarray) -> None:
@@ -99,7 +87,7 @@ def kinds(board: Board, place: Stage, run: Run, S: np.ndarray) -> None:
     names = "this toy", f"N = {short(N)}, tiles {TILE}×{TILE}"
     lengths = tuple(bar(name, sizes, grown, meta["dtype"]) for name, sizes in zip(names, (toy, REAL), strict=True))
     chart = Bars(lengths, 1.0, "", title="K and V read, of what comes in without the mask")
-    words = f"Tiles above the diagonal are skipped: no loads, no work. At N = {short(N)} that is nearly half."
+    words = "Tiles above the diagonal are skipped: no loads, no work."
     if board.short:
         words = f"{len(skipped)} of {each.size} tiles are skipped: no loads."
     turn(board, words, (matrix, left), (Kinds(told, there), legend), (chart, bars), given=bool(skipped))
@@ -110,46 +98,15 @@ def kinds(board: Board, place: Stage, run: Run, S: np.ndarray) -> None:
         board.wait(0.2 if board.short else 0.7)
     if board.short:
         board.say(f"{len(cut)} are cut: masked on chip.")
-        board.move(grown.to(1.0), seconds=1.0)
-        board.say(f"At N = {short(N)} nearly half is saved.", given=0.5 < share(REAL, meta["dtype"]) < 0.55)
-    else:
-        board.move(grown.to(1.0), seconds=1.2)
-
-
-def tiles_of(many: int, kind: str) -> str:
-    return f"{many} {'tile' if many == 1 else 'tiles'} {kind}"
-
-
-def keys_read(sizes: dict[str, Any], mask: str | None, dtype: str) -> int:
-    """Bytes of K and V that FlashAttention-2 reads."""
-    moved = count("flash2-forward", **sizes, mask=mask, dtype=dtype).by_tensor
-    return moved["K"].read + moved["V"].read
-
-
-def share(sizes: dict[str, Any], dtype: str) -> float:
-    return keys_read(sizes, "causal", dtype) / keys_read(sizes, None, dtype)
-
-
-def bar(name: str, sizes: dict[str, Any], grown: Any, dtype: str) -> Bar:
-    """What comes in of K and V, as a share of what would without the mask."""
-    part = share(sizes, dtype)
-    said = f"{size_of(keys_read(sizes, 'causal', dtype))} of {size_of(keys_read(sizes, None, dtype))}"
-    halves = Piece(part / 2, "K", name="K"), Piece(part / 2, "V", name="V")
-    return Bar(name, Made(lambda u: part * u, grown), pieces=halves, note=said, whole=1.0, figure=False)
+    board.move(grown.to(1.0), seconds=1.0 if board.short else 1.2)
+    less = "nearly half is saved" if board.short else "nearly half of K and V need not come in"
+    board.say(f"At N = {short(N)} {less}.", given=0.5 < share(REAL, meta["dtype"]) < 0.55)
 
 
 def programs(board: Board, place: Stage, run: Run) -> None:
     """Side by side, so that the first ones have nothing left to do while the last one still works."""
     (left, right), now, meta = place.sides, board.value(0.0), run.trace.meta
-    tiles = [sum(i == row for r in run.rounds for i, _ in r.tiles) for row in range(run.lanes)]
-
-    def done(row: int, at: float) -> float:
-        return float(sum(i == row for r in run.rounds[: run.done(at)[0]] for i, _ in r.tiles))
-
-    bars = tuple(
-        Bar(f"program {row}", Made(partial(done, row), now), "S", whole=float(many)) for row, many in enumerate(tiles)
-    )
-    chart = Bars(bars, float(max(tiles)), "{:.0f}", title="tiles done, of those that its queries may see")
+    chart, tiles = tiles_done(run, now)
     cut = np.argwhere(masks.parse("causal", meta["queries"], meta["keys"]).grid(meta["block_q"], meta["block_k"]) == 1)
     words = f"A program works on one block of queries: the first sees {blocks(tiles[0])} of keys."
     framed = tuple((int(i), int(j)) for i, j in cut)
@@ -165,79 +122,37 @@ def programs(board: Board, place: Stage, run: Run) -> None:
     board.move(now.to(float(len(run))), seconds=2.5, ease=linear)
 
 
+def saved(board: Board, place: Stage) -> None:
+    """Bytes at a real size, with the mask and without."""
+    grown, most = board.value(0.0), moved("standard-forward", None)
+    words = f"Standard attention saves no byte by it: {size_of(most)} at N = {short(N)}, as without."
+    source = below(place, f"standard attention writes all of S, hidden or not; tiles {TILE}×{TILE}, fp16; {MODEL}")
+    pictures, same = (
+        ((with_and_without(board, grown), place.whole), source),
+        most == moved("standard-forward", "causal"),
+    )
+    turn(board, words, *pictures, given=same, grows=(grown.to(1.0),), seconds=1.5)
+
+
 def blocks(many: int) -> str:
     return "one block" if many == 1 else f"all {many}" if many < 10 else f"{many} blocks"
 
 
-def saved(board: Board, place: Stage) -> None:
-    """Bytes at a real size, with the mask and without."""
-    grown, bars = board.value(0.0), []
-
-    def moved(name: str, mask: str | None) -> int:
-        return count(name, n=N, d=D, block_q=TILE, block_k=TILE, mask=mask).total
-
-    for title, name, hue in (
-        ("standard", "standard-forward", "dim"),
-        ("FlashAttention-2", "flash2-forward", "accent"),
-    ):
-        with_it, without = moved(name, "causal"), moved(name, None)
-        said = "as without the mask" if with_it == without else f"of {size_of(without)} without the mask"
-        length = Made(lambda u, of=with_it: of * u, grown)
-        after, below = board.pick(wide=(said, ""), square=("", said))
-        bars.append(Bar(title, length, hue, whole=float(without), note=after, under=below))
-    most = moved("standard-forward", None)
-    title = f"HBM traffic of one head, causal, N = {short(N)}, d = {D}"
-    chart = Bars(tuple(bars), float(most), title=title)
-    words = f"Standard attention saves no byte by it: {size_of(most)} at N = {short(N)}, as without."
-    turn(board, words, (chart, place.whole), given=most == moved("standard-forward", "causal"))
-    note(board, place, f"standard attention writes all of S, hidden or not; tiles {TILE}×{TILE}, fp16; {MODEL}")
-    board.move(grown.to(1.0), seconds=1.5)
+def tiles_of(many: int, kind: str) -> str:
+    return f"{many} {'tile' if many == 1 else 'tiles'} {kind}"
 
 
 def ends(board: Board, place: Stage, run: Run, S: np.ndarray) -> None:
-    """Two queries and five keys: the diagonal at the bottom right, and at the top left."""
-    first = min(6, S.shape[1] - MANY) if S.shape[0] == S.shape[1] else S.shape[1] - MANY
-    last = first + MANY if S.shape[0] == S.shape[1] else S.shape[0]
-    part = S[last - FEW : last, first : first + MANY]
-    asked, keys = run.names["queries"][last - FEW : last], run.names["keys"][first : first + MANY]
-    low, high, shape, pictures = float(S.min()), float(S.max()), (FEW, MANY), list[Any]()
-    ways = (
-        ("aligned at the bottom right", "so in flash-attn ≥ 2.1, and here", seen_of(shape)),
-        ("aligned at the top left", "so in PyTorch with is_causal=True", np.tri(*shape, dtype=bool)),
-    )
-    for box, (title, who, seen) in zip(stage(board).sides, ways, strict=True):
-        head, body, below = box.rows(*board.pick(wide=(2, 5, 3), square=(3, 6, 4), tall=(2, 6, 3)))
-        above, under = head.rows(1, 1, gap=4)
-        values = grid(np.where(seen, part, -np.inf))
-        matrix = Matrix(values, "S", low, high, rows=asked, columns=keys, square=True)
-        sees = Table(tuple((asked[n], f"sees {int(seen[n].sum())} of {MANY} keys") for n in range(FEW)))
-        pictures += [(Text(title, HEAD, "ink", 600), above), (Text(who), under), (matrix, body), (sees, below)]
-    turn(board, "New tokens see all that came before only where it is aligned at the bottom right.", *pictures)
+    """Where the diagonal ends."""
+    words = "New tokens see all that came before only where it is aligned at the bottom right."
+    turn(board, words, *both_corners(board, run, S))
     note(board, place, f"{FEW} new queries, {MANY} keys: each new token is also the newest key it may see")
 
 
 def nothing(board: Board, place: Stage, run: Run, whole: np.ndarray) -> None:
-    """Five queries and two keys: rows that see nothing."""
-    qkv, (left, right), seen = board.input, place.sides, seen_of((MANY, FEW))
-    q, k, v = (np.array(x[:n], np.float32) for x, n in ((qkv.q, MANY), (qkv.k, FEW), (qkv.v, FEW)))
-    trace = record("flash2-forward", q, k, v, mask="causal", block_q=MANY, block_k=FEW, dtype="float32")
-    O, LSE, S = trace.outputs["O"], trace.outputs["LSE"], q @ k.T * q.shape[1] ** -0.5
-    asked, keys = run.names["queries"][:MANY], run.names["keys"][:FEW]
-    matrix = Matrix(
-        grid(np.where(seen, S, -np.inf)),
-        "S",
-        float(whole.min()),
-        float(whole.max()),
-        rows=asked,
-        columns=keys,
-        square=True,
-    )
-    rows = tuple(
-        (asked[n], f"{seen[n].sum()}", number(float(np.abs(O[n]).max()), 2), number(float(LSE[n]), 2))
-        for n in range(MANY)
-    )
-    blind = [n for n in range(MANY) if not seen[n].any()]
-    words = f"{MANY} queries, {FEW} keys, aligned so: the first {len(blind)} see nothing. O is 0, LSE −∞."
-    told = not np.abs(O[blind]).any() and bool(np.isneginf(LSE[blind]).all())
-    turn(board, words, (matrix, left), (Table(rows, ("query", "keys seen", "largest |O|", "LSE")), right), given=told)
+    """Rows that see nothing."""
+    (left, right), toy = place.sides, Unseeing(board, run, whole)
+    words = f"{MANY} queries, {FEW} keys, aligned so: the first {len(toy.blind)} see nothing. O is 0, LSE −∞."
+    told = not np.abs(toy.O[toy.blind]).any() and bool(np.isneginf(toy.LSE[toy.blind]).all())
+    turn(board, words, (toy.matrix, left), (toy.table, right), given=told)
     note(board, place, "aligned at the bottom right, as recorded: no NaN anywhere, and gradients of such rows are 0")

@@ -1,30 +1,19 @@
 """Experiments: training time, accuracy, memory. What was published and what was measured here, never in one chart."""
 
-from collections.abc import Mapping, Sequence
 from typing import Any
-
-import numpy as np
 
 from flashsteps import results
 from flashsteps.filmkit import Board, Film, Made
-from flashsteps.filmkit.actors.bars import Bar, Bars
+from flashsteps.filmkit.actors.bars import Bar, Bars, Legend, Piece
 from flashsteps.filmkit.actors.cards import Card
-from flashsteps.filmkit.actors.columns import Columns, Group
-from flashsteps.filmkit.actors.curve import Axis, Curve, Line
-from flashsteps.filmkit.boxes import Box
-from flashsteps.filmkit.places import Stage, note, stage, turn
+from flashsteps.filmkit.pictures.duel import CUDNN, FLASH, OURS, STANDARD, Duel, between, kept_of, versions
+from flashsteps.filmkit.pictures.training import losses, memory
+from flashsteps.filmkit.places import Stage, below, note, stage, turn
 from flashsteps.results import Results
 from flashsteps.story.labels import a
 from flashsteps.traffic import published
 from flashsteps.traffic.published import figure
-from flashsteps.units import short
 
-OURS, NOT_OURS = "accent", "dim"
-BACKENDS = {
-    "flashsteps": ("flashsteps", OURS),
-    "cudnn": ("cuDNN", NOT_OURS),
-    "flash": ("PyTorch’s FlashAttention-2", "ink"),
-}
 SOURCE = "published: FA1 (arXiv 2205.14135)"
 
 
@@ -66,6 +55,8 @@ def labels(board: Board, place: Stage, here: bool) -> None:
     for card, at in zip((theirs, ours), box.columns(2) if board.shape != "tall" else box.rows(2), strict=True):
         board.put(card, at)
         board.wait(0.6)
+    named = (STANDARD, "without FlashAttention"), (FLASH, "FlashAttention, others’"), (CUDNN, "cuDNN"), (OURS, "ours")
+    board.put(Legend(tuple(Piece(1, hue, name=name) for hue, name in named)), place.below)
 
 
 def training(board: Board, place: Stage) -> None:
@@ -83,14 +74,13 @@ def training(board: Board, place: Stage) -> None:
     words = f"With FlashAttention GPT-2 trains {min(ratios):.1f} to {max(ratios):.1f} times as fast as Hugging Face’s."
     if board.short:
         words = f"Published: GPT-2 trains {max(ratios):.1f} times as fast."
-    turn(board, words, *pictures, (chart, lower))
-    note(board, place, f"{SOURCE}, Tables 1 and 2, on 8 A100s; GPT-2 to the same perplexity")
-    board.move(grown.to(1.0), seconds=1.5)
+    said = below(place, f"{SOURCE}, Tables 1 and 2, on 8 A100s; GPT-2 to the same perplexity")
+    turn(board, words, *pictures, (chart, lower), said, grows=(grown.to(1.0),), seconds=1.5)
 
 
 def bar(who: str, value: float, grown: Any, error: float = 0.0) -> Bar:
-    ours = OURS if who == "FlashAttention" else NOT_OURS
-    return Bar(who, Made(lambda u: value * u, grown), ours, error=Made(lambda u: error if u == 1 else 0.0, grown))
+    hue = FLASH if who == "FlashAttention" else STANDARD
+    return Bar(who, Made(lambda u: value * u, grown), hue, error=Made(lambda u: error if u == 1 else 0.0, grown))
 
 
 def longer(board: Board, place: Stage) -> None:
@@ -113,138 +103,43 @@ def step(board: Board, place: Stage) -> None:
     bars = bar("standard", was.value, grown), bar("FlashAttention", now.value, grown)
     chart = Bars(bars, was.value, "{:.1f} ms", title="attention of GPT-2 medium, forward and backward")
     words = f"One attention step: {was.value} to {now.value} ms, {was.value / now.value:.1f} times as fast, on an A100."
-    turn(board, words, (chart, place.whole.rows(5, 2)[0]))
-    note(board, place, f"{SOURCE}, Figure 2, {was.hardware}; N = 1024, d = 64, 16 heads, batch 64")
-    board.move(grown.to(1.0), seconds=1.2)
+    said = below(place, f"{SOURCE}, Figure 2, {was.hardware}; N = 1024, d = 64, 16 heads, batch 64")
+    turn(board, words, (chart, place.whole.rows(5, 2)[0]), said, grows=(grown.to(1.0),))
 
 
-def kept_of(duel: Results | None) -> dict[tuple[str, bool, int, str], float]:
-    """TFLOP/s of those that were timed in turn, by pass, mask, N and whose; of the width that most rows have."""
-    rows = [row for row in duel.rows if row["status"] == "ok"] if duel else []
-    d = width(rows)
-    return {
-        (row["pass"], row["causal"], row["n"], row["backend"]): row["tflops"]
-        for row in rows
-        if row["d"] == d and row["backend"] in BACKENDS
-    }
-
-
-def width(rows: Sequence[Mapping[str, Any]]) -> int:
-    """The head's width that most rows have."""
-    return max((row["d"] for row in rows), key=[row["d"] for row in rows].count, default=0)
-
-
-def between(each: Sequence[float]) -> str:
-    """`0.95 to 0.99`."""
-    low, high = (f"{end(each):.2f}" for end in (min, max))
-    return low if low == high else f"{low} to {high}"
-
-
-def raced(board: Board, place: Stage, duel: Results) -> None:
+def raced(board: Board, place: Stage, found: Results) -> None:
     """How fast a forward and a backward pass are, ours and others', timed in turn on one GPU."""
-    speeds, d = kept_of(duel), width(duel.rows)
-    sizes, most = sorted({n for _, _, n, _ in speeds}), max(speeds.values())
-    gpu, dtype = duel.machine["name"], {"bfloat16": "bf16"}.get(duel.settings["dtype"], duel.settings["dtype"])
-    said = f"measured here, {duel.date}, {gpu}: {versions(duel)}; {dtype}, d = {d}"
-    batches = [max(1, duel.settings["tokens"] // n) for n in sizes]
-    name = f"tokens in a sequence; {duel.settings['hidden'] // d} heads, batches of {max(batches)} to {min(batches)}"
-
-    def charts(causal: bool, grown: Any) -> list[tuple[Any, Box]]:
-        pictures: list[tuple[Any, Box]] = []
-        for way, box in zip(("forward", "backward"), place.sides, strict=True):
-            groups = tuple(Group(short(n), tuple(speeds.get((way, causal, n, one)) for one in BACKENDS)) for n in sizes)
-            title = f"{way}{', causal' if causal else ', no mask'}: TFLOP/s"
-            kinds = tuple(BACKENDS.values())
-            pictures.append((Columns(groups, kinds, most, title=title, name=name, grown=grown), box))
-        return pictures
-
-    def against(other: str, causal: bool, *ways: str) -> list[float]:
-        return [speeds[way, causal, n, "flashsteps"] / speeds[way, causal, n, other] for way in ways for n in sizes]
-
-    def compared(causal: bool) -> str:
-        forward, backward = (between(against("cudnn", causal, way)) for way in ("forward", "backward"))
-        return f"{forward}× cuDNN’s speed forward, {backward}× backward."
-
+    duel, gpu = Duel(found), found.machine["name"]
+    dtype = {"bfloat16": "bf16"}.get(found.settings["dtype"], found.settings["dtype"])
+    said = f"measured here, {found.date}, {gpu}: {versions(found)}; {dtype}, d = {duel.d}"
     grown = board.value(0.0)
-    words = f"Our kernels on {a(gpu.removeprefix('NVIDIA ').split()[0])}: {compared(False)}"
+    words = f"Our kernels on {a(gpu.removeprefix('NVIDIA ').split()[0])}: {duel.beside_cudnn(False)}"
     if board.short:
-        words = f"Measured: forward {between(against('cudnn', False, 'forward'))} times cuDNN’s speed."
-    turn(board, words, *charts(False, grown))
-    note(board, place, said)
-    board.move(grown.to(1.0), seconds=1.2)
+        words = f"Measured: forward {between(duel.against('cudnn', False, 'forward'))} times cuDNN’s speed."
+    turn(board, words, *duel.charts(place.sides, False, grown), below(place, said), grows=(grown.to(1.0),))
     if board.short:
         return
     board.read()
-    grown = board.value(0.0)
-    turn(board, f"With the causal mask: {compared(True)}", *charts(True, grown))
-    note(board, place, said)
-    board.move(grown.to(1.0), seconds=1.2)
-    older = [x for causal in (False, True) for x in against("flash", causal, "forward", "backward")]
+    grown, words = board.value(0.0), f"With the causal mask: {duel.beside_cudnn(True)}"
+    turn(board, words, *duel.charts(place.sides, True, grown), below(place, said), grows=(grown.to(1.0),))
+    older = [x for causal in (False, True) for x in duel.against("flash", causal, "forward", "backward")]
     board.say(f"Masked or not, ours are {between(older)} times as fast as PyTorch’s FlashAttention-2.")
-
-
-def versions(found: Results) -> str:
-    """What was measured, by version: torch 2.11.0, triton 3.6.0, cuDNN 9.19.0."""
-    of = {name: str(found.versions[name]).partition("+")[0] for name in ("torch", "triton") if found.versions.get(name)}
-    if (cudnn := str(found.versions.get("cudnn") or "")).isdigit():  # 91900
-        of["cuDNN"] = f"{int(cudnn) // 10000}.{int(cudnn) // 100 % 100}.{int(cudnn) % 100}"
-    return ", ".join(f"{name} {version}" for name, version in of.items())
 
 
 def measured(board: Board, place: Stage, speed: Results, train: Results) -> None:
     """Memory and losses, from the files under renders/data."""
-    rows = [row for row in speed.rows if row["pass"] == "backward" and not row["causal"] and row["status"] == "ok"]
-    d = width([row for row in rows if row["backend"] == "standard"])
-    held = {(row["n"], row["backend"]): row["peak_bytes"] for row in rows if row["d"] == d}
-    sizes = sorted({n for n, backend in held if backend == "standard" and (n, "flash") in held})
-    most, grown, steps = max(held[n, "standard"] for n in sizes), board.value(0.0), board.value(0.0)
-    unit, name = (1e9, "GB") if most >= 1e10 else (1e6, "MB")
-    who = [one for one in ("standard", "flash", "flashsteps") if all((n, one) in held for n in sizes)]
-    flash = "SDPA, flash" if speed.machine["kind"] == "cpu" else BACKENDS["flash"][0]
-    hues = {"standard": ("standard", NOT_OURS), "flash": (flash, "ink"), "flashsteps": ("flashsteps", OURS)}
-    groups = tuple(Group(short(n), tuple(held[n, one] / unit for one in who)) for n in sizes)
-    below = f"tokens in a sequence, {speed.settings['tokens']:,} in all, d = {d}; numbers: {name}"
-    memory = Columns(
-        groups, tuple(hues[one] for one in who), most / unit, "{:.1f}" if unit == 1e9 else "{:.0f}",
-        title="memory, forward and backward", name=below, grown=grown,
-    )  # fmt: skip
-    loss, apart, about = losses(train, steps)
-    flat = held[sizes[-1], "flash"] < 1.5 * held[sizes[0], "flash"]
-    grows = held[sizes[-1], "standard"] > 1.5 * held[sizes[0], "standard"]
+    grown, steps = board.value(0.0), board.value(0.0)
+    (held, alone), (loss, apart, about) = memory(speed, grown), losses(train, steps)
     words = "At as many tokens in all, standard’s memory grows with N; the others’ does not."
-    turn(board, words, (memory, place.sides[0]), (loss, place.sides[1]), given=flat and grows)
     machine, bits = speed.machine["name"], {"bfloat16 autocast": "bf16"}.get(train.settings["arithmetic"], "float32")
     said = f"measured here, {speed.date}, {machine}: {versions(speed)}; training in {bits}, {train.date}"
-    note(board, place, said)
-    board.move(grown.to(1.0), seconds=1.2)
+    pictures = (held, place.sides[0]), (loss, place.sides[1]), below(place, said)
+    turn(board, words, *pictures, given=alone, grows=(grown.to(1.0),))
     board.move(steps.to(float(train.settings["steps"])), seconds=1.5)
     if apart < 1e-4:
         board.say(f"The losses of training are the same to {apart:.6f}.")
     else:
         board.say(f"In {bits} the losses differ by {apart:.3f} at most, at losses around {about:.1f}.")
-
-
-def losses(train: Results, steps: Any) -> tuple[Curve, float, float]:
-    """The curves at the largest N; at any N, how far those of two kinds of attention are apart; where they go to."""
-    rows = [row for row in train.rows if row["status"] == "ok"]
-    found = {(row["attention"], row["n"]): np.array(row["losses"]) for row in rows}
-    sizes = {n for attention, n in found if attention == "standard" and ("sdpa", n) in found}
-    names = {"standard": (NOT_OURS, 0), "sdpa": ("ink", 8), "flashsteps": (OURS, 14)}
-    there = [one for one in names if all((one, n) in found for n in sizes)]
-    apart = max(float(np.abs(found[one, n] - found[other, n]).max()) for n in sizes for one in there for other in there)
-    about = float(np.median([loss[len(loss) // 2 :] for loss in found.values()]))
-    size = max(sizes)
-    every = np.concatenate([found[one, size] for one in there])
-    low, high, count = np.floor(every.min()), np.ceil(every.max()), len(found["standard", size])
-    lines = tuple(
-        Line("", tuple((float(t + 1), float(x)) for t, x in enumerate(found[one, size])), *names[one]) for one in there
-    )
-    x = Axis(0, count, ((count / 2, f"{count // 2}"), (float(count), f"{count}")), "steps")
-    y = Axis(low, high, tuple((float(v), f"{v:.0f}") for v in np.arange(low, high + 1)))
-    million = f"{train.settings['parameters'] / 1e6:.3g}M parameters"
-    many = {2: "two", 3: "three"}[len(there)]
-    title = f"loss, {million}, N = {short(size)}: {many} lines on each other"
-    return Curve(x, y, lines, upto=steps, title=title), apart, about
 
 
 def missing(board: Board, place: Stage, speed: Results | None) -> None:

@@ -21,7 +21,7 @@ class Flash2Forward(Film):
         programs, blocks = -(-meta["queries"] // meta["block_q"]), -(-meta["keys"] // meta["block_k"])
         lanes = 1 if code else min(LANES[board.shape], programs)
         run = Run(trace, slowly=slow_rounds(trace, -1), lanes=lanes)
-        first, last, moves = run.first, run.visited[-1], run.shrink
+        first, last = run.first, run.visited[-1]
         loops = Loop("programs i: Q, O", programs), Loop("for j: K, V", blocks)
         shown = {"device": board.option("device", ""), "code": code, "kind": "lanes" if lanes > 1 else "tile"}
         if board.short:
@@ -33,29 +33,24 @@ class Flash2Forward(Film):
         with board.chapter("Programs"):
             board.clear()
             stage = RunStage(board, run, loops=loops, names=("i", "j"), **shown)
-            beside = f"{programs} programs, one a block of queries: the run takes them one by one, a GPU side by side."
-            board.say(beside if lanes > 1 else "Each block of queries is a program; none needs anything of another.")
+            alone = "Each block of queries is a program; none needs anything of another."
+            beside = f"{programs} programs, one a block of queries: drawn in step; at once on a GPU, recorded in turn."
+            board.say(beside if lanes > 1 else alone)
             stage.play(run.after(first, slot="k", first=True) - 1)
             if "kernel" in meta:
                 board.say("What moves here is what its Triton kernel loaded and stored, as it was recorded.")
 
         with board.chapter("Keys stream past"):
             board.say("Keys and values stream past; acc, the output so far, stays on chip until the end.")
-            stage.play(first.stop, seconds=5.0)
-            until = run.round(moves.event).start if moves else last.start
-            stage.tell(until, seconds=min(3.0, 0.5 * run.rounds_between(first.stop, until)))
-
-        if moves:
-            with board.chapter("A max moves"):
-                telling.max_moves(board, stage, moves)
-                stage.play(run.round(moves.event).stop)
+            stage.play(first.stop, seconds=4.0)
+            stage.tell(last.start, seconds=min(3.0, 0.5 * run.rounds_between(first.stop, last.start)))
 
         with board.chapter("Out, once"):
             out = run.after(tensor="O", op="store")
             lse = "" if "kernel" in meta else " = m + ln ℓ"  # whose m has a factor of its own
             board.say(f"At last O = acc / ℓ goes out, and LSE (log-sum-exp, for the backward pass){lse}.")
-            stage.tell(max(stage.at, out - 2), seconds=min(2.2, 0.6 * run.rounds_between(stage.at, out)))
-            stage.play(len(run), seconds=3.4)
+            stage.tell(max(stage.at, out - 2), seconds=min(2.0, 0.6 * run.rounds_between(stage.at, out)))
+            stage.play(len(run), seconds=3.0)
 
         other = telling.counted(run, "flash-forward")
         if other:
@@ -80,10 +75,10 @@ def turn_round(board: Board, words: str, outer: Loop, inner: Loop) -> None:
     board.put(Turned(outer, inner, turned), middle)
     board.put(Text(words), below)
     board.say("FlashAttention-2 turns the loops round: queries outside, keys inside.")
-    board.wait(1.4)
-    board.move(turned.to(1.0), seconds=2.4, ease=linear)
+    board.wait(1.2)
+    board.move(turned.to(1.0), seconds=2.0, ease=linear)
     board.swap(first, Text("FlashAttention-2", HEAD, "accent", weight=600))
-    board.wait(1.0)
+    board.wait(0.5)
 
 
 def short(board: Board, stage: RunStage) -> None:

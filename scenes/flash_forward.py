@@ -28,11 +28,10 @@ class FlashForward(Film):
         with board.chapter("One head"):
             stage = RunStage(board, run, loops=loops, names=("j", "i"), **shown)
             board.say(opening(trace))
-            board.say("O, ℓ and m start in HBM as 0, 0 and −∞.")
             stage.play(run.after(op="load", first=True) - 1, seconds=2.6)
 
         with board.chapter("What comes in"):
-            board.say("Keys and values come in and stay; queries come with their O, ℓ and m.")
+            board.say("K and V come in and stay; queries come with their O, ℓ and m, at first 0, 0, −∞.")
             stage.play(run.after(first, slot="S", first=True) - 1, seconds=4.5)
 
         with board.chapter("A tile of scores"):
@@ -55,7 +54,7 @@ class FlashForward(Film):
             needed = count("flash-forward", block_q=larger[0], block_k=larger[1], **sizes).peak.total
             too_large = f"Blocks of {larger[0]}×{larger[1]} would need {needed:,} B of the toy’s {run.sram:,}"
             board.say("On it goes, and S never goes out.", given=not {*"SP"} & {*run.total.by_tensor})
-            stage.tell(len(run), seconds=min(3.0, 0.45 * run.rounds_between(stage.at, len(run))))
+            stage.tell(len(run), seconds=min(2.2, 0.45 * run.rounds_between(stage.at, len(run))))
             if needed <= run.sram:
                 board.say(f"{telling.toy(run)}; standard attention moves {size_of(run.standard.total)}.")
             else:

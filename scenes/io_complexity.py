@@ -1,34 +1,43 @@
 """How traffic grows: closed forms as curves, recorded runs as rings on them; by tokens, by tile, and by SRAM."""
 
-from functools import cache
 from math import log10
 
-import numpy as np
-
-from flashsteps.filmkit import Board, Film, Made, Value, shapes
-from flashsteps.filmkit.actors.areas import Area, Areas
-from flashsteps.filmkit.actors.bars import Bar, Bars, Mark
-from flashsteps.filmkit.actors.curve import Axis, Curve, Dot, Line, Rule
+from flashsteps.filmkit import Board, Film, Made, Value
+from flashsteps.filmkit.actors.areas import Areas
+from flashsteps.filmkit.actors.curve import Dot, Rule
 from flashsteps.filmkit.actors.formula import Formula, Fraction, Term
 from flashsteps.filmkit.actors.table import Table
+from flashsteps.filmkit.pictures import by_size
+from flashsteps.filmkit.pictures.by_size import (
+    COUNTED,
+    FLASH,
+    FLASH2,
+    LENGTHS,
+    LOOKS,
+    NAMES,
+    RECORDED,
+    SHORT,
+    SHOWN,
+    SRAMS,
+    STANDARD,
+    TILE,
+    TILES,
+    TOKENS,
+    D,
+    in_order,
+    moved,
+    recorded,
+    so_far,
+    transfers,
+    with_sram,
+)
+from flashsteps.filmkit.pictures.by_sram import larger
 from flashsteps.filmkit.places import Stage, note, stage, turn
 from flashsteps.filmkit.script import Part
-from flashsteps.machine.devices import DEFAULT, MODEL, Device, device
-from flashsteps.runs.record import record
+from flashsteps.machine.devices import DEFAULT, Device, device
 from flashsteps.story.labels import a
-from flashsteps.theme import hue
 from flashsteps.traffic import formulas
 from flashsteps.units import short, size_of
-
-D, TILE, TOKENS = 64, 128, 8192
-LENGTHS, TILES = tuple(TILE << k for k in range(11)), tuple(8 << k for k in range(7))
-RECORDED, SHOWN = (128, 512), (1 << 10, 1 << 13, 1 << 16)
-SRAMS = (1 << 13, 1 << 14, 1 << 15, 1 << 16)  # numbers
-NAMES = {"standard-forward": "standard", "flash-forward": "FlashAttention", "flash2-forward": "FlashAttention-2"}
-SHORT = {"standard-forward": "standard", "flash-forward": "FA1", "flash2-forward": "FA2"}
-LOOKS = {"standard-forward": ("dim", 0), "flash-forward": ("accent", 10), "flash2-forward": ("accent", 0)}
-STANDARD, FLASH, FLASH2 = NAMES
-COUNTED = f"one head, d = {D}, fp16; {MODEL}"
 
 
 class IOComplexity(Film):
@@ -60,22 +69,18 @@ def terms(board: Board, place: Stage) -> None:
     board.put(Areas(shapes, sum(w for _, w, _ in transfers()) + 7 * 40, 256, middle=True), upper)
     board.put(Formula(formula, center=True), lower)
     counted = so_far(len(transfers())) == (Term("4Nd"), " + ", Term("4N²", "S"))
-    board.say("Count what moves: standard attention 4Nd + 4N² numbers.", given=counted)
+    board.say("Count what standard attention moves, one matrix after another.")
     note(board, place, "in the order of a run; solid: read, hatched: written; N tokens of d numbers, drawn with N = 4d")
     for n in range(len(transfers())):
         board.move(there.to(n + 1.0), seconds=0.35)
         board.wait(0.1)
+    board.say("In all it moves 4Nd + 4N² numbers.", given=counted)
 
 
 def by_tokens(board: Board, place: Stage) -> tuple[Value, Part]:
     """Curves by the number of tokens."""
     upto, dots = board.value(log10(LENGTHS[0])), board.value(())
-    x = Axis(0.8 * LENGTHS[0], LENGTHS[-1], tuple((n, short(n)) for n in LENGTHS[::3]), "N, tokens", log=True)
-    y = Axis(5e3, 3e11, tuple((n, size_of(n).replace(".0", "")) for n in (1e5, 1e7, 1e9, 1e11)), log=True)
-    lines = tuple(Line(NAMES[name], tuple((n, moved(name, n, TILE)) for n in LENGTHS), *LOOKS[name]) for name in NAMES)
-    chart = Curve(
-        x, y, lines, dots, upto=Made(lambda n: 10**n * (1 + 1e-9), upto), title=f"HBM traffic, tiles of {TILE}"
-    )
+    chart = by_size.by_tokens(dots, upto)
     ratios = tuple(
         (short(n), *(f"{moved(name, n, TILE) / moved(STANDARD, n, TILE):.2f}×" for name in (FLASH, FLASH2)))
         for n in SHOWN
@@ -110,16 +115,12 @@ def recorded_runs(board: Board, place: Stage, dots: Value, beside: Part) -> None
 def by_tile(board: Board, place: Stage) -> tuple[Value, Value]:
     """Curves by the size of a tile."""
     upto, rules, tiles = board.value(log10(TILES[0])), board.value(()), (TILE // 2, TILE)
-    x = Axis(TILES[0], TILES[-1], tuple((n, str(n)) for n in TILES), "rows of a tile", log=True)
-    y = Axis(2e7, 8e9, tuple((n, size_of(n).replace(".0", "")) for n in (1e8, 1e9)), log=True)
-    lines = tuple(Line(NAMES[name], tuple((n, moved(name, TOKENS, n)) for n in TILES), *LOOKS[name]) for name in NAMES)
     dots = board.value(
         tuple(
             Dot(n, moved(FLASH2, TOKENS, n), size_of(moved(FLASH2, TOKENS, n)), "accent", "below left") for n in tiles
         )
     )
-    end = Made(lambda n: 10**n * (1 + 1e-9), upto)
-    chart = Curve(x, y, lines, dots, rules=rules, upto=end, title=f"HBM traffic, N = {short(TOKENS)}")
+    chart = by_size.by_tile(dots, rules, upto)
     half = moved(FLASH2, TOKENS, tiles[1]) / moved(FLASH2, TOKENS, tiles[0])
     words = (
         "Tiles twice as tall: half the traffic."
@@ -140,14 +141,16 @@ def levels(board: Board, rules: Value, dots: Value) -> None:
     """Where they move what standard attention does."""
     two, one, level = formulas.flash2_level(D), formulas.flash_level(D), moved(STANDARD, TOKENS, TILE)
     near = [moved(name, TOKENS, int(at)) / level for name, at in ((FLASH2, two), (FLASH, one))]
-    words = f"Level with standard: FlashAttention-2 at d/2 = {two:g} queries, FlashAttention at ¾d + 2 = {one:g}."
+    given = max(abs(ratio - 1) for ratio in near) < 0.01
     if board.short:
-        words = f"Level with standard at {two:g} and {one:g} rows."
-    board.say(words, given=max(abs(ratio - 1) for ratio in near) < 0.01)
+        board.say(f"Level with standard at {two:g} and {one:g} rows.", given)
     first, second = Dot(two, level, "d/2", side="below left"), Dot(one, level, "¾d + 2", side="above right")
     board.set(dots.to((first,)), rules.to((Rule(two, f"{two:g}"),)))
-    board.wait(0.2 if board.short else 1.2)
+    board.wait(0.2 if board.short else 0.8)
     board.set(dots.to((first, second)), rules.to((Rule(two, f"{two:g}"), Rule(one, f"{one:g}"))))
+    words = f"Level with standard: FlashAttention-2 at d/2 = {two:g} queries, FlashAttention at ¾d + 2 = {one:g}."
+    if not board.short:
+        board.say(words, given)
 
 
 def by_sram(board: Board, place: Stage, gpu: Device) -> None:
@@ -156,18 +159,7 @@ def by_sram(board: Board, place: Stage, gpu: Device) -> None:
     (left, right), bytes_at = stage(board).sides, [with_sram(M) for M in SRAMS]
     above, below = left.rows(1, 3)
     law = Formula((Fraction("N²d²", "M"), "   M: numbers that SRAM holds"))
-    chip = Areas(Made(shapes.blocks, n, D, SRAMS[-1]), 4 * D + 12, SRAMS[-1] / 4 / D + 12, middle=True)
-    bars = tuple(
-        Bar(
-            f"M = {short(M)}",
-            now,
-            "accent",
-            under=f"{formulas.flash_blocks(M, D)[1]} keys a tile",
-        )
-        for M, now in zip(SRAMS, values, strict=True)
-    )
-    marks, title = (Mark(moved(STANDARD, TOKENS, TILE), "standard"),), f"FlashAttention’s traffic, N = {short(TOKENS)}"
-    chart = Bars(bars, bytes_at[0], marks=marks, title=title)
+    chip, chart = larger(n, values)
     ratios = [b / a for a, b in zip(bytes_at, bytes_at[1:], strict=False)]
     words = "It goes as N²d²/M: twice the SRAM, half the bytes. No exact method is better for all M."
     turn(board, words, (law, above), (chip, below), (chart, right), given=max(abs(r - 0.5) for r in ratios) < 0.02)
@@ -181,56 +173,3 @@ def by_sram(board: Board, place: Stage, gpu: Device) -> None:
     for M, now, value in zip(SRAMS, values, bytes_at, strict=True):
         board.move(n.to(float(M)), now.to(float(value)), seconds=0.9)
         board.wait(0.4)
-
-
-@cache
-def moved(name: str, n: int, tile: int) -> int:
-    """Bytes by the closed form, square tiles."""
-    if name == STANDARD:
-        return formulas.standard_forward(n, n, D).nbytes()
-    form = formulas.flash_forward if name == FLASH else formulas.flash2_forward
-    return form(n, n, D, tile, tile).nbytes()
-
-
-def keys(M: int) -> int:
-    """Keys of a tile that the paper makes of M numbers."""
-    return formulas.flash_blocks(M, D)[1]
-
-
-def with_sram(M: int) -> int:
-    """FlashAttention's bytes with the tiles that the paper makes of M numbers."""
-    return formulas.flash_forward(TOKENS, TOKENS, D, *formulas.flash_blocks(M, D)).nbytes()
-
-
-@cache
-def recorded(name: str, n: int) -> int:
-    """Bytes of a run, on numbers at random: what moves doesn't depend on them."""
-    q, k, v = np.random.default_rng(n).standard_normal((3, n, D)).astype(np.float32)
-    return record(name, q, k, v, block_q=TILE, block_k=TILE, dtype="float16").io().total
-
-
-@cache
-def transfers() -> tuple[tuple[str, float, bool], ...]:
-    """What standard attention moves, in the order of a tiny run: tensor, width (d is a quarter of N), is it written?"""
-    N, d = 16, 4
-    run = record("standard-forward", *np.zeros((3, N, d), np.float16), block_q=N, block_k=N)
-    return tuple((e.tile.tensor, 256 * e.nbytes / (2 * N * N), e.op == "store") for e in run if e.tile and e.nbytes)
-
-
-def in_order(count: float) -> tuple[Area, ...]:
-    """The transfers so far, to scale, side by side."""
-    areas, x = [], 0.0
-    for n, (tensor, wide, written) in enumerate(transfers()):
-        if n < count:
-            areas.append(
-                Area(x, 0, wide, 256, hue(tensor), tensor, part=min(1.0, count - n), hatched=written and n + 1 <= count)
-            )
-        x += wide + 40
-    return tuple(areas)
-
-
-def so_far(count: float) -> tuple[Term | str, ...]:
-    """How many numbers that are: Nd for a strip, N² for a square."""
-    done = [wide for _, wide, _ in transfers()[: int(count + 1e-9)]]
-    squares = done.count(256)
-    return Term(f"{len(done) - squares}Nd"), " + ", Term(f"{squares}N²", "S")

@@ -1,26 +1,20 @@
 """The Triton kernel: its own recorded loads and stores beside the reference's, ticked off one by one."""
 
-from itertools import pairwise
-from typing import Any
-
 import numpy as np
 
 from flashsteps import schedules
 from flashsteps.filmkit import Board, Film, Made, linear
 from flashsteps.filmkit.actors.cards import Card, Text
-from flashsteps.filmkit.actors.code import Listing, source
-from flashsteps.filmkit.actors.pairs import Pairs, Transfer
+from flashsteps.filmkit.actors.code import source
 from flashsteps.filmkit.actors.table import Table
 from flashsteps.filmkit.actors.timeline import Timeline, Work
+from flashsteps.filmkit.pictures.two_runs import NAMES, alike, in_order, listing, said, tapes
 from flashsteps.filmkit.places import Stage, note, stage, turn
 from flashsteps.filmkit.run import Run
-from flashsteps.machine.events import Event
 from flashsteps.schedules import Schedule
-from flashsteps.theme import BODY, hue, label
-from flashsteps.trace.trace import Trace
+from flashsteps.theme import BODY, label
 from flashsteps.units import size_of
 
-NAMES = "reference", "kernel"
 MOST = 256  # pairs that a tape can show
 
 
@@ -77,40 +71,6 @@ class Kernel(Film):
                     on_a_gpu(board, place, log)
 
 
-def in_order(trace: Trace) -> list[Event]:
-    """What crosses the bus, program by program."""
-    return sorted((event for event in trace if event.nbytes), key=lambda event: (event.program, event.step))
-
-
-def alike(one: Event, other: Event) -> bool:
-    return (one.op, one.tile, one.nbytes, one.program) == (other.op, other.tile, other.nbytes, other.program)
-
-
-def listing(n: int, lines: tuple[tuple[int, str], ...], moves: tuple[Event, ...], seen: Any) -> Listing:
-    """One of the two sources, with the line lit that makes the transfer at hand."""
-    lit = Made(lambda at: moves[int(at)].line if int(at) < at else moves[max(0, int(at) - 1)].line if at else 0, seen)
-    title, where = ("NumPy reference", "flashsteps/algorithms") if n == 0 else ("Triton kernel", "kernels")
-    return Listing(title, where, lines, lit)
-
-
-def tapes(moves: tuple[tuple[Event, ...], ...], same: tuple[bool, ...], seen: Any) -> Pairs:
-    first, second = (
-        tuple(Transfer(label(e.tile.tensor), hue(e.tile.tensor), e.op == "store") for e in some if e.tile)
-        for some in moves
-    )
-    starts = [n for n, e in enumerate(moves[0]) if n == 0 or e.program != moves[0][n - 1].program]
-    parts = tuple((f"program {moves[0][n].program}", n) for n in starts)
-    return Pairs(NAMES, first, second, same, seen, parts)
-
-
-def said(moves: tuple[Event, ...], at: float) -> str:
-    """The transfer at hand, in words."""
-    if not at:
-        return ""
-    event = moves[min(int(at), len(moves) - 1) if int(at) < at else max(0, int(at) - 1)]
-    return f"{event.op} {event.tile}  {event.nbytes:,} B in each"
-
-
 def totals(board: Board, place: Stage, runs: tuple[Run, Run], same: tuple[bool, ...]) -> None:
     """Bytes of both, by tensor, and how far the outputs are apart."""
     one, other = (run.total for run in runs)
@@ -121,16 +81,18 @@ def totals(board: Board, place: Stage, runs: tuple[Run, Run], same: tuple[bool, 
                 rows.append((f"{label(name)} {what}", f"{amount:,} B", f"{getattr(other.by_tensor[name], side):,} B"))
     rows.append(("in all", size_of(one.total), size_of(other.total)))
     apart = float(np.abs(runs[0].trace.outputs["O"].astype(float) - runs[1].trace.outputs["O"].astype(float)).max())
-    words = f"All {len(same)} agree, {size_of(one.total)} in each. O differs by {apart:.4f} at most: rounding."
-    if board.short:
-        words = f"All {len(same)} agree: {size_of(one.total)} in each."
     table = Table(tuple(rows), ("", *NAMES), seen=seen, lit=len(rows) - 1)
-    turn(
-        board, words, (table, place.whole.rows(6, 1)[0]), given=all(same) and one.total == other.total and apart < 0.01
-    )
+    agree = all(same) and one.total == other.total and apart < 0.01
+    words, at = f"All {len(same)} agree", place.whole.rows(6, 1)[0]
+    if board.short:
+        board.set(seen.to(float(len(rows))))
+        turn(board, f"{words}: {size_of(one.total)} in each.", (table, at), given=agree)
+        return
+    turn(board, "What both have moved, tensor by tensor.", (table, at))
     for n in range(len(rows)):
         board.set(seen.to(n + 1.0))
-        board.wait(0.1 if board.short else 0.4)
+        board.wait(0.3)
+    board.say(f"{words}, {size_of(one.total)} in each. O differs by {apart:.4f} at most: rounding.", given=agree)
 
 
 def shows(board: Board, place: Stage) -> None:
@@ -167,34 +129,15 @@ def on_a_gpu(board: Board, place: Stage, log: Schedule) -> None:
     note(board, place, f"{size}; this kernel’s own log, {log.gpu}; here in slow motion")
     board.move(now.to(log.end * 0.35), seconds=0.35 * seconds, ease=linear)
     board.say(
-        "Each stripe is a tile. When a program ends, its SM takes the next: a short gap.", given=not together(log)
+        "Each stripe is a tile. When a program ends, its SM takes the next: a short gap.",
+        given=not schedules.together(log),
     )
     board.move(now.to(log.end * 0.75), seconds=0.4 * seconds, ease=linear)
     board.say(
         "The programs with most tiles begin first, whatever their head: at the end are short ones.",
-        given=heavy_first(log),
+        given=schedules.heavy_first(log),
     )
     board.move(now.to(log.end), seconds=0.25 * seconds, ease=linear)
-    idle = waiting(log)
+    idle = schedules.waiting(log)
     words = f"So all are done at about one time: the first has {idle / 1000:.0f} of {log.end / 1000:.0f} µs left."
     board.say(words, given=idle < 0.1 * log.end)
-
-
-def together(log: Schedule) -> bool:
-    """Whether two programs are ever on one SM at one time."""
-    spans = sorted((one.sm, one.begun[0], one.begun[-1]) for one in log.programs)
-    return any(a[0] == b[0] and b[1] < a[2] for a, b in pairwise(spans))
-
-
-def heavy_first(log: Schedule) -> bool:
-    """Whether, once all SMs work, no program begins that has more tiles than one that has begun before it."""
-    in_turn = sorted(log.programs, key=lambda one: one.begun[0])
-    firsts = {one.sm: one for one in reversed(in_turn)}
-    tiles = [len(one.begun) for one in in_turn if firsts[one.sm] is not one]
-    least = min(len(one.begun) for one in firsts.values())
-    return all(a >= b for a, b in pairwise([least, *tiles])) and least > min(tiles, default=least)
-
-
-def waiting(log: Schedule) -> float:
-    """How many ns the SM that is done first waits for the last one."""
-    return log.end - min(max(one.end for one in log.programs if one.sm == sm) for sm in log.sms)

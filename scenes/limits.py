@@ -2,20 +2,14 @@
 
 from typing import Any
 
-from flashsteps.filmkit import Board, Film, Made
-from flashsteps.filmkit.actors.bars import Bar, Bars, Mark
+from flashsteps.filmkit import Board, Film
 from flashsteps.filmkit.actors.cards import Card
 from flashsteps.filmkit.actors.table import Table
 from flashsteps.filmkit.boxes import Box
-from flashsteps.filmkit.places import Stage, note, stage, turn
+from flashsteps.filmkit.pictures.what_is_left import FITS, TILE, WIDE, beside_an_sm, costs_left, counts, on_chip
+from flashsteps.filmkit.places import Stage, below, note, stage, turn
 from flashsteps.machine.devices import MODEL, Device, device
-from flashsteps.runs.record import count
-from flashsteps.traffic.footprint import footprint
 from flashsteps.traffic.published import figure
-from flashsteps.units import short, size_of
-
-N, D, TILE = 1 << 16, 64, 128  # a real head
-WIDE, FITS = 128, (128, 64)  # a wide head, and the tile that is shipped for it
 
 #: what a variant asks of a kernel: S is never in memory, so nobody can change it from outside
 VARIANTS = (
@@ -87,43 +81,16 @@ def middle(box: Box, many: int, board: Board) -> list[Box]:
 
 def remains(board: Board, place: Stage) -> None:
     """Each cost of FlashAttention-2, as a share of standard attention's."""
-    sizes: dict[str, Any] = {"n": N, "d": D, "block_q": TILE, "block_k": TILE}
-    names = "standard-forward", "flash2-forward"
-    held, io = [footprint(name, **sizes).total for name in names], [count(name, **sizes) for name in names]
-    pairs = (
-        ("memory", "grows with N", size_of, held[1], held[0]),
-        ("HBM traffic", "grows with N²", size_of, io[1].total, io[0].total),
-        ("products", "grow with N²", flops, io[1].work.matmul, io[0].work.matmul),
-    )
-    grown = [board.value(0.0) for _ in pairs]
-    bars = tuple(
-        Bar(
-            name,
-            Made(lambda u, s=own / of: 1 - (1 - s) * u, part),
-            under=how,
-            whole=1.0,
-            note=f"{say(own)} of {say(of)}",
-        )
-        for (name, how, say, own, of), part in zip(pairs, grown, strict=True)
-    )
-    chart = Bars(bars, 1.0, "{:.1%}", (Mark(1.0, "standard"),), title=f"FlashAttention-2, N = {short(N)}, d = {D}")
-    same = io[0].work.matmul == io[1].work.matmul
+    grown, (theirs, ours) = [board.value(0.0) for _ in range(3)], counts()
     long = "Memory is nearly gone, traffic a quarter; every product remains: four times for 2N."
-    board.say("Memory and traffic fall; every product remains." if board.short else long, given=same)
-    board.put(chart, place.whole) if board.short else turn_to(board, chart, place.whole)
+    words = "Memory and traffic fall; every product remains." if board.short else long
+    board.say(words, given=theirs.work.matmul == ours.work.matmul)
+    if not board.short:
+        board.clear()
+    board.put(costs_left(grown), place.whole)
     note(board, place, f"one head, fp16, forward, tiles {TILE}×{TILE}; {MODEL}, not measured")
     for part in grown:
         board.move(part.to(1.0), seconds=0.8 if board.short else 1.4)
-
-
-def turn_to(board: Board, actor: Any, box: Box) -> None:
-    """All goes, this comes; the words stand."""
-    board.clear()
-    board.put(actor, box)
-
-
-def flops(work: float) -> str:
-    return f"{work / 1e12:.1f} TFLOP"
 
 
 def variants(board: Board, place: Stage) -> None:
@@ -138,21 +105,11 @@ def variants(board: Board, place: Stage) -> None:
 
 def fits(board: Board, place: Stage, gpu: Device) -> None:
     """What a tile takes on chip, beside what there is."""
-    io = count("flash2-forward", n=1 << 13, d=WIDE, block_q=FITS[0], block_k=FITS[1])
-    room = gpu.shared_per_block * 1024, gpu.registers_per_sm * 1024
-    taken, grown = (io.peak.shared, io.peak.registers), board.value(0.0)
-    names = ("shared memory", "Q, K and V of a tile"), ("registers", "acc, S, P, m, ℓ, α")
-    bars = tuple(
-        Bar(name, Made(lambda u, b=b: b * u, grown), "V" if n == 0 else "S", under=what, whole=float(most),
-            note=f"of {most:,} B")
-        for n, ((name, what), b, most) in enumerate(zip(names, taken, room, strict=True))
-    )  # fmt: skip
-    chart = Bars(bars, float(max(room)), "{:,.0f} B", title=f"one SM of {gpu.title}")
-    words = f"The tile must fit: {taken[0]:,} B of shared memory, {taken[1]:,} of registers at d = {WIDE}."
-    given = all(b <= most for b, most in zip(taken, room, strict=True))
-    turn(board, words, (chart, place.whole.rows(5, 1)[0]), given=given)
-    note(board, place, f"FlashAttention-2, tile {FITS[0]}×{FITS[1]}, fp16; counted")
-    board.move(grown.to(1.0), seconds=1.5)
+    grown, (shared, registers) = board.value(0.0), on_chip()
+    chart, given = beside_an_sm(gpu, grown)
+    words = f"The tile must fit: {shared:,} B of shared memory, {registers:,} of registers at d = {WIDE}."
+    pictures = (chart, place.whole.rows(5, 1)[0]), below(place, f"FlashAttention-2, tile {FITS[0]}×{FITS[1]}, fp16")
+    turn(board, words, *pictures, given=given, grows=(grown.to(1.0),), seconds=1.5)
 
 
 def later(board: Board, place: Stage) -> None:

@@ -3,25 +3,23 @@
 from math import sqrt
 
 from flashsteps.filmkit import Board, Box, Film, Made, Value, linear, shapes
-from flashsteps.filmkit.actors.areas import Area, Areas, Crowd
+from flashsteps.filmkit.actors.areas import Areas, Crowd
 from flashsteps.filmkit.actors.bars import Bar, Bars
 from flashsteps.filmkit.actors.cards import Panel, Text
-from flashsteps.filmkit.actors.ladder import Ladder, Level
-from flashsteps.filmkit.actors.wires import Arrow
-from flashsteps.filmkit.places import Stage, note, stage, turn
+from flashsteps.filmkit.pictures import three_memories
+from flashsteps.filmkit.pictures.kept_on_chip import KeptOnChip
+from flashsteps.filmkit.pictures.three_memories import COME, ROWS, SPEED, TAKES, TILE, D
+from flashsteps.filmkit.places import Stage, below, note, stage, turn
 from flashsteps.filmkit.script import Part
 from flashsteps.machine.devices import DEVICES, Device, device
 from flashsteps.story.labels import a
-from flashsteps.theme import BODY, HEAD
+from flashsteps.theme import HEAD
 from flashsteps.traffic.published import figure
 from flashsteps.units import size_of, time_of
 
-ROWS, D, USES = 128, 64, 4
-TILE = ROWS * D * 2  # bytes
+USES = 4  # of a tile
 PAPER = "a100-40gb"  # the GPU of the paper's figure
 SECONDS = 6.0  # that the ladder's time is slowed down to
-SPEED = {"SRAM": figure("sram-bandwidth").value * 1e12, "HBM": figure("hbm-bandwidth").value * 1e12,
-         "DRAM": figure("dram-bandwidth").value * 1e9}  # fmt: skip
 
 
 class MemoryHierarchy(Film):
@@ -57,11 +55,11 @@ def multiprocessor(board: Board, place: Stage, gpu: Device) -> tuple[Part, Part,
     inside = Made(shapes.multiprocessor, shared, registers, full)
     panel = board.put(Panel(name, sram=True), box)
     areas = board.put(Areas(inside, shared + registers, (shared + registers) * 0.45), Panel.inside(box))
-    board.say(f"One SM has {shared} KiB of shared memory and {registers} KiB of registers.")
     said = note(
         board, place, "SM: streaming multiprocessor. Loads go to shared memory, results to registers. Areas to scale"
     )
-    board.move(full.to(1.0), seconds=1.6)
+    board.move(full.to(1.0), seconds=0.9)
+    board.say(f"One SM has {shared} KiB of shared memory and {registers} KiB of registers.")
     return panel, areas, said, name
 
 
@@ -70,9 +68,7 @@ def chip(board: Board, place: Stage, gpu: Device, sm: Part, inside: Part, said: 
     count, many, columns = board.value(1.0), gpu.multiprocessors, board.pick(wide=18, square=12, tall=9)
     each, whole = figure("sram-size-of-an-sm"), figure("sram-size")
     head, body = place.whole.rows(1, 9)
-    board.say(
-        f"{many} SMs make the chip. The paper counts {each.value:g} KB of SRAM in each: {whole.value:g} MB in all."
-    )
+    board.say("Many SMs, side by side, make the chip.")
     board.remove(inside, said)
     board.set(name.to(""))
     side = 0.94 * min(body.w / columns, body.h * columns / many, 140)
@@ -81,7 +77,8 @@ def chip(board: Board, place: Stage, gpu: Device, sm: Part, inside: Part, said: 
     board.put(Crowd(count, many, "sram_line", columns, most=140), body)
     note(board, place, f"SRAM: shared memory with the L1 cache, {each.source}; {whole.source}, {whole.hardware}")
     board.remove(sm)
-    board.move(count.to(float(many)), seconds=2.0, ease=linear)
+    board.move(count.to(float(many)), seconds=1.5, ease=linear)
+    board.say(f"Here {many} SMs. The paper counts {each.value:g} KB of SRAM in each: {whole.value:g} MB in all.")
 
 
 def sizes(board: Board, place: Stage) -> None:
@@ -93,34 +90,22 @@ def sizes(board: Board, place: Stage) -> None:
     areas = Made(shapes.memories, grown, 1 / sqrt(times), wide, words)
     all_of_it = "SRAM" if board.short else "all SRAM together"
     picture = Areas(areas, 2.0 if wide else 1.5, 1.02 if wide else 1.3, middle=True), place.whole
-    turn(board, f"HBM holds {times:,.0f} times as much as {all_of_it}.", picture)
-    note(board, place, f"areas to scale; {large.source}, {large.hardware}; DRAM is the CPU’s memory")
-    board.move(grown.to(1.0), seconds=1.4)
+    said = below(place, f"areas to scale; {large.source}, {large.hardware}; DRAM is the CPU’s memory")
+    told = f"HBM holds {times:,.0f} times as much as {all_of_it}."
+    turn(board, told, picture, said, grows=(grown.to(1.0),), seconds=1.4)
 
 
 def ladder(board: Board, place: Stage, gpu: Device) -> None:
     """Tiles that come from each in the same time."""
-    passed, takes = board.value(0.0), TILE / SPEED["DRAM"]
-    come = {name: speed * takes / TILE for name, speed in SPEED.items()}
-    levels = tuple(
-        Level(name, says, what, Made(lambda u, most=come[name]: most * u, passed), come[name])
-        for name, says, what in (
-            (
-                "SRAM",
-                f"{figure('sram-size').value:g} MB, {figure('sram-bandwidth').value:g} TB/s",
-                f"on chip, {gpu.multiprocessors} SMs",
-            ),
-            ("HBM", f"{figure('hbm-size').value:g} GB, {figure('hbm-bandwidth').value:g} TB/s", "GPU memory"),
-            ("DRAM", f"> {figure('dram-size').value:g} TB, {figure('dram-bandwidth').value:g} GB/s", "CPU memory"),
-        )
+    passed = board.value(0.0)
+    counts = [f"{int(COME[name]):,}" for name in ("HBM", "SRAM")]
+    words = "All three send tiles, until the first one has come from CPU memory."
+    turn(
+        board,
+        "DRAM sends one tile, the others many." if board.short else words,
+        (three_memories.ladder(gpu, passed), place.whole),
     )
-    clock = Made(lambda u: f"{1e6 * takes * u:.2f} of {1e6 * takes:.2f} µs", passed)
-    counts = [f"{int(come[name]):,}" for name in ("HBM", "SRAM")]
-    words = "While one tile comes from CPU memory, {} come from HBM and {} from SRAM.".format(*counts)
-    if board.short:
-        words = "DRAM: 1 tile. HBM: {}. SRAM: {}.".format(*counts)
-    turn(board, words, (Ladder(levels, title="tiles that have come", clock=clock), place.whole))
-    source, slow = figure("hbm-bandwidth"), SECONDS / takes
+    source, slow = figure("hbm-bandwidth"), SECONDS / TAKES["DRAM"]
     tile = f"a tile: {ROWS} × {D} numbers, {size_of(TILE)}"
     note(
         board,
@@ -128,18 +113,23 @@ def ladder(board: Board, place: Stage, gpu: Device) -> None:
         f"{tile}; slowed down {slow / 1e6:.1f} million times; {source.source}, {source.hardware}, whole chip",
     )
     board.move(passed.to(1.0), seconds=2.4 if board.short else SECONDS, ease=linear)
+    if not board.short:
+        board.say("Meanwhile {} came from HBM and {} from all SRAM together.".format(*counts))
 
 
 def one_tile(board: Board, place: Stage) -> None:
     """How long one tile takes, as lengths."""
-    passed, takes = board.value(0.0), {name: TILE / speed for name, speed in SPEED.items()}
-    bars = tuple(Bar(name, Made(min, passed, time), "K") for name, time in takes.items())
-    times = {name: time_of(time) for name, time in takes.items()}
-    words = f"A tile in {times['DRAM']} from DRAM, {times['HBM']} from HBM, {times['SRAM']} from all SRAM at once."
-    turn(board, words, (Bars(bars, takes["DRAM"], "time", title="until one tile has come"), place.whole))
+    passed = board.value(0.0)
+    times = {name: time_of(time) for name, time in TAKES.items()}
+    turn(
+        board,
+        "The same as time: how long until one tile has come?",
+        (three_memories.one_tile(passed), place.whole),
+    )
     source = figure("hbm-bandwidth")
     note(board, place, f"{size_of(TILE)} at the bandwidths of {source.source}, {source.hardware}: without latency")
-    board.move(passed.to(takes["DRAM"]), seconds=3.0, ease=linear)
+    board.move(passed.to(TAKES["DRAM"]), seconds=3.0, ease=linear)
+    board.say(f"{times['DRAM']} from DRAM, {times['HBM']} from HBM, {times['SRAM']} from all SRAM at once.")
 
 
 def others(board: Board, place: Stage, chosen: Device) -> None:
@@ -153,46 +143,22 @@ def others(board: Board, place: Stage, chosen: Device) -> None:
     )  # fmt: skip
     chart = Bars(bars, ordered[-1].bandwidth, "{:.3f} TB/s", title="bandwidth of GPU memory")
     words = f"Other chips, the same ladder: {a(chosen.model)}’s {chosen.memory_kind} moves {chosen.bandwidth:g} TB/s."
-    turn(board, words, (chart, place.whole))
-    note(board, place, "from datasheets")
-    board.move(grown.to(1.0), seconds=1.6)
+    said = below(place, "from datasheets")
+    turn(board, words, (chart, place.whole), said, grows=(grown.to(1.0),), seconds=1.6)
 
 
 def reuse(board: Board, place: Stage) -> None:
     """One tile comes once, stays, and is used again and again."""
-    upper, lower = place.whole.rows(*board.pick(wide=(7, 5), square=(7, 5), tall=(2, 3)), gap=48)
-    hbm, _, sram = upper.columns(4, 2, 9, gap=0)
-    slow, uses, once, each = TILE / SPEED["HBM"], board.value(0), board.value(0.0), board.value(0.0)
-    side = board.pick(wide=150, square=100)
-    kept, results = Panel.inside(sram).columns(1, 2)
-    tile = Areas((Area(0, 0, 1, 1, "K", "K"),), 1, 1)
-    start, stop = (centred(Panel.inside(hbm), side), centred(kept, side))
-    bars = Bar("fetched once", once, "accent"), Bar("fetched for each use", each, "dim")
+    slow = TILE / SPEED["HBM"]
+    kept = KeptOnChip(board, place, slow, USES)
     words = "So: bring a tile in once, use it as often as you can. That is FlashAttention’s idea."
     if board.short:
         words = "So: bring a tile in once, use it often."
-    results = Box(results.x, stop.y, results.w, side)
-    count = Box(results.x, stop.y - 64, results.w, 48)
-    *_, there = turn(
-        board, words, (Panel("HBM"), hbm), (Panel("SRAM", sram=True), sram), (Arrow(), upper_gap(hbm, sram, side)),
-        (Text(Made(lambda n: f"used {n} time{'s' * (n != 1)}", uses), BODY, "ink", 600), count),
-        (Crowd(uses, USES, "S", USES, most=side), results),
-        (Bars(bars, USES * slow, "time", title="time to fetch it from HBM"), lower), (tile, start), (tile, start),
-    )  # fmt: skip
+    *_, there = turn(board, words, *kept.pictures)
     note(board, place, f"each use makes another tile of scores, here {USES} times; {time_of(slow)} a fetch, as before")
-    board.move(there.to(stop), once.to(slow), seconds=0.8)
+    board.move(there.to(kept.stop), kept.once.to(slow), seconds=0.8)
     for n in range(USES):
         board.move(there.fade(0.3), seconds=0.12)
-        board.set(uses.to(n + 1))
-        board.move(there.fade(1.0), each.to((n + 1) * slow), seconds=0.25 if board.short else 0.4)
+        board.set(kept.uses.to(n + 1))
+        board.move(there.fade(1.0), kept.each.to((n + 1) * slow), seconds=0.25 if board.short else 0.4)
         board.wait(0.0 if board.short else 0.2)
-
-
-def centred(box: Box, side: float) -> Box:
-    return Box(box.x + (box.w - side) / 2, box.y + (box.h - side) / 2, side, side)
-
-
-def upper_gap(left: Box, right: Box, side: float) -> Box:
-    """The bus between two panels, as high as a tile."""
-    inside = centred(Panel.inside(left), side)
-    return Box(left.right + 16, inside.y, right.x - left.right - 32, side)

@@ -1,30 +1,22 @@
 """Each step of attention by the FLOPs it does for a byte: which side of the ridge, and where fusing puts the whole."""
 
-from flashsteps.filmkit import Board, Film, Made
+from flashsteps.filmkit import Board, Film
 from flashsteps.filmkit.actors.areas import Area, Areas, Crowd
-from flashsteps.filmkit.actors.bars import Bar, Bars, Piece
 from flashsteps.filmkit.actors.cards import Card, Text
-from flashsteps.filmkit.actors.columns import Stack
 from flashsteps.filmkit.actors.curve import Side
 from flashsteps.filmkit.actors.formula import Formula, Fraction
 from flashsteps.filmkit.boxes import Box
+from flashsteps.filmkit.pictures.intensities import BLOCK, COUNTED, D, N, bytes_moved, fused_runs, stacks
 from flashsteps.filmkit.places import note, stage
 from flashsteps.filmkit.roofs import RoofChart
 from flashsteps.filmkit.script import Part as Placed
-from flashsteps.machine.devices import MODEL, Device, device
-from flashsteps.runs.record import count
+from flashsteps.machine.devices import Device, device
 from flashsteps.story.labels import a
-from flashsteps.theme import BODY, ORDER, hue, label
+from flashsteps.theme import BODY
 from flashsteps.traffic.intensity import Part, programs, ridge, whole
-from flashsteps.traffic.report import fits
 from flashsteps.units import short, size_of
 
-N, D, BLOCK = 8192, 64, 128
 EXAMPLE = 3  # FLOPs a byte
-STEPS = ("QK^{T}", "softmax", "PV")
-FUSED = (("FlashAttention", "flash-forward", 128, 128), ("FlashAttention-2", "flash2-forward", 128, 64),
-         ("FlashAttention-2", "flash2-forward", 256, 64))  # fmt: skip
-COUNTED = f"one head, N = {short(N)}, d = {D}, fp16, forward; {MODEL}, not measured"
 
 
 class Roofline(Film):
@@ -41,11 +33,13 @@ class Roofline(Film):
             with board.chapter("FLOPs for a byte"):
                 beside = divide(board, chart, side)
         with board.chapter("The roof"):
-            words = f"Below {ridge(gpu):.0f} FLOPs a byte, this GPU waits for its memory."
+            words = "At the left a GPU waits for its memory, at the right for its arithmetic."
             board.say("Left of the ridge, a GPU waits for HBM." if board.short else words)
             if not board.short:
                 chart.drop("example")
             chart.draw()
+            if not board.short:
+                board.say(f"This one’s ridge is at {ridge(gpu):.0f} FLOPs a byte.")
         if not board.short:
             with board.chapter("One step"):
                 board.remove(*beside)
@@ -63,8 +57,9 @@ class Roofline(Film):
             with board.chapter("Another chip"):
                 higher = ridge(other) > ridge(gpu)
                 what = "a faster chip wants taller tiles" if higher else "the faster the chip, the taller its tiles"
-                board.say(f"On {a(other.model)} the ridge is at {ridge(other):.0f}: {what}.")
+                board.say("Another chip has another roof.")
                 chart.change(other)
+                board.say(f"On {a(other.model)} the ridge is at {ridge(other):.0f}: {what}.")
 
 
 def divide(board: Board, chart: RoofChart, side: Box) -> list[Placed]:
@@ -122,37 +117,18 @@ def standard(
         return []
     board.read()
     board.remove(*beside)
-    moved, work = sum(part.total for part in parts), every.work.total
-    shares = [(part.work.total, part.total) for part in parts]
-    board.say(
-        f"Softmax does {shares[1][0] / work:.0%} of the arithmetic and moves {shares[1][1] / moved:.0%} of the bytes."
-    )
-    sums = ("arithmetic", f"{work / 1e9:.1f} GFLOP", work), ("bytes", size_of(moved), moved)
-    placed = []
-    for n, ((title, total, most), box) in enumerate(zip(sums, side.columns(2), strict=True)):
-        pieces = tuple(Piece(share[n], "dim" if k != 1 else "S", name=STEPS[k]) for k, share in enumerate(shares))
-        placed.append(board.put(Stack(pieces, most, title, total), box))
+    placed = [board.put(stack, box) for stack, box in zip(stacks(parts), side.columns(2), strict=True)]
+    work, moved = sum(part.work.total for part in parts), sum(part.total for part in parts)
+    done, crossed = parts[1].work.total / work, parts[1].total / moved
+    board.say(f"Softmax does {done:.0%} of the arithmetic and moves {crossed:.0%} of the bytes.")
     return placed
 
 
 def fused(board: Board, chart: RoofChart, side: Box, gpu: Device) -> None:
     """The same work without S and P in HBM."""
-    runs = [("standard", whole("standard-forward", n=N, d=D, block_q=BLOCK, block_k=BLOCK), "")]
-    for name, algorithm, block_q, block_k in FUSED:
-        part = whole(algorithm, n=N, d=D, block_q=block_q, block_k=block_k)
-        if fits(algorithm, count(algorithm, n=N, d=D, block_q=block_q, block_k=block_k), gpu):
-            runs.append((name, part, f"{block_q}×{block_k}: "))
-    most, wide = runs[0][1].total, board.shape == "wide"
+    runs = fused_runs(gpu)
     grown = [board.value(1.0), *(board.value(0.0) for _ in runs[1:])]
-    said = [f"{tile}{part.intensity:.0f}" for _, part, tile in runs]
-    bars = tuple(
-        Bar(
-            name, Made(lambda u, of=part.total: u * of, u), pieces=pieces(part),
-            under=figure if wide else "", note="" if wide else figure,
-        )
-        for (name, part, _), figure, u in zip(runs, said, grown, strict=True)
-    )  # fmt: skip
-    board.put(Bars(bars, most, title="bytes moved, and FLOPs a byte"), side)
+    board.put(bytes_moved(runs, grown, board.shape == "wide"), side)
     top = max(part.intensity for _, part, _ in runs)
     past = " and past it" if top > ridge(gpu) else ""
     far = f", to the ridge{past}" if top >= 0.8 * ridge(gpu) else ""
@@ -169,9 +145,3 @@ def fused(board: Board, chart: RoofChart, side: Box, gpu: Device) -> None:
         name, seconds = f"{part.intensity:.0f}", 0.4 if board.short else 0.7
         chart.mark(tile, part.intensity, name, "accent", corner, seconds=seconds)
         before = part.intensity
-
-
-def pieces(part: Part) -> tuple[Piece, ...]:
-    """Bytes by tensor, in the order of tensors."""
-    names = sorted(part.nbytes, key=ORDER.index)
-    return tuple(Piece(part.nbytes[name], hue(name), name=label(name)) for name in names)

@@ -41,9 +41,11 @@ class Standard(Film):
             board.say("Standard attention is three kernels: GPU programs, in turn.")
 
         with board.chapter("Scores go out"):
-            written = run.total.by_tensor["S"].written
-            board.say(f"First kernel: Q and K come in, and every score goes out: {size_of(written)} of S.")
-            stage.play(starts[1], seconds=7.0)
+            fits = "K comes in whole (a toy’s chip has the room), then Q" if run.is_toy else "K and Q come in"
+            board.say(f"First kernel: {fits}; all scores go out.")
+            stage.play(starts[1], seconds=6.0)
+            written = size_of(run.total.by_tensor["S"].written)
+            board.say(f"That is {written} of S. A longer K is fetched in parts, and more than once.")
 
         with board.chapter("An empty chip"):
             stage.begin()
@@ -71,15 +73,18 @@ class Standard(Film):
             board.say(f"{size_of(run.total.total)} in all; {share:.0%} of it is S and P, out and back.")
 
         with board.chapter("At real sizes"):
-            board.clear()
             counts = [count("standard-forward", n=n, d=D, block_q=128, block_k=128) for n in SIZES]
             grown = board.value(0.0)
             here = places.stage(board)
-            board.put(shares([scores_of(io) / io.total for io in counts], grown), here.whole)
-            places.note(board, here, BEST)
             share = scores_of(counts[-1]) / counts[-1].total
-            board.say(f"More tokens, more of it: at {tokens(SIZES[-1])} S and P are {share:.1%} of all traffic.")
-            board.move(grown.to(100.0), seconds=2.5)
+            places.turn(
+                board,
+                f"More tokens, more of it: at {tokens(SIZES[-1])} S and P are {share:.1%} of all traffic.",
+                (shares([scores_of(io) / io.total for io in counts], grown), here.whole),
+                places.below(here, BEST),
+                grows=(grown.to(100.0),),
+                seconds=1.5,
+            )
 
         with board.chapter("Too large to stay"):
             board.clear()

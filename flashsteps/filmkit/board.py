@@ -172,6 +172,13 @@ class Board:
         self._words.move(words, self.now, self.now)
         self.now += LEAD
 
+    def hush(self) -> None:
+        """Once what was said last was read, nothing is said until the next words: a picture comes alone."""
+        self._until_read()
+        if self.captions and self._words.at(self.now):
+            self.captions[-1] = self.captions[-1]._replace(stop=self.now)
+            self._words.move("", self.now, self.now)
+
     @contextmanager
     def chapter(self, name: str) -> Iterator[None]:
         """One click of a talk, one section of a video. It lasts whole seconds: so it fits any frame rate. Its name
@@ -203,7 +210,9 @@ class Board:
         for value, known in ((self._names, names), (self._note, self._source.note)):
             value.legs[0] = value.legs[0]._replace(start=known, goal=known)
         ends = [*(c.start for c in self.captions), self.now][1:]
-        said = tuple(c._replace(stop=end) for c, end in zip(self.captions, ends, strict=True))
+        said = tuple(
+            c._replace(stop=c.stop if c.stop > c.start else end) for c, end in zip(self.captions, ends, strict=True)
+        )
         return Script(self.shape, self.title, self.now, tuple(self.parts), tuple(self.chapters), said, dict(self.steps))
 
     def _turn(self) -> None:

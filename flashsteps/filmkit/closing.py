@@ -131,7 +131,7 @@ def coda(board: Board, trace: Trace) -> None:
         """Something that is as the size has it that the film has come to."""
         return Made(lambda k: what(path[int(k)], moved[int(k)]), at)
 
-    chips, body, chip, note = board.main.rows(76, 564, 44, board.pick(wide=84, square=120), gap=16)
+    chips, body, chip, note = board.main.rows(76, 564, *board.pick(wide=(44, 84), square=(88, 120)), gap=16)
     block, bars = board.pick(wide=body.columns(5, 8, gap=64), square=body.columns(9, 11, gap=40), tall=body.rows(5, 6))
     block_head, block = block.rows(44, block.h - 60, gap=16)
     bars, figures = bars.rows(bars.h - 64, 48, gap=16)
@@ -153,7 +153,13 @@ def coda(board: Board, trace: Trace) -> None:
         board.put(axis, bars, fade=0)
         board.put(Text(now(_figures), align="left"), figures, fade=0)
         gpu = device(board.option("device") or DEFAULT)
-        board.put(Text(now(lambda s, _: _on_chip(gpu, meta["algorithm"], counted(meta["algorithm"], s)))), chip, fade=0)
+        line = board.pick(wide=(slice(None),), square=(slice(PER_ROOM), slice(PER_ROOM, None)))
+
+        def needs(part: slice) -> Any:
+            return now(lambda s, _: _on_chip(gpu, meta["algorithm"], counted(meta["algorithm"], s))[part])
+
+        for part, box in zip(line, chip.rows(len(line), gap=0), strict=True):
+            board.put(Text(needs(part)), box, fade=0)
         of = " and ".join(filter(None, ("forward", mask)))
         sums = f"sums in fp{8 * max(4, trace.initial['Q'].dtype.itemsize)}"
         best = "standard at its best: Q, K and V are read once each"
@@ -162,7 +168,6 @@ def coda(board: Board, trace: Trace) -> None:
 
         first = moved[0].ratio
         board.say(f"This toy moves {size_of(moved[0].own)}, {first:.2f} times as much as standard.")
-        board.wait(2.0)
         stops = [len(grown), len(grown) + len(tall), len(path) - 1]
 
         def go(stop: int, chip: str, seconds: float) -> None:
@@ -173,33 +178,42 @@ def coda(board: Board, trace: Trace) -> None:
         # a figure is said once the bar stands at it: until then it is beside the bar alone
         ratio, masked = moved[stops[0]].ratio, ", without that mask" if meta["mask"] != mask else ""
         worse = "make it worse" if ratio > first * 1.02 else "help" if ratio < first * 0.98 else "change little"
-        board.say(f"More tokens alone {worse}{masked}.")
+        words = f"More tokens alone {worse}{masked}"
+        if moved[stops[1]].ratio < ratio:
+            why = f": {kind.again} come less often" * (not masked)
+            words += f"; taller tiles help{why}"
+        board.say(f"{words}.")
         go(stops[0], "tokens N", 1.4)
-        board.say(f"Taller tiles: {kind.again} come in less often.")
+        board.wait(0.6)
         go(stops[1], "tile", 1.4)
         last, size = moved[-1], path[-1]
         if wide:
-            board.say(f"Many real heads are wider, too: d = {size.d}.")
+            board.wait(0.6)
             go(stops[2], "head width d", 1.0)
         if mask is None:
             above = f"less than standard above {kind.formula(_constant(trace))}"
         else:
             above = f"less than standard from {last.level:.0f} on"
-        words = f"With d = {size.d} and {TILE} {kind.rows} a block: {last.ratio:.2f} times; {above}."
+        words = f"d = {size.d}, {TILE} {kind.rows} a block: {last.ratio:.2f} times; {above}."
         board.say(words, given=(last.ratio <= 1) == (last.level <= TILE))
-        board.wait(1.0)
+
+
+#: of what `_on_chip` says, so much is of shared memory and of registers; the rest is a line of its own where it must
+PER_ROOM = 5
 
 
 def _on_chip(gpu: Device, algorithm: str, io: IO) -> tuple[Run, ...]:
-    """What a program of this size needs on chip, beside what an SM has."""
-    shared, registers = (f"{nbytes / 1024:.1f}".removesuffix(".0") for nbytes in (io.peak.shared, io.peak.registers))
+    """What a program of this size needs on chip, each at its fullest, beside what an SM has; and both at one time."""
+    shared, registers, both = (f"{nbytes / 1024:.1f}".removesuffix(".0") for nbytes in io.peak)
     enough = fits(algorithm, io, gpu)
     return (
-        Run("on chip at most  ", "dim"),
+        Run("at most ", "dim"),
         Run(f"{shared} KiB", "accent", 600, True),
-        Run(f" of {gpu.shared_per_sm} of shared memory,  ", "dim"),
+        Run(f" of {gpu.shared_per_sm} in shared memory, ", "dim"),
         Run(f"{registers} KiB", "accent", 600, True),
-        Run(f" of {gpu.registers_per_sm} of registers: ", "dim"),
+        Run(f" of {gpu.registers_per_sm} in registers, ", "dim"),
+        Run(f"{both} KiB", "accent", 600, True),
+        Run(" at one time: ", "dim"),
         Run("fits" if enough else "too large for", "ink", 600),
         Run(f" {'on ' if enough else ''}an SM of {a(gpu.chip)}", "dim"),
     )

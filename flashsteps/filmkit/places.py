@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from .actors.cards import Text
 from .board import Board
 from .boxes import Box
 from .script import Part
+from .values import Move
 
 APART = 72.0  # units between two sides
 
@@ -32,20 +34,39 @@ def aside(board: Board, place: Stage) -> Box:
     return place.sides[1].rows(*board.pick(wide=(4, 5), square=(1,), tall=(1, 1)))[0]
 
 
-def turn(board: Board, words: str, *pictures: tuple[Any, Box], given: bool = True) -> list[Part]:
+def turn(
+    board: Board,
+    words: str,
+    *pictures: tuple[Any, Box],
+    given: bool = True,
+    grows: Sequence[Move] = (),
+    seconds: float = 1.2,
+) -> list[Part]:
     """To another picture: all goes, these actors come to their boxes, and the words to them; in a short cut the words
-    come first, which saves time."""
+    come first, which saves time.
+
+    What `grows` does so in so many seconds before the words come: they say figures of bars that stand. In a short cut
+    these stand from the start.
+    """
     first = board.is_short and board.now > 0
     if first:
         board.say(words, given, early=True)
     if board.now > 0:
         board.clear()
+    if grows and not board.is_short:
+        board.hush()
     parts = [board.put(actor, box) for actor, box in pictures]
+    board.move(*grows, seconds=seconds * (bool(grows) and not board.is_short))
     if not first:
         board.say(words, given)
     return parts
 
 
+def below(place: Stage, words: str) -> tuple[Text, Box]:
+    """Words below the stage, as one of a picture's: a source, a scale, what is not counted."""
+    return Text(words), place.below
+
+
 def note(board: Board, place: Stage, words: str) -> Part:
-    """Words below the stage: a source, a scale, what is not counted."""
-    return board.put(Text(words), place.below)
+    """The same, for a picture that is there."""
+    return board.put(*below(place, words))

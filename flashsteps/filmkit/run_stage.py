@@ -56,7 +56,7 @@ def places(shape: str, main: Box, kind: Kind = "tile", code: bool = False) -> Pl
         left, aside = main.columns(1332, 420)
         upper, lower = left.rows(*((600, 150) if kind != "lanes" else (636, 150)), gap=50 if kind != "lanes" else 14)
         loops, tiles = aside.rows(190, 590, gap=20) if kind != "kernels" else aside.rows(290, 300, gap=10)
-        memory, way = {"tile": (580, 124), "lanes": (440, 140), "kernels": (620, 150)}[kind]
+        memory, way = {"tile": (580, 124), "lanes": (440, 140), "kernels": (560, 140)}[kind]
         hbm, bus, sram = _across(upper, memory, way)
         if kind == "lanes":  # a rail on a level with each program
             bus = Box(bus.x, bus.y + HEADS, bus.w, bus.h - HEADS)
@@ -115,7 +115,7 @@ class RunStage:
         self.parts: dict[str, Part] = {}
         at, now = self.places, self.now
         actors: dict[str, tuple[OfRun, Box]] = {
-            "hbm": (Hbm(run, now, **({"device": device} if device else {})), at.hbm),
+            "hbm": (Hbm(run, now, device), at.hbm),
             "bus": (Bus(run, now, run.lanes if board.shape == "wide" else 1), at.bus),
         }
         if kind == "lanes":

@@ -14,7 +14,7 @@ from ..theme import ORDER, hue, label
 from ..units import size_of
 from .actors.bars import Bar, Bars, Legend, Piece
 from .actors.rescale import Rescale
-from .board import Board
+from .board import LONGEST_CAPTION, Board
 from .run import Run
 from .run_stage import RunStage
 
@@ -29,22 +29,18 @@ def max_moves(board: Board, stage: RunStage, moves: Shrink) -> None:
     base = "2" if "kernel" in run.trace.meta else "e"
     asks, by = run.quoted("queries", moves.query), run.quoted("keys", moves.key)
     card = board.put(Rescale(asks, by, moves.m, moves.alpha, moves.l, told, base), stage.places.meter)
-    words = f"{by} beats the old max of {asks}."
-    board.say(words[0].upper() + words[1:])
-    stage.play(run.after(found, slot="S", op="compute"), seconds=2.0)
-    board.read()
+    stage.play(run.after(found, slot="S", op="compute"), seconds=1.2)
     board.move(told.to(1.0), seconds=0.1)
-    counts = f"So its old sum counts {moves.alpha:.2f} of what it did"
-    if run.has("beta"):  # FA1's P is against the tile's own max
-        board.say(f"{counts}. A tile with a lower max counts less, too: β.")
-    else:
-        board.say(f"{counts}; then this tile is added.")
+    counts = f"its old sum counts {moves.alpha:.2f} of what it did."
+    words = f"{by} beats the old max of {asks}: {counts}"
+    words = words if len(words) <= LONGEST_CAPTION else f"{asks} has a new max: {counts}"
+    words = words if len(words) <= LONGEST_CAPTION else f"A max moves: {counts}"
+    board.say(words[0].upper() + words[1:])
     board.wait(0.6)
     board.move(told.to(2.0), seconds=1.0)
     board.wait(0.5)
     board.move(told.to(3.0), seconds=0.6)
     stage.play(max(stage.at, run.after(found, slot="l_new" if run.has("l_new") else "l_i", op="compute")))
-    board.wait(0.5)
     board.read()
     board.remove(card)
     stage.light(None)

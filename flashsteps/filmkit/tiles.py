@@ -47,6 +47,13 @@ def scores(run: Run, values: np.ndarray, like: np.ndarray | None = None, **how: 
     return Matrix(grid(values), "S", float(like.min()), float(like.max()), square=True, numbers=False, **how)
 
 
+def texture(values: np.ndarray, name: str, title: str = "", like: np.ndarray | None = None, **how: Any) -> Matrix:
+    """A matrix without numbers, on the scale of another one that it is a part of."""
+    like = values if like is None else like
+    how = {"numbers": False, **how}
+    return Matrix(grid(values), name, float(like.min()), float(like.max()), title or name, **how)
+
+
 def held(run: Run, name: str) -> np.ndarray:
     """A tensor of HBM at the end; one number a row is a column."""
     values = np.asarray(run.hbm(len(run))[name], dtype=float)

@@ -5,9 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flashsteps.filmkit.actors.cards import Text
-from flashsteps.filmkit.actors.words import Title
+from flashsteps.filmkit.actors.words import Caption, Title
 from flashsteps.filmkit.board import HOLD, Board, reading_time
 from flashsteps.filmkit.boxes import Box
+from flashsteps.filmkit.places import turn
 from flashsteps.filmkit.script import FASTEST, LONGEST
 from flashsteps.filmkit.values import Made, Value, at, linear
 
@@ -51,6 +52,26 @@ def test_words_stand_as_long_as_they_take_and_chapters_last_whole_seconds(chapte
     assert all(chapter.stop % 1 == 0 for chapter in script.chapters)
     assert script.duration == script.chapters[-1].stop
     assert script.at(script.duration - HOLD) == script.at(script.duration)
+
+
+def test_a_chart_grows_alone_and_then_its_words_come():
+    """What was said before is gone, though read; in a short cut the chart stands from the start."""
+    for cut in ("full", "short"):
+        board = Board("wide", "Title", options={"cut": cut})
+        grown = board.value(0.0)
+        with board.chapter("One"):
+            board.say("Words of the picture before.")
+        with board.chapter("Two"):
+            turn(board, "It is 1.", (Text(grown), board.main), grows=(grown.to(1.0),), seconds=2.0)
+        script = board.script()
+        before, words = script.captions
+        assert before.stop - before.start >= reading_time(before.name)
+        assert grown.at(words.start) == 1.0 or cut == "short"
+        assert grown.at(words.start + 1.2) == 1.0  # in a short cut words come before their picture
+        (caption,) = (one for one in script.parts if isinstance(one.actor, Caption))
+        said = [caption.actor.at(t).words for t in (before.stop - 0.01, words.start - 0.01, words.start + 0.01)]
+        assert said == ([before.name, "", words.name] if cut == "full" else [before.name, before.name, words.name])
+        assert words.start - before.stop == pytest.approx(2.0 if cut == "full" else 0.0)
 
 
 def test_what_a_board_refuses():

@@ -53,13 +53,13 @@ def rows(draw):
 
 @st.composite
 def matrices(draw):
-    tall, wide = draw(st.integers(1, 40)), draw(st.integers(1, 40))
+    tall, wide = draw(st.integers(1, 64)), draw(st.integers(1, 64))
     values = np.random.default_rng(draw(st.integers(0, 9))).normal(size=(tall, wide))
     values[draw(st.integers(0, tall - 1)), draw(st.integers(0, wide - 1))] = draw(st.sampled_from([0.0, -np.inf]))
     ends = st.builds(
         lambda a, b, c, d: Region(min(a, b), max(a, b) + 1, min(c, d), max(c, d) + 1),
-        *[st.integers(0, tall - 1)] * 2,
-        *[st.integers(0, wide - 1)] * 2,
+        *[st.integers(0, tall - 1) | st.just(tall - 1)] * 2,
+        *[st.integers(0, wide - 1) | st.just(wide - 1)] * 2,
     )
     return Matrix(
         grid(values), draw(HUES), -2, 2, title=draw(WORDS), note=draw(WORDS), rows=draw(tuples(WORDS, 0, tall)),

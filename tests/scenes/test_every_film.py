@@ -1,5 +1,6 @@
 """What must hold of every film, in every shape, both themes, small and large: a new one gets these tests by itself."""
 
+import re
 from functools import cache
 from itertools import combinations, pairwise
 
@@ -8,7 +9,7 @@ import pytest
 
 import flashsteps as fs
 from flashsteps.filmkit import films
-from flashsteps.filmkit.board import HOLD, LONGEST_CAPTION, reading_time
+from flashsteps.filmkit.board import FADE, HOLD, LONGEST_CAPTION, reading_time
 from flashsteps.filmkit.painter import Painter
 from flashsteps.filmkit.reel import Reel
 from flashsteps.filmkit.script import Shown
@@ -104,6 +105,25 @@ def test_no_number_of_a_chart_is_on_its_way(name):
         if drawn(t) != drawn(t + frame):
             before, now, after = (numbers(t + k * frame) for k in (-1, 0, 1))
             assert now <= before | after, f"{t:.2f} s"
+
+
+def test_no_figure_is_said_before_its_picture_has_it(name):
+    """What a caption says of a bar, and the bar shows in the end, it shows as long as the caption stands."""
+    script, told = reel(name).script(), {"Caption", "Title", "Text"}
+    looker = Looker(script, (960, 540), "dark")
+
+    def figures(words: str) -> set[str]:
+        return set(re.findall(r"\d[\d,]*(?:\.\d+)?", words))
+
+    def drawn(t: float) -> set[str]:
+        looker.look(t)
+        return {found for one in looker.written if one.who not in told for found in figures(one.words)}
+
+    for caption in script.captions:
+        if said := figures(caption.name):
+            late = said & drawn(caption.stop - 0.05)
+            for t in (caption.start + FADE + 0.05, (caption.start + caption.stop) / 2) if late else ():
+                assert late <= drawn(t), f"{caption.name!r} at {t:.2f} s"
 
 
 @pytest.mark.parametrize(("shape", "theme"), [("wide", "dark"), ("square", "light"), ("tall", "dark")])

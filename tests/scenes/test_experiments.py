@@ -8,7 +8,7 @@ import pytest
 
 import flashsteps as fs
 from flashsteps import results
-from flashsteps.filmkit.actors.bars import Bars
+from flashsteps.filmkit.actors.bars import Bars, Legend
 from flashsteps.filmkit.actors.cards import Text
 from flashsteps.filmkit.actors.columns import Columns
 from flashsteps.filmkit.actors.curve import Curve
@@ -27,7 +27,8 @@ def rows(name: str) -> list[dict]:
 def stands(causal: bool) -> float:
     """A time at which the speeds stand, those with the causal mask or those without."""
     found = next(caption for caption in SCRIPT.captions if caption.name.startswith("With the causal mask"))
-    return float(found.stop - 0.2 if causal else found.start - 0.7)
+    before = SCRIPT.captions[SCRIPT.captions.index(found) - 1]
+    return float((found if causal else before).stop - 0.6)
 
 
 def test_training_times_are_those_of_the_paper():
@@ -55,6 +56,25 @@ def test_speeds_are_those_of_the_duel(causal):
         each = [speeds[way, n, "flashsteps"] / speeds[way, n, "cudnn"] for n in (4096, 8192, 16384, 32768)]
         assert f"{min(each):.2f} to {max(each):.2f}×" in words
     assert any("H100" in str(x.words) and "2026" in str(x.words) for x in actors(SCRIPT, t, Text))
+
+
+def test_a_colour_means_one_thing():
+    """Whose a bar or a line is decides its hue, in every chart, and the first chapter says which."""
+    found: dict[str, set[str]] = {}
+    for caption in SCRIPT.captions:
+        t = caption.stop - 0.6
+        for chart in actors(SCRIPT, t, Bars):
+            for bar in chart.bars:
+                found.setdefault(bar.hue, set()).add(bar.name)
+        for chart in actors(SCRIPT, t, Columns):
+            for name, hue in chart.kinds:
+                found.setdefault(hue, set()).add(name)
+    legend = {piece.hue for piece in actor(SCRIPT, "Two kinds of figures", Legend).pieces}
+    assert legend == set(found)
+    assert found["accent"] == {"flashsteps"}
+    assert found["ink"] == {"FlashAttention", "PyTorch’s FlashAttention-2"}
+    assert "standard" in found["dim"]
+    assert not any("Flash" in name for name in found["dim"])
 
 
 def test_it_says_where_ours_is_slower():

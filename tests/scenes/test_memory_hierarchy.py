@@ -49,7 +49,7 @@ def test_tiles_come_at_the_published_rates(script):
     end = actor(script, "How fast tiles come", Ladder)
     assert [int(level.come) for level in end.levels] == [1484, 117, 1]
     assert f"{TILE / DRAM[1] * 1e6:.2f} of" in end.clock
-    assert "117 come from HBM and 1,484 from SRAM" in said(script)
+    assert "117 came from HBM and 1,484 from all SRAM" in said(script)
 
 
 def test_one_tile(script):

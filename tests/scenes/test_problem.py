@@ -33,7 +33,7 @@ def test_the_grid_holds_the_scores(script, exact):
     matrix = actor(script, "Each against each", Matrix)
     assert np.allclose(np.array(matrix.values), exact[0], atol=5e-3)  # fp16
     assert matrix.seen == len(exact[0])
-    assert f"16 tokens, {exact[0].size} scores" in said(script)
+    assert f"16 tokens: {exact[0].size} scores" in said(script)
 
 
 def test_softmax_of_the_row_that_it_names(script, exact):
@@ -102,4 +102,4 @@ def test_tokens_of_any_length_and_a_single_one_can_be_told():
     for tokens in (("a", "b" * 60, "c" * 60), ("Donaudampfschifffahrtsgesellschaft",) * 3):
         assert fs.film("problem", input=QKV(q, q, q, tokens, {"kind": "arrays"})).duration > 30
     one = np.ones((1, 4), np.float32)
-    assert "1 token, 1 score." in said(fs.film("problem", input=(one, one, one)).script())
+    assert "1 token: 1 score." in said(fs.film("problem", input=(one, one, one)).script())

@@ -41,7 +41,7 @@ def test_dots_lie_on_the_roof(device):
         for dot in curve.dots:
             if not dot.bare:
                 assert dot.y == pytest.approx(min(gpu.tflops, gpu.bandwidth * dot.x)), dot
-    assert f"Below {gpu.tflops / gpu.bandwidth:.0f} FLOPs a byte" in said(script)
+    assert f"ridge is at {gpu.tflops / gpu.bandwidth:.0f} FLOPs a byte" in said(script)
 
 
 def test_fused_moves_what_the_closed_forms_say(script):

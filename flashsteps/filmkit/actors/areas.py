@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 class Area(NamedTuple):
     """A rectangle at (x, y), y downwards, in units of what is shown, in so much `strength` of its hue. `part` is how
-    far it is filled, from below; one that is `open` is a dashed outline; `name` stands in its middle, or at its right
-    if `beside`."""
+    far it is filled, from below; one that is `open` is a dashed outline; `name` stands in its middle once it is whole,
+    or at its right if `beside`."""
 
     x: float
     y: float
@@ -78,7 +78,8 @@ class Areas(Actor):
                 pen.hatch(here, "bg")
         if area.edge:
             pen.frame(here, area.edge, width=3, radius=radius)
-        self._words(pen, area, here, box, "ink" if area.open or area.part < 1 else ink_on(color))
+        if area.part >= 1 or area.beside:  # else they would stand half on what is there
+            self._words(pen, area, here, box, "ink" if area.open else ink_on(color))
 
     def _words(self, pen: Pen, area: Area, here: Box, box: Box, ink: str) -> None:
         from ...theme import mix

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ... import theme
-from ...machine.devices import DEFAULT, device
+from ...machine.devices import device
 from ...machine.events import Tile
 from ...theme import BODY, HEAD, LABEL
 from ..boxes import Box
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Hbm(OfRun):
-    """`device` is the GPU whose memory it is said to be."""
+    """`device` is the GPU whose memory it is said to be, unless given the run's own. A toy's has no size."""
 
-    device: str = DEFAULT
+    device: str = ""
 
     def seen(self) -> Hashable:
         number, _ = self.run.split(self.now)
@@ -61,14 +61,14 @@ class Hbm(OfRun):
 
     def _notes(self, pen: Pen, box: Box, left: float, base: float, columns: dict[str, cells.Grid]) -> None:
         """Whose memory, how many columns share a cell, and what dark and bright mean; as much as there is room for."""
-        gpu, d = device(self.device), self.run.trace.meta["d"]
+        gpu, d = self.device or self.run.trace.meta["device"], self.run.trace.meta["d"]
         ramp = pen.px(24)
         room = box.right - pen.px(24) - left
         scale = pen.width("low", LABEL) + pen.width("high", LABEL) + 4 * ramp + pen.px(24)
         bins = columns["Q"].bins[1] if "Q" in columns else 1
         shared = f"{bins} of {d} columns a cell" if bins > 1 else ""
-        note = f"{gpu.memory} GB, {gpu.bandwidth:.1f} TB/s"
-        for words in (f"{note} · {shared}" if shared else note, note, f"{gpu.memory} GB"):
+        size = [f"{device(gpu).memory} GB, {device(gpu).bandwidth:.1f} TB/s", f"{device(gpu).memory} GB"] if gpu else []
+        for words in (" · ".join(filter(None, (*size[:1], shared))), *size):
             if pen.width(words, LABEL) + scale + pen.px(30) <= room:
                 pen.label(left, base, words)
                 break

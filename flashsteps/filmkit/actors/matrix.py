@@ -47,9 +47,8 @@ class Place(NamedTuple):
     bins: tuple[int, int]
 
     def box(self, region: Region) -> Box:
-        rows, columns = self.bins
-        left, right = (self.xs[min(len(self.xs) - 1, round(c / columns))] for c in region[2:4])
-        top, bottom = (self.ys[min(len(self.ys) - 1, round(r / rows))] for r in region[:2])
+        top, bottom = _edges(self.ys, *region[:2], self.bins[0])
+        left, right = _edges(self.xs, *region[2:4], self.bins[1])
         return Box(left, top, max(1, right - left - self.gap), max(1, bottom - top - self.gap))
 
 
@@ -150,8 +149,10 @@ class Matrix(Actor):
         )
         cells = [max(1.0, side - apart * n) for side, n in zip((body.h, body.w), many, strict=True)]
         bins = ceil(tall / max(1, cells[0] // CELL)), ceil(wide / max(1, cells[1] // CELL))
+        if self.square:  # as many rows to a cell as columns
+            bins = max(bins), max(bins)
         pitch = [cells[0] / ceil(tall / bins[0]), cells[1] / ceil(wide / bins[1])]
-        if self.square and bins == (1, 1):
+        if self.square:
             pitch = [min(pitch)] * 2
         if all(p >= 12 for p in pitch) and self.square:
             pitch = [float(int(p)) for p in pitch]  # all cells alike
@@ -294,6 +295,7 @@ class Matrix(Actor):
             return
         pitch, widest = place.xs[1] - place.xs[0], self._widest(pen)
         turned = widest + pen.px(10) > pitch >= line(pen, LABEL) * 0.9
+        turned = turned and box.h >= ceil(widest * sin(TURN)) + pen.px(22)  # they may have been given no room to lean
         every, last = 1 if turned else ceil((widest + pen.px(10)) / pitch), -inf
         for c, words in enumerate(self.columns):
             if c % every or c + 1 >= len(place.xs):
@@ -312,6 +314,15 @@ class Matrix(Actor):
                     continue
                 last = left + wide
                 write(pen, Box(left, box.y, wide, box.h - pen.px(6)), words, LABEL, "dim", align="center")
+
+
+def _edges(edges: tuple[int, ...], start: float, stop: float, each: int) -> tuple[int, int]:
+    """Where rows or columns begin and end, `each` to a cell: less than a cell is the one that it is in."""
+    first, last = (min(len(edges) - 1, round(at / each)) for at in (start, stop))
+    if first == last and start < stop:
+        first = min(len(edges) - 2, int(start / each))
+        last = first + 1
+    return edges[first], edges[last]
 
 
 def _within(inner: Box, outer: Box) -> Box:

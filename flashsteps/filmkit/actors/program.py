@@ -12,7 +12,7 @@ from ..moments import SCORES, STATS
 from ..run import Run
 from . import cells, scores
 from .of_run import OfRun
-from .sram import NEEDS, draw_slot, draw_value, need_of, tiles_of
+from .sram import NEEDS, draw_slot, draw_value, name_of, need_of, tiles_of
 
 if TYPE_CHECKING:
     from ..pen import Pen
@@ -88,7 +88,7 @@ class ProgramHeads(OfRun):
         if at.acc:
             pen.label(at.acc.box.x + at.acc.box.w / 2, y, "acc", "O", weight=700, align="center")
         need = need_of(held, self.run.sram)
-        left = box.x + pen.label(box.x, y, "SRAM, each", "ink", weight=600) + pen.px(16)
+        left = box.x + pen.label(box.x, y, f"{name_of(self.run)}, each", "ink", weight=600) + pen.px(16)
         room = middle - pen.px(16) - left - pen.figure_width(need) - pen.px(10)
         if room > -pen.px(10):
             how = next((words for words in NEEDS if pen.width(words, LABEL) <= room), "")

@@ -79,16 +79,18 @@ def tiles_of(run: Run) -> tuple[str, ...]:
 def head(pen: Pen, box: Box, run: Run, held: tuple[tuple[str, int], ...]) -> None:
     """The name, and what is needed of it at most: a hollow bar, and figures; it is not what it holds now."""
     base = box.y + pen.px(50 if box.h >= pen.px(70) else 44)
-    left = box.x + pen.text(box.x, base, "SRAM", HEAD, weight=700) + pen.px(20)
+    left = box.x + pen.text(box.x, base, name_of(run), HEAD, weight=700) + pen.px(20)
     right = box.right - pen.figure(box.right, base, need_of(held, run.sram), align="right") - pen.px(12)
     how = next((words for words in NEEDS if left + pen.width(words, LABEL) + pen.px(16 + GAUGE) <= right), "")
     right -= round(pen.label(right, base, how, align="right")) + pen.px(16)
-    note = "a toy’s" if run.is_toy else ""
-    if note and left + pen.width(note, LABEL) + pen.px(16 + 90) <= right:
-        left += pen.label(left, base, note) + pen.px(16)
     wide = min(pen.px(190), right - left)
     if wide >= pen.px(GAUGE):
         gauge(pen, Box(right - wide, base - pen.px(24), wide, pen.px(26)).whole(), held, run.sram)
+
+
+def name_of(run: Run) -> str:
+    """`toy SRAM`, where the room is a toy's, and none of a device."""
+    return "toy SRAM" if run.is_toy else "SRAM"
 
 
 def need_of(held: tuple[tuple[str, int], ...], room: int) -> str:

@@ -57,7 +57,7 @@ class TileMap(OfRun):
                 radius = 4 if gap else 0
                 if (i, j) in r.hidden:  # stepped over: never framed as one that is on
                     if r.number < count:
-                        pen.cross(inside, "dim" if r == on else "faint", radius=radius)
+                        pen.cross(inside, "faint", radius=radius)
                     continue
                 if r.number < count:
                     pen.fill(inside, "S", radius=radius, alpha=1.0 if r == on else 0.35)

@@ -1,0 +1,1 @@
+"""Pictures: actors that stand together and what they do, one kind a file. What is said of them, a film says."""

@@ -1,0 +1,60 @@
+"""Sums over tiles: gradients that grow on chip, block after block, and go out to HBM once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...theme import hue
+from ..actors.areas import Area, Areas
+from ..actors.cards import Panel
+from ..actors.matrix import Matrix, grid
+from ..actors.wires import Arrow
+from ..board import Board
+from ..boxes import Box
+from ..places import Stage
+from ..run import Run
+from ..tiles import blocks, made
+from ..values import Made
+from .backward_run import hardest
+
+
+class Growing:
+    """dV and dK of one program, dQ of another, one below the other. `added` are the blocks that are in each program's
+    sums, of `of`; `gone` is how far each gradient is on its way out."""
+
+    def __init__(self, board: Board, place: Stage, run: Run) -> None:
+        _, _, i, j = hardest(run)
+        self.of = blocks(run)
+        self.added, self.gone = [board.value(0.0) for _ in range(2)], [board.value(0.0) for _ in range(3)]
+        queries, keys = (board.pick(wide=f"blocks of {axis}", square="blocks") for axis in ("queries", "keys"))
+        many, n = self.of, self.added
+        parts = (
+            ("dV", "dV = Σ P^{T}dO", {"j": j}, many[0], n[0], queries, many[1], j, self.gone[0]),
+            ("dK", "dK = Σ dS^{T}Q / √d", {"j": j}, many[0], n[0], queries, many[1], j, self.gone[1]),
+            ("dQ", "dQ = Σ dS K / √d", {"i": i}, many[1], n[1], keys, many[0], i, self.gone[2]),
+        )
+        left, bus, right = place.whole.columns(*board.pick(wide=(1000, 120, 656), square=(560, 90, 350)), gap=0)
+        self.pictures: list[tuple[Any, Box]] = [(Panel("SRAM", sram=True), left), (Panel("HBM"), right)]
+        inside = [Panel.inside(box).rows(3, gap=30) for box in (left, bus, right)]
+        for (name, title, loop, of, at, axis, others, own, out), *boxes in zip(parts, *inside, strict=True):
+            values = made(run, name.lower(), **loop)[-of - 1 :]
+            like, none = np.concatenate(values), np.full(values[0].shape, np.nan)
+            told = Made(lambda k, of=of, axis=axis: f"{k:.0f} of {of} {axis}", at)
+            shown = Made(lambda k, values=values, none=none: grid(values[int(k)] if k >= 1 else none), at)
+            low, high = float(like.min()), float(like.max())
+            strip = Made(lambda u, name=name, others=others, own=own: stored(name, others, own, u >= 1), out)
+            self.pictures += [
+                (Matrix(shown, name, low, high, title, told, numbers=False, base="sram"), boxes[0]),
+                (Arrow(part=Made(lambda u: min(1.0, 2 * u), out), hue="ink"), boxes[1]),
+                (Areas(strip, others, 1.0, middle=True), boxes[2]),
+            ]
+
+
+def stored(name: str, others: int, own: int, there: bool) -> tuple[Area, ...]:
+    """The blocks of a gradient in HBM: this program's, once it is there, and places of the others."""
+    areas = [Area(k + 0.04, 0.1, 0.92, 0.8, "line", open=True) for k in range(others)]
+    if there:
+        areas[own] = Area(own + 0.04, 0.1, 0.92, 0.8, hue(name), name, hatched=True)
+    return tuple(areas)

@@ -1,0 +1,52 @@
+"""Two parts of a row, what they make together, and its digits: where they stand, and what one looks like."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...story.row import Sum
+from ..actors.bars import Bar, Bars
+from ..actors.cards import Panel
+from ..actors.number import fill
+from ..actors.row import Row
+from ..board import Board
+from ..boxes import Box
+from .tiled_row import TiledRow
+
+
+def put_part(
+    board: Board, data: TiledRow, title: str, part: Sum, box: Box, now: tuple[Any, Any, Any] | None = None
+) -> None:
+    """A panel with ℓ as a length and O as bars: of a program's part, on chip, or of what they make, as it is `now`."""
+    length, pieces, O = now or (float(part.l), (), tuple(part.acc.tolist()))
+    board.put(Panel(title, fill("m = #", part.m), sram=now is None), box)
+    above, below = Panel.inside(box).rows(2, 3, gap=10)
+    ground = "sram" if now is None else "panel"
+    most = 1.02 * max(float(abs(x.acc).max()) for x in (*halves(data).values(), data.whole))
+    board.put(Bars((Bar("ℓ", length, "stat", pieces),), data.longest, "{:.3f}", ground=ground), above)
+    board.put(Row(O, "O", -most, most, title="O", ground=ground), below)
+
+
+def cut(data: TiledRow) -> dict[str, slice]:
+    """The keys of both parts."""
+    at = data.tiles[len(data.tiles) // 2].start
+    return {"one": slice(0, at), "two": slice(at, len(data.S))}
+
+
+def halves(data: TiledRow) -> dict[str, Sum]:
+    """What each part sums to."""
+    return {name: Sum.of(data.S[some], data.V[some]) for name, some in cut(data).items()}
+
+
+def places(board: Board) -> tuple[list[Box], list[Box], Box, Box]:
+    """Where two halves, arrows, what they make, and its digits stand."""
+    if board.shape == "wide":
+        left, between, middle, right = board.main.columns(51, 14, 52, 54, gap=26)
+        halves = left.rows(2, gap=28)
+        rows = zip(halves, (0.7, 0.3), strict=True)
+        arrows = [Box(between.x, half.y + half.h * at - 60, between.w, 120) for half, at in rows]
+        return halves, arrows, middle.rows(1, 3, 1)[1], right.rows(1, 3, 1)[1]
+    upper, between, lower, digits = board.main.rows(
+        *board.pick(wide=(), square=(27, 8, 27, 16), tall=(27, 8, 27, 14)), gap=14
+    )
+    return upper.columns(2), between.columns(2), lower, digits
