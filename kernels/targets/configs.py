@@ -199,7 +199,7 @@ FEW_ADDRESSES: dict[tuple[str, str, int], Config] = {
     ("hopper", "forward", 128): Config(128, 64, 8, 3),
     ("hopper", "dkdv", 64): Config(64, 64, 4, 2),
     ("hopper", "dkdv", 128): Config(32, 64, 4, 2),
-    ("hopper", "dq", 64): Config(128, 64, 8, 3),
+    ("hopper", "dq", 64): Config(128, 64, 8, 2),
     ("hopper", "dq", 128): Config(128, 64, 8, 3),
 }
 
