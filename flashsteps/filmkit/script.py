@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -10,7 +10,7 @@ from math import ceil
 from typing import Any, NamedTuple
 
 from .boxes import Box
-from .values import Move, Value, at
+from .values import Move, Value, at, legs_of
 
 #: how many times as fast as it takes to read a film may go, and how long (seconds) it may last
 FASTEST, LONGEST = 2.0, 600.0
@@ -48,6 +48,38 @@ class Shown(NamedTuple):
     opacity: float
 
 
+class Rests:
+    """A part, and between which moments it is at rest: there it looks the same, and is looked up once."""
+
+    def __init__(self, number: int, part: Part) -> None:
+        self.number, self.part = number, part
+        legs = [leg for x in (part.actor, part.box, part.opacity) for leg in legs_of(x)]
+        self.times = sorted({t for leg in legs for t in (leg.begin, leg.end)})
+        self.still = [True] * (len(self.times) + 1)  # before the first of them, between two, after the last
+        for leg in legs:
+            if leg.start != leg.goal:
+                first, last = bisect_right(self.times, leg.begin), bisect_left(self.times, leg.end)
+                self.still[first : last + 1] = [False] * (last + 1 - first)
+        self.kept: dict[int, Shown | None] = {}
+
+    def shown(self, when: float) -> Shown | None:
+        """How it looks then, on the clock of the board, or None where it is not to be seen."""
+        n = bisect_right(self.times, when)
+        if not self.still[n]:
+            return self._at(when)
+        if n not in self.kept:
+            begin = self.times[n - 1] if n else -1.0
+            end = self.times[n] if n < len(self.times) else begin + 2
+            self.kept[n] = self._at((begin + end) / 2)
+        return self.kept[n]
+
+    def _at(self, when: float) -> Shown | None:
+        opacity = round(self.part.opacity.at(when), 3)
+        if opacity <= 0:
+            return None
+        return Shown(self.number, at(self.part.actor, when), Box(*self.part.box.at(when)), opacity)
+
+
 @dataclass(frozen=True)
 class Script:
     """`shape` is the canvas; `steps` says when what a storyboard gave a name to is over (seconds); the clock of the
@@ -64,12 +96,13 @@ class Script:
 
     def at(self, t: float) -> tuple[Shown, ...]:
         """What is to be seen at t, from back to front."""
-        shown, when = [], t * self.pace
-        for number, part in enumerate(self.parts):
-            opacity = round(part.opacity.at(when), 3)
-            if opacity > 0:
-                shown.append(Shown(number, at(part.actor, when), Box(*part.box.at(when)), opacity))
-        return tuple(shown)
+        when = t * self.pace
+        shown = (rests.shown(when) for rests in self._rests)
+        return tuple(one for one in shown if one is not None)
+
+    @cached_property
+    def _rests(self) -> list[Rests]:
+        return [Rests(number, part) for number, part in enumerate(self.parts)]
 
     def lasting(self, duration: float | None) -> Script:
         """The same film in so many seconds, all of it faster or slower; itself for None.

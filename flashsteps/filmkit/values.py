@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -49,6 +49,10 @@ class Changing:
     def at(self, t: float) -> Any:
         raise NotImplementedError
 
+    def made_of(self) -> Iterable[Any]:
+        """What it is made of: nothing else in it changes."""
+        raise NotImplementedError
+
 
 class Value(Changing, Anything):  # type: ignore[misc]
     """A number, a word, or a tuple of them, that changes. Finite numbers glide, all else (words, −∞, None) jumps."""
@@ -73,6 +77,9 @@ class Value(Changing, Anything):  # type: ignore[misc]
             return leg.goal
         return mixed(leg.start, leg.goal, leg.ease((t - leg.begin) / (leg.end - leg.begin)))
 
+    def made_of(self) -> Iterable[Any]:
+        return ()
+
     @property
     def times(self) -> list[float]:
         """When it may begin to change, or cease to."""
@@ -91,6 +98,9 @@ class Made(Changing, Anything):  # type: ignore[misc]
     def at(self, t: float) -> Any:
         return self.make(*(at(x, t) for x in self.of))
 
+    def made_of(self) -> Iterable[Any]:
+        return self.of
+
     @property
     def times(self) -> list[float]:
         return sorted(t for x in self.of if hasattr(x, "times") for t in x.times)
@@ -108,6 +118,15 @@ def at(x: Any, t: float) -> Any:
         return x
     parts = (at(part, t) for part in x)
     return type(x)(*parts) if hasattr(x, "_fields") else tuple(parts)
+
+
+def legs_of(x: Any) -> Iterator[Leg]:
+    """All stretches in which a thing, or what it is made of, becomes something else."""
+    if isinstance(x, Value):
+        yield from x.legs
+    elif isinstance(x, Changing | tuple):
+        for part in x.made_of() if isinstance(x, Changing) else x:
+            yield from legs_of(part)
 
 
 def stands(x: Any, t: float) -> bool:

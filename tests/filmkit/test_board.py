@@ -9,7 +9,7 @@ from flashsteps.filmkit.actors.words import Caption, Title
 from flashsteps.filmkit.board import HOLD, Board, reading_time
 from flashsteps.filmkit.boxes import Box
 from flashsteps.filmkit.places import turn
-from flashsteps.filmkit.script import FASTEST, LONGEST
+from flashsteps.filmkit.script import FASTEST, LONGEST, Part, Rests, Shown
 from flashsteps.filmkit.values import Made, Value, at, linear
 
 SECONDS = st.floats(0, 20, allow_nan=False).map(lambda x: round(x, 2))
@@ -130,3 +130,26 @@ def test_a_chapters_name_comes_once_what_stood_before_is_gone():
         assert any(shown.actor == old.actor for shown in script.at(t))
     (head,) = (shown.actor for shown in script.at(start + 0.41) if isinstance(shown.actor, Title))
     assert head.chapter == 1
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 12), st.integers(0, 6), st.integers(-3, 3), st.sampled_from("xyo")), max_size=8),
+    st.lists(st.integers(0, 90), min_size=1, max_size=12),
+)
+def test_what_is_looked_up_where_a_part_is_at_rest_is_what_it_is_then(legs, moments):
+    """However the moments follow each other, and also at those where something begins, ends or jumps."""
+    x, y, opacity = Value(0.0), Value("a"), Value(1.0)
+    ends = dict.fromkeys("xyo", 0.0)
+    for pause, length, goal, which in legs:
+        value = {"x": x, "y": y, "o": opacity}[which]
+        begin = ends[which] + pause / 4
+        ends[which] = begin + length / 4
+        value.move(str(goal) if which == "y" else abs(goal) / 3 if which == "o" else goal, begin, ends[which])
+    made = Made(lambda a, b: (a, b), x, y)
+    part = Part(Text((("", made),)), Value(Box(0.0, 0.0, 1.0, 1.0)), opacity)
+    rests = Rests(0, part)
+    for moment in moments:
+        t = moment / 8
+        seen = round(opacity.at(t), 3)
+        plain = Shown(0, at(part.actor, t), Box(0.0, 0.0, 1.0, 1.0), seen) if seen > 0 else None
+        assert rests.shown(t) == plain

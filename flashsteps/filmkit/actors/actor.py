@@ -28,6 +28,9 @@ class Actor(values.Changing):
             return self
         return replace(self, **{name: values.at(getattr(self, name), t) for name in self.changing})
 
+    def made_of(self) -> tuple[object, ...]:
+        return tuple(getattr(self, name) for name in self.changing)
+
     def draw(self, pen: Pen, box: Box) -> None:
         """In whole px, within the box: what leaves it is cut."""
         raise NotImplementedError
