@@ -150,7 +150,7 @@ def missing(board: Board, place: Stage, speed: Results | None) -> None:
     elif gpu:
         words = f"Ours are from one {speed.machine['name'].split(' 80GB')[0]}: other chips will give other figures."
     cards = (
-        Card("missing here", "other GPUs, other makers’, other days" if gpu else "any GPU"),
+        Card("missing here", "other GPUs, other makers’" if gpu else "any GPU"),
         Card("yours", "flashsteps bench --on-gpu FOLDER, or make bench-gpu, measures on the GPU at hand", lit=True),
     )
     box = place.whole.rows(2, 3, 3)[1]

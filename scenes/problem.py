@@ -143,7 +143,7 @@ def time(board: Board, place: Stage) -> None:
         Bar(name, now, hue, pieces=parts)
         for name, now, hue, parts in zip(names, grown, ("dim", "S", "ink"), ((), pieces, ()), strict=True)
     )
-    words = "Most of the time is moving bytes."
+    words = f"To move its bytes takes {ms[1]:.1f} of {took.value:g} ms, at the least."
     turn(board, words, (Bars(bars, took.value, "{:.1f} ms"), place.whole), given=ms[1] > took.value / 2)
     size = f"N = {short(SIZE)}, d = {D}, {HEADS} heads, batch {BATCH}; the N×N share is our fit"
     note(board, place, f"{took.value:g} ms, {moved.value:g} GB: {took.source}, {took.hardware}; {size}")
@@ -151,7 +151,7 @@ def time(board: Board, place: Stage) -> None:
         board.move(now.to(value), seconds=(0.5 + value / 42) / (2 if board.short else 1))
         board.wait(0.0 if board.short else 0.3)
     if not board.short:
-        board.say(f"To multiply would take 1/{took.value / ms[2]:.0f} of it.")
+        board.say(f"To multiply would take 1/{took.value / ms[2]:.0f} of the {took.value:g} ms.")
 
 
 def some(count: int, what: str) -> str:

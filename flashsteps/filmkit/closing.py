@@ -181,7 +181,7 @@ def coda(board: Board, trace: Trace) -> None:
         words = f"More tokens alone {worse}{masked}"
         if moved[stops[1]].ratio < ratio:
             why = f": {kind.again} come less often" * (not masked)
-            words += f"; taller tiles help{why}"
+            words += f"; larger tiles help{why}"
         board.say(f"{words}.")
         go(stops[0], "tokens N", 1.4)
         board.wait(0.6)

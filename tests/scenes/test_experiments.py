@@ -19,8 +19,8 @@ SCRIPT = Told("experiments")
 
 
 def rows(name: str) -> list[dict]:
-    """Of the GPU's file: what was measured."""
-    (path,) = DATA.glob(f"nvidia-*-{name}.json")
+    """Of the H100: what was measured."""
+    (path,) = DATA.glob(f"nvidia-h100-*-{name}.json")
     return [row for row in json.loads(path.read_text(encoding="utf-8"))["rows"] if row["status"] == "ok"]
 
 
@@ -101,8 +101,8 @@ def test_memory_is_what_was_measured():
 def test_losses_lie_on_each_other():
     losses = {(row["attention"], row["n"]): np.array(row["losses"]) for row in rows("train")}
     drawn = [np.array(line.points)[:, 1] for line in actor(SCRIPT, "Memory and loss, measured here", Curve).lines]
-    np.testing.assert_array_equal(drawn, [losses[one, 2048] for one in ("standard", "sdpa", "flashsteps")])
-    each = [np.stack([losses[one, n] for one in ("standard", "sdpa", "flashsteps")]) for n in (512, 1024, 2048)]
+    np.testing.assert_array_equal(drawn, [losses[one, 4096] for one in ("standard", "sdpa", "flashsteps")])
+    each = [np.stack([losses[one, n] for one in ("standard", "sdpa", "flashsteps")]) for n in (512, 1024, 2048, 4096)]
     apart = max((found.max(axis=0) - found.min(axis=0)).max() for found in each)
     about = np.median(np.concatenate(each)[:, 75:])
     assert f"the losses differ by {apart:.3f} at most, at losses around {about:.1f}" in said(SCRIPT)

@@ -79,7 +79,7 @@ def test_the_time_of_a_step_is_that_of_its_bytes(script):
     products = 6 * 2 * 1024 * 1024 * 64 * 16 * 64  # two of a forward pass, four of a backward pass that has P
     assert [bar.value for bar in bars] == pytest.approx([41.7, 40.3 / 1.555, products / 312e12 * 1e3])
     assert sum(piece.amount for piece in bars[1].pieces) == pytest.approx(bars[1].value)
-    assert f"1/{41.7 / (products / 312e12 * 1e3):.0f} of it" in said(script)
+    assert f"1/{41.7 / (products / 312e12 * 1e3):.0f} of the 41.7 ms" in said(script)
     sources = [text.words for text in [actor(script, "Where the time goes", Text)]]
     assert "FA1, Figure 2, A100" in sources[0]
     assert "our fit" in sources[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...theme import HEAD
@@ -12,6 +13,7 @@ from .actor import Actor
 from .of_run import OfRun
 
 if TYPE_CHECKING:
+    from ...machine.events import Event
     from ..pen import Pen
 
 
@@ -85,8 +87,19 @@ class RunLoops(OfRun):
         if self.run.lanes > 1:  # the outermost are programs, side by side
             first = event.program // self.run.lanes * self.run.lanes
             side_by_side = first, min(first + self.run.lanes, self.loops[0].times)
-            return side_by_side, *(event.loop.get(name, -1) for name in self.names[1:])
-        return tuple(event.loop.get(name, -1) for name in self.names)
+            return side_by_side, *(self._round(event, n) for n in range(1, len(self.names)))
+        return tuple(self._round(event, n) for n in range(len(self.names)))
+
+    def _round(self, event: Event, n: int) -> int:
+        """Which round of its loop n a step is in: -1 before the first, as many as there are once all are over."""
+        name, around = self.names[n], [event.loop.get(name) for name in self.names[:n]]
+        if name in event.loop:
+            return event.loop[name]
+        before = takewhile(
+            lambda one: one.program == event.program and [one.loop.get(name) for name in self.names[:n]] == around,
+            (self.run.trace[step] for step in range(event.step - 1, -1, -1)),
+        )
+        return self.loops[n].times if any(name in one.loop for one in before) else -1
 
     def draw(self, pen: Pen, box: Box) -> None:
         draw(pen, box, self.loops, self.seen(), bool(self.names))
