@@ -55,11 +55,10 @@ class Roofline(Film):
             fused(board, chart, side, gpu)
         if not board.short:
             with board.chapter("Another chip"):
-                higher = ridge(other) > ridge(gpu)
-                what = "a faster chip wants taller tiles" if higher else "the faster the chip, the taller its tiles"
                 board.say("Another chip has another roof.")
                 chart.change(other)
-                board.say(f"On {a(other.model)} the ridge is at {ridge(other):.0f}: {what}.")
+                words = "more FLOP/s a TB/s want taller tiles"
+                board.say(f"On {a(other.model)} the ridge is at {ridge(other):.0f}: {words}.")
 
 
 def divide(board: Board, chart: RoofChart, side: Box) -> list[Placed]:

@@ -1,5 +1,7 @@
 """The board: what a storyboard does on it, and the script that is left of it."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -146,7 +148,8 @@ def test_what_is_looked_up_where_a_part_is_at_rest_is_what_it_is_then(legs, mome
         ends[which] = begin + length / 4
         value.move(str(goal) if which == "y" else abs(goal) / 3 if which == "o" else goal, begin, ends[which])
     made = Made(lambda a, b: (a, b), x, y)
-    part = Part(Text((("", made),)), Value(Box(0.0, 0.0, 1.0, 1.0)), opacity)
+    text: Any = (("", made),)
+    part = Part(Text(text), Value(Box(0.0, 0.0, 1.0, 1.0)), opacity)
     rests = Rests(0, part)
     for moment in moments:
         t = moment / 8

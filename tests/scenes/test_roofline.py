@@ -74,5 +74,5 @@ def test_the_other_chip(script):
     curve = actor(script, "Another chip", Curve)
     assert curve.title == h100.model
     assert [rule.words for rule in curve.rules] == [f"{h100.tflops / h100.bandwidth:.0f}"]
-    assert "a faster chip" in said(script)
-    assert "the faster the chip" in said(fs.film("roofline", device="h100").script())
+    assert "more FLOP/s a TB/s want taller tiles" in said(script)
+    assert "more FLOP/s a TB/s want taller tiles" in said(fs.film("roofline", device="h100").script())
