@@ -486,17 +486,14 @@ def test_a_part_stands_in_a_frame_and_tells_its_height(chromium, address, tmp_pa
 
 @pytest.mark.parametrize("hash", ["", "#tab=story&card=3", "#tab=step&step=30"])
 def test_axe_finds_nothing(chromium, address, hash):
-    context = chromium.new_context(viewport={"width": 360, "height": 900}, bypass_csp=True)
-    page = context.new_page()
-    page.goto(address + hash)
-    agrees(page)
-    page.evaluate(AXE_SCRIPT)
-    for width in (360, 1440):
-        page.set_viewport_size({"width": width, "height": 900})
-        found = page.evaluate("axe.run().then((all) => all.violations.map((one) => [one.id, one.nodes[0].html]))")
-        outside = page.evaluate("document.documentElement.scrollWidth - innerWidth")
-        assert (width, found, outside) == (width, [], 0)
-    context.close()
+    with opened(chromium, address + hash, 360, bypass_csp=True) as page:
+        agrees(page)
+        page.evaluate(AXE_SCRIPT)
+        for width in (360, 1440):
+            page.set_viewport_size({"width": width, "height": 900})
+            found = page.evaluate("axe.run().then((all) => all.violations.map((one) => [one.id, one.nodes[0].html]))")
+            outside = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+            assert (width, found, outside) == (width, [], 0)
 
 
 def test_it_is_the_same_in_firefox(address):

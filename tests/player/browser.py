@@ -7,8 +7,10 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
 
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 MAC = "Contents/MacOS"
@@ -46,20 +48,36 @@ def browser() -> Iterator[Browser]:
             running.close()
 
 
+#: what a page can be told of who looks at it, without a profile of its own
+MEDIA = ("color_scheme", "reduced_motion", "forced_colors")
+
+#: the profiles of a browser, by their settings: to make one costs as much as to open a page in it, so pages share them
+_profiles: WeakKeyDictionary[Browser, dict[frozenset[Any], BrowserContext]] = WeakKeyDictionary()
+
+
 @contextmanager
 def opened(running: Browser, url: str, width: int = 1440, height: int = 900, **settings) -> Iterator[Page]:
-    """A page; when it is left, nothing may have gone wrong in it, and nothing may have been asked for but itself."""
-    context = running.new_context(viewport={"width": width, "height": height}, **settings)
-    page = context.new_page()
+    """A page; when it is left, nothing may have gone wrong in it, and nothing may have been asked for but itself.
+
+    Nor does it leave anything to the next one: what it stored is forgotten with it.
+    """
+    media = {name: settings.pop(name) for name in MEDIA if name in settings}
+    profiles, of = _profiles.setdefault(running, {}), frozenset(settings.items())
+    page = (profiles.get(of) or profiles.setdefault(of, running.new_context(**settings))).new_page()
+    page.set_viewport_size({"width": width, "height": height})
+    page.emulate_media(**media)
     page.set_default_timeout(30_000)
     wrong: list[str] = []
     asked: list[str] = []
     page.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("request", lambda request: asked.append(request.url.partition("#")[0]))
-    page.goto(url)
-    page.wait_for_function("() => window.flashsteps")
-    yield page
-    context.close()
+    try:
+        page.goto(url)
+        page.wait_for_function("() => window.flashsteps")
+        yield page
+    finally:
+        page.evaluate("localStorage.clear()")
+        page.close()
     assert wrong == []
     assert [address for address in asked if address != url.partition("#")[0] and not address.startswith("data:")] == []

@@ -326,17 +326,14 @@ def test_two_runs_are_on_one_screen_and_end_together(chromium, pages):
 
 @pytest.mark.parametrize("name", ["first", "second", "pair", "heads", "bare"])
 def test_axe_finds_nothing(chromium, pages, name):
-    context = chromium.new_context(viewport={"width": 360, "height": 800}, bypass_csp=True)
-    page = context.new_page()
-    page.goto(f"{pages[name]}#{'at' if name == 'pair' else 'step'}=30")
-    page.wait_for_function("() => window.flashsteps")
-    page.evaluate(AXE_SCRIPT)
-    for width, end in ((1440, False), (360, True)):
-        page.set_viewport_size({"width": width, "height": 800})
-        page.evaluate("end => end && window.flashsteps.go(window.flashsteps.last)", end)
-        found = page.evaluate("axe.run().then((all) => all.violations.map((one) => [one.id, one.nodes[0].html]))")
-        assert (width, found) == (width, [])
-    context.close()
+    address = f"{pages[name]}#{'at' if name == 'pair' else 'step'}=30"
+    with opened(chromium, address, 360, 800, bypass_csp=True) as page:
+        page.evaluate(AXE_SCRIPT)
+        for width, end in ((1440, False), (360, True)):
+            page.set_viewport_size({"width": width, "height": 800})
+            page.evaluate("end => end && window.flashsteps.go(window.flashsteps.last)", end)
+            found = page.evaluate("axe.run().then((all) => all.violations.map((one) => [one.id, one.nodes[0].html]))")
+            assert (width, found) == (width, [])
 
 
 def test_the_controls_are_one_tab_away(chromium, pages):
