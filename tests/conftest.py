@@ -21,13 +21,19 @@ gc.disable()  # until all is imported: nothing of that is garbage
 if sys.platform != "linux":
     collect_ignore = ["kernels"]  # there is no Triton elsewhere
 
-settings.register_profile("flashsteps", deadline=None, derandomize=True)
+settings.register_profile("flashsteps", deadline=None, derandomize=True, max_examples=60)
 settings.register_profile("fuzz", deadline=None, print_blob=True)
 settings.load_profile("flashsteps")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--regenerate", action="store_true", help="write the golden frames anew instead of comparing")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(
+        key=lambda item: item.path.name != "test_readme.py"
+    )  # one of it is long: were it last, others would wait
 
 
 def pytest_collection_finish() -> None:

@@ -14,7 +14,7 @@ import flashsteps as fs
 from flashsteps.cli import main
 from flashsteps.explorer import component
 from flashsteps.explorer import page as view
-from tests.player.browser import browser, opened
+from tests.player.browser import VIOLATIONS, browser, opened
 from tests.player.firefox import firefox
 
 
@@ -491,7 +491,7 @@ def test_axe_finds_nothing(chromium, address, hash):
         page.evaluate(AXE_SCRIPT)
         for width in (360, 1440):
             page.set_viewport_size({"width": width, "height": 900})
-            found = page.evaluate("axe.run().then((all) => all.violations.map((one) => [one.id, one.nodes[0].html]))")
+            found = page.evaluate(VIOLATIONS)
             outside = page.evaluate("document.documentElement.scrollWidth - innerWidth")
             assert (width, found, outside) == (width, [], 0)
 

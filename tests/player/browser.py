@@ -16,11 +16,15 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 MAC = "Contents/MacOS"
 PLACES = (f"/Applications/Google Chrome.app/{MAC}/Google Chrome", f"/Applications/Chromium.app/{MAC}/Chromium")
 
-#: it opens pages and does nothing else: no updates, no first run, nothing fetched
+#: it opens pages, in one process, and does nothing else: no updates, no first run, nothing fetched
 ARGUMENTS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
+    "--disable-component-update", "--disable-sync", "--renderer-process-limit=1",
 )  # fmt: skip
+
+#: what axe finds wrong, once its script is in the page, and nothing of what it finds right
+VIOLATIONS = """axe.run({ resultTypes: ["violations"] })
+  .then((all) => all.violations.map((one) => [one.id, one.nodes[0].html]))"""
 
 expect.set_options(timeout=30_000)  # others may be at work, too
 

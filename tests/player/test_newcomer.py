@@ -15,7 +15,7 @@ from flashsteps.player.ending import ending
 from flashsteps.player.pack import pack
 from flashsteps.runs import record as run
 from flashsteps.trace.trace import Trace
-from tests.player.browser import browser, opened
+from tests.player.browser import VIOLATIONS, browser, opened
 from tests.problems import ALL, Problem
 
 
@@ -332,7 +332,7 @@ def test_axe_finds_nothing(chromium, pages, name):
         for width, end in ((1440, False), (360, True)):
             page.set_viewport_size({"width": width, "height": 800})
             page.evaluate("end => end && window.flashsteps.go(window.flashsteps.last)", end)
-            found = page.evaluate("axe.run().then((all) => all.violations.map((one) => [one.id, one.nodes[0].html]))")
+            found = page.evaluate(VIOLATIONS)
             assert (width, found) == (width, [])
 
 
