@@ -24,7 +24,7 @@ from flashsteps.units import short, size_of
 from tests.cli.test_cli import flashsteps, program, there
 from tests.cli.test_cli_errors import refused
 
-SMALL = ("--n", "64", "--d", "16", "--block-q", "8", "--block-k", "8")
+SMALL = ("--n", "64", "--d", "16", "--block-q", "8", "--block-k", "8", "--algorithms", "flash2-forward")
 OPTIONS: dict[str, tuple[str, str, Any]] = {
     "sizes": ("--n", "96,1K", (96, 1024)),
     "d": ("--d", "32", 32),

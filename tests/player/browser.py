@@ -26,6 +26,10 @@ ARGUMENTS = (
 VIOLATIONS = """axe.run({ resultTypes: ["violations"] })
   .then((all) => all.violations.map((one) => [one.id, one.nodes[0].html]))"""
 
+#: its letters are there, and all that follows from how wide they are
+LAID_OUT = """document.fonts.ready.then(() => new Promise((done) =>
+  requestAnimationFrame(() => requestAnimationFrame(() => done()))))"""
+
 expect.set_options(timeout=30_000)  # others may be at work, too
 
 
@@ -67,7 +71,10 @@ def opened(running: Browser, url: str, width: int = 1440, height: int = 900, **s
     """
     media = {name: settings.pop(name) for name in MEDIA if name in settings}
     profiles, of = _profiles.setdefault(running, {}), frozenset(settings.items())
-    page = (profiles.get(of) or profiles.setdefault(of, running.new_context(**settings))).new_page()
+    if of not in profiles:
+        profiles[of] = running.new_context(**settings)
+        profiles[of].new_page().goto(Path(__file__).parent.as_uri())  # it keeps the process that draws pages of files
+    page = profiles[of].new_page()
     page.set_viewport_size({"width": width, "height": height})
     page.emulate_media(**media)
     page.set_default_timeout(30_000)
@@ -79,6 +86,7 @@ def opened(running: Browser, url: str, width: int = 1440, height: int = 900, **s
     try:
         page.goto(url)
         page.wait_for_function("() => window.flashsteps")
+        page.evaluate(LAID_OUT)
         yield page
     finally:
         page.evaluate("localStorage.clear()")

@@ -23,7 +23,7 @@ from flashsteps.player.pack import Packed, pack
 from flashsteps.runs import record as run
 from flashsteps.story.captions import captions
 from flashsteps.trace.trace import Trace
-from tests.player.browser import browser, opened
+from tests.player.browser import LAID_OUT, browser, opened
 from tests.problems import ALL, Problem, problems
 
 SIZES = ((360, 740), (800, 1000), (1440, 900), (3840, 2160))
@@ -389,9 +389,12 @@ def test_the_scrubber_marks_the_outer_loop(chromium, first):
     firsts = [next(event.step for event in trace if event.loop.get("j") == j) for j in range(4)]
     with opened(chromium, address) as page:
         assert page.locator(".marks span").all_inner_texts() == [f"j = {j}" for j in range(4)]
-        room = page.evaluate("window.flashsteps.slider.clientWidth - 20")
-        lefts = page.locator(".marks i").evaluate_all("all => all.map((mark) => parseFloat(mark.style.left))")
-        np.testing.assert_allclose(lefts, [room * (step + 1) / len(trace) for step in firsts], atol=1)
+        for wider in (0, 40):  # what stands beside the slider may get another width
+            page.evaluate("wide => { window.flashsteps.views[0].map.element.style.paddingRight = `${wide}px`; }", wider)
+            page.evaluate(LAID_OUT)
+            room = page.evaluate("window.flashsteps.slider.clientWidth - 20")
+            lefts = page.locator(".marks i").evaluate_all("all => all.map((mark) => parseFloat(mark.style.left))")
+            np.testing.assert_allclose(lefts, [room * (step + 1) / len(trace) for step in firsts], atol=1)
 
 
 def test_a_click_in_the_map_goes_to_the_tile(chromium, second):
