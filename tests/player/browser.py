@@ -64,11 +64,8 @@ _profiles: WeakKeyDictionary[Browser, dict[frozenset[Any], BrowserContext]] = We
 
 
 @contextmanager
-def opened(running: Browser, url: str, width: int = 1440, height: int = 900, **settings) -> Iterator[Page]:
-    """A page; when it is left, nothing may have gone wrong in it, and nothing may have been asked for but itself.
-
-    Nor does it leave anything to the next one: what it stored is forgotten with it.
-    """
+def tab(running: Browser, width: int = 1440, height: int = 900, **settings) -> Iterator[Page]:
+    """A page with nothing in it yet; what it stores is forgotten with it."""
     media = {name: settings.pop(name) for name in MEDIA if name in settings}
     profiles, of = _profiles.setdefault(running, {}), frozenset(settings.items())
     if of not in profiles:
@@ -78,18 +75,26 @@ def opened(running: Browser, url: str, width: int = 1440, height: int = 900, **s
     page.set_viewport_size({"width": width, "height": height})
     page.emulate_media(**media)
     page.set_default_timeout(30_000)
+    try:
+        yield page
+    finally:
+        if page.url.startswith("file:"):
+            page.evaluate("localStorage.clear()")
+        page.close()
+
+
+@contextmanager
+def opened(running: Browser, url: str, width: int = 1440, height: int = 900, **settings) -> Iterator[Page]:
+    """A page; when it is left, nothing may have gone wrong in it, and nothing may have been asked for but itself."""
     wrong: list[str] = []
     asked: list[str] = []
-    page.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("request", lambda request: asked.append(request.url.partition("#")[0]))
-    try:
+    with tab(running, width, height, **settings) as page:
+        page.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url.partition("#")[0]))
         page.goto(url)
         page.wait_for_function("() => window.flashsteps")
         page.evaluate(LAID_OUT)
         yield page
-    finally:
-        page.evaluate("localStorage.clear()")
-        page.close()
     assert wrong == []
     assert [address for address in asked if address != url.partition("#")[0] and not address.startswith("data:")] == []

@@ -23,7 +23,7 @@ from flashsteps.player.pack import Packed, pack
 from flashsteps.runs import record as run
 from flashsteps.story.captions import captions
 from flashsteps.trace.trace import Trace
-from tests.player.browser import LAID_OUT, browser, opened
+from tests.player.browser import LAID_OUT, browser, opened, tab
 from tests.problems import ALL, Problem, problems
 
 SIZES = ((360, 740), (800, 1000), (1440, 900), (3840, 2160))
@@ -805,18 +805,17 @@ def test_a_strangers_text_is_text(chromium, folder, tmp_path):
 
 def test_a_page_refuses_scripts_that_are_not_its_own(chromium, first):
     _, address = first
-    page = chromium.new_page()
-    page.goto(address)
-    ways = (
-        "document.body.innerHTML = '<img src=x onerror=hit()>'",
-        "document.body.append(Object.assign(document.createElement('script'), { text: 'window.hit = 1' }))",
-        "document.body.setAttribute('onclick', 'window.hit = 1')",
-    )
-    for way in ways:
-        refused = page.evaluate(f"() => {{ try {{ {way}; }} catch {{ return true; }} return false; }}")
-        page.evaluate("document.body.click()")
-        assert refused or page.evaluate("window.hit === undefined"), way
-    page.close()
+    with tab(chromium) as page:
+        page.goto(address)
+        ways = (
+            "document.body.innerHTML = '<img src=x onerror=hit()>'",
+            "document.body.append(Object.assign(document.createElement('script'), { text: 'window.hit = 1' }))",
+            "document.body.setAttribute('onclick', 'window.hit = 1')",
+        )
+        for way in ways:
+            refused = page.evaluate(f"() => {{ try {{ {way}; }} catch {{ return true; }} return false; }}")
+            page.evaluate("document.body.click()")
+            assert refused or page.evaluate("window.hit === undefined"), way
 
 
 def test_the_still_escapes_what_it_is_given():
