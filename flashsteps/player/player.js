@@ -367,7 +367,8 @@ export class Player {
     const target = this.options.hash ? document : this.root;
     target.addEventListener("keydown", (event) => this.key(event));
     if (this.options.hash) window.addEventListener("hashchange", () => { if (location.hash !== this.hash()) this.follow(); });
-    new ResizeObserver(() => { this.place(); this.mark(); }).observe(this.root);
+    const sized = new ResizeObserver(() => { this.place(); this.mark(); });
+    for (const one of [this.root, this.slider]) sized.observe(one); // the slider: what stands beside it has a width of its own
   }
 
   key(event) {

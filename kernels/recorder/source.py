@@ -26,7 +26,7 @@ class Function:
     text: str
     begins: int
     statements: dict[int, ast.stmt]  # by line of the text, the innermost that the line is of
-    loops: tuple[ast.For, ...]
+    loops: tuple[tuple[range, frozenset[str]], ...]  # the lines of each one's body, and the variables that it sets
 
     def line(self, number: int) -> int:
         """A line of the file as a line of this function's text, from 1: that at which its statement begins."""
@@ -79,9 +79,8 @@ class Source:
         """Those of these variables that count at this line: in the loops that set them, or, set in none, everywhere."""
         function = self.function(code)
         line, around, elsewhere = function.line(number), set[str](), set[str]()
-        for loop in function.loops:
-            names = {n.id for n in ast.walk(loop) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-            if loop.body[0].lineno <= line <= (loop.end_lineno or 0):
+        for body, names in function.loops:
+            if line in body:
                 around |= names
             else:
                 elsewhere |= names
@@ -105,20 +104,21 @@ class Source:
 
 def is_kernel(code: CodeType) -> bool:
     """Whether this is a function for a GPU that the interpreter runs, and none of Triton's own."""
-    if code not in _known:
+    if id(code) not in _known:
         rewritten = sys.modules["triton.runtime.interpreter"].InterpretedFunction.rewritten_fn
         own = str(Path(sys.modules["triton"].__file__ or "").parent)
         found = (function for function, one in rewritten.items() if one.__code__ is code)
-        _known[code] = None if code.co_filename.startswith(own) else next(found, None)
-    return _known[code] is not None
+        _known[id(code)] = code, None if code.co_filename.startswith(own) else next(found, None)
+    return _known[id(code)][1] is not None
 
 
-#: code that ran → the function that the interpreter made it from, None for all other code; that is so before it runs
-_known: dict[CodeType, Any] = {}
+#: code that ran, and the function that the interpreter made it from, None for all other code: so it is before it runs.
+#: By identity: this is asked at each call that Python makes, and the hash of a code is made of all its parts.
+_known: dict[int, tuple[CodeType, Any]] = {}
 
 
 def _function(code: CodeType, begins: int) -> Function:
-    lines, first = inspect.getsourcelines(_known[code])
+    lines, first = inspect.getsourcelines(_known[id(code)][1])
     text = textwrap.dedent("".join(lines)).rstrip("\n")
     tree = ast.parse(text)
     statements: dict[int, ast.stmt] = {}
@@ -127,5 +127,10 @@ def _function(code: CodeType, begins: int) -> Function:
             body = getattr(node, "body", None)
             last = body[0].lineno - 1 if body else node.end_lineno or node.lineno
             statements |= dict.fromkeys(range(node.lineno, last + 1), node)
-    loops = tuple(node for node in ast.walk(tree) if isinstance(node, ast.For))
+    loops = tuple(_loop(node) for node in ast.walk(tree) if isinstance(node, ast.For))
     return Function(code.co_filename, first, text, begins, statements, loops)
+
+
+def _loop(loop: ast.For) -> tuple[range, frozenset[str]]:
+    names = (node for node in ast.walk(loop) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store))
+    return range(loop.body[0].lineno, (loop.end_lineno or 0) + 1), frozenset(node.id for node in names)

@@ -278,7 +278,9 @@ SETTINGS = [
 
 
 @pytest.mark.parametrize(
-    "command", [("step", *RUN, "-o", "a.svg"), ("io", "--n", "1K", "--plot", "a.svg")], ids=" ".join
+    "command",
+    [("step", *RUN, "-o", "a.svg"), ("io", "--n", "1K", "--algorithms", "flash2-forward", "--plot", "a.svg")],
+    ids=" ".join,
 )
 def test_a_file_does_not_depend_on_what_is_set_around_it(command):
     run(*command)

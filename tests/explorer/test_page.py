@@ -14,7 +14,7 @@ import flashsteps as fs
 from flashsteps.cli import main
 from flashsteps.explorer import component
 from flashsteps.explorer import page as view
-from tests.player.browser import browser, opened
+from tests.player.browser import VIOLATIONS, browser, opened, tab
 from tests.player.firefox import firefox
 
 
@@ -457,10 +457,9 @@ def test_a_trace_explores_itself(chromium, tmp_path):
     text = trace.explore()._repr_html_()
     assert text.startswith("<iframe srcdoc=")
     (tmp_path / "note.html").write_text(f"<!doctype html><meta charset=utf-8>{text}", encoding="utf-8")
-    page = chromium.new_page(viewport={"width": 1300, "height": 900})
-    page.goto((tmp_path / "note.html").as_uri())
-    expect(page.frame_locator("iframe").locator(".headline")).to_contain_text("tiles of 8×2")
-    page.close()
+    with tab(chromium, 1300) as page:
+        page.goto((tmp_path / "note.html").as_uri())
+        expect(page.frame_locator("iframe").locator(".headline")).to_contain_text("tiles of 8×2")
     with pytest.raises(ValueError, match="one head of"):
         fs.record("split-kv-decode", *fs.load_qkv("random:4,2")).explore()
 
@@ -470,33 +469,29 @@ def test_a_part_stands_in_a_frame_and_tells_its_height(chromium, address, tmp_pa
         lines = component.lines(part, "a=flash2&bq=8&n=64", address)
         host = tmp_path / f"{part}.html"
         host.write_text(f'<!doctype html><body style="margin:0;width:480px">{"".join(lines)}', encoding="utf-8")
-        page = chromium.new_page(viewport={"width": 480, "height": 900})
-        page.goto(host.as_uri())
-        frame = page.frame_locator("iframe")
-        wanted = {"chart": ".part-tokens", "story": ".story", "sram": ".part-sram", "map": ".part-map"}[part]
-        expect(frame.locator(wanted)).to_be_visible()
-        page.wait_for_function("() => document.querySelector('iframe').style.height !== '480px'")
-        inside = page.frames[1]
-        assert inside.evaluate("document.documentElement.scrollWidth") <= 480
-        page.wait_for_timeout(150)
-        high = page.evaluate("document.querySelector('iframe').getBoundingClientRect().height")
-        assert abs(inside.evaluate("document.querySelector('#explorer').getBoundingClientRect().height") - high) < 3
-        page.close()
+        with tab(chromium, 480) as page:
+            page.goto(host.as_uri())
+            frame = page.frame_locator("iframe")
+            wanted = {"chart": ".part-tokens", "story": ".story", "sram": ".part-sram", "map": ".part-map"}[part]
+            expect(frame.locator(wanted)).to_be_visible()
+            page.wait_for_function("() => document.querySelector('iframe').style.height !== '480px'")
+            inside = page.frames[1]
+            assert inside.evaluate("document.documentElement.scrollWidth") <= 480
+            page.wait_for_timeout(150)
+            high = page.evaluate("document.querySelector('iframe').getBoundingClientRect().height")
+            assert abs(inside.evaluate("document.querySelector('#explorer').getBoundingClientRect().height") - high) < 3
 
 
 @pytest.mark.parametrize("hash", ["", "#tab=story&card=3", "#tab=step&step=30"])
 def test_axe_finds_nothing(chromium, address, hash):
-    context = chromium.new_context(viewport={"width": 360, "height": 900}, bypass_csp=True)
-    page = context.new_page()
-    page.goto(address + hash)
-    agrees(page)
-    page.evaluate(AXE_SCRIPT)
-    for width in (360, 1440):
-        page.set_viewport_size({"width": width, "height": 900})
-        found = page.evaluate("axe.run().then((all) => all.violations.map((one) => [one.id, one.nodes[0].html]))")
-        outside = page.evaluate("document.documentElement.scrollWidth - innerWidth")
-        assert (width, found, outside) == (width, [], 0)
-    context.close()
+    with opened(chromium, address + hash, 360, bypass_csp=True) as page:
+        agrees(page)
+        page.evaluate(AXE_SCRIPT)
+        for width in (360, 1440):
+            page.set_viewport_size({"width": width, "height": 900})
+            found = page.evaluate(VIOLATIONS)
+            outside = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+            assert (width, found, outside) == (width, [], 0)
 
 
 def test_it_is_the_same_in_firefox(address):

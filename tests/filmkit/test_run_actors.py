@@ -116,7 +116,7 @@ def test_two_that_are_equal_look_the_same(algorithm, number, slowly):
     trace = Problem(algorithm, 6, 6, 4, 3, 3, mask="causal").record()
     run = Run(trace, slowly=slowly, lanes=2 if algorithm == "flash2-forward" else 1)
     box, before, picture = Box(4, 4, 360, 260), None, None
-    for now in np.arange(0, len(run) + 0.2, 0.13):
+    for now in np.arange(0, len(run) + 0.2, 0.23):
         actor = KINDS[algorithm][number](run, float(now)).at(0.0)
         if actor == before:
             picture = painted(before, box, 0.42, field=370) if picture is None else picture

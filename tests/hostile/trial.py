@@ -37,15 +37,15 @@ class Ending(NamedTuple):
     err: str
 
 
-def trial(*args: str) -> Ending:
-    """`flashsteps ARGS` in this folder, in a process of its own."""
+def trial(*args: str, bounds: tuple[int, int] | None = None) -> Ending:
+    """`flashsteps ARGS` in this folder, in a process of its own; its bounds are seconds and bytes."""
     torch = args[0] in ("validate", "bench", "capture") or "--kernel" in args or any(".pt" in word for word in args)
     said, wrong = Path(f"../{os.getpid()}.out"), Path(f"../{os.getpid()}.err")
     sys.stdout.flush()
     sys.stderr.flush()
     child = os.fork()
     if not child:
-        _run(args, said, wrong, *(WITH_TORCH if torch else (SECONDS, BYTES)))
+        _run(args, said, wrong, *(bounds or (WITH_TORCH if torch else (SECONDS, BYTES))))
     _, status = os.waitpid(child, 0)
     texts = [path.read_bytes().decode() for path in (said, wrong)]
     return Ending(os.waitstatus_to_exitcode(status), *texts)

@@ -269,7 +269,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", WHOLE)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(draw=st.data())
 def test_a_damaged_file(folder: Path, name: str, draw: st.DataObject) -> None:
     read_or_refused(folder / f"a.{name}", draw.draw(damaged(WHOLE[name])))

@@ -25,7 +25,7 @@ def starts(lengths: list[int]) -> torch.Tensor:
 
 @example(NONE, {}, True, 2)
 @given(LENGTHS, OPTIONS, st.booleans(), st.integers(0, 2))
-@settings(SLOW, max_examples=12)
+@settings(SLOW, max_examples=8)
 def test_each_sequence_is_as_if_it_were_alone(
     lengths: list[tuple[int, int]], options: dict[str, Any], with_sinks: bool, left_over: int
 ) -> None:

@@ -15,7 +15,7 @@ from flashsteps.player.ending import ending
 from flashsteps.player.pack import pack
 from flashsteps.runs import record as run
 from flashsteps.trace.trace import Trace
-from tests.player.browser import browser, opened
+from tests.player.browser import VIOLATIONS, browser, opened, tab
 from tests.problems import ALL, Problem
 
 
@@ -140,16 +140,15 @@ def test_a_formula_gives_its_number_or_is_not_shown(chromium, pages):
     expose = "export { mount };\nwindow.formula = formula;"
     for name in ("first", "second"):
         trace = sample() if name == "first" else sample("flash2-forward", mask="causal")
-        page = chromium.new_page()
         text = view.page(trace).replace("export { mount };", expose)
-        page.set_content(re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", text))
-        page.wait_for_function("() => window.flashsteps")
-        told = page.evaluate(every)
-        wanted = {"S", "P", "alpha"} | (
-            {"m_new", "l_new", "m_ij", "l_ij"} if name == "first" else {"l_i", "m_i", "LSE"}
-        )
-        assert {slot for slot, times in told.items() if times} >= wanted, told
-        page.close()
+        with tab(chromium) as page:
+            page.set_content(re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", text))
+            page.wait_for_function("() => window.flashsteps")
+            told = page.evaluate(every)
+            wanted = {"S", "P", "alpha"} | (
+                {"m_new", "l_new", "m_ij", "l_ij"} if name == "first" else {"l_i", "m_i", "LSE"}
+            )
+            assert {slot for slot, times in told.items() if times} >= wanted, told
 
 
 def test_a_line_of_the_source_leads_to_its_next_step(chromium, pages):
@@ -324,19 +323,20 @@ def test_two_runs_are_on_one_screen_and_end_together(chromium, pages):
 # ---- for everyone
 
 
-@pytest.mark.parametrize("name", ["first", "second", "pair", "heads", "bare"])
-def test_axe_finds_nothing(chromium, pages, name):
-    context = chromium.new_context(viewport={"width": 360, "height": 800}, bypass_csp=True)
-    page = context.new_page()
-    page.goto(f"{pages[name]}#{'at' if name == 'pair' else 'step'}=30")
-    page.wait_for_function("() => window.flashsteps")
-    page.evaluate(AXE_SCRIPT)
-    for width, end in ((1440, False), (360, True)):
-        page.set_viewport_size({"width": width, "height": 800})
-        page.evaluate("end => end && window.flashsteps.go(window.flashsteps.last)", end)
-        found = page.evaluate("axe.run().then((all) => all.violations.map((one) => [one.id, one.nodes[0].html]))")
-        assert (width, found) == (width, [])
-    context.close()
+@pytest.mark.parametrize(
+    ("name", "widths"),
+    [("first", (1440, 360)), ("pair", (1440, 360)), ("second", (360,)), ("heads", (1440,)), ("bare", (360,))],
+)
+def test_axe_finds_nothing(chromium, pages, name, widths):
+    """In the middle of a run where there is room, at its end where there is little."""
+    address = f"{pages[name]}#{'at' if name == 'pair' else 'step'}=30"
+    with opened(chromium, address, 360, 800, bypass_csp=True) as page:
+        page.evaluate(AXE_SCRIPT)
+        for width in widths:
+            page.set_viewport_size({"width": width, "height": 800})
+            page.evaluate("end => end && window.flashsteps.go(window.flashsteps.last)", width == 360)
+            found = page.evaluate(VIOLATIONS)
+            assert (width, found) == (width, [])
 
 
 def test_the_controls_are_one_tab_away(chromium, pages):

@@ -163,7 +163,7 @@ def turned(layout: str | None, array: np.ndarray) -> Any:
 
 
 @given(laid(), st.data())
-@settings(deadline=None, max_examples=120)
+@settings(deadline=None, max_examples=60)
 def test_a_head_alone_gives_what_it_gives_among_all_and_outputs_have_the_axes_of_the_input(
     tmp_path_factory: pytest.TempPathFactory, case: Any, data: st.DataObject
 ) -> None:

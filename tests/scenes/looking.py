@@ -32,6 +32,8 @@ class Written(NamedTuple):
 
     def lies_on(self, other: Written, least: float = 1.0) -> bool:
         """Do both cover some of the same px? No, if along an edge of either there is a line between them."""
+        if not self.box.overlaps(other.box):
+            return False
         edges = [(a, b) for quad in (self.quad, other.quad) for a, b in itertools.pairwise(quad)]
         for (x0, y0), (x1, y1) in edges:
             length = math.hypot(x1 - x0, y1 - y0) or 1.0

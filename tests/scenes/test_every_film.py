@@ -130,7 +130,7 @@ def test_no_figure_is_said_before_its_picture_has_it(name):
 def test_a_frame_alone_is_the_frame_in_sequence(name, shape, theme):
     """Drawn one after another only what changed is drawn; and that must not show."""
     script = reel(name).script(shape)
-    for size, count in zip(SIZES[shape], (8, 2), strict=True):
+    for size, count in zip(SIZES[shape], (6, 1), strict=True):
         painter = Painter(script, *size, theme)
         for t in moments(script, count, seed=1):
             for before in (2, 1):  # two frames on the way there
@@ -145,7 +145,7 @@ def test_a_film_in_sequence_is_its_frames_alone(name, which):
     film = cut(name, which)
     if film is None:
         return
-    script, size, fps = film.script(), SIZES["wide"][0], 6
+    script, size, fps = film.script(), SIZES["wide"][0], 3
     painter, last = Painter(script, *size, "dark"), round(script.duration * fps) - 1
     picked = {round(n * last / 20) for n in range(21)}
     for k in range(last + 1):
@@ -175,9 +175,12 @@ def test_nothing_leaves_its_box(name, shape):
 @SHAPES
 @pytest.mark.parametrize("theme", ["dark", "light"])
 def test_all_that_is_written_can_be_read(name, shape, theme):
-    """No text lies on another, none is cut off, and each stands out from its ground."""
+    """No text lies on another, none is cut off, and each stands out from its ground.
+
+    Where a text stands is the same in both themes: large light pictures are looked at in their last state alone.
+    """
     script, faults = reel(name).script(shape), set()
-    for size, count in zip(SIZES[shape], (8, 3), strict=True):
+    for size, count in zip(SIZES[shape], (8, 3) if theme == "dark" else (8, 0), strict=True):
         looker = Looker(script, size, theme)
         for t in moments(script, count, seed=3):
             looker.look(t)
