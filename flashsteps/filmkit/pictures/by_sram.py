@@ -42,7 +42,6 @@ def with_sram(M: int) -> int:
 
 def on_a_chip(gpu: Device) -> str:
     """How large M is on a GPU, as a sentence says it."""
-    words = (
-        f"{a(gpu.model)}’s SM has {gpu.shared_per_sm} KiB of shared memory: M = {gpu.shared_per_sm / 2:.0f}K in fp16"
-    )
+    shared = gpu.shared_per_sm
+    words = f"{a(gpu.model)}’s SM has {shared} KiB of shared memory: M = {shared / 2:.0f}K in fp16"
     return f"{words[0].upper()}{words[1:]}"
