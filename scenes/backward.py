@@ -1,11 +1,10 @@
 """Backward: P is made again from Q, K and LSE, which costs products and saves bytes; and which program owns what."""
 
-import numpy as np
-
 from flashsteps.filmkit import Board, Film
-from flashsteps.filmkit.pictures.backward_run import alike, known, recorded, worst
+from flashsteps.filmkit.pictures.backward_run import alike, known, of_standard, recorded, worst
 from flashsteps.filmkit.pictures.both_ways import TILE_F, BothWays, D, N
-from flashsteps.filmkit.pictures.gradients import FromP, after_forward, compared, sums_of_rows
+from flashsteps.filmkit.pictures.compared import Compared
+from flashsteps.filmkit.pictures.gradients import FromP, after_forward, sums_of_rows
 from flashsteps.filmkit.pictures.growing import Growing
 from flashsteps.filmkit.pictures.owners import Owners
 from flashsteps.filmkit.pictures.remade import Remade, missing
@@ -13,7 +12,6 @@ from flashsteps.filmkit.places import Stage, note, stage, turn
 from flashsteps.filmkit.run import Run
 from flashsteps.filmkit.tiles import blocks, held
 from flashsteps.machine.devices import MODEL, device
-from flashsteps.runs.record import count
 from flashsteps.story.labels import a
 from flashsteps.units import at_most, short, size_of, time_of
 
@@ -101,13 +99,7 @@ def grow(board: Board, place: Stage, run: Run) -> None:
     note(
         board, place, "dV and dK by the program of a block of keys; dQ by that of a block of queries, in another kernel"
     )
-    for added, of, gone in zip(sums.added, sums.of, (sums.gone[:2], sums.gone[2:]), strict=True):
-        for k in range(of):
-            board.wait(0.35)
-            board.set(added.to(k + 1.0))
-        board.wait(0.3)
-        for out in gone:
-            board.move(out.to(1.0), seconds=0.6)
+    sums.add_up()
 
 
 def trade(board: Board, place: Stage, standard: Run) -> None:
@@ -145,18 +137,10 @@ def owners(board: Board, place: Stage, run: Run) -> None:
 
 def same(board: Board, place: Stage, run: Run) -> None:
     """Gradients of both, and what they differ by, on one scale."""
-    names = "standard-backward", "flash2-backward"
-    both = [recorded(board, name, dtype="float32").trace.outputs for name in names]
-    lines = compared(board, place, *both)
-    pairs = [tuple(outputs[name].astype(float) for outputs in both) for name in ("dQ", "dK", "dV")]
-    most, given = max(float(np.abs(a - b).max()) for a, b in pairs), all(alike(b, a, 1e-4) for a, b in pairs)
-    meta = run.trace.meta
-    ratio = run.total.total / count("standard-backward", n=meta["queries"], n_keys=meta["keys"], d=meta["d"],
-        block_q=meta["block_q"], block_k=meta["block_k"], dtype=meta["dtype"]).total  # fmt: skip
-    words = f"Same gradients, to {at_most(most)}."
-    turn(board, words, *lines[0], given=given)
+    both, meta, ratio = Compared(board, place), run.trace.meta, of_standard(run)
+    turn(board, f"Same gradients, to {at_most(both.most)}.", *both.lines[0], given=both.same)
     note(board, place, "both in fp32; in fp16 they differ by what rounding does; a row is a token, a column one of d")
-    for line in lines[1:]:
+    for line in both.lines[1:]:
         board.wait(0.8)
         for actor, at in line:
             board.put(actor, at)

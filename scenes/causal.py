@@ -3,17 +3,16 @@
 import numpy as np
 
 from flashsteps.filmkit import Board, Film, linear
-from flashsteps.filmkit.actors.bars import Bars
 from flashsteps.filmkit.actors.cards import Card
-from flashsteps.filmkit.actors.kinds import Kind, Kinds
 from flashsteps.filmkit.actors.matrix import Region
 from flashsteps.filmkit.actors.tile_map import TileMap
 from flashsteps.filmkit.pictures.aligned import FEW, MANY, Unseeing, both_corners, seen_of
-from flashsteps.filmkit.pictures.keys_read import bar, share
+from flashsteps.filmkit.pictures.keys_read import share
 from flashsteps.filmkit.pictures.masked import REAL, TILE, N, moved, tiles_done, with_and_without
+from flashsteps.filmkit.pictures.three_kinds import ThreeKinds
 from flashsteps.filmkit.places import Stage, aside, below, note, stage, turn
 from flashsteps.filmkit.run import Run
-from flashsteps.filmkit.tiles import regions, scores
+from flashsteps.filmkit.tiles import scores
 from flashsteps.machine import masks
 from flashsteps.machine.devices import MODEL
 from flashsteps.units import short, size_of
@@ -70,37 +69,22 @@ def ahead(board: Board, place: Stage, run: Run, S: np.ndarray) -> None:
 
 def kinds(board: Board, place: Stage, run: Run, S: np.ndarray) -> None:
     """Tiles part: full ones, cut ones, skipped ones; and what comes in of K and V."""
-    meta, (left, right) = run.trace.meta, place.sides
-    bq, bk = meta["block_q"], meta["block_k"]
-    each = masks.parse("causal", *S.shape).grid(bq, bk)
-    cut, skipped = (regions(run, each == kind) for kind in (1, 0))
-    frames, gap, there, grown = board.value(()), board.value(0.0), board.value(0.0), board.value(0.0)
-    visible = np.where(seen_of(S.shape), S, -np.inf)
-    matrix = scores(run, visible, S, tile=(bq, bk), gap=gap, skipped=skipped, frames=frames)
-    told = (
-        Kind("full", tiles_of(int((each == 2).sum()), "full"), "no mask needed"),
-        Kind("cut", tiles_of(len(cut), "cut by the diagonal"), "masked on chip: no bytes for it"),
-        Kind("skipped", tiles_of(len(skipped), "skipped"), "nothing loaded, nothing computed"),
-    )
-    legend, bars = right.rows(5, 4)
-    toy = {"n": meta["queries"], "n_keys": meta["keys"], "d": meta["d"], "block_q": bq, "block_k": bk}
-    names = "this toy", f"N = {short(N)}, tiles {TILE}×{TILE}"
-    lengths = tuple(bar(name, sizes, grown, meta["dtype"]) for name, sizes in zip(names, (toy, REAL), strict=True))
-    chart = Bars(lengths, 1.0, "", title="K and V read, of what comes in without the mask")
+    tiles = ThreeKinds(board, place, run, S)
     words = "Tiles above the diagonal are skipped: no loads, no work."
     if board.short:
-        words = f"{len(skipped)} of {each.size} tiles are skipped: no loads."
-    turn(board, words, (matrix, left), (Kinds(told, there), legend), (chart, bars), given=bool(skipped))
+        words = f"{len(tiles.skipped)} of {tiles.many} tiles are skipped: no loads."
+    turn(board, words, *tiles.pictures, given=bool(tiles.skipped))
     note(board, place, f"FlashAttention-2; {MODEL}")
-    board.move(gap.to(10.0), seconds=0.5 if board.short else 0.8)
-    for n, moves in enumerate(([], [frames.to(tuple(r._replace(hue="accent") for r in cut))], [])):
-        board.set(there.to(n + 1.0), *moves)
+    board.move(tiles.gap.to(10.0), seconds=0.5 if board.short else 0.8)
+    framed = tuple(r._replace(hue="accent") for r in tiles.cut)
+    for n, moves in enumerate(([], [tiles.frames.to(framed)], [])):
+        board.set(tiles.there.to(n + 1.0), *moves)
         board.wait(0.2 if board.short else 0.7)
     if board.short:
-        board.say(f"{len(cut)} are cut: masked on chip.")
-    board.move(grown.to(1.0), seconds=1.0 if board.short else 1.2)
+        board.say(f"{len(tiles.cut)} are cut: masked on chip.")
+    board.move(tiles.grown.to(1.0), seconds=1.0 if board.short else 1.2)
     less = "nearly half is saved" if board.short else "nearly half of K and V need not come in"
-    board.say(f"At N = {short(N)} {less}.", given=0.5 < share(REAL, meta["dtype"]) < 0.55)
+    board.say(f"At N = {short(N)} {less}.", given=0.5 < share(REAL, run.trace.meta["dtype"]) < 0.55)
 
 
 def programs(board: Board, place: Stage, run: Run) -> None:
@@ -136,10 +120,6 @@ def saved(board: Board, place: Stage) -> None:
 
 def blocks(many: int) -> str:
     return "one block" if many == 1 else f"all {many}" if many < 10 else f"{many} blocks"
-
-
-def tiles_of(many: int, kind: str) -> str:
-    return f"{many} {'tile' if many == 1 else 'tiles'} {kind}"
 
 
 def ends(board: Board, place: Stage, run: Run, S: np.ndarray) -> None:

@@ -4,13 +4,13 @@ import numpy as np
 
 from flashsteps.filmkit import Board, Film, linear
 from flashsteps.filmkit.actors.cards import Text
-from flashsteps.filmkit.actors.number import Number
-from flashsteps.filmkit.actors.pages import Pages
 from flashsteps.filmkit.actors.row import Row
+from flashsteps.filmkit.pictures import long_cache
 from flashsteps.filmkit.pictures.answers import Answers
-from flashsteps.filmkit.pictures.cut_cache import Cut, CutCache
+from flashsteps.filmkit.pictures.cut_cache import CutCache
 from flashsteps.filmkit.pictures.decoding import Toy, toy_of
-from flashsteps.filmkit.pictures.long_cache import BLOCK, D, N, counted, shared, what_comes, what_it_costs
+from flashsteps.filmkit.pictures.in_pages import InPages
+from flashsteps.filmkit.pictures.long_cache import D, N, shared
 from flashsteps.filmkit.pictures.merged import Merged
 from flashsteps.filmkit.pictures.one_piece import OnePiece
 from flashsteps.filmkit.places import Stage, below, note, stage, turn
@@ -59,28 +59,20 @@ def asks(board: Board, place: Stage, toy: Toy) -> None:
 
 def cache_of(board: Board, place: Stage, gpu: Device) -> None:
     """K and V, as long as the cache; and how little is done with each byte."""
-    io, grown, ridge = counted(1), board.value(0.0), gpu.tflops / gpu.bandwidth
-    did, kv = io.work.total / io.total, sum(io.by_tensor[name].read for name in "KV")
+    grown, given = board.value(0.0), 0.8 < long_cache.intensity() < 1.5
     upper, lower = place.whole.rows(*board.pick(wide=(5, 2), square=(5, 3), tall=(5, 2)))
-    words = f"{size_of(kv)} come in for it, and about one FLOP is done for each byte."
+    words = f"{size_of(long_cache.read())} come in for it, and about one FLOP is done for each byte."
     said = below(place, f"{MODEL}; the ridge is where {a(gpu.model)} would no longer wait for its memory")
-    given = 0.8 < did < 1.5
-    turn(board, words, (what_comes(grown), upper), said, given=given, grows=(grown.to(1.0),), seconds=1.5)
-    for box, (name, value) in zip(lower.columns(2), (("done", did), ("the ridge", ridge)), strict=True):
-        board.put(Number("", f"{value:.1f}" if value < 10 else f"{value:.0f}", "FLOPs a byte", name), box)
+    turn(board, words, (long_cache.what_comes(grown), upper), said, given=given, grows=(grown.to(1.0),), seconds=1.5)
+    for figure, box in zip(long_cache.for_each_byte(gpu), lower.columns(2), strict=True):
+        board.put(figure, box)
 
 
 def idle(board: Board, place: Stage, gpu: Device) -> None:
     """One program for the one query; then one for each piece of its keys: in the same time, as fast each."""
     (pieces, each), sms = shared(gpu), gpu.multiprocessors
-    K, V = (counted(1).by_tensor[name].read for name in "KV")
-    many = f"{N // BLOCK:,} blocks of {BLOCK} for {sms} SMs: {each // BLOCK} a piece, {pieces} pieces"
-    sizes = (each,) * (pieces - 1) + (N - each * (pieces - 1),)
-    ways = (
-        Cut("one program for the one query", f"1 of {sms} SMs reads all {size_of(K + V)}", (N,)),
-        Cut(f"the keys in {pieces} pieces", many, sizes),
-    )
-    one, all_ = (CutCache(board, box, cut, sms) for cut, box in zip(ways, place.whole.rows(2, gap=30), strict=True))
+    boxes = place.whole.rows(2, gap=30)
+    one, all_ = (CutCache(board, box, cut, sms) for cut, box in zip(long_cache.ways(gpu), boxes, strict=True))
     words = f"One query is one program, and {sms - 1} SMs stand idle."
     turn(board, f"One query keeps one SM of {sms} busy." if board.short else words, *one.pictures)
     note(board, place, f"each square an SM of {a(gpu.model)}; a model: each reads as fast as any other")
@@ -110,7 +102,7 @@ def piece(board: Board, place: Stage, toy: Toy) -> None:
 def costs(board: Board, place: Stage, gpu: Device) -> None:
     """What splitting adds to the traffic."""
     grown, (pieces, _) = board.value(0.0), shared(gpu)
-    chart, kv, extra = what_it_costs(gpu, grown)
+    chart, kv, extra = long_cache.what_it_costs(gpu, grown)
     words = f"To store and read the partial results costs {size_of(extra)} more: {extra / kv:.1%}."
     said = f"{pieces} outputs of {D} numbers and {pieces} LSEs, in fp32, out and back; {MODEL}"
     pictures = (chart, place.whole.rows(1, 5, 2)[1]), below(place, said)
@@ -134,24 +126,10 @@ def merge(board: Board, place: Stage, toy: Toy) -> None:
 
 def pages(board: Board, place: Stage, toy: Toy) -> None:
     """A table says in which page of the pool each page of the sequence lies."""
-    trace, at, step = toy.paged.trace, board.value(0), board.value(0.0)
-    table, page = tuple(int(n) for n in trace.initial["table"]), int(trace.meta["block_k"])
-    spans = ((k, min(k + page, len(toy.keys))) for k in range(0, len(toy.keys), page))
-    names = tuple(toy.span(*some) for some in spans)
-    K, V = (tuple(map(tuple, np.asarray(trace.initial[name], float).tolist())) for name in "KV")
-    told = len(table) - 1
-    last = min((told + 1) * page, len(toy.keys)) - 1
-    of = f"keys {told * page} to {last} come from page {table[told]} of the pool"
-    words = f"The table says where each page lies: {of}."
-    turn(board, words, (Pages(names, table, K, V, page, at, step), place.whole))
-    looked = next(e.nbytes for e in trace if e.tile and e.tile.tensor == "table")
-    note(board, place, f"hatched: pages of other sequences; each lookup is {looked} B of traffic")
-    for n in range(len(table)):
-        board.set(at.to(n), step.to(0.0))
-        for goal in (1.0, 2.0):
-            board.wait(0.8 if n == told else 0.45)
-            board.set(step.to(goal))
-        board.wait(1.0 if n == told else 0.4)
+    pool = InPages(board, place, toy)
+    turn(board, f"The table says where each page lies: {pool.where}.", pool.picture)
+    note(board, place, f"hatched: pages of other sequences; each lookup is {pool.looked} B of traffic")
+    pool.look_up()
 
 
 def same(board: Board, place: Stage, toy: Toy) -> None:

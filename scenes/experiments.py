@@ -1,18 +1,16 @@
 """Experiments: training time, accuracy, memory. What was published and what was measured here, never in one chart."""
 
-from typing import Any
-
 from flashsteps import results
-from flashsteps.filmkit import Board, Film, Made
-from flashsteps.filmkit.actors.bars import Bar, Bars, Legend, Piece
+from flashsteps.filmkit import Board, Film
+from flashsteps.filmkit.actors.bars import Legend, Piece
 from flashsteps.filmkit.actors.cards import Card
+from flashsteps.filmkit.pictures import published_times
 from flashsteps.filmkit.pictures.duel import CUDNN, FLASH, OURS, STANDARD, Duel, between, kept_of, versions
 from flashsteps.filmkit.pictures.training import losses, memory
 from flashsteps.filmkit.places import Stage, below, note, stage, turn
 from flashsteps.results import Results
 from flashsteps.story.labels import a
 from flashsteps.traffic import published
-from flashsteps.traffic.published import figure
 
 SOURCE = "published: FA1 (arXiv 2205.14135)"
 
@@ -61,26 +59,13 @@ def labels(board: Board, place: Stage, here: bool) -> None:
 
 def training(board: Board, place: Stage) -> None:
     """Days and minutes, as FA1 has them."""
-    upper, lower = place.whole.rows(12, 5)
-    sides = upper.columns(2) if board.shape == "wide" else upper.rows(2)
-    ratios = [times[0][1] / times[-1][1] for times in published.GPT2_DAYS.values()]
-    most, pictures, grown = max(times[0][1] for times in published.GPT2_DAYS.values()), [], board.value(0.0)
-    for box, (model, times) in zip(sides, published.GPT2_DAYS.items(), strict=True):
-        bars = tuple(bar(who, days, grown) for who, days in times)
-        pictures.append((Bars(bars, most, "{:.1f}", title=f"{model}: days of training"), box))
-    bert = tuple(bar(who, minutes, grown, error) for who, minutes, error in published.BERT_MINUTES)
-    longest = max(minutes + error for _, minutes, error in published.BERT_MINUTES)
-    chart = Bars(bert, longest, "{:.1f}", title="BERT-large: minutes to the target", widest="00.0 ± 0.0")
+    grown, ratios = board.value(0.0), published_times.ratios()
     words = f"With FlashAttention GPT-2 trains {min(ratios):.1f} to {max(ratios):.1f} times as fast as Hugging Face’s."
     if board.short:
         words = f"Published: GPT-2 trains {max(ratios):.1f} times as fast."
     said = below(place, f"{SOURCE}, Tables 1 and 2, on 8 A100s; GPT-2 to the same perplexity")
-    turn(board, words, *pictures, (chart, lower), said, grows=(grown.to(1.0),), seconds=1.5)
-
-
-def bar(who: str, value: float, grown: Any, error: float = 0.0) -> Bar:
-    hue = FLASH if who == "FlashAttention" else STANDARD
-    return Bar(who, Made(lambda u: value * u, grown), hue, error=Made(lambda u: error if u == 1 else 0.0, grown))
+    pictures = published_times.training(board, place, grown)
+    turn(board, words, *pictures, said, grows=(grown.to(1.0),), seconds=1.5)
 
 
 def longer(board: Board, place: Stage) -> None:
@@ -99,9 +84,8 @@ def longer(board: Board, place: Stage) -> None:
 
 def step(board: Board, place: Stage) -> None:
     """Attention of GPT-2 medium, forward and backward."""
-    was, now, grown = figure("gpt2-medium-standard-time"), figure("gpt2-medium-flash-time"), board.value(0.0)
-    bars = bar("standard", was.value, grown), bar("FlashAttention", now.value, grown)
-    chart = Bars(bars, was.value, "{:.1f} ms", title="attention of GPT-2 medium, forward and backward")
+    grown = board.value(0.0)
+    chart, was, now = published_times.step(grown)
     words = f"One attention step: {was.value} to {now.value} ms, {was.value / now.value:.1f} times as fast, on an A100."
     said = below(place, f"{SOURCE}, Figure 2, {was.hardware}; N = 1024, d = 64, 16 heads, batch 64")
     turn(board, words, (chart, place.whole.rows(5, 2)[0]), said, grows=(grown.to(1.0),))

@@ -1,19 +1,15 @@
 """SRAM, HBM, DRAM to scale: how much they hold, and how long one tile takes to come from each."""
 
-from math import sqrt
-
-from flashsteps.filmkit import Board, Box, Film, Made, Value, linear, shapes
-from flashsteps.filmkit.actors.areas import Areas, Crowd
-from flashsteps.filmkit.actors.bars import Bar, Bars
-from flashsteps.filmkit.actors.cards import Panel, Text
+from flashsteps.filmkit import Board, Film, linear
 from flashsteps.filmkit.pictures import three_memories
 from flashsteps.filmkit.pictures.kept_on_chip import KeptOnChip
+from flashsteps.filmkit.pictures.one_of_many import OneOfMany
+from flashsteps.filmkit.pictures.other_chips import bandwidths
 from flashsteps.filmkit.pictures.three_memories import COME, ROWS, SPEED, TAKES, TILE, D
 from flashsteps.filmkit.places import Stage, below, note, stage, turn
 from flashsteps.filmkit.script import Part
-from flashsteps.machine.devices import DEVICES, Device, device
+from flashsteps.machine.devices import Device, device
 from flashsteps.story.labels import a
-from flashsteps.theme import HEAD
 from flashsteps.traffic.published import figure
 from flashsteps.units import size_of, time_of
 
@@ -28,10 +24,11 @@ class MemoryHierarchy(Film):
     def storyboard(self, board: Board) -> None:
         place, paper, other = stage(board), device(PAPER), device(board.option("device", "h100"))
         if not board.short:
+            sm = OneOfMany(board, place, paper)
             with board.chapter("One SM"):
-                one = multiprocessor(board, place, paper)
+                said = multiprocessor(board, place, paper, sm)
             with board.chapter("The chip"):
-                chip(board, place, paper, *one)
+                chip(board, place, sm, said)
         with board.chapter("How much they hold"):
             sizes(board, place)
         with board.chapter("How fast tiles come"):
@@ -45,53 +42,34 @@ class MemoryHierarchy(Film):
             reuse(board, place)
 
 
-def multiprocessor(board: Board, place: Stage, gpu: Device) -> tuple[Part, Part, Part, Value]:
+def multiprocessor(board: Board, place: Stage, gpu: Device, sm: OneOfMany) -> Part:
     """What one SM has on chip, to scale."""
-    full, name = board.value(0.0), board.value(f"one SM of {a(gpu.model)}")
-    box = board.pick(
-        wide=place.whole.inset(300, 60), square=place.whole.inset(60, 120), tall=place.whole.inset(60, 440)
-    )
-    shared, registers = gpu.shared_per_sm, gpu.registers_per_sm
-    inside = Made(shapes.multiprocessor, shared, registers, full)
-    panel = board.put(Panel(name, sram=True), box)
-    areas = board.put(Areas(inside, shared + registers, (shared + registers) * 0.45), Panel.inside(box))
+    sm.come()
     said = note(
         board, place, "SM: streaming multiprocessor. Loads go to shared memory, results to registers. Areas to scale"
     )
-    board.move(full.to(1.0), seconds=0.9)
-    board.say(f"One SM has {shared} KiB of shared memory and {registers} KiB of registers.")
-    return panel, areas, said, name
+    board.move(sm.full.to(1.0), seconds=0.9)
+    board.say(f"One SM has {gpu.shared_per_sm} KiB of shared memory and {gpu.registers_per_sm} KiB of registers.")
+    return said
 
 
-def chip(board: Board, place: Stage, gpu: Device, sm: Part, inside: Part, said: Part, name: Value) -> None:
+def chip(board: Board, place: Stage, sm: OneOfMany, said: Part) -> None:
     """All SMs: the one that was seen takes its place among them."""
-    count, many, columns = board.value(1.0), gpu.multiprocessors, board.pick(wide=18, square=12, tall=9)
     each, whole = figure("sram-size-of-an-sm"), figure("sram-size")
-    head, body = place.whole.rows(1, 9)
     board.say("Many SMs, side by side, make the chip.")
-    board.remove(inside, said)
-    board.set(name.to(""))
-    side = 0.94 * min(body.w / columns, body.h * columns / many, 140)
-    board.move(sm.to(Box(body.x, body.y, side, side)), seconds=0.8)
-    board.put(Text(Made(lambda n: f"{n:.0f} SM{'s' * (n > 1)}", count), HEAD, "ink", 600), head)
-    board.put(Crowd(count, many, "sram_line", columns, most=140), body)
+    sm.shrink(said)
     note(board, place, f"SRAM: shared memory with the L1 cache, {each.source}; {whole.source}, {whole.hardware}")
-    board.remove(sm)
-    board.move(count.to(float(many)), seconds=1.5, ease=linear)
-    board.say(f"Here {many} SMs. The paper counts {each.value:g} KB of SRAM in each: {whole.value:g} MB in all.")
+    sm.join()
+    board.say(f"Here {sm.many} SMs. The paper counts {each.value:g} KB of SRAM in each: {whole.value:g} MB in all.")
 
 
 def sizes(board: Board, place: Stage) -> None:
     """SRAM's area beside HBM's."""
-    small, large, far, grown = figure("sram-size"), figure("hbm-size"), figure("dram-size"), board.value(0.0)
-    times, more = large.value * 1e3 / small.value, far.value * 1e3 / large.value
-    words = (f"{small.value:g} MB", f"{large.value:g} GB", f"> {far.value:g} TB: over {more:.0f} of these")
-    wide = board.shape == "wide"
-    areas = Made(shapes.memories, grown, 1 / sqrt(times), wide, words)
+    large, grown = figure("hbm-size"), board.value(0.0)
     all_of_it = "SRAM" if board.short else "all SRAM together"
-    picture = Areas(areas, 2.0 if wide else 1.5, 1.02 if wide else 1.3, middle=True), place.whole
+    picture = three_memories.held(board.shape == "wide", grown), place.whole
     said = below(place, f"areas to scale; {large.source}, {large.hardware}; DRAM is the CPU’s memory")
-    told = f"HBM holds {times:,.0f} times as much as {all_of_it}."
+    told = f"HBM holds {three_memories.times():,.0f} times as much as {all_of_it}."
     turn(board, told, picture, said, grows=(grown.to(1.0),), seconds=1.4)
 
 
@@ -135,16 +113,9 @@ def one_tile(board: Board, place: Stage) -> None:
 def others(board: Board, place: Stage, chosen: Device) -> None:
     """The bandwidth of other GPUs' memory."""
     grown = board.value(0.0)
-    ordered = sorted(DEVICES.values(), key=lambda gpu: gpu.bandwidth)
-    bars = tuple(
-        Bar(gpu.model, Made(lambda u, of=gpu: u * of.bandwidth, grown), "accent" if gpu == chosen else "dim",
-            note=f"{gpu.memory} GB {gpu.memory_kind}")
-        for gpu in ordered
-    )  # fmt: skip
-    chart = Bars(bars, ordered[-1].bandwidth, "{:.3f} TB/s", title="bandwidth of GPU memory")
     words = f"Other chips, the same ladder: {a(chosen.model)}’s {chosen.memory_kind} moves {chosen.bandwidth:g} TB/s."
     said = below(place, "from datasheets")
-    turn(board, words, (chart, place.whole), said, grows=(grown.to(1.0),), seconds=1.6)
+    turn(board, words, (bandwidths(chosen, grown), place.whole), said, grows=(grown.to(1.0),), seconds=1.6)
 
 
 def reuse(board: Board, place: Stage) -> None:

@@ -2,17 +2,13 @@
 
 from typing import Any
 
-import numpy as np
-
 from flashsteps.filmkit import Board, Film, Made, linear
 from flashsteps.filmkit.actors.bars import Bar, Bars, Piece
 from flashsteps.filmkit.actors.number import fill
 from flashsteps.filmkit.actors.row import Level, Row
-from flashsteps.filmkit.actors.table import Table
-from flashsteps.filmkit.actors.wires import Arrow
 from flashsteps.filmkit.board import LONGEST_CAPTION
+from flashsteps.filmkit.pictures.either_order import EitherOrder
 from flashsteps.filmkit.pictures.tiled_row import MARGIN, RowTiles, TiledRow, of_run
-from flashsteps.filmkit.pictures.two_parts import cut, halves, places, put_part
 from flashsteps.filmkit.run import Run
 from flashsteps.theme import HEAD
 
@@ -130,32 +126,12 @@ def short(board: Board, row: RowTiles) -> None:
 
 def in_any_order(board: Board, data: TiledRow) -> None:
     """The row cut in two, and merged in one order and in the other."""
-    parts, m = halves(data), data.whole.m
-    one, two = parts.values()
-    merged = {"one, then two": one.merged(two), "two, then one": two.merged(one), "all at once": data.whole}
-    same = all(np.allclose([x.l, *x.acc], [data.whole.l, *data.whole.acc], atol=1e-4) for x in merged.values())
+    parts = EitherOrder(board, data)
     board.clear()
-    sides, arrows, result, digits = places(board)
-    for (name, some), box in zip(cut(data).items(), sides, strict=True):
-        labels = data.run.names["keys"][some]
-        put_part(board, data, f"{name}: {labels[0]} … {labels[-1]}", parts[name], box)
-    board.say("Two parts, merged in either order, are the whole row: so a row may be cut anywhere.", given=same)
+    parts.put_parts()
+    board.say("Two parts, merged in either order, are the whole row: so a row may be cut anywhere.", parts.same)
     board.wait(1.2)
-    for part, box in zip(parts.values(), arrows, strict=True):
-        board.put(Arrow(board.pick(wide="right", square="down"), fill("× #", float(part.shrunk(m)))), box)
+    parts.put_arrows()
     board.wait(1.0)
-    length, pieces, O, seen = board.value(0.0), board.value(()), board.value(()), board.value(0)
-    put_part(board, data, "merged", data.whole, result, (length, pieces, O))
-    rows = tuple((name, f"{x.l:.4f}", f"{x.acc[0]:.3f}") for name, x in merged.items())
-    board.put(Table(rows, ("", "ℓ", "first of O"), seen=seen), digits)
-    for n, order in enumerate((("one", "two"), ("two", "one"))):
-        kept = {name: parts[name].shrunk(m) for name in order}
-        first, both = kept[order[0]] * parts[order[0]].acc, merged[f"{order[0]}, then {order[1]}"]
-        board.set(length.to(0.0), O.to((0.0,) * len(first)))
-        board.set(pieces.to(tuple(Piece(float(kept[x] * parts[x].l), "stat", name=x) for x in order)))
-        board.move(length.to(float(kept[order[0]] * parts[order[0]].l)), O.to(tuple(first.tolist())), seconds=0.8)
-        board.move(length.to(float(both.l)), O.to(tuple(both.acc.tolist())), seconds=0.8, step=order)
-        board.set(seen.to(n + 1))
-        board.wait(0.8)
-    board.set(seen.to(3))
+    parts.merge()
     board.wait(1.0)

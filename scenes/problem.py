@@ -1,24 +1,19 @@
 """S is N×N: memory and traffic grow with N²; and the time of a step is the time of its bytes, not of its products."""
 
-import flashsteps as fs
 from flashsteps.filmkit import Board, Film, Made, Value
-from flashsteps.filmkit.actors.bars import Bar, Bars, Piece
 from flashsteps.filmkit.actors.cards import Text
 from flashsteps.filmkit.actors.matrix import Matrix, Region, grid
 from flashsteps.filmkit.board import LONGEST_CAPTION
 from flashsteps.filmkit.pictures import grows
 from flashsteps.filmkit.pictures.grows import DOUBLED, FOURFOLD, HEADS, MOST, D, held
 from flashsteps.filmkit.pictures.heaviest import heaviest, in_hbm
+from flashsteps.filmkit.pictures.time_of_step import BATCH, MOVED, SIZE, TOOK, TimeOfStep
 from flashsteps.filmkit.places import Stage, note, stage, turn
 from flashsteps.filmkit.run import Run
 from flashsteps.filmkit.script import Part
 from flashsteps.machine.devices import Device, device
-from flashsteps.story.labels import a
 from flashsteps.story.telling import strongest
-from flashsteps.traffic import formulas, published
 from flashsteps.units import short, size_of
-
-BATCH, SIZE = 64, 1024  # of GPT-2 medium, whose times were published
 
 
 class Problem(Film):
@@ -126,32 +121,17 @@ def heads(board: Board, place: Stage, gpu: Device) -> None:
 
 def time(board: Board, place: Stage) -> None:
     """The published time of a step, and what its bytes and its products would take at the A100's full speed."""
-    took, moved = (published.figure(f"gpt2-medium-standard-{what}") for what in ("time", "traffic"))
-    gpu, ways = device("a100-40gb"), ("forward", "backward")
-    passes = [fs.count(f"standard-{way}", n=SIZE, d=D, block_q=D, block_k=D).work.matmul for way in ways]
-    products = sum(passes) * HEADS * BATCH
-    ms = took.value, moved.value / gpu.bandwidth, products / gpu.tflops / 1e9
-    matrices = ms[1] * formulas.FIGURE_2_LEFT_PASSES * SIZE * SIZE / formulas.figure_2_left_standard(SIZE, D).total
-    pieces = Piece(matrices, "S", name="N×N matrices: S, P, masks, gradients"), Piece(ms[1] - matrices, "dim")
-    names = (
-        "measured: attention of GPT-2 medium, forward and backward",
-        f"to move its {moved.value:g} GB, at {a(gpu.model)}’s full {gpu.bandwidth:g} TB/s",
-        f"to multiply: {products / 1e9:.0f} GFLOP, at its full {gpu.tflops} TFLOP/s",
-    )
-    grown = [board.value(0.0) for _ in ms]
-    bars = tuple(
-        Bar(name, now, hue, pieces=parts)
-        for name, now, hue, parts in zip(names, grown, ("dim", "S", "ink"), ((), pieces, ()), strict=True)
-    )
-    words = f"To move its bytes takes {ms[1]:.1f} of {took.value:g} ms, at the least."
-    turn(board, words, (Bars(bars, took.value, "{:.1f} ms"), place.whole), given=ms[1] > took.value / 2)
+    step = TimeOfStep(board)
+    took, to_move, to_multiply = step.ms
+    words = f"To move its bytes takes {to_move:.1f} of {took:g} ms, at the least."
+    turn(board, words, (step.chart, place.whole), given=to_move > took / 2)
     size = f"N = {short(SIZE)}, d = {D}, {HEADS} heads, batch {BATCH}; the N×N share is our fit"
-    note(board, place, f"{took.value:g} ms, {moved.value:g} GB: {took.source}, {took.hardware}; {size}")
-    for now, value in zip(grown, ms, strict=True):
+    note(board, place, f"{took:g} ms, {MOVED.value:g} GB: {TOOK.source}, {TOOK.hardware}; {size}")
+    for now, value in zip(step.grown, step.ms, strict=True):
         board.move(now.to(value), seconds=(0.5 + value / 42) / (2 if board.short else 1))
         board.wait(0.0 if board.short else 0.3)
     if not board.short:
-        board.say(f"To multiply would take 1/{took.value / ms[2]:.0f} of the {took.value:g} ms.")
+        board.say(f"To multiply would take 1/{took / to_multiply:.0f} of the {took:g} ms.")
 
 
 def some(count: int, what: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...runs.arguments import small_block
-from ...runs.record import record
+from ...runs.record import count, record
 from ...story.telling import strongest
 from ..board import Board
 from ..input import check_own_mask, check_room
@@ -50,3 +50,10 @@ def worst(run: Run) -> float:
     S, P = whole(run, "S"), whole(run, "P")
     weights = np.exp(S - S.max(axis=1, keepdims=True))
     return float(np.abs(weights / weights.sum(axis=1, keepdims=True) - P).max())
+
+
+def of_standard(run: Run) -> float:
+    """What the run moves, as a share of what standard attention does on the same problem."""
+    meta = run.trace.meta
+    sizes = {"n": meta["queries"], "n_keys": meta["keys"], "block_q": meta["block_q"], "block_k": meta["block_k"]}
+    return run.total.total / count("standard-backward", **sizes, d=meta["d"], dtype=meta["dtype"]).total

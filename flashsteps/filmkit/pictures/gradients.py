@@ -1,15 +1,13 @@
-"""Steps of a backward pass as pictures: D, a sum of each row; dS, from P, dP and D; gradients of two ways, compared."""
+"""Steps of a backward pass as pictures: what the forward pass left; D, a sum of each row; dS, from P, dP and D."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from ...theme import HEAD
 from ..actors.cards import Panel, Text
 from ..actors.equation import Equation, Tile
-from ..actors.matrix import Matrix, Region, grid
+from ..actors.matrix import Region, grid
 from ..actors.wires import Arrow
 from ..board import Board
 from ..boxes import Box
@@ -75,16 +73,3 @@ class FromP:
             upper, lower = Panel.inside(box).rows(2, gap=30)
             self.pictures.append((Equation((one, two._replace(sign=""), three), asks), upper))
             self.pictures.append((Equation((four._replace(sign=""),), asks), lower))
-
-
-def compared(board: Board, place: Stage, one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> list[Pictures]:
-    """Gradients of standard attention, of FlashAttention-2, and what they differ by: three lines, on one scale."""
-    lines: list[Pictures] = [[], [], []]
-    boxes = place.whole.columns(3, gap=board.pick(wide=60, square=24))
-    for name, box in zip(("dQ", "dK", "dV"), boxes, strict=True):
-        values = one[name].astype(float), other[name].astype(float)
-        titles = f"|{name}|, standard", f"|{name}|, FlashAttention-2", "difference, same scale"
-        shown, most = map(np.abs, (*values, values[0] - values[1])), float(np.abs(values[0]).max())
-        for line, data, title, at in zip(lines, shown, titles, box.rows(3, gap=16), strict=True):
-            line.append((Matrix(grid(data), name, 0.0, most, title, numbers=False), at))
-    return lines

@@ -26,7 +26,7 @@ class Growing:
 
     def __init__(self, board: Board, place: Stage, run: Run) -> None:
         _, _, i, j = hardest(run)
-        self.of = blocks(run)
+        self.board, self.of = board, blocks(run)
         self.added, self.gone = [board.value(0.0) for _ in range(2)], [board.value(0.0) for _ in range(3)]
         queries, keys = (board.pick(wide=f"blocks of {axis}", square="blocks") for axis in ("queries", "keys"))
         many, n = self.of, self.added
@@ -50,6 +50,17 @@ class Growing:
                 (Arrow(part=Made(lambda u: min(1.0, 2 * u), out), hue="ink"), boxes[1]),
                 (Areas(strip, others, 1.0, middle=True), boxes[2]),
             ]
+
+    def add_up(self) -> None:
+        """Block after block goes into the sums of one program, which go out then; and so the other's."""
+        board = self.board
+        for added, of, gone in zip(self.added, self.of, (self.gone[:2], self.gone[2:]), strict=True):
+            for k in range(of):
+                board.wait(0.35)
+                board.set(added.to(k + 1.0))
+            board.wait(0.3)
+            for out in gone:
+                board.move(out.to(1.0), seconds=0.6)
 
 
 def stored(name: str, others: int, own: int, there: bool) -> tuple[Area, ...]:

@@ -9,9 +9,11 @@ from typing import Any
 from ...machine.devices import Device
 from ...machine.events import IO
 from ...runs.record import count
-from ...units import short
+from ...units import short, size_of
 from ..actors.bars import Bar, Bars, Piece
+from ..actors.number import Number
 from ..values import Made
+from .cut_cache import Cut
 
 N, D, BLOCK = 65536, 128, 64  # keys, their width, and keys of a block
 
@@ -28,7 +30,38 @@ def shared(gpu: Device) -> tuple[int, int]:
     return ceil(blocks / each), each * BLOCK
 
 
+def read() -> int:
+    """Bytes of K and V, which all come in."""
+    return sum(counted(1).by_tensor[name].read for name in "KV")
+
+
+def intensity() -> float:
+    """FLOPs for each byte that moves."""
+    return counted(1).work.total / counted(1).total
+
+
 # ---- shots
+
+
+def for_each_byte(gpu: Device) -> tuple[Number, Number]:
+    """FLOPs that are done for each byte, and those for which this GPU would no longer wait for its memory."""
+    ridge = gpu.tflops / gpu.bandwidth
+    done, at = (
+        Number("", f"{value:.1f}" if value < 10 else f"{value:.0f}", "FLOPs a byte", name)
+        for name, value in (("done", intensity()), ("the ridge", ridge))
+    )
+    return done, at
+
+
+def ways(gpu: Device) -> tuple[Cut, Cut]:
+    """One program for the one query; and one for each piece of its keys."""
+    (pieces, each), sms = shared(gpu), gpu.multiprocessors
+    many = f"{N // BLOCK:,} blocks of {BLOCK} for {sms} SMs: {each // BLOCK} a piece, {pieces} pieces"
+    sizes = (each,) * (pieces - 1) + (N - each * (pieces - 1),)
+    return (
+        Cut("one program for the one query", f"1 of {sms} SMs reads all {size_of(read())}", (N,)),
+        Cut(f"the keys in {pieces} pieces", many, sizes),
+    )
 
 
 def what_comes(grown: Any) -> Bars:

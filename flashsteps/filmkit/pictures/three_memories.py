@@ -1,9 +1,13 @@
-"""SRAM, HBM and DRAM as the paper has them: how fast tiles come from each, as a ladder, and how long one takes."""
+"""SRAM, HBM and DRAM as the paper has them: how much they hold, how fast tiles come from each, how long one takes."""
 
 from __future__ import annotations
 
+from math import sqrt
+
 from ...machine.devices import Device
 from ...traffic.published import figure
+from .. import shapes
+from ..actors.areas import Areas
 from ..actors.bars import Bar, Bars
 from ..actors.ladder import Ladder, Level
 from ..values import Made, Value
@@ -14,6 +18,19 @@ SPEED = {"SRAM": figure("sram-bandwidth").value * 1e12, "HBM": figure("hbm-bandw
          "DRAM": figure("dram-bandwidth").value * 1e9}  # fmt: skip
 TAKES = {name: TILE / speed for name, speed in SPEED.items()}  # seconds
 COME = {name: speed * TAKES["DRAM"] / TILE for name, speed in SPEED.items()}  # tiles, while one comes from DRAM
+
+
+def times() -> float:
+    """How many times as much HBM holds as all SRAM together."""
+    return figure("hbm-size").value * 1e3 / figure("sram-size").value
+
+
+def held(wide: bool, grown: Value) -> Areas:
+    """SRAM's area beside HBM's, which opens as it has `grown`, and words for DRAM's; in a `wide` picture or another."""
+    small, large, far = (figure(f"{name}-size").value for name in ("sram", "hbm", "dram"))
+    words = f"{small:g} MB", f"{large:g} GB", f"> {far:g} TB: over {far * 1e3 / large:.0f} of these"
+    areas = Made(shapes.memories, grown, 1 / sqrt(times()), wide, words)
+    return Areas(areas, 2.0 if wide else 1.5, 1.02 if wide else 1.3, middle=True)
 
 
 def ladder(gpu: Device, passed: Value) -> Ladder:

@@ -1,0 +1,50 @@
+"""Three kinds of tiles under the causal mask, full, cut and skipped: which they are, and what comes in of K and V."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...machine import masks
+from ...units import short
+from ..actors.bars import Bars
+from ..actors.kinds import Kind, Kinds
+from ..board import Board
+from ..boxes import Box
+from ..places import Stage
+from ..run import Run
+from ..tiles import regions, scores
+from .aligned import seen_of
+from .keys_read import bar
+from .masked import REAL, TILE, N
+
+
+class ThreeKinds:
+    """`cut` and `skipped` are tiles of S, of `many`; `gap` parts them, `there` says how many kinds are named, `frames`
+    what is framed, and `grown` how far the bars are."""
+
+    def __init__(self, board: Board, place: Stage, run: Run, S: np.ndarray) -> None:
+        meta, (left, right) = run.trace.meta, place.sides
+        bq, bk = meta["block_q"], meta["block_k"]
+        each = masks.parse("causal", *S.shape).grid(bq, bk)
+        self.many, (self.cut, self.skipped) = each.size, (regions(run, each == kind) for kind in (1, 0))
+        self.frames, self.gap, self.there, self.grown = (board.value(x) for x in ((), 0.0, 0.0, 0.0))
+        how: dict[str, Any] = {"tile": (bq, bk), "gap": self.gap, "skipped": self.skipped, "frames": self.frames}
+        matrix = scores(run, np.where(seen_of(S.shape), S, -np.inf), S, **how)
+        told = (
+            Kind("full", tiles_of(int((each == 2).sum()), "full"), "no mask needed"),
+            Kind("cut", tiles_of(len(self.cut), "cut by the diagonal"), "masked on chip: no bytes for it"),
+            Kind("skipped", tiles_of(len(self.skipped), "skipped"), "nothing loaded, nothing computed"),
+        )
+        toy = {"n": meta["queries"], "n_keys": meta["keys"], "d": meta["d"], "block_q": bq, "block_k": bk}
+        names = {"this toy": toy, f"N = {short(N)}, tiles {TILE}×{TILE}": REAL}
+        lengths = tuple(bar(name, sizes, self.grown, meta["dtype"]) for name, sizes in names.items())
+        chart = Bars(lengths, 1.0, "", title="K and V read, of what comes in without the mask")
+        legend, bars = right.rows(5, 4)
+        self.pictures: list[tuple[Any, Box]] = [(matrix, left), (Kinds(told, self.there), legend), (chart, bars)]
+
+
+def tiles_of(many: int, kind: str) -> str:
+    """`1 tile skipped`, `6 tiles skipped`."""
+    return f"{many} {'tile' if many == 1 else 'tiles'} {kind}"
