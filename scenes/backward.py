@@ -86,7 +86,7 @@ def scores(board: Board, place: Stage, run: Run) -> None:
     tile = FromP(board, place, run)
     words = "From P, dP and D comes dS: how the loss would change with each score."
     turn(board, words, *tile.pictures, given=alike(tile.P * (tile.dP - tile.D), tile.dS))
-    note(board, place, "∘ multiplies number by number; none of the four is ever written to HBM, but for D, one a row")
+    note(board, place, "∘ multiplies number by number; of the four only D is ever written to HBM, one number a row")
     for value in tile.there:
         board.wait(0.5)
         board.move(value.to(1.0), seconds=1.4)
@@ -111,7 +111,11 @@ def trade(board: Board, place: Stage, standard: Run) -> None:
     (theirs, ours), (few, more) = ways.ios, ways.products
     turn(board, words, *ways.pictures, given=ours.total < 0.55 * theirs.total and 1.5 < more / few < 2)
     tiles = f"N = {short(N)}, d = {D}, tiles {TILE_F[0]}×{TILE_F[1]}"
-    note(board, place, f"each rectangle a matrix, each time it moves; hatched: written; {tiles}; {MODEL}")
+    note(
+        board,
+        place,
+        f"each rectangle a matrix, each time it moves; hatched: written; FA2 as two kernels; {tiles}; {MODEL}",
+    )
     for n, (io, products, many) in enumerate(zip(ways.ios, ways.products, ways.many, strict=True)):
         board.move(ways.there[n].to(float(many)), seconds=0.7 if board.short else 2.4)
         best = max(io.total / gpu.bandwidth / 1e12, io.work.matmul / gpu.tflops / 1e12)

@@ -83,7 +83,7 @@ def kinds(board: Board, place: Stage, run: Run, S: np.ndarray) -> None:
     if board.short:
         board.say(f"{len(tiles.cut)} are cut: masked on chip.")
     board.move(tiles.grown.to(1.0), seconds=1.0 if board.short else 1.2)
-    less = "nearly half is saved" if board.short else "nearly half of K and V need not come in"
+    less = "nearly half is saved" if board.short else "nearly half of the loads of K and V are spared"
     board.say(f"At N = {short(N)} {less}.", given=0.5 < share(REAL, run.trace.meta["dtype"]) < 0.55)
 
 

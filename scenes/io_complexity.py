@@ -116,7 +116,7 @@ def with_more(board: Board, place: Stage, gpu: Device) -> None:
     law = Formula((Fraction("N²d²", "M"), "   M: numbers that SRAM holds"))
     chip, chart = by_sram.larger(n, values)
     ratios = [b / a for a, b in zip(bytes_at, bytes_at[1:], strict=False)]
-    words = "It goes as N²d²/M: twice the SRAM, half the bytes. No exact method is better for all M."
+    words = "It goes as N²d²/M: twice the SRAM, half the bytes. No exact method beats that for all M."
     turn(board, words, (law, above), (chip, below), (chart, right), given=max(abs(r - 0.5) for r in ratios) < 0.02)
     said = f"FA1, Theorem 2 and Proposition 3; N = {short(TOKENS)}, d = {D}"
     note(board, place, f"{said}. {by_sram.on_a_chip(gpu)}")

@@ -43,6 +43,7 @@ class OnePiece:
             numbers = figures.rows(2)
         row = Row(tuple(S), "S", min(0.0, *S), 1.15 * max(S), tuple(toy.keys[k] for k in self.keys),
                   self.seen, self.now, toy.block, title="its scores", ground="sram")  # fmt: skip
+        self.high = lower.h
         self.pictures: list[tuple[Any, Box]] = [
             (Panel(f"piece {toy.piece}", "a program of its own", sram=True), left), (row, scores),
             (Row(self.sums, "O", -self.most, self.most, title="acc", ground="sram"), lower),
@@ -72,5 +73,7 @@ class OnePiece:
         board.put(Arrow(board.pick(wide="right", square="down")), self.bus)
         above, below = (self.out.rows if wide else self.out.columns)(3, 1 if wide else 1.2)
         title, LSE = "O of the piece = acc / ℓ", float(held(self.toy.split, "LSE_s")[self.toy.piece, 0])
+        high = min(self.high, above.h)  # to the scale of acc, where there is room
+        above = Box(above.x, above.y + (above.h - high) / 2, above.w, high)
         board.put(Row(tuple(self.O), "O", -self.most, self.most, title=title, ground="panel"), above)
         board.put(Number("LSE", LSE, "m + ln ℓ", bare=True), below)

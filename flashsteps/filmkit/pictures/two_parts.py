@@ -39,14 +39,19 @@ def halves(data: TiledRow) -> dict[str, Sum]:
 
 
 def places(board: Board) -> tuple[list[Box], list[Box], Box, Box]:
-    """Where two halves, arrows, what they make, and its digits stand."""
+    """Where two halves, arrows, what they make, as large as a half, and its digits stand."""
     if board.shape == "wide":
-        left, between, middle, right = board.main.columns(51, 14, 52, 54, gap=26)
+        left, between, middle, right = board.main.columns(51, 14, 51, 55, gap=26)
         halves = left.rows(2, gap=28)
         rows = zip(halves, (0.7, 0.3), strict=True)
         arrows = [Box(between.x, half.y + half.h * at - 60, between.w, 120) for half, at in rows]
-        return halves, arrows, middle.rows(1, 3, 1)[1], right.rows(1, 3, 1)[1]
+        return halves, arrows, amid(middle, halves[0]), right.rows(1, 3, 1)[1]
     upper, between, lower, digits = board.main.rows(
         *board.pick(wide=(), square=(27, 8, 27, 16), tall=(27, 8, 27, 14)), gap=14
     )
-    return upper.columns(2), between.columns(2), lower, digits
+    return upper.columns(2), between.columns(2), amid(lower, upper.columns(2)[0]), digits
+
+
+def amid(box: Box, like: Box) -> Box:
+    """The middle of a box, as large as another."""
+    return Box(box.x + (box.w - like.w) / 2, box.y + (box.h - like.h) / 2, like.w, like.h)
