@@ -33,6 +33,11 @@ def counted() -> tuple[tuple[float, IO], ...]:
     return tuple(found)
 
 
+def of_all_tiles() -> tuple[int, int]:
+    """Bytes with all tiles kept, and those of standard attention."""
+    return counted()[-1][1].total, count("standard-forward", n=N, d=D, block_q=TILE[0], block_k=TILE[1]).total
+
+
 def charts_by_share(board: Board, upto: Value) -> list[tuple[Any, Box]]:
     """Each in a chart of its own, as far as `upto` (a share of tiles)."""
     dots, charts = counted(), list[tuple[Any, Box]]()
