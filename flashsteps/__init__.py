@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from .machine.events import Event as Event
     from .machine.events import Tile as Tile
     from .models.capture import capture as capture
+    from .runs.counting import count as count
     from .runs.live import stepping as stepping
-    from .runs.record import count as count
     from .runs.record import record as record
     from .runs.stepper import Stepper as Stepper
     from .trace.exports import export as export
@@ -32,7 +32,7 @@ _HOME = {
     "QKV": "inputs.qkv",
     "load_qkv": "inputs.qkv",
     "record": "runs.record",
-    "count": "runs.record",
+    "count": "runs.counting",
     "capture": "models.capture",
     "stepping": "runs.live",
     "Stepper": "runs.stepper",

@@ -110,12 +110,8 @@ def trade(board: Board, place: Stage, standard: Run) -> None:
         words = "Nearly twice the products, half the bytes."
     (theirs, ours), (few, more) = ways.ios, ways.products
     turn(board, words, *ways.pictures, given=ours.total < 0.55 * theirs.total and 1.5 < more / few < 2)
-    tiles = f"N = {short(N)}, d = {D}, tiles {TILE_F[0]}×{TILE_F[1]}"
-    note(
-        board,
-        place,
-        f"each rectangle a matrix, each time it moves; hatched: written; FA2 as two kernels; {tiles}; {MODEL}",
-    )
+    tiles = f"FA2 as two kernels; N = {short(N)}, d = {D}, tiles {TILE_F[0]}×{TILE_F[1]}"
+    note(board, place, f"each rectangle a matrix, each time it moves; hatched: written; {tiles}; {MODEL}")
     for n, (io, products, many) in enumerate(zip(ways.ios, ways.products, ways.many, strict=True)):
         board.move(ways.there[n].to(float(many)), seconds=0.7 if board.short else 2.4)
         best = max(io.total / gpu.bandwidth / 1e12, io.work.matmul / gpu.tflops / 1e12)

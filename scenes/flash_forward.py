@@ -6,7 +6,7 @@ from flashsteps.filmkit.actors.loops import Loop
 from flashsteps.filmkit.closing import coda
 from flashsteps.filmkit.run import Run
 from flashsteps.filmkit.run_stage import RunStage
-from flashsteps.runs.record import count
+from flashsteps.runs.counting import count
 from flashsteps.story.labels import opening
 from flashsteps.story.maxima import slow_rounds
 from flashsteps.units import size_of

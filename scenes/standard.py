@@ -11,7 +11,7 @@ from flashsteps.filmkit.run import Run
 from flashsteps.filmkit.run_stage import RunStage
 from flashsteps.machine.devices import DEFAULT, Device, device
 from flashsteps.machine.events import IO
-from flashsteps.runs.record import count
+from flashsteps.runs.counting import count
 from flashsteps.story.labels import a, opening
 from flashsteps.units import short as tokens
 from flashsteps.units import size_of

@@ -3,7 +3,7 @@
 from typing import Any
 
 from flashsteps.machine.events import IO, Event
-from flashsteps.runs import record as run
+from flashsteps.runs import counting
 from flashsteps.trace.rules import Rule, Tally
 from flashsteps.traffic.formulas import Elements, ceil, figure_2_middle
 
@@ -19,7 +19,7 @@ def figure_2_left(N: int, d: int, block_k: int) -> Elements:
 def kernel_of_2022(**sizes: Any) -> IO:
     """flash-backward as FA1's Figure 2, left, seems to count it, of `flashsteps.count`'s sizes."""
     tally = Tally(Rule("FA1, Figure 2, left, a fit", ("flash-backward",), _counts))
-    hbm, memory = run.walk("flash-backward", tally, **sizes)
+    hbm, memory = counting.walk("flash-backward", tally, **sizes)
     return tally.io(hbm.tensors, memory.peak)
 
 

@@ -39,9 +39,9 @@ def count(algorithm: str, **options: Any) -> None:
     """Count the bytes that a run would move, at any size.
 
     It also says what work the run does and how much it holds on chip. No data is needed."""
-    from ..runs import record as run
+    from ..runs import counting
 
-    for line in totals(run.count(algorithm, **take.given(options))):
+    for line in totals(counting.count(algorithm, **take.given(options))):
         say(line)
 
 

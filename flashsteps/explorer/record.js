@@ -1,4 +1,4 @@
-// Running an algorithm: `record` writes each step down, `count` only adds up what would move. As runs/record.py.
+// Running an algorithm: `record` writes each step down, `count` only adds up what would move. As runs/record.py and runs/counting.py.
 
 import { HBM, SRAM, Dropout } from "./machine.js";
 import { BlockMask, parseMask } from "./masks.js";

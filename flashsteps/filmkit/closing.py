@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from ..machine.devices import DEFAULT, MODEL, Device, device
 from ..machine.events import IO
 from ..machine.masks import for_any_size
-from ..runs.record import count
+from ..runs.counting import count
 from ..story.labels import a
 from ..theme import TITLE
 from ..trace.trace import Trace

@@ -8,7 +8,7 @@ from dataclasses import replace
 from ..machine.events import IO, Moved
 from ..machine.masks import for_any_size
 from ..runs import again
-from ..runs.record import count
+from ..runs.counting import count
 from ..story.maxima import Shrink
 from ..theme import ORDER, hue, label
 from ..units import size_of

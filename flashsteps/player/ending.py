@@ -10,7 +10,8 @@ import numpy as np
 from .. import algorithms
 from ..machine.masks import for_any_size
 from ..runs import again, arguments
-from ..runs.record import count, record_heads
+from ..runs.counting import count
+from ..runs.record import record_heads
 from ..trace.trace import Trace
 from ..traffic.standard import beside_run
 

@@ -13,6 +13,7 @@ from .. import algorithms
 from ..algorithms import Algorithm
 from ..inputs import qkv as inputs
 from ..machine.devices import Device
+from ..runs import counting
 from ..runs import record as run
 from ..traffic import report
 
@@ -85,7 +86,7 @@ def by_tile(name: str, n: int, rule: str, times: int, options: dict[str, Any], g
         return _counted(name, n, rule, with_tile(tile)) <= standard
 
     def is_too_large(tile: int) -> bool:
-        return report.fits(name, run.count(name, **report.arguments(name, n, with_tile(tile))), gpu) is False
+        return report.fits(name, counting.count(name, **report.arguments(name, n, with_tile(tile))), gpu) is False
 
     level, beyond = bisect_left(every, True, key=moves_no_more), bisect_left(every, True, key=is_too_large)
     return Curve(
@@ -105,7 +106,7 @@ def _between(low: int, high: int) -> list[int]:
 
 
 def _counted(name: str, n: int, rule: str, options: dict[str, Any]) -> int:
-    return run.count(name, **report.arguments(name, n, options), rule=report.rule_of(name, rule)).total
+    return counting.count(name, **report.arguments(name, n, options), rule=report.rule_of(name, rule)).total
 
 
 def _recorded(name: str, n: int, rule: str, options: dict[str, Any]) -> int:

@@ -1,11 +1,10 @@
-"""Running an algorithm: `record` writes each step down, `count` only adds up what would move."""
+"""Running an algorithm on a head or several, with each step written down."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -13,17 +12,14 @@ from .. import algorithms
 from ..inputs import types
 from ..inputs.layouts import Head
 from ..inputs.qkv import Heads, check_heads
-from ..machine import dtypes, mask_arrays, pages
 from ..machine import heads as head_groups
-from ..machine.devices import device as device_of
-from ..machine.events import IO, Event
+from ..machine import pages
+from ..machine.events import Event
 from ..machine.mask_arrays import Bias
-from ..machine.memory import ADDRESSES, HBM, SRAM, Capacity, Tape, Tensor
+from ..machine.memory import HBM
 from ..scalars import whole
-from ..trace import rules
-from ..trace.rules import Tally
 from ..trace.trace import Trace
-from . import arguments
+from . import arguments, counting, running
 
 #: a run has at most so many steps: each is an object of its own
 MOST_STEPS = 1 << 22
@@ -164,14 +160,14 @@ def record_heads(
     data = _data(algorithm, heads, gradient, options, given)
     shapes = {name: array.shape for name, array in data.items()}
     recorder = Recorder()
-    hbm, memory = _machine(algorithm, dtype, device, sram, recorder, parts=heads.kv_heads)
+    hbm, memory = running.machine(algorithm, dtype, device, sram, recorder, parts=heads.kv_heads)
     try:
-        tensors = _initial(algorithm, hbm, shapes, data, options)
+        tensors = running.initial(algorithm, hbm, shapes, data, options)
     except ValueError as error:
         raise ValueError(_naming(str(error), first.source, options)) from error
     initial = {tensor.name: np.array(tensor.data) for tensor in tensors}
     recorder.each = each(hbm, dict(initial)) if each else None
-    results = _run(algorithm, hbm, memory, tensors, options)
+    results = running.run(algorithm, hbm, memory, tensors, options)
     hbm.check_lost()
     unwritten = {name: np.full(t.shape, np.nan, t.dtype) for name, t in hbm.tensors.items() if name not in initial}
     meta = {
@@ -193,143 +189,6 @@ def record_heads(
     }
     outputs = _outputs(results, heads)
     return Trace(meta, tuple(recorder.events), initial | unwritten, tuple(recorder.values or ()), outputs, memory.peak)
-
-
-def count(
-    algorithm: str,
-    *,
-    n: int,
-    d: int,
-    d_v: int | None = None,
-    n_keys: int | None = None,
-    heads: int = 1,
-    kv_heads: int | None = None,
-    block_q: int | None = None,
-    block_k: int | None = None,
-    mask: Any = None,
-    dtype: Any = dtypes.DEFAULT,
-    block_mask: Any = None,
-    splits: int | None = None,
-    softcap: float | None = None,
-    bias: Any = None,
-    sinks: Any = None,
-    alibi: Any = None,
-    dropout: float | None = None,
-    device: str | None = None,
-    sram: int | None = None,
-    rule: str = rules.DEFAULT,
-) -> IO:
-    """What `record(…).io(rule)` would be for n queries and n_keys keys (n unless given) of size d, without any data.
-
-    Where decoding is told n alone, one query looks at n keys. With `heads` and `kv_heads` (heads unless given), for all
-    heads together; those of a group share each tile of K and V. `d_v` is the size of a value (d unless given). A `bias`
-    comes in that is "shared" by all heads or that "heads" have each their own, and `sinks` if that is True; either may
-    be an array, as `record` takes it.
-
-    A mask that is a matrix is counted tile by tile, all others by arithmetic. Raises ValueError as `record` and
-    `Trace.io` do.
-    """
-    tally = Tally(rules.rule(rule, algorithm))
-    sizes: dict[str, Any] = {"n": n, "d": d, "d_v": d_v, "n_keys": n_keys, "heads": heads, "kv_heads": kv_heads}
-    options: dict[str, Any] = {
-        "block_q": block_q,
-        "block_k": block_k,
-        "mask": mask,
-        "dtype": dtype,
-        "device": device,
-        "sram": sram,
-    }
-    extra = {"block_mask": block_mask, "splits": splits, "softcap": softcap, "alibi": alibi, "dropout": dropout}
-    extra |= {"bias": bias, "sinks": sinks}
-    hbm, memory = walk(algorithm, tally, **sizes, **options, **extra)
-    return tally.io(hbm.tensors, memory.peak)
-
-
-def walk(
-    algorithm: str,
-    tape: Tape,
-    *,
-    n: int,
-    d: int,
-    d_v: int | None = None,
-    n_keys: int | None = None,
-    heads: int = 1,
-    kv_heads: int | None = None,
-    block_q: int | None = None,
-    block_k: int | None = None,
-    mask: Any = None,
-    dtype: Any = dtypes.DEFAULT,
-    device: str | None = None,
-    sram: int | None = None,
-    **extra: Any,
-) -> tuple[HBM, SRAM]:
-    """Go through a run without any data and tell a tape of each step; `extra` are other options of `count`.
-
-    Raises ValueError as `count` does.
-    """
-    alone = n_keys is None and algorithms.algorithm(algorithm).decodes  # n keys, and one query that looks at them
-    N, M, d = whole("n", n), whole("n_keys", n if n_keys is None else n_keys), whole("d", d)
-    N, d_v = 1 if alone else N, whole("d_v", d if d_v is None else d_v)
-    H, parts = whole("heads", heads), whole("kv_heads", heads if kv_heads is None else kv_heads)
-    given = {"block_q": block_q, "block_k": block_k, "mask": mask, **extra}
-    options = arguments.called_with(algorithm, N, M, d, H, head_groups.group_of(H, parts), given)
-    return _walk(algorithm, tape, (N, M, d, d_v), H, parts, options, dtype, device, sram)
-
-
-def _walk(
-    algorithm: str,
-    tape: Tape,
-    sizes: tuple[int, int, int, int],
-    H: int,
-    parts: int,
-    options: dict[str, Any],
-    dtype: Any = dtypes.DEFAULT,
-    device: str | None = None,
-    sram: int | None = None,
-) -> tuple[HBM, SRAM]:
-    """The same for (N, M, d, d_v), with options as an algorithm is called with them."""
-    N, M, d, d_v = sizes
-    by_runs, tiles = bool(options["mask"].by_rule), options.get("block_mask")
-    if tiles is not None:
-        by_runs = by_runs and tiles.by_rule((N * (H // parts) // options["block_q"], M // options["block_k"]))
-    hbm, memory = _machine(algorithm, dtype, device, sram, tape, counting=True, by_runs=by_runs, parts=parts)
-    shapes: dict[str, tuple[int, ...]] = {"Q": (H * N, d), "dO": (H * N, d_v), "sinks": (H,)}
-    rows = M
-    if "bias" in options:
-        shapes["bias"] = (H * N if options["bias"].by_head else N, M)
-    if "table" in algorithms.algorithm(algorithm).parameters:
-        page = options["block_k"]
-        shapes["table"], rows = (-(-M // page),), pages.pool(M, page) * page
-    shapes |= {"K": (parts * rows, d), "V": (parts * rows, d_v)}
-    if "starts" in algorithms.algorithm(algorithm).parameters:
-        shapes |= {name: list_.shape for name, list_ in options["block_mask"].lists().items()}
-    _run(algorithm, hbm, memory, _initial(algorithm, hbm, shapes, None, options), options)
-    return hbm, memory
-
-
-def _machine(
-    algorithm: str,
-    dtype: Any,
-    device: str | None,
-    sram: int | None,
-    tape: Tape,
-    counting: bool = False,
-    by_runs: bool = False,
-    parts: int = 1,
-) -> tuple[HBM, SRAM]:
-    """HBM and SRAM for one run, with the capacity that is to be enforced."""
-    capacity = Capacity()
-    if device is not None and sram is not None:
-        raise ValueError(f"device={device!r} and sram={sram!r} both say what fits on chip: give one of them")
-    if sram is not None:
-        capacity = Capacity(total=whole("sram", sram))
-    if device is not None:
-        gpu = device_of(device)
-        capacity = Capacity(gpu.shared_per_block * 1024, gpu.registers_per_sm * 1024)
-    if algorithms.algorithm(algorithm).ideal_products:
-        capacity = Capacity()
-    hbm = HBM(dtypes.storage(dtype), dtypes.computing(dtype), counting, parts)
-    return hbm, SRAM(hbm, tape, capacity, by_runs)
 
 
 # ---- what a run finds
@@ -358,7 +217,7 @@ def _check_steps(algorithm: str, heads: Heads, options: dict[str, Any]) -> None:
     """Raises ValueError, before the run begins, where it would have too many steps to be written down."""
     (N, d), (M, d_v) = heads.each[0].q.shape, heads.each[0].v.shape
     steps = _Steps()
-    _walk(algorithm, steps, (N, M, d, d_v), len(heads.each), heads.kv_heads, options)
+    counting.walked(algorithm, steps, (N, M, d, d_v), len(heads.each), heads.kv_heads, options)
     if steps.total > MOST_STEPS:
         raise ValueError(
             f"a run of {N:,} queries and {M:,} keys in such blocks has {steps.total:,} steps, the most is "
@@ -411,43 +270,6 @@ def _gradient(algorithm: str, heads: Heads, do: Any) -> list[np.ndarray]:
     return heads.matrices("do", do)
 
 
-# ---- the run
-
-
-class _Nobody:
-    """A tape for what is no part of the trace."""
-
-    def step(self, event: Event, value: np.ndarray | None, times: int) -> None:
-        pass
-
-
-def _initial(
-    algorithm: str,
-    hbm: HBM,
-    shapes: Mapping[str, tuple[int, ...]],
-    data: Mapping[str, np.ndarray] | None,
-    options: dict[str, Any],
-) -> list[Tensor]:
-    """The tensors that an algorithm finds in HBM: those given, and those that its forward pass saved."""
-    names = algorithms.algorithm(algorithm).tensors(options)
-    for name in names:
-        if name in ADDRESSES:
-            hbm.addresses(name, shapes[name], None if data is None else data[name])
-        elif name in shapes:
-            found = None if data is None else data[name]
-            found = mask_arrays.in_type(found, hbm.storage) if name == "bias" and found is not None else found
-            hbm.tensor(name, shapes[name], found, _per(name, shapes), options["mask"].group)
-    if saved_by := algorithms.algorithm(algorithm).saved_by:
-        before = HBM(hbm.storage, hbm.computing, hbm.counting, hbm.parts)
-        forward = SRAM(before, _Nobody())
-        _run(saved_by, before, forward, _initial(saved_by, before, shapes, data, options), options)
-        before.check_lost()
-        for name in names:
-            if name not in hbm.tensors:
-                hbm.tensors[name] = before.tensors[name]
-    return [hbm.tensors[name] for name in names]
-
-
 def _naming(message: str, source: Mapping[str, Any], options: Mapping[str, Any]) -> str:
     """What is wrong with a tensor, with the file that it came from, if it did."""
     files = dict.fromkeys(("Q", "K", "V"), source.get("file"))
@@ -456,35 +278,6 @@ def _naming(message: str, source: Mapping[str, Any], options: Mapping[str, Any])
     tensor = re.match(r"\w*", message)
     file = files.get(tensor[0]) if tensor else None
     return f"{file!r}: {message}" if file else message
-
-
-def _per(name: str, shapes: Mapping[str, tuple[int, ...]]) -> Literal["row", "token", "head"]:
-    """What a tensor has its rows for: a bias that all heads share for tokens, sinks for heads, all others for rows."""
-    if name == "bias" and shapes[name][0] < shapes["Q"][0]:
-        return "token"
-    return "head" if name == "sinks" else "row"
-
-
-def _run(
-    algorithm: str, hbm: HBM, memory: SRAM, tensors: Sequence[Tensor], options: Mapping[str, Any]
-) -> list[dict[str, Any]]:
-    """Run it for each key-value head; what each returns."""
-    about = algorithms.algorithm(algorithm)
-    taken = {name: option for name, option in options.items() if name in about.options}
-    alike = hbm.counting and not options["mask"].by_head  # so that one key-value head is counted for all
-    memory.times = hbm.parts if alike else 1
-    results = []
-    # ln 0 = −∞ is right for a query that sees no key; NaN and +∞ are refused where a slot gets them
-    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        for part in range(1 if alike else hbm.parts):
-            hbm.part = part
-            taken["mask"] = replace(options["mask"], part=part)
-            if hbm.parts > 1:
-                memory.loops["h"] = part
-            found = {tensor.name: tensor.part(part, hbm.parts) for tensor in tensors}
-            results.append(about.attend(hbm, memory, **found, **taken))
-            memory.finish()
-    return results
 
 
 def _outputs(results: Sequence[dict[str, Any]], heads: Heads) -> dict[str, np.ndarray]:

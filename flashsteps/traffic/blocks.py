@@ -10,7 +10,7 @@ from .. import algorithms
 from ..machine import dtypes
 from ..machine.devices import DEFAULT as DEFAULT_DEVICE
 from ..machine.devices import device as device_of
-from ..runs import record as run
+from ..runs import counting
 from ..scalars import whole
 from . import formulas, report
 from .standard import beside
@@ -58,7 +58,7 @@ def fitting(
     level = beside(algorithm, **shape).total
     found = []
     for block_q, block_k in product(_sides(rows["n"]), _sides(n)):
-        io = run.count(algorithm, **shape, block_q=block_q, block_k=block_k)
+        io = counting.count(algorithm, **shape, block_q=block_q, block_k=block_k)
         if report.fits(algorithm, io, gpu):
             found.append(Fit(block_q, block_k, io.peak.shared, io.peak.registers, io.total, io.total / level))
     return sorted(found, key=lambda blocks: (blocks.total, blocks.shared + blocks.registers))

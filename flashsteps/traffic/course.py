@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, cast
 
 from ..machine import masks
 from ..machine.events import Event
-from ..runs.record import count, walk
+from ..runs.counting import count, walk
 
 #: the loop that a program of these goes through outside; without a mask its rounds are alike
 OUTER = {"flash-forward": "j", "flash2-forward": "i"}

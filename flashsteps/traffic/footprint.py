@@ -17,7 +17,7 @@ import numpy as np
 from .. import algorithms
 from ..machine.events import Event
 from ..machine.memory import Tensor
-from ..runs import record as run
+from ..runs import counting
 
 
 @dataclass(frozen=True)
@@ -114,5 +114,5 @@ def _peak(*runs: Usage) -> Footprint:
 def _usage(algorithm: str, **sizes: Any) -> Usage:
     """What a counted run declares and uses."""
     watch = _Watch()
-    hbm, _ = run.walk(algorithm, watch, **sizes)
+    hbm, _ = counting.walk(algorithm, watch, **sizes)
     return Usage(hbm.tensors, watch.uses, watch.programs)

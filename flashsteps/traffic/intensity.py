@@ -9,7 +9,7 @@ import numpy as np
 from ..machine.arrays import Work
 from ..machine.devices import Device
 from ..machine.events import Event
-from ..runs import record as run
+from ..runs import counting
 
 
 class Part(NamedTuple):
@@ -46,13 +46,13 @@ class _Parts:
 def programs(algorithm: str, **sizes: Any) -> tuple[Part, ...]:
     """Each program of a counted run; of standard attention these are its kernels. Sizes as `flashsteps.count`."""
     tape = _Parts()
-    run.walk(algorithm, tape, **sizes)
+    counting.walk(algorithm, tape, **sizes)
     return tuple(tape.parts[program] for program in sorted(tape.parts))
 
 
 def whole(algorithm: str, **sizes: Any) -> Part:
     """A counted run in one."""
-    io = run.count(algorithm, **sizes)
+    io = counting.count(algorithm, **sizes)
     return Part(io.work, {name: sum(moved) for name, moved in io.by_tensor.items()})
 
 

@@ -13,7 +13,7 @@ from ..machine.devices import DEFAULT as DEFAULT_DEVICE
 from ..machine.devices import Device
 from ..machine.devices import device as device_of
 from ..machine.events import IO
-from ..runs import record as run
+from ..runs import counting
 from ..runs.arguments import own_size, takes
 from ..scalars import whole
 from ..trace import rules
@@ -146,7 +146,7 @@ def rows(
         for name in algorithm_names:
             shape = arguments(name, n, options)
             counted = rule_of(name, rule)
-            io, level = run.count(name, **shape, rule=counted), standard(name, n, options).total
+            io, level = counting.count(name, **shape, rule=counted), standard(name, n, options).total
             found.append(
                 Row(
                     algorithm=name, queries=shape["n"], keys=n, d=d, batch=batch, heads=heads, kv_heads=kv_heads,

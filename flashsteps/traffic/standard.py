@@ -7,7 +7,7 @@ from typing import Any
 from .. import algorithms
 from ..machine.events import IO
 from ..runs import again
-from ..runs.record import count
+from ..runs.counting import count
 from ..trace.trace import Trace
 
 

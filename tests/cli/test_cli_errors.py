@@ -12,6 +12,7 @@ from flashsteps.filmkit import encode, rendering, vector
 from flashsteps.filmkit.boxes import LARGEST_SCALE
 from flashsteps.filmkit.input import MOST_COLUMNS, MOST_ROWS
 from flashsteps.filmkit.script import LONGEST
+from flashsteps.runs import counting
 from flashsteps.runs import record as run
 from tests.inputs.input_files import describe, npy_with
 
@@ -251,7 +252,7 @@ def test_a_bug_is_not_dressed_up_as_wrong_input(monkeypatch):
     def fail(*args, **options):
         raise KeyError("a bug")
 
-    monkeypatch.setattr(run, "count", fail)
+    monkeypatch.setattr(counting, "count", fail)
     result = CliRunner().invoke(main, ["count", "flash-forward", "--n", "4", "--d", "2"])
     assert isinstance(result.exception, KeyError)
     assert "a bug" not in result.stderr

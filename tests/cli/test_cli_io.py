@@ -18,7 +18,7 @@ from flashsteps.cli import main
 from flashsteps.machine import devices, dtypes
 from flashsteps.plots import chart, curves
 from flashsteps.plots import traffic_plot as plot
-from flashsteps.runs import record as run
+from flashsteps.runs import counting
 from flashsteps.traffic import blocks, report
 from flashsteps.units import short, size_of
 from tests.cli.test_cli import flashsteps, program, there
@@ -261,7 +261,7 @@ def test_beside_a_step_of_decoding_standard_attention_has_one_query_too(monkeypa
     monkeypatch.setattr(plot, "_lines", lambda axes, found, inks, colours: drawn.append(found))
     plot.plot("a.svg", ["split-kv-decode"], [256])
     standard = dict(drawn[0][0].points)
-    assert standard[256] == run.count("standard-forward", n=1, n_keys=256, d=report.D).total
+    assert standard[256] == counting.count("standard-forward", n=1, n_keys=256, d=report.D).total
     assert dict(drawn[0][0].recorded).items() <= standard.items()
 
 

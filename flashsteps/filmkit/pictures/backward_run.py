@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from ...runs.arguments import small_block
-from ...runs.record import count, record
+from ...runs.counting import count
+from ...runs.record import record
 from ...story.telling import strongest
 from ..board import Board
 from ..input import check_own_mask, check_room

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...machine import block_masks, masks
 from ...machine.events import IO
-from ...runs.record import count
+from ...runs.counting import count
 from ..actors.matrix import Matrix, Region
 from ..board import Board
 from ..run import Run

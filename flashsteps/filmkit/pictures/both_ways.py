@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import ceil
 from typing import Any
 
-from ...runs.record import count
+from ...runs.counting import count
 from ...theme import BODY, HEAD, TITLE
 from .. import crossings
 from ..actors.areas import Areas

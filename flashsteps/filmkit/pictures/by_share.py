@@ -7,7 +7,7 @@ from typing import Any
 
 from ...machine import block_masks, masks
 from ...machine.events import IO
-from ...runs.record import count
+from ...runs.counting import count
 from ...theme import HEAD
 from ...traffic.published import BLOCK_SPARSE_TIMES
 from ..actors.cards import Text

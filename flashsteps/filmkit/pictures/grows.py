@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 from ...machine.devices import Device
-from ...runs.record import count
+from ...runs.counting import count
 from ...story.labels import a
 from ...units import short
 from .. import shapes

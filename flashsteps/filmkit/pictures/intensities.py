@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ...machine.devices import MODEL, Device
-from ...runs.record import count
+from ...runs.counting import count
 from ...theme import ORDER, hue, label
 from ...traffic.intensity import Part, whole
 from ...traffic.report import fits

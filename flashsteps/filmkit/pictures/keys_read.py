@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...runs.record import count
+from ...runs.counting import count
 from ...units import size_of
 from ..actors.bars import Bar, Piece
 from ..values import Made

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from ...runs.record import count
+from ...runs.counting import count
 from ...units import short, size_of
 from ..actors.bars import Bar, Bars
 from ..board import Board

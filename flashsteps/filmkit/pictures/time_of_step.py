@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...machine.devices import device
-from ...runs.record import count
+from ...runs.counting import count
 from ...story.labels import a
 from ...traffic import formulas, published
 from ..actors.bars import Bar, Bars, Piece

@@ -6,7 +6,7 @@ from typing import Any
 
 from ...machine.devices import Device
 from ...machine.events import IO
-from ...runs.record import count
+from ...runs.counting import count
 from ...traffic.footprint import footprint
 from ...units import short, size_of
 from ..actors.bars import Bar, Bars, Mark
