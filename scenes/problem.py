@@ -123,7 +123,7 @@ def time(board: Board, place: Stage) -> None:
     """The published time of a step, and what its bytes and its products would take at the A100's full speed."""
     step = TimeOfStep(board)
     took, to_move, to_multiply = step.ms
-    words = f"To move its bytes takes {to_move:.1f} of {took:g} ms, at the least."
+    words = "Its bytes alone take most of it." if board.short else "To move its bytes takes most of it, even at best."
     turn(board, words, (step.chart, place.whole), given=to_move > took / 2)
     size = f"N = {short(SIZE)}, d = {D}, {HEADS} heads, batch {BATCH}; the N×N share is our fit"
     note(board, place, f"{took:g} ms, {MOVED.value:g} GB: {TOOK.source}, {TOOK.hardware}; {size}")
