@@ -61,8 +61,7 @@ def problem(
     kind = 0 if attn_mask is None else mask_kind(attn_mask, (*of_q[:3], of_k[2]), q, names[0])
     if sinks is not None:
         heads_of(sinks, q, names[0])
-    regular = bool(kind) and in_tiles(attn_mask, of_q[2], of_k[2])
-    return Problem(*sizes, *options, q.dtype, q.device, kind, regular, sinks is not None)
+    return Problem(*sizes, *options, q.dtype, q.device, kind, sinks is not None)
 
 
 def packed(
@@ -127,10 +126,14 @@ def _regular(shape: torch.Size, strides: tuple[int, ...], size: int) -> bool:
     )
 
 
-def in_tiles(mask: torch.Tensor, n: int, m: int) -> bool:
-    """Whether TMA can fetch tiles of a mask: it has all rows, each a whole number of 16 bytes apart from the next."""
-    whole = mask.shape[2:] == (n, m) and mask.stride(3) == 1 and m * mask.element_size() >= 16
-    return whole and describable(mask)
+def with_mask(problem: Problem, mask: torch.Tensor | None) -> Problem:
+    """The problem, which knows now whether TMA can fetch tiles of the mask that is really there.
+
+    It can where a mask has all rows, each a whole number of 16 bytes apart from the next.
+    """
+    if mask is None or mask.shape[2:] != (problem.n, problem.m) or mask.stride(3) != 1:
+        return problem
+    return problem._replace(mask_in_tiles=problem.m * mask.element_size() >= 16 and describable(mask))
 
 
 def heads_of(sinks: Any, q: torch.Tensor, name: str) -> None:

@@ -303,6 +303,7 @@ def gradients(
     config: configs.Config | None = None,
 ) -> Gradients:
     """`backward` of a problem that was checked; `starts` are those of packed queries and keys."""
+    problem = checks.with_mask(problem, attn_mask)
     fast = configs.shipped_backward(problem) if config is None else config
     as_it_likes = block_q is None and block_k is None
     reproducible = deterministic or torch.are_deterministic_algorithms_enabled()

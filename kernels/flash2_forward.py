@@ -173,6 +173,7 @@ def attend(
 
     Tokens that are in no sequence have NaN as output, and −∞ as LSE.
     """
+    problem = checks.with_mask(problem, attn_mask)
     config = config or configs.shipped("forward", problem)
     as_it_likes = trace is None and block_q is None and block_k is None
     if config.hopper and as_it_likes and hopper_forward.takes(problem, q, k, v):
@@ -234,7 +235,7 @@ def empty_log(
     Shape (programs, key tiles, 3), int64; the program of block i of part p (batch entry · Hk + key-value head) is
     number p · blocks + i. Raises ValueError as `forward` does.
     """
-    problem = checks.problem(q, k, v, **options)
+    problem = checks.with_mask(checks.problem(q, k, v, **options), options.get("attn_mask"))
     config = _plain(config or configs.shipped("forward", problem), problem)
     programs, key_tiles, _ = _log_shape(problem, tiles(problem, config, block_q, block_k))
     return trace_log.empty(programs, key_tiles, q.device)

@@ -11,10 +11,10 @@ class Problem(NamedTuple):
     """Sizes and options of one call. `left` and `right` are keys beside the diagonal that a query sees, −1 for all.
 
     `d_v` is how wide values are, and the output. `mask` says whether there is a tensor of one number for each score, or
-    for each key, and what it says: `tile.BOOLEAN`, `ADDED`, `BOOLEAN_BY_KEY` or `ADDED_BY_KEY`; with
-    `mask_in_tiles` TMA can fetch it. With `sinks` each head has one more score, of a key without a value. `packed` is
-    how many tokens are packed without a batch, if they are: then a batch entry is a sequence of them, and n and m are
-    those of the longest.
+    for each key, and what it says: `tile.BOOLEAN`, `ADDED`, `BOOLEAN_BY_KEY` or `ADDED_BY_KEY`. With `sinks`
+    each head has one more score, of a key without a value. `packed` is how many tokens are packed without a batch, if
+    they are: then a batch entry is a sequence of them, and n and m are those of the longest. With `mask_in_tiles` TMA
+    can fetch tiles of the mask that is there (`checks.with_mask`).
     """
 
     batch: int
@@ -31,9 +31,9 @@ class Problem(NamedTuple):
     dtype: torch.dtype
     device: torch.device
     mask: int = 0
-    mask_in_tiles: bool = False
     sinks: bool = False
     packed: int = 0
+    mask_in_tiles: bool = False
 
     @property
     def group(self) -> int:

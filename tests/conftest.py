@@ -5,6 +5,7 @@
 
 import gc
 import os
+import signal
 import sys
 from typing import Any
 
@@ -17,6 +18,7 @@ for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # each core has a w
 #: where jsonschema finds this, it makes a grammar of addresses for 4 s, in each worker; no schema here asks for it
 absent: dict[str, Any] = {"rfc3987_syntax": None}
 sys.modules.update(absent)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup has it ignored, and what is begun from here would ignore it, too
 gc.disable()  # until all is imported: nothing of that is garbage
 if sys.platform != "linux":
     collect_ignore = ["kernels"]  # there is no Triton elsewhere

@@ -22,7 +22,6 @@ from flashsteps.machine.events import Moved
 from flashsteps.trace.trace import Trace
 
 from .. import checks, launch, trace_log
-from ..problem import Problem
 from ..recorder.tape import Refused
 from ..targets import configs, target
 from . import compare, standard, subjects
@@ -87,20 +86,19 @@ def on_a_gpu(case: Case, device: str) -> tuple[int, compare.Comparison, np.ndarr
     first = compare.first_output(found, exact, allowed)
     if case.kernel != "forward":
         return 0, compare.of_outputs(found, exact, allowed, {}, first), None
-    sizes = forward_tiles(case, there.q)
+    sizes = forward_tiles(case, there)
     reference = subjects.reference(case, given, sizes.block_q, sizes.block_n)
     visits = visited(case, there)
     first = compare.first_visit(visits, reference) or first
     return _programs(reference), compare.of_outputs(found, exact, allowed, reference.io().by_tensor, first), visits
 
 
-def forward_tiles(case: Case, q: torch.Tensor) -> launch.Tiles:
-    """The tiles that the forward kernel takes for a case on the device of q."""
-    shape = case.shape
-    bounds = checks.bounds(shape.n, shape.m, case.causal, case.window)
-    scale, softcap = case.scale or shape.d**-0.5, case.softcap or 0.0
-    problem = Problem(*shape, case.d_v or shape.d, *bounds, scale, softcap, q.dtype, q.device, 2 * bool(case.bias))
-    return launch.tiles(problem, configs.shipped("forward", problem, plain=True), case.block_q, case.block_k)
+def forward_tiles(case: Case, given: standard.Tensors) -> launch.Tiles:
+    """The tiles that the forward kernel takes for a case on these tensors, where they are."""
+    options: dict[str, Any] = {"causal": case.causal, "window": case.window, "scale": case.scale, "softcap": case.softcap}
+    problem = checks.problem(given.q, given.k, given.v, attn_mask=given.bias, sinks=given.sinks, **options)
+    config = configs.shipped("forward", checks.with_mask(problem, given.bias), plain=True)
+    return launch.tiles(problem, config, case.block_q, case.block_k)
 
 
 def visited(case: Case, given: standard.Tensors) -> np.ndarray:

@@ -354,6 +354,9 @@ def test_make_says_what_it_measures():
     script = (ROOT / ".ci/bench-gpu.sh").read_text(encoding="utf-8")
     lines = [line.rpartition("flashsteps ")[2] for line in script.splitlines() if "flashsteps bench --on-gpu " in line]
     for line in lines:
+        line = line.replace("[--stages STAGES]", "--stages duel").replace(
+            '${stages:+--stages "$stages"}', "--stages duel"
+        )
         words = line.replace('"$folder"', "results").replace('"$minutes"', "8").replace("MINUTES", "8").split()
         main.commands["bench"].make_context("bench", words[1:])
     assert len(lines) == 3

@@ -267,7 +267,7 @@ def test_what_people_call_is_held_against_float64_and_what_is_wrong_is_seen(monk
 
     def wrong(*given: Any, **options: Any) -> Any:  # the same as a kernel that is a little off
         found = right(*given, **options)
-        return found | {"O": found["O"] + 0.05 * (options["dtype"] == torch.float64)}
+        return found | {"O": found["O"] + 0.5}
 
     monkeypatch.setattr(standard, "attention", wrong)
     assert not any(calls.errors(machine.Cpu(), one)["holds"] for one in chosen)
@@ -285,10 +285,7 @@ def test_what_is_timed_beside_torch_gives_the_same_and_is_told_way_by_way() -> N
         "x", {"flashsteps": lambda: torch.ones(1), "flash": lambda: torch.ones(1) @ torch.ones(2)}, (), 8
     )
     said = list(beside.compared(machine.Cpu(), few))
-    assert [(line["backend"], line.get("status")) for line in said] == [
-        ("flashsteps", None),
-        ("flash", "not available"),
-    ]
+    assert [(row["backend"], row["status"]) for row in said] == [("flashsteps", "ok"), ("flash", "not available")]
     assert said[0]["tb_per_s"] > 0
 
 
