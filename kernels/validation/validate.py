@@ -95,7 +95,7 @@ def on_a_gpu(case: Case, device: str) -> tuple[int, compare.Comparison, np.ndarr
 
 def forward_tiles(case: Case, given: standard.Tensors) -> launch.Tiles:
     """The tiles that the forward kernel takes for a case on these tensors, where they are."""
-    options: dict[str, Any] = {"causal": case.causal, "window": case.window, "scale": case.scale, "softcap": case.softcap}
+    options = {name: getattr(case, name) for name in ("causal", "window", "scale", "softcap")}
     problem = checks.problem(given.q, given.k, given.v, attn_mask=given.bias, sinks=given.sinks, **options)
     config = configs.shipped("forward", checks.with_mask(problem, given.bias), plain=True)
     return launch.tiles(problem, config, case.block_q, case.block_k)
