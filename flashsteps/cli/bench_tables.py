@@ -20,8 +20,12 @@ SHORT = {"out of memory": "oom", "not available": "-", "wrong": "wrong", "not ru
 
 def more(results: Results, said: int) -> Iterator[str]:
     """The lines of the rows from `said` on; before the very first what all have in common."""
-    kinds = {"speed": (_speed_head, _speed), "tune": (_tune_head, _tune), "train": (_train_head, _train)}
-    head, lines = (kinds | {"beside": (_beside_head, _beside)})[results.kind]
+    head, lines = {
+        "speed": (_speed_head, _speed),
+        "tune": (_tune_head, _tune),
+        "train": (_train_head, _train),
+        "beside": (_beside_head, _beside),
+    }[results.kind]
     if results.rows and not said:
         yield _setting(results)
         yield from head(results)
