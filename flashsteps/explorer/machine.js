@@ -204,7 +204,7 @@ export class SRAM {
   /** Names a result: from here on it takes up registers, and it can be stored. */
   set(line, slot, value) {
     this.hold(slot, value, product(value.shape) * ITEMSIZE[this.hbm.computing], false);
-    if (value.data) finite(value, slot, this.hbm.computing);
+    if (value.data) finite(value, slot, this.hbm);
     this.tell("compute", slot, null, value.shape, 0, line, 0, value.data);
     return value;
   }
@@ -276,10 +276,12 @@ function runsToCount(blocks, seen) {
 }
 
 /** The values of a slot hold no NaN and no infinity, but −∞ as a mask leaves it. */
-function finite({ data, masked }, slot, dtype) {
+function finite({ data, masked }, slot, { computing, tensors }) {
   for (const value of data) {
     if (!(value < Infinity) || (value === -Infinity && !masked)) {
-      throw new Error(`${slot} grew past the largest ${dtype} (${finfo(dtype).max.toPrecision(2)}): scale q, k and v down`);
+      const given = tensors.has("dO") ? "q, k, v and dO" : "q, k and v";
+      const most = finfo(computing).max.toPrecision(2);
+      throw new Error(`${slot} grew past the largest ${computing} (${most}): scale ${given} down`);
     }
   }
 }

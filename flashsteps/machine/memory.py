@@ -309,7 +309,7 @@ class SRAM:
     def __setitem__(self, slot: str, value: Array) -> None:
         """Name a result: from here on it takes up registers, and it can be stored."""
         self._hold(slot, Slot(value, prod(value.shape) * self.hbm.computing.itemsize, loaded=False))
-        computed = None if isinstance(value, Shape) else _finite(value, slot)
+        computed = None if isinstance(value, Shape) else _finite(value, slot, self.hbm)
         self._tell("compute", slot, None, value.shape, 0, sys._getframe(1).f_lineno, value=computed)
 
     def store(self, view: View, value: Array | float) -> None:
@@ -392,13 +392,14 @@ def _runs(blocks: Blocks, seen: Seen | None) -> list[Block]:
     return runs
 
 
-def _finite(value: Array, slot: str) -> np.ndarray:
+def _finite(value: Array, slot: str, hbm: HBM) -> np.ndarray:
     """The values of a slot, if none of them is NaN or infinite (but −∞ as a mask leaves it). Raises ValueError else."""
     values, masked = np.asarray(value), getattr(value, "masked", False)
     if not (values < np.inf).all() or not (masked or (values > -np.inf).all()):
         wider = "" if values.dtype == np.float64 else "use dtype='float64', or "
         most = largest(values.dtype)
-        raise ValueError(f"{slot} grew past the largest {values.dtype} ({most:.2g}): {wider}scale q, k and v down")
+        given = "q, k, v and dO" if "dO" in hbm.tensors else "q, k and v"
+        raise ValueError(f"{slot} grew past the largest {values.dtype} ({most:.2g}): {wider}scale {given} down")
     return values
 
 

@@ -126,6 +126,14 @@ def test_the_wider_type_that_is_offered_will_do(algorithm, sign):
         np.testing.assert_allclose(outputs["LSE"], -2e40 if sign < 0 else 4e40)
 
 
+@pytest.mark.parametrize("algorithm", BACKWARD)
+def test_a_gradient_that_overflows_names_do_too(algorithm):
+    q, do = np.eye(4), np.full((4, 4), 1e30)
+    with pytest.raises(ValueError, match=r"^\w+ grew past .*, or scale q, k, v and dO down$"):
+        fs.record(algorithm, 1e10 * q, q, 1e10 * q, do=do, dtype="float32")
+    fs.record(algorithm, 1e10 * q, q, 1e10 * q, do=do * 1e-30, dtype="float32")
+
+
 @pytest.mark.parametrize("sign", [1, -1])
 def test_values_whose_sum_overflows_are_refused_too(sign):
     q, v = np.zeros((2, 1)), np.full((2, 1), sign * 3e38)
