@@ -55,6 +55,11 @@ class Box(NamedTuple):
         x, y, right, bottom = (round(edge) for edge in (self.x, self.y, self.right, self.bottom))
         return Box(x, y, right - x, bottom - y)
 
+    def within(self, other: Box) -> Box:
+        """What of it lies in the other: the two must overlap."""
+        x, y = max(self.x, other.x), max(self.y, other.y)
+        return Box(x, y, min(self.right, other.right) - x, min(self.bottom, other.bottom) - y)
+
     def overlaps(self, other: Box) -> bool:
         return self.x < other.right and other.x < self.right and self.y < other.bottom and other.y < self.bottom
 

@@ -46,7 +46,7 @@ class Painter:
         shown = self.script.at(round(t, 6))  # the same whoever divides to get it
         before, after = {s.part: s for s in self.shown}, {s.part: s for s in shown}
         pairs = [(before.get(n), after.get(n)) for n in before | after]
-        stale = [self.px(s.box) for pair in pairs if pair[0] != pair[1] for s in pair if s]
+        stale = [box for one, other in pairs if one != other for box in self._stale(one, other)]
         if not stale:
             return False
         self.shown, ctx = shown, self.pen.ctx
@@ -54,12 +54,22 @@ class Painter:
             ctx.save()
             ctx.rectangle(*part)
             ctx.clip()
+            self.pen.clip = part
             self._clear(part)
             for s in shown:
                 if self.px(s.box).overlaps(part):
                     self._draw(s)
             ctx.restore()
         return True
+
+    def _stale(self, before: Shown | None, after: Shown | None) -> list[Box]:
+        """Where a part looks different from what it did: in whole px, within what it takes up."""
+        if before and after and before.box == after.box and before.opacity == after.opacity:
+            one, other = before.actor, after.actor
+            if type(one) is type(other):
+                box = self.px(after.box)
+                return [at.whole().within(box) for at in other.differs(one, self.pen, box) if at.overlaps(box)]
+        return [self.px(shown.box) for shown in (before, after) if shown]
 
     def _clear(self, box: Box) -> None:
         """Nothing but the ground there, or nothing."""

@@ -32,6 +32,11 @@ class Pen:
         self, ctx: cairo.Context[Any], theme: Theme, unit: float, all_text: bool = False, outlines: bool = False
     ) -> None:
         self.ctx, self.theme, self.unit, self.all_text, self.outlines = ctx, theme, unit, all_text, outlines
+        self.clip: Box | None = None  # where alone it draws just now, in px
+
+    def sees(self, box: Box) -> bool:
+        """Is any of this box to be drawn just now?"""
+        return self.clip is None or box.overlaps(self.clip)
 
     def px(self, units: float) -> int:
         return round(units * self.unit)

@@ -21,6 +21,7 @@ from flashsteps.filmkit.actors.rescale import Rescale
 from flashsteps.filmkit.actors.sram import Sram, fill_of
 from flashsteps.filmkit.actors.tile_map import TileMap
 from flashsteps.filmkit.boxes import CANVASES, Box
+from flashsteps.filmkit.painter import Painter
 from flashsteps.filmkit.pen import Pen
 from flashsteps.filmkit.run import Run
 from flashsteps.filmkit.run_stage import places
@@ -123,6 +124,24 @@ def test_two_that_are_equal_look_the_same(algorithm, number, slowly):
             assert (painted(actor, box, 0.42, field=370) == picture).all(), now
         else:
             before, picture = actor, None
+
+
+@pytest.mark.parametrize("shape", ["wide", "tall"])
+@pytest.mark.parametrize(
+    ("film", "size", "mask"),
+    [("standard", "7,5", None), ("flash-forward", "11,8", "window:4,1"), ("flash2-forward", "13,6", "causal")],
+)
+def test_what_is_drawn_anew_where_it_differs_is_what_is_drawn_alone(film, size, mask, shape):
+    """Of a run with ragged tiles, whatever was seen before: a moment ago, or long ago, before it or after."""
+    script = fs.film(film, cut="short", input=f"random:{size}", block_q=3, block_k=5, mask=mask).script(shape)
+    random, pixels = np.random.default_rng(5), tuple(round(0.5 * side) for side in CANVASES[shape][:2])
+    painter, t = Painter(script, *pixels), 0.0
+    for leap in random.choice([0.03, 0.03, 0.1, 3.0], 60):
+        t = (t + leap) % script.duration
+        painter.paint(t)
+        alone = Painter(script, *pixels)
+        alone.paint(t)
+        assert np.array_equal(painter.pixels[..., :3], alone.pixels[..., :3]), f"{t:.3f} s"
 
 
 class Listening(Pen):

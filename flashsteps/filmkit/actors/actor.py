@@ -34,3 +34,10 @@ class Actor(values.Changing):
     def draw(self, pen: Pen, box: Box) -> None:
         """In whole px, within the box: what leaves it is cut."""
         raise NotImplementedError
+
+    def differs(self, before: Self, pen: Pen, box: Box) -> tuple[Box, ...]:
+        """Where in its box, in px, it looks different from what it was before: all over, unless an actor knows better.
+
+        It is drawn anew there, under that clip; `pen.sees` tells what need not be drawn then.
+        """
+        return (box,)

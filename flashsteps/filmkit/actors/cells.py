@@ -100,6 +100,11 @@ def _colors(
     return colors
 
 
+def edge(pen: Pen, box: Box) -> Box:
+    """Around a matrix: where the frame of one that is being made stands, or is of use, or is P."""
+    return box.grown(max(2, pen.px(4)))
+
+
 def texture(
     pen: Pen, grid: Grid, values: np.ndarray, span: tuple[float, float], name: str, *,
     base: str = "sram", part: float = 1.0, alpha: float = 1.0,

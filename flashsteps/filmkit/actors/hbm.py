@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from ..pen import Pen
     from ..run import Run
 
+#: whose rows are labelled with what
+AXES = {"queries": "Q", "keys": "K"}
+
 
 @dataclass(frozen=True)
 class Hbm(OfRun):
@@ -34,6 +37,21 @@ class Hbm(OfRun):
         stored = [step for step in arrived if self.run.trace[step].op == "store"]
         return self.run.stored_before(number), tuple(stored), self.run.in_use(self.now)
 
+    def differs(self, before: Self, pen: Pen, box: Box) -> tuple[Box, ...]:
+        if (before.run, before.device) != (self.run, self.device):
+            return (box,)
+        columns, labels = places(pen, box, self.run)
+        (old, was), (new, now) = before._held(), self._held()
+        others = {name for name in columns if old[name] is not new[name] or was[name] != now[name]}
+        found = [column for name, column in columns.items() if name in others]
+        found += [column for axis, column in labels.items() if AXES[axis] in others]
+        return tuple(cells.edge(pen, column.box) for column in found)
+
+    def _held(self) -> tuple[Mapping[str, np.ndarray], dict[str, list[Tile]]]:
+        """What HBM holds, and the tiles of each tensor that are in use."""
+        data, tiles = self.run.hbm(self.now), self.run.in_use(self.now)
+        return data, {name: [tile for tile in tiles if tile.tensor == name] for name in data}
+
     def draw(self, pen: Pen, box: Box) -> None:
         pen.panel(box)
         base, flat = box.y + pen.px(52), box.h < pen.px(430)
@@ -44,17 +62,17 @@ class Hbm(OfRun):
         columns, labels = places(pen, box, self.run)
         if not flat:
             self._notes(pen, box, x + pen.px(20), base, columns)
-        data, tiles = self.run.hbm(self.now), self.run.in_use(self.now)
+        data, tiles = self._held()
         for name, column in columns.items():
             words = theme.label(name)
             pen.text(
                 column.box.x + column.box.w / 2, column.box.y - pen.px(16), words, BODY if len(words) == 1 else LABEL,
                 theme.hue(name), weight=700, align="center",
             )  # fmt: skip
-            self._column(pen, name, column, data[name], [tile for tile in tiles if tile.tensor == name])
+            if pen.sees(cells.edge(pen, column.box)):
+                self._column(pen, name, column, data[name], tiles[name])
         for axis, column in labels.items():
-            of = "K" if axis == "keys" else "Q"
-            lit = {row for tile in tiles if tile.tensor == of for row in range(tile.start, tile.stop)}
+            lit = {row for tile in tiles.get(AXES[axis], ()) for row in range(tile.start, tile.stop)}
             names = self.run.names[axis]
             alone = frozenset(lit if len(lit) < len(names) else ())
             cells.row_labels(pen, column, names, column.box.right, column.box.w, alone)
@@ -102,7 +120,7 @@ class Hbm(OfRun):
             for a, b in stretches(~blank[start:stop]):
                 part = grid.part(start + a, start + b, left, right)
                 pen.texture(part, shown[a // grid.bins[0] : ceil(b / grid.bins[0])])
-            pen.frame(box.grown(max(2, pen.px(4))), "ink", width=3, radius=5)
+            pen.frame(cells.edge(pen, box), "ink", width=3, radius=5)
 
 
 def _missing(data: np.ndarray) -> np.ndarray:

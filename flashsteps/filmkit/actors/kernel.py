@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from ... import theme
 from ...units import rows_of
 from ..boxes import Box
+from ..run import Shown
 from . import cells
 from .of_run import OfRun
 from .sram import draw_value, head
@@ -17,29 +17,52 @@ if TYPE_CHECKING:
     from ..pen import Pen
 
 
+class Look(NamedTuple):
+    """What is to be seen: `whose` is the program, what a row is called, the bytes that it takes; then each slot."""
+
+    whose: tuple[int | None, str, tuple[tuple[str, int], ...]]
+    shown: tuple[tuple[str, Shown | None], ...]
+
+
 @dataclass(frozen=True)
 class Kernel(OfRun):
     """Its matrices one below the other, with a row's max or sum beside the scores."""
 
-    def seen(self) -> Hashable:
+    def seen(self) -> Look:
         program = self.run.program(self.now)
-        slots = self.run.shapes_of(program)
-        shown = [self.run.shown(self.now, program, (slot,)) for slot in slots]
-        return program, tuple(shown), self._rows(), self.run.taken(program)
+        shown = ((slot, self.run.shown(self.now, program, (slot,))) for slot in self.run.shapes_of(program))
+        return Look((program, self._rows(), self.run.taken(program)), tuple(shown))
+
+    def differs(self, before: Self, pen: Pen, box: Box) -> tuple[Box, ...]:
+        was, now = before.seen(), self.seen()
+        if before.run != self.run or was.whose != now.whose:
+            return (box,)
+        others = {slot for (slot, one), (_, other) in zip(was.shown, now.shown, strict=True) if one != other}
+        return tuple(cells.edge(pen, at) for slot, vector, at in self._places(pen, box) if others & {slot, vector})
 
     def draw(self, pen: Pen, box: Box) -> None:
         pen.panel(box, sram=True)
-        side, program = pen.px(22), self.run.program(self.now)
-        top = Box(box.x + side, box.y, box.w - 2 * side, pen.px(76 if box.h >= pen.px(430) else 60))
-        head(pen, top, self.run, self.run.taken(program))
-        slots = self.run.shapes_of(program)
+        program = self.run.program(self.now)
+        head(pen, self._head(pen, box), self.run, self.run.taken(program))
+        for slot, vector, place in self._places(pen, box):
+            if pen.sees(cells.edge(pen, place)):
+                self._slot(pen, place, slot, vector, program)
+
+    def _head(self, pen: Pen, box: Box) -> Box:
+        side = pen.px(22)
+        return Box(box.x + side, box.y, box.w - 2 * side, pen.px(76 if box.h >= pen.px(430) else 60))
+
+    def _places(self, pen: Pen, box: Box) -> list[tuple[str, str | None, Box]]:
+        """Each matrix, the one number a row beside it, if there is one, and where they stand."""
+        top, slots = self._head(pen, box), self.run.shapes_of(self.run.program(self.now))
         wide = [slot for slot, shape in slots.items() if len(shape) == 2]
         narrow = [slot for slot in slots if slot not in wide]
         inside = Box(top.x, top.bottom, top.w, box.bottom - top.bottom - pen.px(16))
         split = inside.rows if inside.h > 0.55 * inside.w else inside.columns
-        for n, (slot, place) in enumerate(zip(wide, split(len(wide)), strict=True)):
-            vector = narrow[n] if n < len(narrow) else None
-            self._slot(pen, place.whole(), slot, vector, program)
+        beside = [*narrow, *[None] * len(wide)]
+        return [
+            (slot, beside[n], place.whole()) for n, (slot, place) in enumerate(zip(wide, split(len(wide)), strict=True))
+        ]
 
     def _slot(self, pen: Pen, place: Box, slot: str, vector: str | None, program: int | None) -> None:
         """A matrix under its name, and one number a row beside it."""
@@ -60,7 +83,7 @@ class Kernel(OfRun):
         else:
             draw_value(pen, grid, self.run, shown)
             if slot == "P":
-                pen.frame(grid.box.grown(max(2, pen.px(4))), "S", width=2, radius=6, dash=4)
+                pen.frame(cells.edge(pen, grid.box), "S", width=2, radius=6, dash=4)
         if vector:
             column = Box(grid.box.right + pen.px(16), grid.box.y, pen.px(40), grid.box.h)
             at = cells.Grid(column, (int(column.w), grid.cell[1]), (grid.bins[0], 1))

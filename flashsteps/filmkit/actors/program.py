@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from ...theme import LABEL
 from ..boxes import Box
 from ..moments import SCORES, STATS
-from ..run import Run
+from ..run import Run, Shown
 from . import cells, scores
 from .of_run import OfRun
 from .sram import NEEDS, draw_slot, draw_value, name_of, need_of, tiles_of
@@ -21,6 +20,15 @@ if TYPE_CHECKING:
 HEADS = 40
 
 
+class Look(NamedTuple):
+    """What is to be seen of a program: `whose` is its number, whether it skips a tile, its first query; `late`, whether
+    ℓ is still that of before; then what each place shows."""
+
+    whose: tuple[int | None, bool, int]
+    late: bool
+    shown: tuple[tuple[str, Shown | None], ...]
+
+
 @dataclass(frozen=True)
 class Program(OfRun):
     """`lane` says which of those side by side; `lit` is a row that stands out, where it is this lane that has it."""
@@ -28,42 +36,56 @@ class Program(OfRun):
     lane: int
     lit: int | None = None
 
-    def seen(self) -> Hashable:
+    def seen(self) -> Look:
         program = self.run.program(self.now, self.lane)
-        places = [*((slot,) for slot in tiles_of(self.run)), SCORES, *STATS.values()]
-        shown = [self.run.shown(self.now, program, slots) for slots in places]
+        slots = {slot: (slot,) for slot in tiles_of(self.run)} | {"S": SCORES} | STATS
+        shown = {name: self.run.shown(self.now, program, place) for name, place in slots.items()}
         skips = any(event.op == "skip" and event.program == program for event in self.run.events(self.now))
-        return program, skips, tuple(shown), first_row(self.run, self.now, program)
+        late = scores.behind(self.run, self.now, program, "ℓ")
+        return Look((program, skips, first_row(self.run, self.now, program)), late, tuple(shown.items()))
+
+    @property
+    def _look(self) -> Look:
+        return self.look if isinstance(self.look, Look) else self.seen()
+
+    def differs(self, before: Self, pen: Pen, box: Box) -> tuple[Box, ...]:
+        was, now = before._look, self._look
+        if (before.run, before.lane, before.lit) != (self.run, self.lane, self.lit) or was.whose != now.whose:
+            return (box,)
+        at, found = places(pen, box, self.run), []
+        edges = at.edges(pen)
+        for (name, one), (_, other) in zip(was.shown, now.shown, strict=True):
+            if name in edges and (one != other or name == "ℓ" and was.late != now.late):
+                more = scores.more(self.run, at.scores, one, other) if name == "S" and one and other else None
+                found.append(more or edges[name])
+        return tuple(found)
 
     def draw(self, pen: Pen, box: Box) -> None:
         pen.panel(box, sram=True)
-        program = self.run.program(self.now, self.lane)
-        at = places(pen, box, self.run)
+        (program, skips, first), late, pairs = self._look
+        shown, at = dict(pairs), places(pen, box, self.run)
+        seen = {name: pen.sees(edge) for name, edge in at.edges(pen).items()}
         name = "idle" if program is None else f"program {program}"
-        skips = any(event.op == "skip" and event.program == program for event in self.run.events(self.now))
         base = at.name.y + pen.px(23)
         pen.label(at.name.x, base, "skips" if skips else name, "accent" if skips else "ink", weight=600, room=at.name.w)
         for slot, place in at.tiles.items():
-            draw_slot(pen, place, self.run, slot, self.run.shown(self.now, program, (slot,)), most=14)
-        shown = self.run.shown(self.now, program, SCORES)
-        if shown:
-            scores.tile(pen, at.scores, self.run, shown, self.lit)
-        else:
+            if seen[slot]:
+                draw_slot(pen, place, self.run, slot, shown[slot], most=14)
+        if shown["S"]:
+            scores.tile(pen, at.scores, self.run, shown["S"], self.lit)
+        elif seen["S"]:
             pen.frame(at.scores.box, "faint", radius=4, dash=6)
-        if program is not None:
-            first = first_row(self.run, self.now, program)
+        if program is not None and at.labels > pen.px(40) and seen["labels"]:
             count = min(self.run.trace.meta["block_q"], self.run.trace.meta["queries"] - first)
             words = self.run.names["queries"][first : first + count]
             strong = frozenset() if self.lit is None else frozenset([self.lit])
-            if at.labels > pen.px(40):
-                cells.row_labels(pen, at.scores, words, at.scores.box.x - pen.px(12), at.labels - pen.px(12), strong)
+            cells.row_labels(pen, at.scores, words, at.scores.box.x - pen.px(12), at.labels - pen.px(12), strong)
         for name, grid in at.stats.items():
-            behind = scores.behind(self.run, self.now, program, name)
-            scores.statistic(pen, grid, self.run, self.run.shown(self.now, program, STATS[name]), self.lit, behind)
-        if at.acc:
-            acc = self.run.shown(self.now, program, ("acc",))
-            if acc:
-                draw_value(pen, at.acc, self.run, acc)
+            if seen[name]:
+                scores.statistic(pen, grid, self.run, shown[name], self.lit, late and name == "ℓ")
+        if at.acc and seen["acc"]:
+            if shown["acc"]:
+                draw_value(pen, at.acc, self.run, shown["acc"])
             else:
                 pen.frame(at.acc.box, "faint", radius=4, dash=6)
 
@@ -105,6 +127,14 @@ class Places(NamedTuple):
     scores: cells.Grid
     stats: dict[str, cells.Grid]
     acc: cells.Grid | None
+
+    def edges(self, pen: Pen) -> dict[str, Box]:
+        """What each of them takes up at most, frames around it and all, but nothing of the panel's line."""
+        tile, side = self.scores.box, pen.px(14)
+        of = {"S": tile, "labels": Box(tile.x - self.labels, tile.y, self.labels, tile.h)}
+        of |= {slot: Box(at.x + side, at.y, at.w - side, at.h) for slot, at in self.tiles.items()}
+        of |= {name: grid.box for name, grid in self.stats.items()} | ({"acc": self.acc.box} if self.acc else {})
+        return {name: cells.edge(pen, box) for name, box in of.items()}
 
 
 def places(pen: Pen, box: Box, run: Run) -> Places:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -100,10 +101,12 @@ def tile(pen: Pen, grid: cells.Grid, run: Run, shown: Shown, lit: int | None) ->
     for n, (r, c) in enumerate(np.ndindex(rows, columns)):
         if n >= int(np.ceil(shown.part * value.size)):
             break
+        box = Box(grid.box.x + c * w, grid.box.y + r * h, w - gap, h - gap)
+        if not pen.sees(box):
+            continue
         x, strong = float(value[r, c]), shown.live and lit in (None, r)
         share = 0.12 + 0.88 * min(1.0, max(0.0, (x - low) / max(high - low, 1e-9))) if np.isfinite(x) else 0.0
         color = mix(base, hue, share * (1.0 if strong else 0.35))
-        box = Box(grid.box.x + c * w, grid.box.y + r * h, w - gap, h - gap)
         pen.fill(box, color, radius=5)
         if np.isneginf(x):
             pen.frame(box, "line", width=1, radius=5)
@@ -114,7 +117,18 @@ def tile(pen: Pen, grid: cells.Grid, run: Run, shown: Shown, lit: int | None) ->
             pen.digits(box, number(x, 1 if shown.slot == "S" else 2, 4), size, ink)
     if shown.slot == "P":  # it has the hue of S: the dots tell it
         used = Box(grid.box.x, grid.box.y, columns * w - gap, rows * h - gap)
-        pen.frame(used.grown(max(2, pen.px(4))), "S", width=2, radius=6, dash=4)
+        pen.frame(cells.edge(pen, used), "S", width=2, radius=6, dash=4)
+
+
+def more(run: Run, grid: cells.Grid, before: Shown, after: Shown) -> Box | None:
+    """The rows of a tile of S that has only gained cells, or lost some. None where more is another: and for P, around
+    which dashes stand, that a clip would cut through."""
+    if before._replace(part=after.part) != after or after.slot != "S":
+        return None
+    first, last = sorted((before.part, after.part))
+    rows = ceil(len(run.value(after.step)) / grid.bins[0])
+    top, bottom = int(first * rows), min(rows, ceil(last * rows - 1e-9))
+    return Box(grid.box.x, grid.box.y + top * grid.cell[1], grid.box.w, (bottom - top) * grid.cell[1])
 
 
 def behind(run: Run, now: float, program: int | None, name: str) -> bool:

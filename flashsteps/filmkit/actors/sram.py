@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import dataclass
 from math import ceil
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from ... import theme
 from ...theme import HEAD, LABEL
@@ -23,6 +22,13 @@ GAUGE = 60  # units that a gauge takes at least
 NEEDS = "needs at most", "needs up to", "at most"  # before what is needed, as there is room
 
 
+class Look(NamedTuple):
+    """What is to be seen: `whose` is the program, and the bytes that it takes; then what each place shows."""
+
+    whose: tuple[int | None, tuple[tuple[str, int], ...]]
+    shown: tuple[tuple[str, Shown | None], ...]
+
+
 @dataclass(frozen=True)
 class Sram(OfRun):
     """`lit` is a row of the score tile that stands out; `alpha` whether α has a column of its own."""
@@ -30,19 +36,40 @@ class Sram(OfRun):
     lit: int | None = None
     alpha: bool = False
 
-    def seen(self) -> Hashable:
+    def seen(self) -> Look:
         program = self.run.program(self.now)
-        places = [*((slot,) for slot in tiles_of(self.run)), SCORES, *STATS.values()]
-        shown = [self.run.shown(self.now, program, slots) for slots in places]
-        return program, tuple(shown), self.run.taken(program)
+        slots = {slot: (slot,) for slot in tiles_of(self.run)} | {"S": SCORES} | STATS
+        shown = ((name, self.run.shown(self.now, program, place)) for name, place in slots.items())
+        return Look((program, self.run.taken(program)), tuple(shown))
+
+    def differs(self, before: Self, pen: Pen, box: Box) -> tuple[Box, ...]:
+        was, now = before.seen(), self.seen()
+        told = (before.run, before.lit, before.alpha) == (self.run, self.lit, self.alpha)
+        if not told or was.whose != now.whose:
+            return (box,)
+        areas = areas_of(pen, box, len(now.shown) - len(STATS) - 1)
+        tiles = dict(zip(tiles_of(self.run), areas.tiles, strict=True))
+        found = [name for (name, one), (_, other) in zip(was.shown, now.shown, strict=True) if one != other]
+        edges = [cells.edge(pen, tiles[name]) for name in found if name in tiles]
+        if len(edges) < len(found):  # of the scores, and what belongs to them
+            edges.append(self._scores(pen, areas.scores, dict(was.shown)["S"], dict(now.shown)["S"], found))
+        return tuple(edges)
+
+    def _scores(self, pen: Pen, box: Box, before: Shown | None, after: Shown | None, found: list[str]) -> Box:
+        """What of the scores' place is another."""
+        tile = scores.places(pen, box, self.run, alpha=self.alpha).tile
+        more = scores.more(self.run, tile, before, after) if found[-1] == "S" and before and after else None
+        return more or box
 
     def draw(self, pen: Pen, box: Box) -> None:
         pen.panel(box, sram=True)
         program, areas = self.run.program(self.now), areas_of(pen, box, len(tiles_of(self.run)))
         head(pen, areas.head, self.run, self.run.taken(program))
         for slot, place in zip(tiles_of(self.run), areas.tiles, strict=True):
-            draw_slot(pen, place, self.run, slot, self.run.shown(self.now, program, (slot,)))
-        scores.draw(pen, areas.scores, self.run, self.now, program, lit=self.lit, alpha=self.alpha)
+            if pen.sees(cells.edge(pen, place)):
+                draw_slot(pen, place, self.run, slot, self.run.shown(self.now, program, (slot,)))
+        if pen.sees(areas.scores):
+            scores.draw(pen, areas.scores, self.run, self.now, program, lit=self.lit, alpha=self.alpha)
 
 
 class Areas(NamedTuple):
@@ -148,4 +175,4 @@ def draw_value(pen: Pen, grid: cells.Grid, run: Run, shown: Shown) -> None:
     span = run.ranges.get(shown.slot, (0.0, 1.0))
     cells.texture(pen, grid, value, span, shown.slot, part=shown.part, alpha=1.0 if shown.live else 0.35)
     if ceil(shown.part * value.size) < value.size:
-        pen.frame(rows.grown(max(2, pen.px(4))), "accent", width=3, radius=5)
+        pen.frame(cells.edge(pen, rows), "accent", width=3, radius=5)
