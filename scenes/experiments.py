@@ -127,7 +127,7 @@ def missing(board: Board, place: Stage, speed: Results | None) -> None:
     if speed is None:
         words = "Nothing measured comes with this film: flashsteps bench measures on your machine."
     elif gpu:
-        words = f"Ours are of one {speed.machine['name'].split(' 80GB')[0]}; other chips differ."
+        words = f"Measured on one {speed.machine['name'].split(' 80GB')[0]}; other chips differ."
     cards = (
         Card("missing here", "other GPUs, other makers’" if gpu else "any GPU"),
         Card("yours", "flashsteps bench --on-gpu FOLDER, or make bench-gpu, measures on the GPU at hand", lit=True),

@@ -44,7 +44,7 @@ class Race(Film):
         order, later = ranked(toy), ranked(real)
         first, _, third = (toy[name].total for name in order)
         carried = [size_of(real[name].total) for name in reversed(later)]
-        in_all = f"{carried[0]} against {carried[1]} and {carried[2]}"
+        in_all = f"{carried[0]}, against {carried[1]} and {carried[2]}"
 
         if board.short:
             with board.chapter("In short"):
@@ -95,7 +95,7 @@ class Race(Film):
             moved = lanes(board, real, f"{now}; {axis}; heights: how much of which; {BEST}")
             S, gpu = sum(t.nbytes for t in real[STANDARD].transfers if t.tensor == "S" and t.written), device(DEFAULT)
             if gpu.shared < S:
-                chip = f"all SRAM of {a(gpu.chip)} is {size_of(gpu.shared)}"
+                chip = f"{a(gpu.chip)} has {size_of(gpu.shared)} of shared memory"
                 board.say(f"Standard attention writes S: {size_of(S)}; {chip}.")
             else:
                 board.say("The race again, with these tiles.")
@@ -103,7 +103,7 @@ class Race(Film):
             board.say(one_is_done(real, later[0]))
 
         with board.chapter("In the end"):
-            board.say(f"{in_all}{', for S and P' * (later[2] == STANDARD)}.")
+            board.say(f"S and P make it {in_all}." if later[2] == STANDARD else f"{in_all}.")
             board.move(moved.to(real[later[1]].total), seconds=1.2, ease=linear)
             board.move(moved.to(real[later[2]].total), seconds=2.4, ease=linear)
 

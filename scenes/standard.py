@@ -42,7 +42,7 @@ class Standard(Film):
             board.say("Three kernels (GPU programs) run in turn.")
 
         with board.chapter("Scores go out"):
-            come = "K comes in whole, then Q" if run.is_toy else "K and Q come in"
+            come = "this toy’s K comes in whole, then Q" if run.is_toy else "K and Q come in"
             board.say(f"Kernel 1: {come}; all scores, S, go out.")
             stage.play(starts[1], seconds=4.8)
 
