@@ -39,6 +39,7 @@ class Race(Film):
         keys = f", {meta['keys']} keys" if meta["queries"] != meta["keys"] else ""
         small = f"this toy: N = {meta['queries']}{keys}, d = {meta['d']}, {meta['dtype']}, tiles {size}"
         n = N if mask is None else MASKED
+        hidden = f", {mask}" if mask else ", without the toy’s mask" if meta["mask"] else ""
         toy = {name: Course(name, run) for name, run in runs.items()}
         real = {name: counted(name, n, D, TILE, mask, meta["dtype"]) for name in NAMES}
         order, later = ranked(toy), ranked(real)
@@ -80,18 +81,18 @@ class Race(Film):
         before, after = alone.ranked(0), alone.ranked(-1)
         with board.chapter("The tile alone"):
             board.clear()
-            alone.put(board, BEST)
+            alone.put(board, f"HBM traffic of one head, {meta['dtype']}, forward{hidden}; {BEST}")
             still = "still " * (before[0] == order[0])
             board.say(f"{short(n)} tokens, d = {D}, same tiles: {NAMES[before[0]]} {still}moves least.")
             board.read()
-            grows = "grows: what it fetches serves more tokens" if max(alone.tiles[0]) < TILE else "changes"
-            board.say(f"Only the tile {grows}. The order {'stays' if after == before else 'turns'}.")
+            ends = "stays" if after == before else "turns"
+            board.say(f"Only the tile grows: what it fetches serves more tokens. The order {ends}.")
             alone.grow(seconds=2.4)
 
         with board.chapter("A real size"):
             board.clear()
             axis = f"the axis: {size_of(third)} → {carried[0]}"
-            now = f"now N = {short(n)}, d = {D}, {meta['dtype']}, tiles {TILE}×{TILE}"
+            now = f"now N = {short(n)}, d = {D}, {meta['dtype']}, tiles {TILE}×{TILE}{hidden}"
             moved = lanes(board, real, f"{now}; {axis}; heights: how much of which; {BEST}")
             S, gpu = sum(t.nbytes for t in real[STANDARD].transfers if t.tensor == "S" and t.written), device(DEFAULT)
             if gpu.shared < S:

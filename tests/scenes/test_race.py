@@ -127,10 +127,18 @@ def test_whether_the_tile_turns_the_order_is_told_as_it_is(how):
     tiles = (how.get("block_q", 4), how.get("block_k", 4)), (128, 128)
     orders = []
     for q, k in tiles:
-        moved = {name: fs.count(name, n=n, d=64, block_q=q, block_k=k, mask=mask).total for name in NAMES}
-        orders.append(sorted(moved, key=moved.get))
+        moved = ((fs.count(name, n=n, d=64, block_q=q, block_k=k, mask=mask).total, name) for name in NAMES)
+        orders.append([name for _, name in sorted(moved)])
     assert f"The order {'stays' if orders[0] == orders[1] else 'turns'}." in said(script)
     assert f"{FULL[orders[0][0]]} " in next(c.name for c in script.captions if "same tiles" in c.name)
+
+
+def test_a_mask_of_this_very_input_is_said_to_be_left_out_at_the_real_size():
+    script = fs.film("race", mask=np.tril(np.ones((16, 16), bool))).script()
+    for chapter in ("The tile alone", "A real size"):
+        assert any("without the toy’s mask" in str(text.words) for text in actors(script, chapter, Text))
+    script = fs.film("race", mask="causal").script()
+    assert any("causal" in str(text.words) for text in actors(script, "The tile alone", Text))
 
 
 def test_a_mask_makes_the_real_size_smaller_and_its_counts_are_so():

@@ -52,7 +52,8 @@ def test_p_is_called_undivided_until_its_rows_add_up_to_one():
 
 def test_k_comes_in_whole_and_what_a_kernel_needs_comes_from_hbm():
     trace = fs.record("standard-forward", *fs.load_qkv("sample"), block_q=4, block_k=4)
-    moves = [[event.tile.tensor for event in trace if event.nbytes and event.program == n] for n in range(3)]
+    crossing = [(event.program, event.tile.tensor) for event in trace if event.nbytes and event.tile]
+    moves = [[tensor for program, tensor in crossing if program == n] for n in range(3)]
     assert moves == [["K"] * 4 + ["Q", "S"] * 4, ["S", "P"] * 4, ["V"] * 4 + ["P", "O"] * 4]
     assert "Kernel 1: this toy’s K comes in whole, then Q; all scores, S, go out." in said(SCRIPT)
     assert "Kernel 2: softmax fetches all of S and writes P, as large." in said(SCRIPT)

@@ -23,7 +23,7 @@ class TileAlone:
     is between two of them."""
 
     def __init__(self, n: int, d: int, tile: Tile, mask: str | None, dtype: str) -> None:
-        self.n, self.d, self.dtype, self.tiles = n, d, dtype, [tile, *taller(*tile)]
+        self.n, self.d, self.tiles = n, d, [tile, *taller(*tile)]
         self.moved = [
             {name: count(name, n=n, d=d, block_q=q, block_k=k, mask=mask, dtype=dtype) for name in NAMES}
             for q, k in self.tiles
@@ -33,8 +33,8 @@ class TileAlone:
         """Who moves least comes first."""
         return sorted(self.moved[number], key=lambda name: self.moved[number][name].total)
 
-    def put(self, board: Board, best: str) -> None:
-        """With the first of the tiles. `best` is what is assumed in favour of standard attention."""
+    def put(self, board: Board, words: str) -> None:
+        """With the first of the tiles; `words` are what is said below of all of it."""
         self.board, self.at, self.lit = board, board.value(0), board.value("")
         chips, bars, legend, note = board.main.rows(
             *board.pick(wide=(76, 528, 56, 88), square=(76, 478, 96, 130), tall=(76, 1068, 96, 130)), gap=16
@@ -46,7 +46,7 @@ class TileAlone:
         level = Mark(self._now(STANDARD, lambda io: io.total))
         board.put(Bars(tuple(map(self._bar, NAMES)), most, marks=(level,)), bars)
         board.put(hues(), legend)
-        board.put(Text(f"HBM traffic of one head, {self.dtype}, forward; {best}; {MODEL}"), note)
+        board.put(Text(f"{words}; {MODEL}"), note)
 
     def grow(self, seconds: float) -> None:
         """To the last of the tiles; all else stays."""
