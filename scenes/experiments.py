@@ -76,12 +76,12 @@ def more(board: Board, place: Stage) -> None:
     turn(board, words, (chart, upper), said, grows=(grown.to(1.0),), seconds=0.8)
     board.read()
     cards = (
-        Card("Path-X", "sequences of 16K tokens", (("right", f"{right} %"), ("by guessing", f"{chance:.0f} %"))),
+        Card("Path-X", "sequences of 16K tokens", (("right", f"{right}%"), ("by guessing", f"{chance:.0f}%"))),
         Card("long-range arena", "against standard attention", (("as fast", f"{published.LONG_RANGE_SPEEDUP}×"),)),
     )
     for card, box in zip(cards, lower.columns(2) if board.shape != "tall" else lower.rows(2), strict=True):
         board.put(card, box)
-    board.say(f"Path-X, of 16K tokens: {right} % right; by guessing {chance:.0f}.")
+    board.say(f"Path-X, of 16K tokens: {right}% right; by guessing {chance:.0f}%.")
 
 
 def raced(board: Board, place: Stage, found: Results) -> None:
