@@ -7,7 +7,7 @@ from flashsteps.filmkit.actors.cards import Card
 from flashsteps.filmkit.pictures import published_times
 from flashsteps.filmkit.pictures.duel import CUDNN, FLASH, OURS, STANDARD, Duel, between, kept_of, versions
 from flashsteps.filmkit.pictures.training import losses, memory
-from flashsteps.filmkit.places import Stage, below, note, stage, turn
+from flashsteps.filmkit.places import Stage, below, stage, turn
 from flashsteps.results import Results
 from flashsteps.story.labels import a
 from flashsteps.traffic import published
@@ -27,10 +27,8 @@ class Experiments(Film):
         with board.chapter("Training time"):
             training(board, place)
         if not board.short:
-            with board.chapter("Longer sequences"):
-                longer(board, place)
-            with board.chapter("One step"):
-                step(board, place)
+            with board.chapter("Published too"):
+                more(board, place)
         duel = results.kept("duel")
         if duel and len(kept_of(duel)) > 1:
             with board.chapter("Speed, measured here"):
@@ -47,8 +45,8 @@ def labels(board: Board, place: Stage, here: bool) -> None:
     """What each kind looks like."""
     words = "figures of ours, on a machine that is named" if here else "nothing yet comes with this film"
     ours = Card("measured here", words, lit=True)
-    theirs = Card("published", "figures of others, each with its paper, and its hardware where it depends on it")
-    board.say("First what was published, then what was measured here: never in one chart.")
+    theirs = Card("published", "figures of others, each with its paper")
+    board.say("First published figures, then our own: never in one chart.")
     box = place.whole.rows(2, 3, 3)[1]
     for card, at in zip((theirs, ours), box.columns(2) if board.shape != "tall" else box.rows(2), strict=True):
         board.put(card, at)
@@ -65,30 +63,25 @@ def training(board: Board, place: Stage) -> None:
         words = f"Published: GPT-2 trains {max(ratios):.1f} times as fast."
     said = below(place, f"{SOURCE}, Tables 1 and 2, on 8 A100s; GPT-2 to the same perplexity")
     pictures = published_times.training(board, place, grown)
-    turn(board, words, *pictures, said, grows=(grown.to(1.0),), seconds=1.5)
+    turn(board, words, *pictures, said, grows=(grown.to(1.0),))
 
 
-def longer(board: Board, place: Stage) -> None:
-    """What became possible."""
-    right, chance = published.PATH_X, published.PATH_X_BY_CHANCE
+def more(board: Board, place: Stage) -> None:
+    """Attention of GPT-2 medium, forward and backward; and what longer sequences bring."""
+    grown, right, chance = board.value(0.0), published.PATH_X, published.PATH_X_BY_CHANCE
+    chart, was, now = published_times.step(grown)
+    upper, lower = place.whole.rows(*board.pick(wide=(5, 3), square=(1, 1)))
+    words = f"One attention step: {was.value} to {now.value} ms, on an A100."
+    said = below(place, f"{SOURCE}, Figure 2 ({was.hardware}; N = 1024, d = 64, 16 heads, batch 64), Tables 3 and 6")
+    turn(board, words, (chart, upper), said, grows=(grown.to(1.0),), seconds=0.8)
+    board.read()
     cards = (
-        Card("Path-X", "sequences of 16K tokens", (("right", f"{right} %"), ("by guessing", f"{chance:.0f} %"))),
+        Card("Path-X", "sequences of 16K tokens", (("right", f"{right}%"), ("by guessing", f"{chance:.0f}%"))),
         Card("long-range arena", "against standard attention", (("as fast", f"{published.LONG_RANGE_SPEEDUP}×"),)),
     )
-    box = place.whole.rows(2, 4, 3)[1]
-    boxes = box.columns(2) if board.shape != "tall" else box.rows(2)
-    words = f"Published too: Path-X {right} % right, guessing gives {chance:.0f}; long-range arena 2.4× as fast."
-    turn(board, words, *zip(cards, boxes, strict=True))
-    note(board, place, f"{SOURCE}, Tables 3 and 6")
-
-
-def step(board: Board, place: Stage) -> None:
-    """Attention of GPT-2 medium, forward and backward."""
-    grown = board.value(0.0)
-    chart, was, now = published_times.step(grown)
-    words = f"One attention step: {was.value} to {now.value} ms, {was.value / now.value:.1f} times as fast, on an A100."
-    said = below(place, f"{SOURCE}, Figure 2, {was.hardware}; N = 1024, d = 64, 16 heads, batch 64")
-    turn(board, words, (chart, place.whole.rows(5, 2)[0]), said, grows=(grown.to(1.0),))
+    for card, box in zip(cards, lower.columns(2) if board.shape != "tall" else lower.rows(2), strict=True):
+        board.put(card, box)
+    board.say(f"Path-X, of 16K tokens: {right}% right; by guessing {chance:.0f}%.")
 
 
 def raced(board: Board, place: Stage, found: Results) -> None:
@@ -96,34 +89,36 @@ def raced(board: Board, place: Stage, found: Results) -> None:
     duel, gpu = Duel(found), found.machine["name"]
     dtype = {"bfloat16": "bf16"}.get(found.settings["dtype"], found.settings["dtype"])
     said = f"measured here, {found.date}, {gpu}: {versions(found)}; {dtype}, d = {duel.d}"
+
+    beside = [between(duel.against("cudnn", causal, "forward", "backward")) for causal in (False, True)]
     grown = board.value(0.0)
-    words = f"Our kernels on {a(gpu.removeprefix('NVIDIA ').split()[0])}: {duel.beside_cudnn(False)}"
+    words = f"Our kernels on {a(gpu.removeprefix('NVIDIA ').split()[0])}: {beside[False]} times cuDNN’s speed."
     if board.short:
         words = f"Measured: forward {between(duel.against('cudnn', False, 'forward'))} times cuDNN’s speed."
-    turn(board, words, *duel.charts(place.sides, False, grown), below(place, said), grows=(grown.to(1.0),))
+    turn(board, words, *duel.charts(place.sides, False, grown), below(place, said), grows=(grown.to(1.0),), seconds=0.8)
     if board.short:
         return
     board.read()
-    grown, words = board.value(0.0), f"With the causal mask: {duel.beside_cudnn(True)}"
-    turn(board, words, *duel.charts(place.sides, True, grown), below(place, said), grows=(grown.to(1.0),))
+    grown, words = board.value(0.0), f"Causal: {beside[True]} times cuDNN’s speed."
+    turn(board, words, *duel.charts(place.sides, True, grown), below(place, said), grows=(grown.to(1.0),), seconds=0.8)
     older = [x for causal in (False, True) for x in duel.against("flash", causal, "forward", "backward")]
-    board.say(f"Masked or not, ours are {between(older)} times as fast as PyTorch’s FlashAttention-2.")
+    board.say(f"Masked or not: {between(older)} times PyTorch’s FlashAttention-2.")
 
 
 def measured(board: Board, place: Stage, speed: Results, train: Results) -> None:
     """Memory and losses, from the files under renders/data."""
     grown, steps = board.value(0.0), board.value(0.0)
     (held, alone), (loss, apart, about) = memory(speed, grown), losses(train, steps)
-    words = "At as many tokens in all, standard’s memory grows with N; the others’ does not."
+    words = "Standard’s memory grows with N; the others’ does not."
     machine, bits = speed.machine["name"], {"bfloat16 autocast": "bf16"}.get(train.settings["arithmetic"], "float32")
     said = f"measured here, {speed.date}, {machine}: {versions(speed)}; training in {bits}, {train.date}"
     pictures = (held, place.sides[0]), (loss, place.sides[1]), below(place, said)
-    turn(board, words, *pictures, given=alone, grows=(grown.to(1.0),))
+    turn(board, words, *pictures, given=alone, grows=(grown.to(1.0),), seconds=1.0)
     board.move(steps.to(float(train.settings["steps"])), seconds=1.5)
     if apart < 1e-4:
         board.say(f"The losses of training are the same to {apart:.6f}.")
     else:
-        board.say(f"In {bits} the losses differ by {apart:.3f} at most, at losses around {about:.1f}.")
+        board.say(f"In {bits} the losses, around {about:.1f}, differ by {apart:.3f} at most.")
 
 
 def missing(board: Board, place: Stage, speed: Results | None) -> None:
@@ -132,7 +127,7 @@ def missing(board: Board, place: Stage, speed: Results | None) -> None:
     if speed is None:
         words = "Nothing measured comes with this film: flashsteps bench measures on your machine."
     elif gpu:
-        words = f"Ours are from one {speed.machine['name'].split(' 80GB')[0]}: other chips will give other figures."
+        words = f"Measured on one {speed.machine['name'].split(' 80GB')[0]}; other chips differ."
     cards = (
         Card("missing here", "other GPUs, other makers’" if gpu else "any GPU"),
         Card("yours", "flashsteps bench --on-gpu FOLDER, or make bench-gpu, measures on the GPU at hand", lit=True),

@@ -16,6 +16,8 @@ from flashsteps.filmkit.pictures.courses import (
     ranked,
     status_of,
 )
+from flashsteps.filmkit.pictures.tile_alone import TileAlone
+from flashsteps.filmkit.telling import times
 from flashsteps.machine.devices import DEFAULT, device
 from flashsteps.machine.masks import for_any_size
 from flashsteps.story.labels import a
@@ -37,12 +39,13 @@ class Race(Film):
         keys = f", {meta['keys']} keys" if meta["queries"] != meta["keys"] else ""
         small = f"this toy: N = {meta['queries']}{keys}, d = {meta['d']}, {meta['dtype']}, tiles {size}"
         n = N if mask is None else MASKED
+        hidden = f", {mask}" if mask else ", without the toy’s mask" if meta["mask"] else ""
         toy = {name: Course(name, run) for name, run in runs.items()}
         real = {name: counted(name, n, D, TILE, mask, meta["dtype"]) for name in NAMES}
         order, later = ranked(toy), ranked(real)
         first, _, third = (toy[name].total for name in order)
         carried = [size_of(real[name].total) for name in reversed(later)]
-        in_all = f"{carried[0]} against {carried[1]} and {carried[2]}"
+        in_all = f"{carried[0]}, against {carried[1]} and {carried[2]}"
 
         if board.short:
             with board.chapter("In short"):
@@ -60,64 +63,72 @@ class Race(Film):
 
         with board.chapter("The same bytes for each"):
             moved = lanes(board, toy, f"{small}; each mark is a transfer, in the order of the run; {BEST}", each=True)
-            board.say("Three ways to the same output. Each mark is a transfer, as wide as its bytes.")
+            board.say("One output, three ways. A mark is a transfer, as wide as its bytes.")
             board.move(moved.to(0.25 * first), seconds=4.0, ease=linear)
-            board.say("All three carry the same number of bytes at every moment.")
-            board.move(moved.to(0.8 * first), seconds=3.6, ease=linear)
+            board.say("At every moment all three have moved as much.")
+            board.move(moved.to(0.85 * first), seconds=3.1, ease=linear)
 
         with board.chapter("Who is first"):
-            board.move(moved.to(first), seconds=1.4, ease=linear, step=order[0])
-            board.say(f"With this toy’s {size} tiles, {NAMES[order[0]]} has the fewest bytes to carry: it wins.")
-            if order[0] == STANDARD:
-                board.say("It keeps all of K on chip, and reads Q, K and V just once.", given=once(runs[STANDARD]))
+            board.move(moved.to(first), seconds=1.0, ease=linear, step=order[0])
+            board.say(wins(order[0], runs[STANDARD]))
 
         with board.chapter("The others"):
             for name in order[1:]:
                 board.say(why(name, meta))
                 board.move(moved.to(toy[name].total), seconds=2.2, ease=linear, step=name)
 
+        alone = TileAlone(n, D, (meta["block_q"], meta["block_k"]), mask, meta["dtype"])
+        before, after = alone.ranked(0), alone.ranked(-1)
+        with board.chapter("The tile alone"):
+            board.clear()
+            alone.put(board, f"HBM traffic of one head, {meta['dtype']}, forward{hidden}; {BEST}")
+            still = "still " * (before[0] == order[0])
+            board.say(f"{short(n)} tokens, d = {D}, same tiles: {NAMES[before[0]]} {still}moves least.")
+            board.read()
+            ends = "stays" if after == before else "turns"
+            board.say(f"Only the tile grows: what it fetches serves more tokens. The order {ends}.")
+            alone.grow(seconds=2.4)
+
         with board.chapter("A real size"):
             board.clear()
             axis = f"the axis: {size_of(third)} → {carried[0]}"
-            words = f"now N = {short(n)}, d = {D}, {meta['dtype']}; {axis}; heights: how much of which; {BEST}"
-            moved = lanes(board, real, words)
-            board.say(f"Now a real size: {short(n)} tokens, and tiles of {TILE}×{TILE}.")
-            board.wait(0.6)
-            board.move(moved.to(real[later[0]].total), seconds=3.6, ease=linear, step="real")
-            board.say(one_is_done(real, later[0]))
-            gpu, S = device(DEFAULT), sum(t.nbytes for t in real[STANDARD].transfers if t.tensor == "S" and t.written)
+            now = f"now N = {short(n)}, d = {D}, {meta['dtype']}, tiles {TILE}×{TILE}{hidden}"
+            moved = lanes(board, real, f"{now}; {axis}; heights: how much of which; {BEST}")
+            S, gpu = sum(t.nbytes for t in real[STANDARD].transfers if t.tensor == "S" and t.written), device(DEFAULT)
             if gpu.shared < S:
-                chip = f"the {gpu.multiprocessors} SMs (processors) of {a(gpu.chip)} have {size_of(gpu.shared)} SRAM"
-                board.say(f"S can’t stay on chip: {size_of(S)}; {chip}.")
+                chip = f"{a(gpu.chip)} has {size_of(gpu.shared)} of shared memory"
+                board.say(f"Standard attention writes S: {size_of(S)}; {chip}.")
+            else:
+                board.say("The race again, with these tiles.")
+            board.move(moved.to(real[later[0]].total), seconds=4.0, ease=linear, step="real")
+            board.say(one_is_done(real, later[0]))
 
-        turned = later != order
-        with board.chapter("The order turns" if turned else "The order stays"):
-            board.say(f"{in_all}: real tiles {'turn the order round' if turned else 'keep the order'}.")
-            board.move(moved.to(real[later[1]].total), seconds=1.6, ease=linear)
+        with board.chapter("In the end"):
+            board.say(f"S and P make it {in_all}." if later[2] == STANDARD else f"{in_all}.")
+            board.move(moved.to(real[later[1]].total), seconds=1.2, ease=linear)
             board.move(moved.to(real[later[2]].total), seconds=2.4, ease=linear)
-            if turned and meta["block_q"] == meta["block_k"]:
-                now = f"What a tile fetches now serves {TILE} tokens, not {meta['block_q']}"
-                board.say(f"{now}; S still goes out, and comes back.", given=meta["block_q"] < TILE)
+
+
+def wins(name: str, standard: Trace) -> str:
+    """Who does, and why."""
+    moved = standard.io().by_tensor
+    once = name == STANDARD and all(moved[one].read == standard.initial[one].nbytes for one in "QKV")
+    why = "it reads Q, K and V just once" if once else "it has the fewest bytes to carry"
+    return f"{NAMES[name][0].upper()}{NAMES[name][1:]} wins with this toy: {why}."
 
 
 def why(name: str, meta: Mapping[str, Any]) -> str:
     """Why it carries so much."""
     if name == STANDARD:
         return "Standard attention writes S and P, and reads them back."
-    of, fetched = {FLASH: ("keys", "Q and O again, and writes O"), FLASH2: ("queries", "K and V again")}[name]
+    of, fetched, also = {FLASH: ("keys", "Q and O", ", and writes O"), FLASH2: ("queries", "K and V", "")}[name]
     many = -(-meta[of] // meta[{"keys": "block_k", "queries": "block_q"}[of]])
-    each = "its one block" if many == 1 else "each block" if meta["mask"] else f"each of {many} blocks"
-    return f"{NAMES[name]}: {each} of {of} fetches {fetched if many > 1 else fetched.replace(' again', '')}."
-
-
-def once(standard: Trace) -> bool:
-    """Whether each byte of Q, K and V comes in only once."""
-    moved = standard.io().by_tensor
-    return all(moved[name].read == standard.initial[name].nbytes for name in "QKV")
+    often = f"for each block of {of}" if meta["mask"] and many > 1 else times(many)
+    return f"{NAMES[name]} fetches {fetched} {often}{also}."
 
 
 def one_is_done(real: Courses, best: str) -> str:
     if best == FLASH2 and status_of(real[STANDARD], real[best].total) == WRITTEN:
-        return "FlashAttention-2 is done. Standard attention has just written S, and must read it back."
+        return "FlashAttention-2 is done. Standard attention has yet to read S back."
     name, share = NAMES[best], real[best].total / real[STANDARD].total
     return f"{name[0].upper()}{name[1:]} is done: {share:.2f} of the bytes that standard attention carries."

@@ -35,35 +35,32 @@ class Standard(Film):
             return short(board, RunStage(board, run, loops=kernels, **shown))
 
         with board.chapter("Three kernels"):
-            stage = RunStage(board, run, loops=kernels, **shown)
+            stage = RunStage(board, run, loops=kernels, without=("loops",), **shown)
             board.say(opening(trace))
             board.read()
-            board.say("Standard attention is three kernels: GPU programs, in turn.")
+            stage.bring(*({"loops"} & stage.actors.keys()))
+            board.say("Three kernels (GPU programs) run in turn.")
 
         with board.chapter("Scores go out"):
-            fits = "K comes in whole (a toy’s chip has the room), then Q" if run.is_toy else "K and Q come in"
-            board.say(f"First kernel: {fits}; all scores go out.")
-            stage.play(starts[1], seconds=6.0)
-            written = size_of(run.total.by_tensor["S"].written)
-            board.say(f"That is {written} of S. A longer K is fetched in parts, and more than once.")
-
-        with board.chapter("An empty chip"):
-            stage.begin()
-            board.say("A kernel starts with an empty chip: what it needs, it has to fetch from HBM.")
-            board.wait(2.0)
-            stage.play(starts[1] + 1)
+            come = "this toy’s K comes in whole, then Q" if run.is_toy else "K and Q come in"
+            board.say(f"Kernel 1: {come}; all scores, S, go out.")
+            stage.play(starts[1], seconds=4.8)
 
         with board.chapter("Softmax"):
-            board.say("Softmax fetches all of S and writes P, just as large.")
-            stage.play(starts[2], seconds=6.0)
+            stage.begin()
+            board.say("Each kernel starts with an empty chip: all must come from HBM.")
+            board.wait(2.0)
+            stage.play(starts[1] + 1)
+            board.say("Kernel 2: softmax fetches all of S and writes P, as large.")
+            stage.play(starts[2], seconds=4.8)
             both = 2 * trace.initial["S"].nbytes
             place = stage.places.map
             extra = ("here", f"{both:,} B"), (f"at {tokens(SIZES[-1])}", size_of(4 * SIZES[-1] ** 2))
             board.put(Card("S and P", "extra memory", extra, "S"), place._replace(h=min(250, place.h)))
 
         with board.chapter("The output"):
-            board.say("Last kernel: P comes back in, with V, and O goes out.")
-            stage.play(len(run), seconds=6.0)
+            board.say("Kernel 3: P comes back in, with V, and O goes out.")
+            stage.play(len(run), seconds=4.8)
 
         with board.chapter("What it moved"):
             board.clear()
@@ -83,7 +80,7 @@ class Standard(Film):
                 (shares([scores_of(io) / io.total for io in counts], grown), here.whole),
                 places.below(here, BEST),
                 grows=(grown.to(100.0),),
-                seconds=1.5,
+                seconds=0.9,
             )
 
         with board.chapter("Too large to stay"):
@@ -105,11 +102,11 @@ def too_large(board: Board, gpu: Device, n: int) -> None:
     board.put(
         Bars(bars, 2 * one, title=f"one head of {tokens(n)} tokens, d = {D}, fp16, beside {a(gpu.chip)}"), board.main
     )
-    chip = f"the {gpu.multiprocessors} SMs (processors) of {a(gpu.chip)} have {size_of(gpu.shared)} SRAM"
-    board.say(f"S can’t stay on chip: {size_of(one)}; {chip}.", given=one > gpu.shared)
-    board.wait(3.0)
+    chip = f"All SMs together hold {size_of(gpu.shared)}"
+    board.say(f"S can’t stay on chip: {size_of(one)}. {chip}.", given=one > gpu.shared)
+    board.wait(2.5)
     board.move(both.to(2 * one), seconds=1.5)
-    board.say(f"S and P take {size_of(2 * one)} for each head; Q, K, V and O only {size_of(needed)}.")
+    board.say(f"S and P take {size_of(2 * one)} a head, all else {size_of(needed)}.")
 
 
 def scores_of(io: IO) -> int:

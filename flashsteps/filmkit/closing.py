@@ -80,12 +80,18 @@ def way(toy: Size) -> list[list[Size]]:
     """Sizes from the toy's to a real one: those with more tokens, those with taller tiles, those with a wider head."""
     tokens = [1 << k for k in range(max(toy.n, toy.n_keys).bit_length(), N.bit_length())]
     grown = [toy._replace(n=n, n_keys=n) for n in tokens]
-    q, k, tall = toy.block_q, toy.block_k, list[Size]()
-    while (q, k) != (TILE, TILE):
-        q, k = (min(TILE, 1 << size.bit_length()) for size in (q, k))
-        tall.append(grown[-1]._replace(block_q=q, block_k=k))
+    tall = [grown[-1]._replace(block_q=q, block_k=k) for q, k in taller(toy.block_q, toy.block_k)]
     wide = [tall[-1]._replace(d=d) for d in [*range(toy.d + 8 - toy.d % 8, D, 8), D] if d > toy.d]
     return [grown, tall, wide]
+
+
+def taller(q: int, k: int) -> list[tuple[int, int]]:
+    """The tiles that come after one of q × k on the way to a real one: twice as many of both each time."""
+    found = list[tuple[int, int]]()
+    while (q, k) != (TILE, TILE):
+        q, k = (min(TILE, 1 << size.bit_length()) for size in (q, k))
+        found.append((q, k))
+    return found
 
 
 def coda(board: Board, trace: Trace) -> None:

@@ -26,13 +26,16 @@ def test_s_is_larger_than_all_sms_together():
     chip, S, both, needed = actor(SCRIPT, "Too large to stay", Bars).bars
     assert chip.value == 108 * 164 * 1024  # of an A100
     assert (S.value, both.value, needed.value) == (2 * N * N, 4 * N * N, 4 * 2 * N * D)
-    assert "8.6 GB; the 108 SMs (processors) of an A100 have 18.1 MB SRAM" in said(SCRIPT)
+    assert "S can’t stay on chip: 8.6 GB. All SMs together hold 18.1 MB." in said(SCRIPT)
+    assert "beside an A100" in actor(SCRIPT, "Too large to stay", Bars).title
+    assert (chip.name, chip.under) == ("all 108 SMs", "processors, 164 KiB of SRAM each")
 
 
 def test_another_gpu_holds_what_it_holds():
     script = fs.film("standard", device="h100").script()
     assert actor(script, "Too large to stay", Bars).bars[0].value == 132 * 228 * 1024
-    assert "the 132 SMs (processors) of an H100 SXM have 30.8 MB SRAM" in said(script)
+    assert "All SMs together hold 30.8 MB" in said(script)
+    assert "beside an H100 SXM" in actor(script, "Too large to stay", Bars).title
 
 
 def test_p_is_called_undivided_until_its_rows_add_up_to_one():
@@ -45,6 +48,15 @@ def test_p_is_called_undivided_until_its_rows_add_up_to_one():
             assert Kernel(run, 0.0)._undivided(event.step) == (not whole)
             seen.add(whole)
     assert seen == {True, False}
+
+
+def test_k_comes_in_whole_and_what_a_kernel_needs_comes_from_hbm():
+    trace = fs.record("standard-forward", *fs.load_qkv("sample"), block_q=4, block_k=4)
+    crossing = [(event.program, event.tile.tensor) for event in trace if event.nbytes and event.tile]
+    moves = [[tensor for program, tensor in crossing if program == n] for n in range(3)]
+    assert moves == [["K"] * 4 + ["Q", "S"] * 4, ["S", "P"] * 4, ["V"] * 4 + ["P", "O"] * 4]
+    assert "Kernel 1: this toy’s K comes in whole, then Q; all scores, S, go out." in said(SCRIPT)
+    assert "Kernel 2: softmax fetches all of S and writes P, as large." in said(SCRIPT)
 
 
 def test_its_traffic_is_of_q_k_and_v_read_once_and_it_says_so():

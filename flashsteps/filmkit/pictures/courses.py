@@ -35,16 +35,15 @@ def lanes(board: Board, courses: Courses, words: str, each: bool = False) -> Any
     )
     most = max(course.total for course in courses.values())
     board.put(Lanes(tuple(lane(course, moved, each) for course in courses.values()), moved, most), upper)
-    pieces = [Piece(1, color, name=name) for color, name in HUES]
-    pieces += [
-        Piece(1, "dim", name="read"),
-        Piece(1, "dim", True, "written"),
-        Piece(1, "faint", name="to come"),
-        Piece(1, "ink", name="end"),
-    ]
-    board.put(Legend(tuple(pieces)), legend)
+    board.put(hues(Piece(1, "faint", name="to come"), Piece(1, "ink", name="end")), legend)
     board.put(Text(f"{words}; {MODEL}"), note)
     return moved
+
+
+def hues(*more: Piece) -> Legend:
+    """What the hues of a run's bytes mean, and what else there is to see."""
+    each = (Piece(1, color, name=name) for color, name in HUES)
+    return Legend((*each, Piece(1, "dim", name="read"), Piece(1, "dim", True, "written"), *more))
 
 
 def lane(course: Course, moved: Any, each: bool) -> Lane:

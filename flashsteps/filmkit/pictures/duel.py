@@ -43,10 +43,6 @@ class Duel:
         pairs = ((way, causal, n) for way in ways for n in self.sizes)
         return [self.speeds[*at, "flashsteps"] / self.speeds[*at, other] for at in pairs]
 
-    def beside_cudnn(self, causal: bool) -> str:
-        forward, backward = (between(self.against("cudnn", causal, way)) for way in ("forward", "backward"))
-        return f"{forward}× cuDNN’s speed forward, {backward}× backward."
-
 
 def kept_of(duel: Results | None) -> dict[tuple[str, bool, int, str], float]:
     """TFLOP/s of those that were timed in turn, by pass, mask, N and whose; of the width that most rows have."""
