@@ -103,19 +103,20 @@ def grow(board: Board, place: Stage, run: Run) -> None:
 
 
 def trade(board: Board, place: Stage, standard: Run) -> None:
-    """What moves in both, to scale, at a real size; then the products."""
+    """What moves in both, to scale, at a real size, and what they multiply; and how long either takes."""
     gpu, ways = device(board.option("device", "a100-80gb")), BothWays(board, place, standard)
     words = "Nearly twice the products, half the bytes: to make P again is cheaper than to move it."
     if board.short:
         words = "Nearly twice the products, half the bytes."
     (theirs, ours), (few, more) = ways.ios, ways.products
-    turn(board, words, *ways.pictures, given=ours.total < 0.55 * theirs.total and 1.5 < more / few < 2)
+    times = [(io.total / gpu.bandwidth / 1e12, io.work.matmul / gpu.tflops / 1e12) for io in ways.ios]
+    halved, cheaper = ours.total < 0.55 * theirs.total and 1.5 < more / few < 2, max(times[1]) < max(times[0])
+    turn(board, words, *ways.pictures, given=halved and cheaper)
     size = f"N = {short(N)}, d = {D}, tiles {TILE_F[0]}×{TILE_F[1]}; times: {a(gpu.model)}’s at full speed"
     note(board, place, f"each rectangle: a matrix, from HBM to SRAM; hatched: back; {size}")
-    for n, (io, products, many) in enumerate(zip(ways.ios, ways.products, ways.many, strict=True)):
-        board.move(ways.there[n].to(float(many)), seconds=0.7 if board.short else 2.4)
-        moved, made = io.total / gpu.bandwidth / 1e12, io.work.matmul / gpu.tflops / 1e12
-        ways.tell(n, {size_of(io.total): time_of(moved), f"{products:.0f} matrix products": time_of(made)})
+    for n, (io, (moved, made)) in enumerate(zip(ways.ios, times, strict=True)):
+        board.move(ways.there[n].to(float(ways.many[n])), seconds=0.7 if board.short else 2.4)
+        ways.tell(n, {size_of(io.total): time_of(moved), f"{ways.products[n]:.0f} matrix products": time_of(made)})
         board.wait(0.0 if board.short else 0.3)
     if board.short:
         board.say("P is cheaper made than moved.")

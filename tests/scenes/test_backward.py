@@ -48,6 +48,15 @@ def test_d_is_the_sum_of_o_times_do(exact):
     assert np.allclose(np.ravel(d.values), (exact["P"] * exact["dP"]).sum(axis=1), atol=0.02)  # the same, of weights
 
 
+def test_a_row_has_its_d_once_all_of_it_was_multiplied():
+    begun, seen = SCRIPT.time("P, made again") + 1.5, set()
+    for t in np.arange(begun, SCRIPT.time("D") - 0.5, 0.3):
+        product, d = (next(m for m in actors(SCRIPT, t, Matrix) if m.title == title) for title in ("O ∘ dO", "D"))
+        assert d.seen == np.floor(product.seen)
+        seen.add(product.seen)
+    assert len(seen) > 5
+
+
 def test_the_gradient_of_scores(exact):
     p, dp, _, ds = actor(SCRIPT, "From P to dS", Equation).tiles
     for tile, name in ((p, "P"), (dp, "dP"), (ds, "dS")):

@@ -48,8 +48,8 @@ def for_each_byte(gpu: Device) -> tuple[Number, Number]:
     """FLOPs that are done for each byte, and those that this GPU could do while a byte comes."""
     ridge = gpu.tflops / gpu.bandwidth
     done, at = (
-        Number("", f"{value:.1f}" if value < 10 else f"{value:.0f}", says=f"FLOPs {name}")
-        for name, value in (("done for each byte", intensity()), (f"{a(gpu.model)} could do meanwhile", ridge))
+        Number("", f"{value:.1f}" if value < 10 else f"{value:.0f}", says=says)
+        for says, value in (("FLOPs done for each byte", intensity()), (f"{a(gpu.model)} could do", ridge))
     )
     return done, at
 
@@ -58,7 +58,7 @@ def ways(gpu: Device) -> tuple[Cut, Cut]:
     """One program for the one query; and one for each piece of its keys."""
     (pieces, each), sms = shared(gpu), gpu.multiprocessors
     blocks = N // BLOCK
-    many = f"{blocks:,} blocks for {sms} SMs, {blocks / sms:.1f} each: {each // BLOCK} a piece, {pieces} pieces"
+    many = f"{blocks:,} blocks / {sms} SMs = {blocks / sms:.1f}: so {each // BLOCK} a piece, {pieces} pieces"
     sizes = (each,) * (pieces - 1) + (N - each * (pieces - 1),)
     return (
         Cut("one program for the one query", f"1 of {sms} SMs reads all {size_of(read())}", (N,)),

@@ -39,7 +39,7 @@ class OnePiece:
             numbers = figures.columns(2)
         else:
             upper, lower = inside.rows(6, 5)
-            scores, figures = upper.columns(3, 1)
+            scores, figures = upper.columns(7, 3)
             numbers = figures.rows(2)
         row = Row(tuple(S), "S", min(0.0, *S), 1.15 * max(S), tuple(toy.keys[k] for k in self.keys),
                   self.seen, self.now, toy.block, title="its scores", ground="sram")  # fmt: skip
