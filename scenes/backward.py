@@ -11,7 +11,7 @@ from flashsteps.filmkit.pictures.remade import Remade, missing
 from flashsteps.filmkit.places import Stage, note, stage, turn
 from flashsteps.filmkit.run import Run
 from flashsteps.filmkit.tiles import blocks, held
-from flashsteps.machine.devices import MODEL, device
+from flashsteps.machine.devices import device
 from flashsteps.story.labels import a
 from flashsteps.units import at_most, short, size_of, time_of
 
@@ -33,11 +33,11 @@ class Backward(Film):
                 scores(board, place, run)
             with board.chapter("Sums over tiles"):
                 grow(board, place, run)
+            with board.chapter("Who owns what"):
+                owners(board, place, run)
         with board.chapter("What it saves"):
             trade(board, place, recorded(board, "standard-backward"))
         if not board.short:
-            with board.chapter("Who owns what"):
-                owners(board, place, run)
             with board.chapter("The same gradients"):
                 same(board, place, run)
 
@@ -51,7 +51,7 @@ def needed(board: Board, place: Stage, run: Run) -> None:
     pictures, none = after_forward(board, place, run, grown)
     for actor, box in pictures:
         board.put(actor, box)
-    board.say("To find dQ, dK and dV the backward pass needs P, the weights, again.")
+    board.say("To find dQ, dK and dV takes P, the weights, again.")
     drawn = "would change with each number of O; here it is drawn at random, seed 0"
     note(board, place, f"dO says how the loss {drawn if known(board) is None else 'changes with each number of O'}")
     board.move(grown.to(float(len(held(run, "dO")))), seconds=1.4)
@@ -74,28 +74,28 @@ def sums(board: Board, place: Stage, run: Run) -> None:
     """D: each row of O times dO, added up."""
     O, dO, now = held(run, "O"), held(run, "dO"), board.value(0.0)
     given = alike(held(run, "D")[:, 0], (O * dO).sum(axis=1))
-    words = "D, the sum of O times dO in each row, is the other number that a row needs."
+    words = "D, the other number a row needs, is the sum of its O times dO."
     turn(board, words, *sums_of_rows(board, place, run, now), given=given)
     note(board, place, "a first small kernel makes D; LSE and D are all that the next ones need beside Q, K, V and dO")
-    board.wait(0.5)
-    board.move(now.to(float(len(O))), seconds=4.0)
+    board.wait(0.3)
+    board.move(now.to(float(len(O))), seconds=3.6)
 
 
 def scores(board: Board, place: Stage, run: Run) -> None:
     """dP, then dS, of the same tile."""
     tile = FromP(board, place, run)
-    words = "From P, dP and D comes dS: how the loss would change with each score."
+    words = "From P, dP and D comes dS: how the loss changes with each score."
     turn(board, words, *tile.pictures, given=alike(tile.P * (tile.dP - tile.D), tile.dS))
     note(board, place, "∘ multiplies number by number; of the four only D is ever written to HBM, one number a row")
     for value in tile.there:
-        board.wait(0.5)
+        board.wait(0.4)
         board.move(value.to(1.0), seconds=1.4)
 
 
 def grow(board: Board, place: Stage, run: Run) -> None:
     """dV and dK of one program, dQ of another: sums that grow on chip, and go out."""
     sums = Growing(board, place, run)
-    turn(board, "dV, dK and dQ are sums over tiles: they grow on chip and go out once.", *sums.pictures)
+    turn(board, "dV, dK and dQ are sums over tiles: they grow on chip, and go out once.", *sums.pictures)
     note(
         board, place, "dV and dK by the program of a block of keys; dQ by that of a block of queries, in another kernel"
     )
@@ -103,34 +103,33 @@ def grow(board: Board, place: Stage, run: Run) -> None:
 
 
 def trade(board: Board, place: Stage, standard: Run) -> None:
-    """What moves in both, to scale, at a real size; then the products."""
+    """What moves in both, to scale, at a real size, and what they multiply; and how long either takes."""
     gpu, ways = device(board.option("device", "a100-80gb")), BothWays(board, place, standard)
     words = "Nearly twice the products, half the bytes: to make P again is cheaper than to move it."
     if board.short:
         words = "Nearly twice the products, half the bytes."
     (theirs, ours), (few, more) = ways.ios, ways.products
-    turn(board, words, *ways.pictures, given=ours.total < 0.55 * theirs.total and 1.5 < more / few < 2)
-    tiles = f"FA2 as two kernels; N = {short(N)}, d = {D}, tiles {TILE_F[0]}×{TILE_F[1]}"
-    note(board, place, f"each rectangle a matrix, each time it moves; hatched: written; {tiles}; {MODEL}")
-    for n, (io, products, many) in enumerate(zip(ways.ios, ways.products, ways.many, strict=True)):
-        board.move(ways.there[n].to(float(many)), seconds=0.7 if board.short else 2.4)
-        best = max(io.total / gpu.bandwidth / 1e12, io.work.matmul / gpu.tflops / 1e12)
-        ways.tell(n, (size_of(io.total), f"{products:.0f} matrix products", f"at best {time_of(best)}"))
+    times = [(io.total / gpu.bandwidth / 1e12, io.work.matmul / gpu.tflops / 1e12) for io in ways.ios]
+    halved, cheaper = ours.total < 0.55 * theirs.total and 1.5 < more / few < 2, max(times[1]) < max(times[0])
+    turn(board, words, *ways.pictures, given=halved and cheaper)
+    size = f"N = {short(N)}, d = {D}, tiles {TILE_F[0]}×{TILE_F[1]}; times: {a(gpu.model)}’s at full speed"
+    note(board, place, f"each rectangle: a matrix, from HBM to SRAM; hatched: back; {size}")
+    for n, (io, (moved, made)) in enumerate(zip(ways.ios, times, strict=True)):
+        board.move(ways.there[n].to(float(ways.many[n])), seconds=0.7 if board.short else 2.4)
+        ways.tell(n, {size_of(io.total): time_of(moved), f"{ways.products[n]:.0f} matrix products": time_of(made)})
         board.wait(0.0 if board.short else 0.3)
     if board.short:
         board.say("P is cheaper made than moved.")
-    else:
-        board.say(f"At best: the longer of the times that its bytes and its products take {a(gpu.model)}.")
 
 
 def owners(board: Board, place: Stage, run: Run) -> None:
     """A program for each block of keys, one for each block of queries; what each keeps, and makes."""
     both = Owners(board, place, blocks(run))
-    turn(board, "Each gradient has one owner, so nothing is added up in HBM; S and dP are made twice.", *both.pictures)
+    turn(board, "S and dP are made twice, in two kernels, so that each gradient has one owner.", *both.pictures)
     note(
         board,
         place,
-        "two kernels, as Triton’s, after that of D; the paper’s Algorithm 2: one, which adds to dQ in HBM",
+        "so nothing is added up in HBM; the paper’s Algorithm 2 is one kernel, and adds to dQ there",
     )
     both.go()
 
@@ -144,6 +143,6 @@ def same(board: Board, place: Stage, run: Run) -> None:
         board.wait(0.8)
         for actor, at in line:
             board.put(actor, at)
-    tiles = f"tiles of {meta['block_q']}" if meta["block_q"] == meta["block_k"] else "its tiles"
-    why = "to gain, tiles must be tall" if ratio > 1 else "its tiles are tall enough"
-    board.say(f"This toy, with {tiles}, moves {ratio:.1f}× standard’s bytes: {why}.")
+    tiles = f"tiles of {meta['block_q']}" if meta["block_q"] == meta["block_k"] else "tiles"
+    why = "only tall ones gain" if ratio > 1 else "they are tall enough"
+    board.say(f"This toy’s {tiles} move {ratio:.1f}× standard’s bytes: {why}.")

@@ -61,9 +61,9 @@ def cache_of(board: Board, place: Stage, gpu: Device) -> None:
     """K and V, as long as the cache; and how little is done with each byte."""
     grown, given = board.value(0.0), 0.8 < long_cache.intensity() < 1.5
     upper, lower = place.whole.rows(*board.pick(wide=(5, 2), square=(5, 3), tall=(5, 2)))
-    words = f"{size_of(long_cache.read())} come in for it, and about one FLOP is done for each byte."
-    said = below(place, f"{MODEL}; the ridge is where {a(gpu.model)} would no longer wait for its memory")
-    turn(board, words, (long_cache.what_comes(grown), upper), said, given=given, grows=(grown.to(1.0),), seconds=1.5)
+    words = f"{size_of(long_cache.read())} come in for it, and each byte gets about one FLOP."
+    said = below(place, f"{MODEL}; at full speed: {gpu.tflops:g} TFLOP/s in fp16, {gpu.bandwidth:g} TB/s of HBM")
+    turn(board, words, (long_cache.what_comes(grown), upper), said, given=given, grows=(grown.to(1.0),))
     for figure, box in zip(long_cache.for_each_byte(gpu), lower.columns(2), strict=True):
         board.put(figure, box)
 
@@ -73,21 +73,19 @@ def idle(board: Board, place: Stage, gpu: Device) -> None:
     (pieces, each), sms = shared(gpu), gpu.multiprocessors
     boxes = place.whole.rows(2, gap=30)
     one, all_ = (CutCache(board, box, cut, sms) for cut, box in zip(long_cache.ways(gpu), boxes, strict=True))
-    words = f"One query is one program, and {sms - 1} SMs stand idle."
+    words, seconds = f"One query is one program: {sms - 1} SMs are idle.", 1.2 if board.short else 2.4
     turn(board, f"One query keeps one SM of {sms} busy." if board.short else words, *one.pictures)
     note(board, place, f"each square an SM of {a(gpu.model)}; a model: each reads as fast as any other")
     board.wait(0.3)
     board.set(one.busy.to(1.0))
-    board.move(one.read.to(float(each)), seconds=1.2 if board.short else 3.0, ease=linear)
-    words = "Cut the keys in pieces, and nearly all SMs read, each a piece."
+    board.move(one.read.to(float(each)), seconds=seconds, ease=linear)
+    words = f"Cut the keys: in {pieces} pieces all {N:,} are read in the time of {each}."
     board.say(f"Cut the keys: {pieces} SMs read." if board.short else words, given=pieces > 0.8 * sms)
     for actor, box in all_.pictures:
         board.put(actor, box)
     board.wait(0.1 if board.short else 0.5)
     board.move(all_.busy.to(float(pieces)), seconds=0.5 if board.short else 0.8)
-    board.move(all_.read.to(float(each)), seconds=1.2 if board.short else 3.0, ease=linear)
-    if not board.short:
-        board.say(f"In {pieces} pieces all {N:,} keys are read in the time of {each}.")
+    board.move(all_.read.to(float(each)), seconds=seconds, ease=linear)
 
 
 def piece(board: Board, place: Stage, toy: Toy) -> None:
@@ -103,16 +101,16 @@ def costs(board: Board, place: Stage, gpu: Device) -> None:
     """What splitting adds to the traffic."""
     grown, (pieces, _) = board.value(0.0), shared(gpu)
     chart, kv, extra = long_cache.what_it_costs(gpu, grown)
-    words = f"To store and read the partial results costs {size_of(extra)} more: {extra / kv:.1%}."
+    words = f"Partial results add {size_of(extra)}: {extra / kv:.1%} of the cache."
     said = f"{pieces} outputs of {D} numbers and {pieces} LSEs, in fp32, out and back; {MODEL}"
     pictures = (chart, place.whole.rows(1, 5, 2)[1]), below(place, said)
-    turn(board, words, *pictures, grows=(grown.to(1.0),), seconds=1.6)
+    turn(board, words, *pictures, grows=(grown.to(1.0),))
 
 
 def merge(board: Board, place: Stage, toy: Toy) -> None:
     """Each piece weighs what its LSE says; the weighted outputs add up to the whole attention."""
     merged, whole = Merged(board, place, toy), held(toy.whole, "O")[0]
-    words = "Each piece says how much it weighs: its LSE. The weighted sum is the whole attention."
+    words = "Each piece’s LSE says what it weighs; the weighted sum is the whole attention."
     apart = float(np.abs((merged.weights[:, None] * merged.Os).sum(axis=0) - whole).max())
     if board.short:
         words = "Each piece’s LSE says what it weighs."
@@ -121,7 +119,7 @@ def merge(board: Board, place: Stage, toy: Toy) -> None:
     board.put(Text(how), merged.under)
     lies = f"{toy.asks} asks; {toy.answers} lies in piece {toy.piece}"
     note(board, place, f"{lies}; the sum is as over all keys at once, to {at_most(apart)}")
-    merged.add_up(0.3 if board.short else 0.7, 0.0 if board.short else 0.2)
+    merged.add_up(0.3 if board.short else 0.6, 0.0 if board.short else 0.2)
 
 
 def pages(board: Board, place: Stage, toy: Toy) -> None:
@@ -136,7 +134,7 @@ def same(board: Board, place: Stage, toy: Toy) -> None:
     """The output of all three, one below the other, and its first digits."""
     ways = {"all keys at once": toy.whole, f"in {len(toy.pieces)} pieces": toy.split, "in pages": toy.paged}
     answers = Answers(board, place, ways)
-    turn(board, "Split or paged, the answer is the same, to rounding.", answers.table, given=answers.apart < 1e-2)
+    turn(board, "Split or paged: the same answer, to rounding.", answers.table, given=answers.apart < 1e-2)
     rest = f"digits: the first {answers.many} of {answers.length} numbers of O, in fp32"
     note(board, place, f"{rest}; over all of them the three differ by {at_most(answers.apart)} at most")
     for n, (row, box) in enumerate(answers.rows):

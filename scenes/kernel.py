@@ -1,11 +1,14 @@
 """The Triton kernel: its own recorded loads and stores beside the reference's, ticked off one by one."""
 
+from math import ceil
+
 import numpy as np
 
 from flashsteps import schedules
 from flashsteps.filmkit import Board, Film, Made, linear
-from flashsteps.filmkit.actors.cards import Card, Text
+from flashsteps.filmkit.actors.cards import Text
 from flashsteps.filmkit.actors.code import source
+from flashsteps.filmkit.actors.number import Number
 from flashsteps.filmkit.actors.table import Table
 from flashsteps.filmkit.actors.timeline import Timeline, Work
 from flashsteps.filmkit.pictures.two_runs import NAMES, alike, in_order, listing, said, tapes
@@ -13,7 +16,7 @@ from flashsteps.filmkit.places import Stage, note, stage, turn
 from flashsteps.filmkit.run import Run
 from flashsteps.schedules import Schedule
 from flashsteps.theme import BODY, label
-from flashsteps.units import size_of
+from flashsteps.units import at_most, size_of
 
 MOST = 256  # pairs that a tape can show
 
@@ -42,37 +45,32 @@ class Kernel(Film):
         listed = [listing(n, lines[n], moves[n], seen) for n in (0, 1)]
 
         with board.chapter("Does it do the same?"):
-            board.put(listed[1], boxes[1])
-            if not board.short:
-                board.say("This Triton kernel is what a GPU would run. Does it do what the films show?")
-                board.wait(1.0)
-            board.put(listed[0], boxes[0])
+            for n in (0, 1):
+                board.put(listed[n], boxes[n])
             board.put(tapes(moves, same, seen), lower)
-            words = "Triton’s interpreter runs it here, and each load and store is written down."
-            board.say("A Triton kernel beside its reference." if board.short else words)
             board.put(Text(Made(lambda at: said(moves[0], at), seen), BODY, "accent", 600, mono=True), middle)
             meta = reference.meta
             size = f"N = {meta['queries']}, d = {meta['d']}, {meta['dtype']}"
-            note(board, place, f"{size}; in Triton’s interpreter: what the kernel asks for, not how fast it is")
+            note(board, place, f"{size}; hatched: O and LSE, stored; all else is loaded")
+            if board.short:
+                board.say("A Triton kernel beside its reference.")
+            else:
+                board.say("Does the Triton kernel do what the films show?")
+                board.say("Triton’s interpreter runs it here, noting each load and store: no GPU.")
+                board.move(seen.to(min(5.0, float(len(same)))), seconds=4.4, ease=linear)  # the first ones slowly
         with board.chapter("Pair by pair"):
-            if not board.short:
-                board.say("First the queries, then keys and values, block by block: in both the same.")
-                board.move(seen.to(min(5.0, float(len(same)))), seconds=5.0, ease=linear)
             words = "The kernel loads and stores what the reference does: same tiles, same order, same bytes."
             board.say("The same tiles, in the same order." if board.short else words, given=whole)
-            board.move(seen.to(float(len(same))), seconds=2.2 if board.short else 7.0, ease=linear)
+            board.move(seen.to(float(len(same))), seconds=2.2 if board.short else 7.5, ease=linear)
         with board.chapter("All of them"):
             totals(board, place, runs, same)
-        if not board.short:
-            with board.chapter("What it shows"):
-                shows(board, place)
-            if log := schedules.kept(causal=True):
-                with board.chapter("On a GPU"):
-                    on_a_gpu(board, place, log)
+        if not board.short and (log := schedules.kept(causal=True)):
+            with board.chapter("On a GPU"):
+                on_a_gpu(board, place, log)
 
 
 def totals(board: Board, place: Stage, runs: tuple[Run, Run], same: tuple[bool, ...]) -> None:
-    """Bytes of both, by tensor, and how far the outputs are apart."""
+    """Bytes of both, by tensor; how many transfers agree, how far the outputs are apart; and what that shows."""
     one, other = (run.total for run in runs)
     rows, seen = [], board.value(0.0)
     for name in one.by_tensor:
@@ -83,33 +81,21 @@ def totals(board: Board, place: Stage, runs: tuple[Run, Run], same: tuple[bool, 
     apart = float(np.abs(runs[0].trace.outputs["O"].astype(float) - runs[1].trace.outputs["O"].astype(float)).max())
     table = Table(tuple(rows), ("", *NAMES), seen=seen, lit=len(rows) - 1)
     agree = all(same) and one.total == other.total and apart < 0.01
-    words, at = f"All {len(same)} agree", place.whole.rows(6, 1)[0]
+    words, many = f"All {len(same)} agree", float(len(rows))
     if board.short:
-        board.set(seen.to(float(len(rows))))
-        turn(board, f"{words}: {size_of(one.total)} in each.", (table, at), given=agree)
+        board.set(seen.to(many))
+        turn(board, f"{words}: {size_of(one.total)} in each.", (table, place.whole.rows(6, 1)[0]), given=agree)
         return
-    turn(board, "What both have moved, tensor by tensor.", (table, at))
-    for n in range(len(rows)):
-        board.set(seen.to(n + 1.0))
-        board.wait(0.3)
-    board.say(f"{words}, {size_of(one.total)} in each. O differs by {apart:.4f} at most: rounding.", given=agree)
-
-
-def shows(board: Board, place: Stage) -> None:
-    """What is proven by this, and what is not."""
-    cards = (
-        Card(
-            "It shows",
-            "Which tiles the kernel loads and stores, in which order, how many bytes, and its numbers.",
-            lit=True,
-        ),
-        Card("It does not show", "What a compiler makes of it: registers, overlap, or how fast it is on a GPU."),
+    left, right = place.sides
+    figures = (
+        Number("", f"{sum(same)} of {len(same)}", "same tile, order and bytes", "loads and stores that agree"),
+        Number("", at_most(apart), f"rounding of {runs[0].trace.meta['dtype']}", "O differs by at most"),
     )
-    box = place.whole.rows(2, 4, 3)[1]
-    boxes = box.columns(2) if board.shape != "tall" else box.rows(2)
-    words = "It shows what the kernel asks for: not what a compiler makes of it, nor its speed."
-    turn(board, words, *zip(cards, boxes, strict=True))
+    said = f"{words}, {size_of(one.total)} in both; O differs by {at_most(apart)} at most: rounding."
+    pictures = (table, left), *zip(figures, right.rows(14, 14, 12, gap=24), strict=False)
+    turn(board, said, *pictures, given=agree, grows=(seen.to(many),), seconds=1.1)
     note(board, place, "flashsteps validate holds all kernels against their references like this")
+    board.say("The interpreter shows what the kernel asks for, not how fast it is.")
 
 
 def on_a_gpu(board: Board, place: Stage, log: Schedule) -> None:
@@ -119,25 +105,22 @@ def on_a_gpu(board: Board, place: Stage, log: Schedule) -> None:
         Work(lanes[one.sm], tuple(map(float, one.begun)), one.end, 0.25 + 0.75 * len(one.begun) / most)
         for one in log.programs
     )
-    now, seconds = board.value(0.0), 16.0
+    now, seconds = board.value(0.0), 13.6
     ticks = tuple((1000.0 * us, f"{us} µs") for us in range(0, int(log.end / 1000) + 1, 20))
     picture = Timeline(len(lanes), works, log.end, now, ticks)
     gpu = log.gpu.removeprefix("NVIDIA ").split()[0]
-    words = f"On an {gpu}: a lane for each of {len(lanes)} SMs, its processors. {len(works)} programs share them."
+    words = f"An {gpu}’s {len(lanes)} SMs, its processors, each a lane, share {len(works)} programs."
     turn(board, words, (picture, place.whole), given=len(works) > len(lanes))
     size = f"N = {log.n:,}, {log.heads} heads, d = {log.d}, causal; bright: more tiles"
     note(board, place, f"{size}; this kernel’s own log, {log.gpu}; here in slow motion")
-    board.move(now.to(log.end * 0.35), seconds=0.35 * seconds, ease=linear)
+    board.move(now.to(log.end * 0.3), seconds=0.3 * seconds, ease=linear)
     board.say(
-        "Each stripe is a tile. When a program ends, its SM takes the next: a short gap.",
-        given=not schedules.together(log),
+        "A stripe is a tile; a dark gap, where an SM turns to its next program.", given=not schedules.together(log)
     )
-    board.move(now.to(log.end * 0.75), seconds=0.4 * seconds, ease=linear)
+    board.move(now.to(log.end * 0.6), seconds=0.3 * seconds, ease=linear)
+    idle = ceil(schedules.waiting(log) / 1000)
     board.say(
-        "The programs with most tiles begin first, whatever their head: at the end are short ones.",
-        given=schedules.heavy_first(log),
+        f"Programs with most tiles begin first: at the end no SM waits over {idle} of {log.end / 1000:.0f} µs.",
+        given=schedules.heavy_first(log) and idle < 0.1 * log.end / 1000,
     )
-    board.move(now.to(log.end), seconds=0.25 * seconds, ease=linear)
-    idle = schedules.waiting(log)
-    words = f"So all are done at about one time: the first has {idle / 1000:.0f} of {log.end / 1000:.0f} µs left."
-    board.say(words, given=idle < 0.1 * log.end)
+    board.move(now.to(log.end), seconds=0.4 * seconds, ease=linear)

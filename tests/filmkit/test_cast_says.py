@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from flashsteps.filmkit.actors import timeline as work
 from flashsteps.filmkit.actors.areas import Area, Areas, Crowd
 from flashsteps.filmkit.actors.bars import Bar, Bars, Mark, Piece
+from flashsteps.filmkit.actors.cards import Text
 from flashsteps.filmkit.actors.columns import Columns, Group, Stack
 from flashsteps.filmkit.actors.curve import Axis, Curve, Dot, Line
 from flashsteps.filmkit.actors.formula import Formula, Fraction, Term
@@ -282,6 +283,16 @@ def test_a_formula_dims_what_is_not_lit_and_drops_what_does_not_fit():
     assert of(picture, "stat").any()
     assert not of(picture, "S").any()
     assert not of(look(Formula(node), Box(20, 20, 10, 10))[0], "S").any()
+
+
+def test_no_word_is_left_out_where_lines_have_no_room():
+    """The last line is too wide then, and a pen ends it in "…"."""
+    words, lines = "one two three four five six seven eight nine ten eleven twelve", []
+    for high in (300, 50):
+        written = look(Text(words), Box(20, 20, 150, high))[1]
+        assert " ".join(written) == words
+        lines.append(len(written))
+    assert lines[0] > lines[1]
 
 
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=6))

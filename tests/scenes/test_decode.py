@@ -58,11 +58,14 @@ def test_sms_that_stand_idle(device):
     pieces = formulas.pieces(65536, 64, sms)
     one, many = actors(script, "Idle SMs", Crowd)
     assert (one.of, one.count, many.of, many.count) == (sms, 1, sms, pieces)
-    assert f"{sms - 1} SMs stand idle" in said(script)
+    assert f"{sms - 1} SMs are idle" in said(script)
+    each = 64 * -(-1024 // sms)
+    assert f"in {pieces} pieces all 65,536 are read in the time of {each}" in said(script)
+    words = [text.words for text in actors(script, "Idle SMs", Text)]
+    assert f"1,024 blocks / {sms} SMs = {1024 / sms:.1f}: so {each // 64} a piece, {pieces} pieces" in words
     if sms == 108:
         assert pieces == 103
         assert -(-1024 // 103) == 10
-        words = [text.words for text in actors(script, "Idle SMs", Text)]
         assert {"640 of 65,536 keys read", "65,536 of 65,536 keys read"} <= set(words)
 
 
@@ -99,7 +102,7 @@ def test_what_it_costs():
     assert extra == 103 * 129 * 4 * 2
     assert cache + extra + 103 * 256 + 256 + 4 == split.nbytes()  # and q for each piece, O and LSE, once
     assert split.nbytes() - whole.nbytes() == 102 * (129 * 4 * 2 + 256)
-    assert f"{extra / 1e3:.0f} KB more: {extra / cache:.1%}" in said(SCRIPT)
+    assert f"add {extra / 1e3:.0f} KB: {extra / cache:.1%} of the cache" in said(SCRIPT)
 
 
 def test_weights_merge_to_the_whole(exact):

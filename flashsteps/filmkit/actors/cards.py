@@ -107,7 +107,8 @@ class Card(Actor):
 
 @dataclass(frozen=True)
 class Text(Actor):
-    """A few words, such as where a figure is from, in as many lines as they need; at the box's top unless `middle`."""
+    """A few words, such as where a figure is from, in as many lines as they need; at the box's top unless `middle`.
+    Where there is no room for so many lines, the last one ends in "…"."""
 
     words: Words
     size: float = LABEL
@@ -123,7 +124,9 @@ class Text(Actor):
             rows: list[Words] = [*lines(pen, self.words, self.size, box.w, weight=self.weight, mono=self.mono)]
         else:
             rows = [self.words]
-        rows = rows[: max(1, int(box.h // max(1, high)))]
+        most = max(1, int(box.h // max(1, high)))
+        if len(rows) > most:
+            rows[most - 1 :] = [" ".join(map(str, rows[most - 1 :]))]
         top = box.y + (max(0, (box.h - high * len(rows)) // 2) if self.middle else 0)
         for n, words in enumerate(rows):
             here = Box(box.x, top + n * high, box.w, min(high, box.bottom - top - n * high))

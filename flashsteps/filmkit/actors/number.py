@@ -60,7 +60,8 @@ class Number(Actor):
             return
         shown = self.value if isinstance(self.value, str) else number(self.value, self.places, 9)
         named, middle = f"{self.name} = " if self.name else "", Box(box.x, box.y + above, box.w, box.h - above - below)
-        tall = middle.h >= line(pen, TITLE) and width(pen, named + shown, TITLE, weight=600, mono=True) <= middle.w
+        most = named + max(shown, "0.00", key=len)  # so that −∞ is as large as what follows it
+        tall = middle.h >= line(pen, TITLE) and width(pen, most, TITLE, weight=600, mono=True) <= middle.w
         size = TITLE if tall else BODY
         left = write(pen, middle, named, size, "ink", weight=600, mono=True)
         after = Box(middle.x + left, middle.y, middle.w - left, middle.h)

@@ -6,7 +6,7 @@ from math import ceil
 from typing import Any
 
 from ...runs.counting import count
-from ...theme import BODY, HEAD, TITLE
+from ...theme import BODY, HEAD
 from .. import crossings
 from ..actors.areas import Areas
 from ..actors.cards import Text
@@ -48,11 +48,14 @@ class BothWays:
             self.pictures.append((Text(name, HEAD, color, 600, middle=True), head))
             self.pictures.append((Areas(Made(lambda n, some=some: crossings.areas(some, n), there), wide, 1.65), body))
 
-    def tell(self, n: int, told: tuple[str, ...]) -> None:
-        """The figures of one way: below each other in a wide picture, else in a line."""
+    def tell(self, n: int, told: dict[str, str]) -> None:
+        """The figures of one way, and in what time each: below each other in a wide picture, else in a line."""
         box = self.figures[n]
         if self.board.shape != "wide":
-            self.board.put(Text(" · ".join(told), BODY, "ink", middle=True), box)
+            words = " · ".join(f"{what} in {time}" for what, time in told.items())
+            self.board.put(Text(words, BODY, "ink", middle=True), box)
             return
-        for words, at, k in zip(told, box.rows(3, 2, 2, 3), range(3), strict=False):
-            self.board.put(Text(words, (TITLE, BODY, BODY)[k], "ink", (600, 400, 400)[k], middle=True), at)
+        for (what, time), at in zip(told.items(), box.rows(2, gap=0), strict=True):
+            above, below = at.rows(6, 5, gap=0)
+            self.board.put(Text(what, HEAD, "ink", 600, middle=True), above)
+            self.board.put(Text(f"in {time}", BODY, "ink"), below)

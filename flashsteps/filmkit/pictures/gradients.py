@@ -37,6 +37,7 @@ def sums_of_rows(board: Board, place: Stage, run: Run, now: Value) -> Pictures:
     """O ∘ dO, and each of its rows added up: as many rows as `now` says."""
     O, dO = held(run, "O"), held(run, "dO")
     lit = Made(lambda n: (Region(int(n), int(n) + 1, 0, O.shape[1]),) if n < len(O) else (), now)
+    whole = Made(lambda n: float(int(n)), now)  # a sum is there once its row is
     first, sign, second, equals, product, adds, last = place.whole.columns(*board.pick(
         wide=(30, 3, 22, 3, 22, 6, 10), square=(38, 3, 22, 3, 22, 8, 16)
     ), gap=board.pick(wide=16, square=10))  # fmt: skip
@@ -47,7 +48,7 @@ def sums_of_rows(board: Board, place: Stage, run: Run, now: Value) -> Pictures:
         (Text("=", HEAD, "ink", 600, align="center", middle=True), equals),
         (texture(O * dO, "O", "O ∘ dO", seen=now, lit=lit), product),
         (Arrow(words="Σ"), adds),
-        (texture(held(run, "D"), "D", seen=now, numbers=True, outlined=True), last),
+        (texture(held(run, "D"), "D", seen=whole, numbers=True, outlined=True), last),
     ]
 
 

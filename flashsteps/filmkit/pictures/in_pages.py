@@ -34,6 +34,6 @@ class InPages:
         for n in range(len(self.table)):
             board.set(self.at.to(n), self.step.to(0.0))
             for goal in (1.0, 2.0):
-                board.wait(0.8 if n == self.told else 0.45)
+                board.wait(0.8 if n == self.told else 0.4)
                 board.set(self.step.to(goal))
-            board.wait(1.0 if n == self.told else 0.4)
+            board.wait(1.0 if n == self.told else 0.35)

@@ -9,6 +9,7 @@ from typing import Any
 from ...machine.devices import Device
 from ...machine.events import IO
 from ...runs.counting import count
+from ...story.labels import a
 from ...units import short, size_of
 from ..actors.bars import Bar, Bars, Piece
 from ..actors.number import Number
@@ -44,11 +45,11 @@ def intensity() -> float:
 
 
 def for_each_byte(gpu: Device) -> tuple[Number, Number]:
-    """FLOPs that are done for each byte, and those for which this GPU would no longer wait for its memory."""
+    """FLOPs that are done for each byte, and those that this GPU could do while a byte comes."""
     ridge = gpu.tflops / gpu.bandwidth
     done, at = (
-        Number("", f"{value:.1f}" if value < 10 else f"{value:.0f}", "FLOPs a byte", name)
-        for name, value in (("done", intensity()), ("the ridge", ridge))
+        Number("", f"{value:.1f}" if value < 10 else f"{value:.0f}", says=says)
+        for says, value in (("FLOPs done for each byte", intensity()), (f"{a(gpu.model)} could do", ridge))
     )
     return done, at
 
@@ -56,7 +57,8 @@ def for_each_byte(gpu: Device) -> tuple[Number, Number]:
 def ways(gpu: Device) -> tuple[Cut, Cut]:
     """One program for the one query; and one for each piece of its keys."""
     (pieces, each), sms = shared(gpu), gpu.multiprocessors
-    many = f"{N // BLOCK:,} blocks of {BLOCK} for {sms} SMs: {each // BLOCK} a piece, {pieces} pieces"
+    blocks = N // BLOCK
+    many = f"{blocks:,} blocks / {sms} SMs = {blocks / sms:.1f}: so {each // BLOCK} a piece, {pieces} pieces"
     sizes = (each,) * (pieces - 1) + (N - each * (pieces - 1),)
     return (
         Cut("one program for the one query", f"1 of {sms} SMs reads all {size_of(read())}", (N,)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import ceil
+from math import ceil, inf
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ class OnePiece:
         S: list[float] = sum(self._values("S"), [])
         self.sums_of, self.O = self._values("acc"), held(toy.split, "O_s")[toy.piece].tolist()
         self.most = 1.05 * max(map(abs, (*sum(self.sums_of, []), *self.O)))
-        self.seen, self.now, self.m, self.l = (board.value(x) for x in (0.0, (0, 0), None, None))
+        self.seen, self.now, self.m, self.l = (board.value(x) for x in (0.0, (0, 0), -inf, 0.0))
         self.sums = board.value((0.0,) * len(self.O))
         left, self.bus, right = (place.whole.columns if board.shape == "wide" else place.whole.rows)(
             *board.pick(wide=(1100, 100, 576), square=(9, 1, 5), tall=(9, 1, 4)), gap=10
@@ -39,7 +39,7 @@ class OnePiece:
             numbers = figures.columns(2)
         else:
             upper, lower = inside.rows(6, 5)
-            scores, figures = upper.columns(3, 1)
+            scores, figures = upper.columns(7, 3)
             numbers = figures.rows(2)
         row = Row(tuple(S), "S", min(0.0, *S), 1.15 * max(S), tuple(toy.keys[k] for k in self.keys),
                   self.seen, self.now, toy.block, title="its scores", ground="sram")  # fmt: skip

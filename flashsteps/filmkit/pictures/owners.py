@@ -47,6 +47,6 @@ class Owners:
                 self.board.set(self.at[n].to(float(k)))
                 for name in makes if k == 0 else ():
                     self.board.set(self.lit[n].to((name,)))
-                    self.board.wait(0.4)
+                    self.board.wait(0.35)
                 self.board.set(self.lit[n].to(makes))
-                self.board.wait(0.5)
+                self.board.wait(0.35)
