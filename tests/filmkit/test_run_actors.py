@@ -134,12 +134,12 @@ def test_two_that_are_equal_look_the_same(algorithm, number, slowly):
 def test_what_is_drawn_anew_where_it_differs_is_what_is_drawn_alone(film, size, mask, shape):
     """Of a run with ragged tiles, whatever was seen before: a moment ago, or long ago, before it or after."""
     script = fs.film(film, cut="short", input=f"random:{size}", block_q=3, block_k=5, mask=mask).script(shape)
-    random, pixels = np.random.default_rng(5), tuple(round(0.5 * side) for side in CANVASES[shape][:2])
-    painter, t = Painter(script, *pixels), 0.0
+    random, (width, height, *_) = np.random.default_rng(5), CANVASES[shape]
+    painter, t = Painter(script, round(width / 2), round(height / 2)), 0.0
     for leap in random.choice([0.03, 0.03, 0.1, 3.0], 60):
         t = (t + leap) % script.duration
         painter.paint(t)
-        alone = Painter(script, *pixels)
+        alone = Painter(script, round(width / 2), round(height / 2))
         alone.paint(t)
         assert np.array_equal(painter.pixels[..., :3], alone.pixels[..., :3]), f"{t:.3f} s"
 
