@@ -14,7 +14,7 @@ from ..machine.devices import DEFAULT, MODEL, Device, device
 from ..machine.events import IO
 from ..machine.masks import for_any_size
 from ..runs.counting import count
-from ..story.labels import a
+from ..story.labels import a, dtypes
 from ..theme import TITLE
 from ..trace.trace import Trace
 from ..traffic import formulas
@@ -33,23 +33,27 @@ LEVEL_AT_MOST = 512  # where tiles are looked for that are level with standard a
 
 
 class Kind(NamedTuple):
-    """An algorithm as the coda tells it: its name, whose block decides, and what taller blocks spare."""
+    """An algorithm as the coda tells it: its name, whose block decides, where it is level with standard attention and
+    why, and what taller blocks spare."""
 
     name: str
     tensor: str
     rows: str
     level: Callable[[int, int, int], float]
     formula: Callable[[int], str]
+    why: Callable[[int], str]
     again: str
 
 
 KINDS = {
     "flash-forward": Kind(
-        "FlashAttention", "K", "keys", formulas.flash_level, lambda b: f"¾d + {b}", "Q and O"
+        "FlashAttention", "K", "keys", formulas.flash_level, lambda b: f"¾d + {b}",
+        lambda b: f"(3d + {4 * b}) / keys = 4. A block of keys moves 3d + {4 * b} numbers a query "
+        "(Q, O in and out, ℓ, m)", "Q and O",
     ),
     "flash2-forward": Kind(
         "FlashAttention-2", "Q", "queries", lambda d, *_: formulas.flash2_level(d), lambda _: "d/2",
-        "K and V",
+        lambda _: "2d / queries = 4. A block of queries moves 2d numbers a key (K, V)", "K and V",
     ),
 }  # fmt: skip
 
@@ -131,7 +135,8 @@ def coda(board: Board, trace: Trace) -> None:
         """Something that is as the size has it that the film has come to."""
         return Made(lambda k: what(path[int(k)], moved[int(k)]), at)
 
-    chips, body, chip, note = board.main.rows(76, 564, *board.pick(wide=(44, 84), square=(88, 120)), gap=16)
+    low = board.pick(wide=(44, 84), square=(88, 176), tall=(88, 150))
+    chips, body, chip, note = board.main.rows(76, 564, *low, gap=16)
     block, bars = board.pick(wide=body.columns(5, 8, gap=64), square=body.columns(9, 11, gap=40), tall=body.rows(5, 6))
     block_head, block = block.rows(44, block.h - 60, gap=16)
     bars, figures = bars.rows(bars.h - 64, 48, gap=16)
@@ -161,10 +166,9 @@ def coda(board: Board, trace: Trace) -> None:
         for part, box in zip(line, chip.rows(len(line), gap=0), strict=True):
             board.put(Text(needs(part)), box, fade=0)
         of = " and ".join(filter(None, ("forward", mask)))
-        sums = f"sums in fp{8 * max(4, trace.initial['Q'].dtype.itemsize)}"
-        best = "standard at its best: Q, K and V are read once each"
-        even = f"even from so many {kind.rows} a block: as many bytes as standard, for large N"
-        board.put(Text(f"{even}; {best}; one head, {dtype}, {sums}, {of}; {MODEL}"), note, fade=0)
+        why = f"{kind.why(_constant(trace))}, standard 4 a score (S, P out and in; Q, K, V once)"
+        even = f"even, for large N: {'as many bytes as standard, which reads Q, K, V once' if mask else why}"
+        board.put(Text(f"{even}; one head, {dtypes(trace)}, {of}; {MODEL}"), note, fade=0)
 
         first = moved[0].ratio
         board.say(f"This toy moves {size_of(moved[0].own)}, {first:.2f} times as much as standard.")
@@ -190,11 +194,7 @@ def coda(board: Board, trace: Trace) -> None:
         if wide:
             board.wait(0.6)
             go(stops[2], "head width d", 1.0)
-        if mask is None:
-            above = f"less than standard above {kind.formula(_constant(trace))}"
-        else:
-            above = f"less than standard from {last.level:.0f} on"
-        words = f"d = {size.d}, {TILE} {kind.rows} a block: {last.ratio:.2f} times; {above}."
+        words = f"d = {size.d}, {TILE} {kind.rows} a block: {last.ratio:.2f} times."
         board.say(words, given=(last.ratio <= 1) == (last.level <= TILE))
 
 
