@@ -53,7 +53,6 @@ def masked(board: Board, place: Stage, toy: BlockMasked) -> None:
     which = f"A mask of blocks says which tiles count: here {kept.sum()} of {kept.size}."
     board.say(f"A mask keeps {kept.sum()} of {kept.size} tiles." if board.short else which)
     note(board, place, f"a {PATTERN} of blocks over the scores of this head; crossed out: left out")
-    board.wait(0.3)
     board.set(skipped.to(toy.skipped), there.to(2.0))
 
 

@@ -171,7 +171,8 @@ def coda(board: Board, trace: Trace) -> None:
         board.put(Text(f"{even}; one head, {dtypes(trace)}, {of}; {MODEL}"), note, fade=0)
 
         first = moved[0].ratio
-        board.say(f"This toy moves {size_of(moved[0].own)}, {first:.2f} times as much as standard.")
+        few = f": too few {kind.rows} a block" * (first > 1 and _rows(kind, toy) < moved[0].level)
+        board.say(f"{size_of(moved[0].own)}, {first:.2f} times standard’s{few}.")
         stops = [len(grown), len(grown) + len(tall), len(path) - 1]
 
         def go(stop: int, chip: str, seconds: float) -> None:
@@ -233,9 +234,13 @@ def _tile(size: Size, _: Moved) -> str:
     return f"{size.block_q}×{size.block_k}"
 
 
+def _rows(kind: Kind, size: Size) -> int:
+    """Of the block that decides."""
+    return size.block_k if kind.tensor == "K" else size.block_q
+
+
 def _block(kind: Kind, size: Size) -> tuple[Run, ...]:
-    rows = size.block_k if kind.tensor == "K" else size.block_q
-    return Run(f"{kind.tensor} ", kind.tensor, 700), Run(f"block: {rows} {kind.rows}, {size.d} wide")
+    return Run(f"{kind.tensor} ", kind.tensor, 700), Run(f"block: {_rows(kind, size)} {kind.rows}, {size.d} wide")
 
 
 def _figures(_: Size, run: Moved) -> tuple[Run, ...]:
@@ -249,12 +254,11 @@ def _figures(_: Size, run: Moved) -> tuple[Run, ...]:
 def _to_scale(kind: Kind, path: list[Size], now: Callable[..., Any], how: str, highest: float) -> Areas:
     """A block of keys, or of queries, rows downwards and d across; dashed, the one at which both are level."""
 
-    def rows(size: Size) -> int:
-        return size.block_k if kind.tensor == "K" else size.block_q
-
     def areas(size: Size, run: Moved) -> tuple[Area, ...]:
         level = Area(0, 0, size.d, run.level, "ink", f"even from {run.level:.0f}", how, open=True, beside=True)
-        return Area(0, 0, size.d, rows(size), kind.tensor), *((level,) if run.level >= 2 else ())
+        return Area(0, 0, size.d, _rows(kind, size), kind.tensor), *((level,) if run.level >= 2 else ())
 
     margin = 240 if highest < 99.5 else 264  # for a third digit
-    return Areas(now(areas), max(size.d for size in path), max(highest, *map(rows, path)), margin=margin)
+    return Areas(
+        now(areas), max(size.d for size in path), max(highest, *(_rows(kind, size) for size in path)), margin=margin
+    )

@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 
 import flashsteps as fs
@@ -119,6 +120,13 @@ def test_where_it_is_level_follows_from_what_is_beside_it(dtype, own):
         assert f"even from {level:.0f}" in {area.name for area in shown(script, script.duration, Areas).areas}
         asked = f"loaded tiles {dtype}, all else float32" if dtype == "float16" else "all in float32"
         assert asked in text
+
+
+@pytest.mark.parametrize(("d", "few"), [(32, True), (4, False)])  # even from 26 keys and from 5
+def test_a_toy_is_said_to_have_too_few_keys_a_block_where_it_has(d, few):
+    board, rng = Board("wide", "x"), np.random.default_rng(0)
+    coda(board, fs.record("flash-forward", *rng.normal(size=(3, 16, d)).astype(np.float16), block_q=8, block_k=8))
+    assert ("too few keys a block" in board.script().captions[0].name) == few
 
 
 def test_where_a_gpu_has_no_room_for_it_it_says_so():
