@@ -122,11 +122,20 @@ def test_where_it_is_level_follows_from_what_is_beside_it(dtype, own):
         assert asked in text
 
 
-@pytest.mark.parametrize(("d", "few"), [(32, True), (4, False)])  # even from 26 keys and from 5
-def test_a_toy_is_said_to_have_too_few_keys_a_block_where_it_has(d, few):
+@pytest.mark.parametrize(
+    ("n", "d", "keys", "few"),
+    [
+        (16, 32, 8, True),  # even from 26
+        (16, 4, 8, False),  # it moves less than standard
+        (3, 1, 3, False),  # even from 2.75: what it moves more is O, ℓ and m, set up
+    ],
+)
+def test_a_toy_is_said_to_have_too_few_keys_a_block_where_it_has(n, d, keys, few):
     board, rng = Board("wide", "x"), np.random.default_rng(0)
-    coda(board, fs.record("flash-forward", *rng.normal(size=(3, 16, d)).astype(np.float16), block_q=8, block_k=8))
-    assert ("too few keys a block" in board.script().captions[0].name) == few
+    coda(board, fs.record("flash-forward", *rng.normal(size=(3, n, d)).astype(np.float16), block_q=keys, block_k=keys))
+    (words, *_) = board.script().captions[0]
+    assert ("too few keys a block" in words) == few
+    assert few or (float(words.split()[2]) > 1) == (d == 1)
 
 
 def test_where_a_gpu_has_no_room_for_it_it_says_so():
