@@ -6,7 +6,7 @@ from flashsteps.filmkit import Board, Film, telling
 from flashsteps.filmkit.actors.kinds import Kind, Kinds
 from flashsteps.filmkit.actors.loops import Loop
 from flashsteps.filmkit.pictures.block_masked import PATTERN, BlockMasked, block_masked
-from flashsteps.filmkit.pictures.by_share import TILE, N, charts_by_share, of_all_tiles
+from flashsteps.filmkit.pictures.by_share import N, charts_by_share, of_all_tiles
 from flashsteps.filmkit.pictures.left_out import strongest_left_out
 from flashsteps.filmkit.places import Stage, aside, note, stage, turn
 from flashsteps.filmkit.run_stage import RunStage
@@ -53,7 +53,6 @@ def masked(board: Board, place: Stage, toy: BlockMasked) -> None:
     which = f"A mask of blocks says which tiles count: here {kept.sum()} of {kept.size}."
     board.say(f"A mask keeps {kept.sum()} of {kept.size} tiles." if board.short else which)
     note(board, place, f"a {PATTERN} of blocks over the scores of this head; crossed out: left out")
-    board.wait(0.3)
     board.set(skipped.to(toy.skipped), there.to(2.0))
 
 
@@ -69,15 +68,15 @@ def columns(board: Board, toy: BlockMasked) -> None:
         board.say("Where it is 0, only K and V come.")
         shown.play(starts[middle + 1], seconds=1.6)
         return
-    board.say("K and V come in for every column, as in FlashAttention.")
-    shown.play(starts[middle], seconds=4.0)
+    board.say("K and V come in for every column.")
+    shown.play(starts[middle], seconds=3.0)
     board.read()
     shown.begin()
     visited = listed(np.flatnonzero(kept[:, middle]).tolist())
     board.say(f"Column {middle} keeps rows {visited}: only for these come Q, O, ℓ and m.")
-    shown.play(starts[middle + 1], seconds=6.0)
-    board.say("So on: each tile of S is made, used and gone. All of it would grow with N².")
-    shown.play(len(run), seconds=3.0)
+    shown.play(starts[middle + 1], seconds=5.0)
+    board.say("Crossed-out tiles: no Q, no O, no scores.")
+    shown.play(len(run), seconds=2.8)
 
 
 def saved(board: Board, toy: BlockMasked) -> None:
@@ -86,39 +85,37 @@ def saved(board: Board, toy: BlockMasked) -> None:
     some, all_ = run.total.total, dense.total
     totals = {f"all {kept.size} tiles": dense, f"{kept.sum()} tiles": run.total}
     telling.put_totals(board, totals | ({} if board.short else {"standard": run.standard}))
-    words = f"{size_of(some)} instead of {size_of(all_)}"
     half = kept.mean() == 0.5
     before = f"{'Half' if half else f'{kept.mean():.0%} of'} the tiles, {some / all_:.0%} of the bytes"
-    board.say(f"{before}{'' if board.short else f': {words}'}.", given=some < all_)
+    board.say(f"{before}.", given=some < all_)
     if board.short:
         return
-    always = "K and V, and the first O, ℓ and m, move whatever the mask"
+    always = "K, V and the first O, ℓ, m move whatever the mask"
     board.say(f"More than {'half' if half else 'that'}: {always}.", given=some / all_ > kept.mean())
     if some > run.standard.total:
-        meta = run.trace.meta
-        size = f"{meta['block_q']}×{meta['block_k']}"
-        each = f"Tiles of {size} fetch Q and O again for every {meta['block_k']} keys"
-        board.say(f"{each}; standard, Q once, moves {size_of(run.standard.total)}.")
+        size, keys = f"{run.trace.meta['block_q']}×{run.trace.meta['block_k']}", run.trace.meta["block_k"]
+        again = f"tiles of {size} fetch Q and O again for every {keys} key{'s' * (keys != 1)}"
+        board.say(f"Standard moves less here: {again}.")
 
 
 def shares(board: Board, place: Stage) -> None:
     """Bytes that were counted, and times that were published."""
     upto, source = board.value(0.0), BLOCK_SPARSE_TIMES[0][1]
-    words = "Traffic falls with the share of tiles kept; the paper’s measured times fall with it."
+    words = "Traffic falls with the share of tiles kept, and so do the paper’s times."
     turn(board, words, *charts_by_share(board, upto))
     first, second = board.pick(wide=("left", "right"), square=("above", "below"))
     note(board, place, f"N = {short(N)}; {first}: random masks, {MODEL}; {second}: {source.source}, read off its plot")
     board.move(upto.to(1.0), seconds=3.0)
     whole, standard = of_all_tiles()
-    real = f"With {short(N)} tokens and tiles of {TILE[0]}×{TILE[1]}"
-    board.say(f"{real} all tiles move {size_of(whole)}, standard {size_of(standard)}.", given=whole < standard)
+    words = f"At {short(N)} tokens all tiles move {size_of(whole)}, standard {size_of(standard)}."
+    board.say(words, given=whole < standard)
 
 
 def lost(board: Board, place: Stage, toy: BlockMasked) -> None:
     """The strongest score that the mask leaves out."""
     skipped, frames = toy.skipped, board.value(())
     cell, card = strongest_left_out(toy.run, toy.S, skipped)
-    words = "It is no longer the same function: what the mask leaves out is never seen."
+    words = "No longer exact attention: what is left out is never seen."
     turn(board, words, (toy.tiled(skipped=skipped, frames=frames), place.sides[0]))
     board.put(card, aside(board, place))
     for _ in range(3):

@@ -7,7 +7,7 @@ from flashsteps.filmkit.closing import coda
 from flashsteps.filmkit.run import Run
 from flashsteps.filmkit.run_stage import RunStage
 from flashsteps.runs.counting import count
-from flashsteps.story.labels import opening
+from flashsteps.story.labels import dtypes, opening
 from flashsteps.story.maxima import slow_rounds
 from flashsteps.units import size_of
 
@@ -31,7 +31,7 @@ class FlashForward(Film):
             stage.play(run.after(op="load", first=True) - 1, seconds=2.6)
 
         with board.chapter("What comes in"):
-            board.say("K and V come in and stay; queries come with their O, ℓ and m, at first 0, 0, −∞.")
+            board.say("K and V come in and stay; Q comes with O, ℓ and m, at first 0, 0, −∞.")
             stage.play(run.after(first, slot="S", first=True) - 1, seconds=4.5)
 
         with board.chapter("A tile of scores"):
@@ -52,7 +52,7 @@ class FlashForward(Film):
             larger = min(2 * bq, meta["queries"]), min(2 * bk, meta["keys"])
             sizes = {"n": meta["queries"], "n_keys": meta["keys"], "d": meta["d"], "dtype": meta["dtype"]}
             needed = count("flash-forward", block_q=larger[0], block_k=larger[1], **sizes).peak.total
-            too_large = f"Blocks of {larger[0]}×{larger[1]} would need {needed:,} B of the toy’s {run.sram:,}"
+            too_large = f"Blocks of {larger[0]}×{larger[1]} would not fit: {needed:,} B of {run.sram:,}."
             board.say("On it goes, and S never goes out.", given=not {*"SP"} & {*run.total.by_tensor})
             stage.tell(len(run), seconds=min(2.2, 0.45 * run.rounds_between(stage.at, len(run))))
             if needed <= run.sram:
@@ -61,8 +61,8 @@ class FlashForward(Film):
                 board.read()
                 stage.hide("meter")
                 blocks = (f"{bq}×{bk}", trace.peak.total), (f"{larger[0]}×{larger[1]}", needed)
-                board.put(Fit(blocks, run.sram, "the toy’s SRAM"), stage.places.meter)
-                board.say(f"{telling.tiles(run)}, all done. {too_large}.")
+                board.put(Fit(blocks, run.sram, "the toy’s SRAM", dtypes(trace)), stage.places.meter)
+                board.say(too_large)
 
         coda(board, trace)
 

@@ -108,7 +108,8 @@ def fits(board: Board, place: Stage, gpu: Device) -> None:
     grown, (shared, registers) = board.value(0.0), on_chip()
     chart, given = beside_an_sm(gpu, grown)
     words = f"The tile must fit: {shared:,} B of shared memory, {registers:,} of registers at d = {WIDE}."
-    pictures = (chart, place.whole.rows(5, 1)[0]), below(place, f"FlashAttention-2, tile {FITS[0]}×{FITS[1]}, fp16")
+    said = f"FlashAttention-2, tile {FITS[0]}×{FITS[1]}; Q, K, V in fp16, what is computed in fp32"
+    pictures = (chart, place.whole.rows(5, 1)[0]), below(place, said)
     turn(board, words, *pictures, given=given, grows=(grown.to(1.0),), seconds=1.5)
 
 

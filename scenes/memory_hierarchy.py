@@ -15,7 +15,7 @@ from flashsteps.units import size_of, time_of
 
 USES = 4  # of a tile
 PAPER = "a100-40gb"  # the GPU of the paper's figure
-SECONDS = 6.0  # that the ladder's time is slowed down to
+SECONDS = 5.0  # that the ladder's time is slowed down to
 
 
 class MemoryHierarchy(Film):
@@ -48,15 +48,15 @@ def multiprocessor(board: Board, place: Stage, gpu: Device, sm: OneOfMany) -> Pa
     said = note(
         board, place, "SM: streaming multiprocessor. Loads go to shared memory, results to registers. Areas to scale"
     )
-    board.move(sm.full.to(1.0), seconds=0.9)
-    board.say(f"One SM has {gpu.shared_per_sm} KiB of shared memory and {gpu.registers_per_sm} KiB of registers.")
+    board.move(sm.full.to(1.0), seconds=0.8)
+    board.say(f"One SM has {gpu.shared_per_sm} KiB of shared memory, {gpu.registers_per_sm} KiB of registers.")
     return said
 
 
 def chip(board: Board, place: Stage, sm: OneOfMany, said: Part) -> None:
     """All SMs: the one that was seen takes its place among them."""
     each, whole = figure("sram-size-of-an-sm"), figure("sram-size")
-    board.say("Many SMs, side by side, make the chip.")
+    board.hush()
     sm.shrink(said)
     note(board, place, f"SRAM: shared memory with the L1 cache, {each.source}; {whole.source}, {whole.hardware}")
     sm.join()
@@ -66,7 +66,7 @@ def chip(board: Board, place: Stage, sm: OneOfMany, said: Part) -> None:
 def sizes(board: Board, place: Stage) -> None:
     """SRAM's area beside HBM's."""
     large, grown = figure("hbm-size"), board.value(0.0)
-    all_of_it = "SRAM" if board.short else "all SRAM together"
+    all_of_it = "SRAM" if board.short else "all SRAM"
     picture = three_memories.held(board.shape == "wide", grown), place.whole
     said = below(place, f"areas to scale; {large.source}, {large.hardware}; DRAM is the CPU’s memory")
     told = f"HBM holds {three_memories.times():,.0f} times as much as {all_of_it}."
@@ -77,7 +77,7 @@ def ladder(board: Board, place: Stage, gpu: Device) -> None:
     """Tiles that come from each in the same time."""
     passed = board.value(0.0)
     counts = [f"{int(COME[name]):,}" for name in ("HBM", "SRAM")]
-    words = "All three send tiles, until the first one has come from CPU memory."
+    words = "All three send tiles, until one has come from CPU memory."
     turn(
         board,
         "DRAM sends one tile, the others many." if board.short else words,
@@ -92,39 +92,34 @@ def ladder(board: Board, place: Stage, gpu: Device) -> None:
     )
     board.move(passed.to(1.0), seconds=2.4 if board.short else SECONDS, ease=linear)
     if not board.short:
-        board.say("Meanwhile {} came from HBM and {} from all SRAM together.".format(*counts))
+        board.say("Meanwhile {} came from HBM, {} from all SRAM.".format(*counts))
 
 
 def one_tile(board: Board, place: Stage) -> None:
     """How long one tile takes, as lengths."""
-    passed = board.value(0.0)
-    times = {name: time_of(time) for name, time in TAKES.items()}
-    turn(
-        board,
-        "The same as time: how long until one tile has come?",
-        (three_memories.one_tile(passed), place.whole),
-    )
-    source = figure("hbm-bandwidth")
-    note(board, place, f"{size_of(TILE)} at the bandwidths of {source.source}, {source.hardware}: without latency")
-    board.move(passed.to(TAKES["DRAM"]), seconds=3.0, ease=linear)
-    board.say(f"{times['DRAM']} from DRAM, {times['HBM']} from HBM, {times['SRAM']} from all SRAM at once.")
+    passed, source = board.value(0.0), figure("hbm-bandwidth")
+    dram, hbm, sram = (time_of(TAKES[name]) for name in ("DRAM", "HBM", "SRAM"))
+    said = below(place, f"{size_of(TILE)} at the bandwidths of {source.source}, {source.hardware}: without latency")
+    words = f"One tile: {dram} from DRAM, {hbm} from HBM, {sram} from all SRAM at once."
+    grows = (passed.to(TAKES["DRAM"]),)
+    turn(board, words, (three_memories.one_tile(passed), place.whole), said, grows=grows, seconds=2.0, ease=linear)
 
 
 def others(board: Board, place: Stage, chosen: Device) -> None:
     """The bandwidth of other GPUs' memory."""
     grown = board.value(0.0)
-    words = f"Other chips, the same ladder: {a(chosen.model)}’s {chosen.memory_kind} moves {chosen.bandwidth:g} TB/s."
+    words = f"Other chips: {a(chosen.model)}’s {chosen.memory_kind} moves {chosen.bandwidth:g} TB/s."
     said = below(place, "from datasheets")
-    turn(board, words, (bandwidths(chosen, grown), place.whole), said, grows=(grown.to(1.0),), seconds=1.6)
+    turn(board, words, (bandwidths(chosen, grown), place.whole), said, grows=(grown.to(1.0),), seconds=1.0)
 
 
 def reuse(board: Board, place: Stage) -> None:
     """One tile comes once, stays, and is used again and again."""
     slow = TILE / SPEED["HBM"]
     kept = KeptOnChip(board, place, slow, USES)
-    words = "So: bring a tile in once, use it as often as you can. That is FlashAttention’s idea."
+    words = "Fetch a tile once, use it often: that is FlashAttention’s idea."
     if board.short:
-        words = "So: bring a tile in once, use it often."
+        words = "So: fetch a tile once, use it often."
     *_, there = turn(board, words, *kept.pictures)
     note(board, place, f"each use makes another tile of scores, here {USES} times; {time_of(slow)} a fetch, as before")
     board.move(there.to(kept.stop), kept.once.to(slow), seconds=0.8)

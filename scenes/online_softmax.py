@@ -64,21 +64,22 @@ def all_at_once(board: Board, data: TiledRow) -> None:
 
 
 def first(board: Board, row: RowTiles) -> None:
-    """The tiles before the one that moves the max, or all but the last."""
+    """The tiles before the one that moves the max, or the first."""
     board.clear()
     row.set_up()
     board.say("Keep the largest so far, m, and what was summed against it: ℓ and O.")
-    for j in range(row.data.moving if row.data.moves else 1):
+    for j in range(row.data.moving):
         row.take(j)
 
 
 def shrink(board: Board, row: RowTiles) -> None:
-    """The one moment that the film is about: only then does anything get smaller."""
+    """The one moment that the film is about: only then does anything get smaller. Words come with what they tell."""
     factor = f"{row.data.tiles[row.data.moving].alpha:.2f}"
     beaten = f"{row.data.who} beats the old max."
-    board.say(beaten if len(beaten) <= LONGEST_CAPTION else "A larger score: the old max is beaten.")
+    row.come(row.data.moving, seconds=0.9)
+    board.say(beaten if len(beaten) <= LONGEST_CAPTION else "A larger score: the old max is beaten.", lead=0.0)
     row.max_moves()
-    board.say(f"So ℓ and O, summed so far, both shrink to {factor} of themselves.")
+    board.say(f"So ℓ and O, summed so far, both shrink to {factor} of themselves.", lead=0.0)
     row.old_shrinks()
 
 
@@ -86,7 +87,7 @@ def grow(board: Board, row: RowTiles) -> None:
     """Then comes what the tile itself has."""
     j = row.data.moving
     before, tile = row.data.tiles[j - 1], row.data.tiles[j]
-    board.say("Then the tile is added.")
+    board.say("Then the tile is added.", lead=0.0)
     row.add(j, seconds=1.6)
     board.say(fill("Now ℓ = # + # = #.", tile.alpha * before.l, sum(tile.P), tile.l))
 
@@ -94,14 +95,16 @@ def grow(board: Board, row: RowTiles) -> None:
 def divide(board: Board, row: RowTiles) -> None:
     """The tiles that are left; then O is divided."""
     tiles = row.data.tiles
-    after = row.data.moving + 1 if row.data.moves else 1
-    what = "The last tile doesn’t" if len(tiles) == after + 1 else "The other tiles don’t"
-    unbeaten = len(tiles) > after and all(tile.alpha == 1 for tile in tiles[after:])
-    if after < len(tiles):
-        board.say(f"{what} beat it: α = 1." if unbeaten else "So on, tile by tile.")
-    for j in range(after, len(tiles)):
-        row.take(j, seconds=0.7)
-    board.say(f"At the end divide by ℓ = {tiles[-1].l:.3f}, once.")
+    left = range(row.data.moving + row.data.moves, len(tiles))
+    words = "The last tile doesn’t beat it: α = 1." if len(left) == 1 else "The other tiles don’t beat it: α = 1."
+    for j in left:
+        row.come(j, seconds=0.7)
+        row.measure(j)
+        if j == left.start:
+            unbeaten = all(tile.alpha == 1 for tile in tiles[j:])
+            board.say(words if unbeaten else "So on, tile by tile.", lead=0.0)
+        row.add(j, seconds=0.7)
+    board.say(f"At the end divide by ℓ = {tiles[-1].l:.2f}, once.", lead=0.0)
     row.finish()
 
 
@@ -110,14 +113,17 @@ def short(board: Board, row: RowTiles) -> None:
     tiles, j = row.data.tiles, row.data.moving
     row.set_up()
     board.say("Keep the max so far, and sums against it.")
-    for n in range(j if row.data.moves else 1):
+    for n in range(j):
         row.take(n, seconds=0.35)
+    row.come(j, seconds=0.5)
     if row.data.moves:
         words = f"{row.data.who} beats the old max: both sums shrink to {tiles[j].alpha:.2f}."
-        board.say(words if len(words) <= 60 else f"The max moves: both sums shrink to {tiles[j].alpha:.2f}.")
+        board.say(words if len(words) <= 60 else f"The max moves: both sums shrink to {tiles[j].alpha:.2f}.", lead=0.0)
         row.max_moves(pace=0.6)
         row.old_shrinks(pace=0.6)
-    board.say("Then the tile is added. No score is kept.")
+    else:
+        row.measure(j)
+    board.say("Then the tile is added. No score is kept.", lead=0.0)
     row.add(j, seconds=0.6)
     for n in range(j + 1, len(tiles)):
         row.take(n, seconds=0.3)
@@ -125,13 +131,13 @@ def short(board: Board, row: RowTiles) -> None:
 
 
 def in_any_order(board: Board, data: TiledRow) -> None:
-    """The row cut in two, and merged in one order and in the other."""
+    """The row cut in two, and merged in one order and in the other: only then is that said."""
     parts = EitherOrder(board, data)
     board.clear()
     parts.put_parts()
-    board.say("Two parts, merged in either order, are the whole row: so a row may be cut anywhere.", parts.same)
-    board.wait(1.2)
+    board.say("Cut the row in two: each part has its own m, ℓ and O.")
+    board.wait(1.0)
     parts.put_arrows()
-    board.wait(1.0)
+    board.wait(0.5)
     parts.merge()
-    board.wait(1.0)
+    board.say("Merged in either order, they are the whole row: cut it anywhere.", parts.same)

@@ -155,9 +155,9 @@ class Board:
         self._turn()
         self.now += seconds
 
-    def say(self, words: str, given: bool = True, *, early: bool = False) -> None:
+    def say(self, words: str, given: bool = True, *, early: bool = False, lead: float = LEAD) -> None:
         """Words that stand until the next ones, and cut. `given` is what they rest on; `early` ones come before the
-        chapter's picture and name.
+        chapter's picture and name. What they speak of comes `lead` seconds later: 0 where they tell what moves.
 
         Raises ValueError where the run turns out otherwise, so that there is no film, and for words that are too long.
         """
@@ -170,7 +170,7 @@ class Board:
             self._turn()
         self.captions.append(Span(words, self.now, self.now))
         self._words.move(words, self.now, self.now)
-        self.now += LEAD
+        self.now += lead
 
     def hush(self) -> None:
         """Once what was said last was read, nothing is said until the next words: a picture comes alone."""

@@ -14,7 +14,7 @@ from ..machine.devices import DEFAULT, MODEL, Device, device
 from ..machine.events import IO
 from ..machine.masks import for_any_size
 from ..runs.counting import count
-from ..story.labels import a
+from ..story.labels import a, dtypes
 from ..theme import TITLE
 from ..trace.trace import Trace
 from ..traffic import formulas
@@ -33,23 +33,27 @@ LEVEL_AT_MOST = 512  # where tiles are looked for that are level with standard a
 
 
 class Kind(NamedTuple):
-    """An algorithm as the coda tells it: its name, whose block decides, and what taller blocks spare."""
+    """An algorithm as the coda tells it: its name, whose block decides, where it is level with standard attention and
+    why, and what taller blocks spare."""
 
     name: str
     tensor: str
     rows: str
     level: Callable[[int, int, int], float]
     formula: Callable[[int], str]
+    why: Callable[[int], str]
     again: str
 
 
 KINDS = {
     "flash-forward": Kind(
-        "FlashAttention", "K", "keys", formulas.flash_level, lambda b: f"¾d + {b}", "Q and O"
+        "FlashAttention", "K", "keys", formulas.flash_level, lambda b: f"¾d + {b}",
+        lambda b: f"(3d + {4 * b}) / keys = 4. A block of keys moves 3d + {4 * b} numbers a query "
+        "(Q, O in and out, ℓ, m)", "Q and O",
     ),
     "flash2-forward": Kind(
         "FlashAttention-2", "Q", "queries", lambda d, *_: formulas.flash2_level(d), lambda _: "d/2",
-        "K and V",
+        lambda _: "2d / queries = 4. A block of queries moves 2d numbers a key (K, V)", "K and V",
     ),
 }  # fmt: skip
 
@@ -137,7 +141,8 @@ def coda(board: Board, trace: Trace) -> None:
         """Something that is as the size has it that the film has come to."""
         return Made(lambda k: what(path[int(k)], moved[int(k)]), at)
 
-    chips, body, chip, note = board.main.rows(76, 564, *board.pick(wide=(44, 84), square=(88, 120)), gap=16)
+    low = board.pick(wide=(44, 84), square=(88, 176), tall=(88, 150))
+    chips, body, chip, note = board.main.rows(76, 564, *low, gap=16)
     block, bars = board.pick(wide=body.columns(5, 8, gap=64), square=body.columns(9, 11, gap=40), tall=body.rows(5, 6))
     block_head, block = block.rows(44, block.h - 60, gap=16)
     bars, figures = bars.rows(bars.h - 64, 48, gap=16)
@@ -167,13 +172,13 @@ def coda(board: Board, trace: Trace) -> None:
         for part, box in zip(line, chip.rows(len(line), gap=0), strict=True):
             board.put(Text(needs(part)), box, fade=0)
         of = " and ".join(filter(None, ("forward", mask)))
-        sums = f"sums in fp{8 * max(4, trace.initial['Q'].dtype.itemsize)}"
-        best = "standard at its best: Q, K and V are read once each"
-        even = f"even from so many {kind.rows} a block: as many bytes as standard, for large N"
-        board.put(Text(f"{even}; {best}; one head, {dtype}, {sums}, {of}; {MODEL}"), note, fade=0)
+        why = f"{kind.why(_constant(trace))}, standard 4 a score (S, P out and in; Q, K, V once)"
+        even = f"even, for large N: {'as many bytes as standard, which reads Q, K, V once' if mask else why}"
+        board.put(Text(f"{even}; one head, {dtypes(trace)}, {of}; {MODEL}"), note, fade=0)
 
         first = moved[0].ratio
-        board.say(f"This toy moves {size_of(moved[0].own)}, {first:.2f} times as much as standard.")
+        few = f": too few {kind.rows} a block" * (first > 1 and _rows(kind, toy) < moved[0].level)
+        board.say(f"{size_of(moved[0].own)}, {first:.2f} times standard’s{few}.")
         stops = [len(grown), len(grown) + len(tall), len(path) - 1]
 
         def go(stop: int, chip: str, seconds: float) -> None:
@@ -196,11 +201,7 @@ def coda(board: Board, trace: Trace) -> None:
         if wide:
             board.wait(0.6)
             go(stops[2], "head width d", 1.0)
-        if mask is None:
-            above = f"less than standard above {kind.formula(_constant(trace))}"
-        else:
-            above = f"less than standard from {last.level:.0f} on"
-        words = f"d = {size.d}, {TILE} {kind.rows} a block: {last.ratio:.2f} times; {above}."
+        words = f"d = {size.d}, {TILE} {kind.rows} a block: {last.ratio:.2f} times."
         board.say(words, given=(last.ratio <= 1) == (last.level <= TILE))
 
 
@@ -239,9 +240,13 @@ def _tile(size: Size, _: Moved) -> str:
     return f"{size.block_q}×{size.block_k}"
 
 
+def _rows(kind: Kind, size: Size) -> int:
+    """Of the block that decides."""
+    return size.block_k if kind.tensor == "K" else size.block_q
+
+
 def _block(kind: Kind, size: Size) -> tuple[Run, ...]:
-    rows = size.block_k if kind.tensor == "K" else size.block_q
-    return Run(f"{kind.tensor} ", kind.tensor, 700), Run(f"block: {rows} {kind.rows}, {size.d} wide")
+    return Run(f"{kind.tensor} ", kind.tensor, 700), Run(f"block: {_rows(kind, size)} {kind.rows}, {size.d} wide")
 
 
 def _figures(_: Size, run: Moved) -> tuple[Run, ...]:
@@ -255,12 +260,11 @@ def _figures(_: Size, run: Moved) -> tuple[Run, ...]:
 def _to_scale(kind: Kind, path: list[Size], now: Callable[..., Any], how: str, highest: float) -> Areas:
     """A block of keys, or of queries, rows downwards and d across; dashed, the one at which both are level."""
 
-    def rows(size: Size) -> int:
-        return size.block_k if kind.tensor == "K" else size.block_q
-
     def areas(size: Size, run: Moved) -> tuple[Area, ...]:
         level = Area(0, 0, size.d, run.level, "ink", f"even from {run.level:.0f}", how, open=True, beside=True)
-        return Area(0, 0, size.d, rows(size), kind.tensor), *((level,) if run.level >= 2 else ())
+        return Area(0, 0, size.d, _rows(kind, size), kind.tensor), *((level,) if run.level >= 2 else ())
 
     margin = 240 if highest < 99.5 else 264  # for a third digit
-    return Areas(now(areas), max(size.d for size in path), max(highest, *map(rows, path)), margin=margin)
+    return Areas(
+        now(areas), max(size.d for size in path), max(highest, *(_rows(kind, size) for size in path)), margin=margin
+    )

@@ -9,7 +9,7 @@ from .actors.cards import Text
 from .board import Board
 from .boxes import Box
 from .script import Part
-from .values import Move
+from .values import Ease, Move, smooth
 
 APART = 72.0  # units between two sides
 
@@ -41,6 +41,7 @@ def turn(
     given: bool = True,
     grows: Sequence[Move] = (),
     seconds: float = 1.2,
+    ease: Ease = smooth,
 ) -> list[Part]:
     """To another picture: all goes, these actors come to their boxes, and the words to them; in a short cut the words
     come first, which saves time.
@@ -56,7 +57,7 @@ def turn(
     if grows and not board.is_short:
         board.hush()
     parts = [board.put(actor, box) for actor, box in pictures]
-    board.move(*grows, seconds=seconds * (bool(grows) and not board.is_short))
+    board.move(*grows, seconds=seconds * (bool(grows) and not board.is_short), ease=ease)
     if not first:
         board.say(words, given)
     return parts

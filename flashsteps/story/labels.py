@@ -31,6 +31,12 @@ def opening(trace: Trace) -> str:
     return f"One attention head: {size}"
 
 
+def dtypes(trace: Trace) -> str:
+    """What the bytes on chip are of: tiles are as they are stored, what is computed of them is not."""
+    stored, computing = trace.meta["dtype"], trace.meta["computing"]
+    return f"all in {stored}" if stored == computing else f"loaded tiles {stored}, all else {computing}"
+
+
 def sizes(meta: Mapping[str, Any]) -> str:
     """How what was given was understood, and what it is stored as: `6 heads of 4 tokens, d 8, float32`."""
     N, M, H, shared = meta["queries"], meta["keys"], meta.get("heads", 1), meta.get("kv_heads", 1)

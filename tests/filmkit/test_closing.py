@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 
 import flashsteps as fs
@@ -102,6 +103,41 @@ def test_what_a_real_tile_needs_on_chip_is_beside_what_an_sm_has(name, shared):
     )
 
 
+@pytest.mark.parametrize(("dtype", "own"), [("float16", 8), ("float32", 4)])
+def test_where_it_is_level_follows_from_what_is_beside_it(dtype, own):
+    """¾d + 2 and d/2: numbers that each moves, beside standard attention's 4 a score, set equal."""
+    d = 64
+    for name, rows in zip(ALGORITHMS, ("keys", "queries"), strict=True):
+        script = told(name, dtype=dtype)
+        end = list(script.at(script.duration))
+        text = " ".join(str(one.actor.words) for one in end if type(one.actor) is Text)
+        moved = f"3d + {own}" if rows == "keys" else "2d"
+        assert f"{moved} numbers a" in text
+        assert "standard 4 a score" in text
+        bracketed = f"({moved})" if "+" in moved else moved
+        assert f"{bracketed} / {rows} = 4." in text
+        level = (3 * d + own) / 4 if rows == "keys" else 2 * d / 4
+        assert f"even from {level:.0f}" in {area.name for area in shown(script, script.duration, Areas).areas}
+        asked = f"loaded tiles {dtype}, all else float32" if dtype == "float16" else "all in float32"
+        assert asked in text
+
+
+@pytest.mark.parametrize(
+    ("n", "d", "keys", "few"),
+    [
+        (16, 32, 8, True),  # even from 26
+        (16, 4, 8, False),  # it moves less than standard
+        (3, 1, 3, False),  # even from 2.75: what it moves more is O, ℓ and m, set up
+    ],
+)
+def test_a_toy_is_said_to_have_too_few_keys_a_block_where_it_has(n, d, keys, few):
+    board, rng = Board("wide", "x"), np.random.default_rng(0)
+    coda(board, fs.record("flash-forward", *rng.normal(size=(3, n, d)).astype(np.float16), block_q=keys, block_k=keys))
+    (words, *_) = board.script().captions[0]
+    assert ("too few keys a block" in words) == few
+    assert few or (float(words.split()[2]) > 1) == (d == 1)
+
+
 def test_where_a_gpu_has_no_room_for_it_it_says_so():
     board = Board("wide", "x", options={"device": "t4"})
     coda(board, fs.record("flash-forward", *fs.load_qkv("sample"), block_q=4, block_k=4))
@@ -121,4 +157,5 @@ def test_what_it_needs_on_chip_is_written_in_every_shape(shape):
     looker = Looker(script, (1920, 1080) if shape == "wide" else (1080, 1080 if shape == "square" else 1920), "dark")
     looker.look(script.duration)
     words = "".join(one.words for one in looker.written)
+    assert "counted between HBM and SRAM only" in " ".join(one.words for one in looker.written)  # the note to its end
     assert all(part in words for part in ("65 KiB", "in shared memory", "163 KiB", "in registers", "212 KiB", "fits"))

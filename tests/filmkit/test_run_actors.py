@@ -271,7 +271,7 @@ def test_a_runs_places_keep_apart_and_stay_on_the_board(shape, kind, code):
 
 OTHERS = [
     Rescale("“cross”", "“street”", (3.46, 4.47), 0.36, (1.69, 1.66), 2.5),
-    Fit((("4×4", 1536), ("8×8", 3328)), 2048),
+    Fit((("4×4", 1536), ("8×8", 3328)), 2048, note="loaded tiles float16, all else float32"),
     Loops((Loop("for j", 4), Loop("for i", 300)), (2, -1)),
     Turned(Loop("for j", 4), Loop("for i", 3), 0.4),
 ]

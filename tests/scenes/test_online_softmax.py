@@ -81,11 +81,40 @@ def test_in_the_end_it_is_the_output(script, row):
 
 def test_words_are_the_run_s():
     words = said(fs.film("online-softmax").script())
-    for part in ("“street” beats the old max", "0.36 of themselves", "0.62 + 1.04 = 1.66", "divide by ℓ = 1.677"):
+    for part in ("“street” beats the old max", "0.36 of themselves", "0.62 + 1.04 = 1.66", "divide by ℓ = 1.68"):
         assert part in words
     rng = np.random.default_rng(0)
     other = tuple(rng.normal(size=(n, 8)).astype(np.float32) for n in (3, 9, 9))
     assert "street" not in said(fs.film("online-softmax", input=other).script())
+
+
+def test_words_come_with_what_they_tell_and_not_before(script):
+    """In the first frame of a caption what it says is there, or moves already."""
+    frame, start = 1 / 25, {caption.name: caption.start for caption in script.captions}
+
+    def begins(words):
+        (found,) = (t for name, t in start.items() if words in name)
+        return found
+
+    def row(t):
+        return actors(script, t, Row)[0]
+
+    def length(t):
+        return actor(script, t, Bars).bars[0].value
+
+    beaten = begins("beats the old max")
+    assert row(beaten + frame).seen == 12  # the key that beats it, and the line on its way up
+    assert row(beaten + frame).levels[1].value > row(beaten - frame).levels[1].value
+    for words in ("both shrink", "the tile is added"):
+        t = begins(words)
+        assert length(t - frame) == length(t) != length(t + 2 * frame), words
+    alpha = begins("α = 1")
+    assert row(alpha + frame).seen == 16
+    assert {number.name: number.value for number in actors(script, alpha, Number)}["α"] == 1
+    divided = begins("divide by ℓ")
+    assert actors(script, divided, Row)[1].values != actors(script, divided + 2 * frame, Row)[1].values
+    assert f"{length(divided):.2f}" == "1.68"
+    assert actor(script, begins("either order"), Table).seen >= 2
 
 
 def test_a_row_whose_max_never_moves_is_told_otherwise():

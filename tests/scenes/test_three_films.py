@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import flashsteps as fs
+from flashsteps.filmkit.actors.fit import Fit
 from flashsteps.filmkit.actors.rescale import Rescale
 from flashsteps.filmkit.painter import Painter
 from flashsteps.units import size_of
@@ -51,6 +52,15 @@ def test_a_max_that_moves_is_told_of_the_sample():
     times = np.linspace(counts.start + 0.01, counts.stop - 0.6, 30)  # the factor is there when it is said
     told = {one.actor.step for t in times for one in script.at(t) if isinstance(one.actor, Rescale)}
     assert {step for step in told if step == int(step)} == {1, 2, 3}
+
+
+def test_what_larger_blocks_need_is_the_sum_of_what_is_said_beside_it():
+    script = fs.film("flash-forward").script()
+    (fit,) = {one.actor for one in script.at(script.time("All tiles") - 0.1) if isinstance(one.actor, Fit)}
+    assert fit.note == "loaded tiles float16, all else float32"
+    for (name, nbytes), b in zip(fit.sizes, (4, 8), strict=True):
+        Q_K_V, O, S_P, statistics = 3 * b * 32 * 2, b * 32 * 4, 2 * b * b * 4, 8 * b * 4
+        assert (name, nbytes) == (f"{b}×{b}", Q_K_V + O + S_P + statistics)
 
 
 def test_what_a_mask_hides_is_told():

@@ -14,14 +14,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Fit(Actor):
-    """`sizes` are (name, bytes), `room` the bytes that the chip holds: what is beyond them stands out."""
+    """`sizes` are (name, bytes), `room` the bytes that the chip holds: what is beyond them stands out. `note` says what
+    the bytes are of."""
 
     sizes: tuple[tuple[str, int], ...]
     room: int
     words: str = "SRAM"
+    note: str = ""
 
     def draw(self, pen: Pen, box: Box) -> None:
-        from ...theme import ink_on
+        from ...theme import LABEL, ink_on
 
         pitch = min(pen.px(52), box.h // (len(self.sizes) + 1))
         high = min(pen.px(34), round(pitch * 0.9))
@@ -48,4 +50,7 @@ class Fit(Actor):
         bottom = box.y + len(self.sizes) * pitch
         pen.line([(edge, box.y), (edge, bottom + pen.px(8))], "ink", width=3, dash=8)
         words = f"{self.words}: {self.room:,} B"
-        pen.label(min(edge + pen.px(12), box.right - pen.width(words, 28)), bottom + base, words, "ink", weight=600)
+        x = min(edge + pen.px(12), box.right - pen.width(words, LABEL, weight=600))
+        pen.label(x, bottom + base, words, "ink", weight=600)
+        if box.x + pen.width(self.note, LABEL) + pen.px(24) <= min(x, edge):
+            pen.label(box.x, bottom + base, self.note)

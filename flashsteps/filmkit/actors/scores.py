@@ -60,7 +60,11 @@ def draw(pen: Pen, box: Box, run: Run, now: float, program: int | None, *, lit: 
     shown = run.shown(now, program, SCORES)
     y = at.tile.box.y - pen.px(14)
     room = at.tile.box.right - box.x
-    pen.text(box.x, y, formulas(run.trace)[shown.slot if shown else "S"], LABEL, "S", weight=600, room=room)
+    formula = formulas(run.trace)[shown.slot if shown else "S"]
+    drawn = box.x + pen.text(box.x, y, formula, LABEL, "S", weight=600, room=room) + pen.px(16)
+    dtype, stored = run.trace.meta["computing"], run.trace.meta["dtype"]
+    if dtype != stored and drawn + pen.width(dtype, LABEL) <= at.tile.box.right:  # tiles that were loaded take less
+        pen.label(drawn, y, dtype)
     for name, column in at.stats.items():
         pen.label(column.box.x + column.box.w / 2, y, name, "stat", weight=700, align="center")
         statistic(pen, column, run, run.shown(now, program, STATS[name]), lit, behind(run, now, program, name))

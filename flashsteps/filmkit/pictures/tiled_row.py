@@ -134,10 +134,9 @@ class RowTiles:
                 board.set(self.m_how.to(fill("# → #", before, tile.m)), self.lit.to("α"))
 
     def max_moves(self, pace: float = 1.0) -> None:
-        """The tile comes, the line goes up to its largest score, and α is written down."""
+        """The tile has come: the line goes up to its largest score, and α is written down."""
         board, j = self.board, self.data.moving
         before, tile = self.data.tiles[j - 1], self.data.tiles[j]
-        self.come(j, seconds=0.9 * pace)
         board.set(self.old.to(before.m), self.old_stop.to(tile.start), self.start.to(tile.start), self.name.to(""))
         board.set(self.lit.to("m"))
         board.move(self.level.to(tile.m), seconds=0.9 * pace)
@@ -147,7 +146,6 @@ class RowTiles:
         """Nothing else moves: the outlines of what was stay, dashed."""
         board, j = self.board, self.data.moving
         before, tile = self.data.tiles[j - 1], self.data.tiles[j]
-        board.wait(0.3 * pace)
         old = tile.alpha * before.l
         board.set(self.l_was.to(before.l), self.O_was.to(before.acc))
         shrink = self.l.to(old), self.O.to(tuple(tile.alpha * x for x in before.acc))
