@@ -140,9 +140,9 @@ def same(board: Board, place: Stage, run: Run) -> None:
     turn(board, f"Same gradients, to {at_most(both.most)}.", *both.lines[0], given=both.same)
     note(board, place, "both in fp32; in fp16 they differ by what rounding does; a row is a token, a column one of d")
     for line in both.lines[1:]:
-        board.wait(0.8)
+        board.wait(0.3)
         for actor, at in line:
             board.put(actor, at)
     tiles = f"tiles of {meta['block_q']}" if meta["block_q"] == meta["block_k"] else "tiles"
-    why = "only tall ones gain" if ratio > 1 else "they are tall enough"
+    why = "only larger ones gain" if ratio > 1 else "they are large enough"
     board.say(f"This toy’s {tiles} move {ratio:.1f}× standard’s bytes: {why}.")

@@ -52,7 +52,9 @@ def masked(board: Board, place: Stage, toy: BlockMasked) -> None:
     board.put(Kinds(kinds, there), aside(board, place))
     which = f"A mask of blocks says which tiles count: here {kept.sum()} of {kept.size}."
     board.say(f"A mask keeps {kept.sum()} of {kept.size} tiles." if board.short else which)
-    note(board, place, f"a {PATTERN} of blocks over the scores of this head; crossed out: left out")
+    meta = toy.run.trace.meta
+    size = f"{meta['queries']} tokens, d = {meta['d']}, {meta['dtype']}"
+    note(board, place, f"a {PATTERN} of blocks over the scores of this head: {size}; crossed out: left out")
     board.set(skipped.to(toy.skipped), there.to(2.0))
 
 

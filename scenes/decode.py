@@ -52,7 +52,7 @@ def asks(board: Board, place: Stage, toy: Toy) -> None:
     low, high = min(0.0, float(S.min())), float(S.max()) * 1.1
     title = f"the scores of {toy.asks}, one for each key"
     board.put(Row(tuple(S.tolist()), "S", low, high, toy.keys, seen, title=title), place.whole)
-    board.say("Writing a token asks one query of all keys so far.")
+    board.say("A new token asks one query of all keys in the cache.")
     note(board, place, f"{toy.asks} stands for the newest token here, and asks all keys of this toy: {len(S)}")
     board.move(seen.to(float(len(S))), seconds=2.4)
 
@@ -61,7 +61,7 @@ def cache_of(board: Board, place: Stage, gpu: Device) -> None:
     """K and V, as long as the cache; and how little is done with each byte."""
     grown, given = board.value(0.0), 0.8 < long_cache.intensity() < 1.5
     upper, lower = place.whole.rows(*board.pick(wide=(5, 2), square=(5, 3), tall=(5, 2)))
-    words = f"{size_of(long_cache.read())} come in for it, and each byte gets about one FLOP."
+    words = f"{size_of(long_cache.read())} come in for one query: about one FLOP for each byte."
     said = below(place, f"{MODEL}; at full speed: {gpu.tflops:g} TFLOP/s in fp16, {gpu.bandwidth:g} TB/s of HBM")
     turn(board, words, (long_cache.what_comes(grown), upper), said, given=given, grows=(grown.to(1.0),))
     for figure, box in zip(long_cache.for_each_byte(gpu), lower.columns(2), strict=True):
@@ -75,7 +75,7 @@ def idle(board: Board, place: Stage, gpu: Device) -> None:
     one, all_ = (CutCache(board, box, cut, sms) for cut, box in zip(long_cache.ways(gpu), boxes, strict=True))
     words, seconds = f"One query is one program: {sms - 1} SMs are idle.", 1.2 if board.short else 2.4
     turn(board, f"One query keeps one SM of {sms} busy." if board.short else words, *one.pictures)
-    note(board, place, f"each square an SM of {a(gpu.model)}; a model: each reads as fast as any other")
+    note(board, place, f"each square an SM of {a(gpu.model)}; bright: yet to be read; a model: all read equally fast")
     board.wait(0.3)
     board.set(one.busy.to(1.0))
     board.move(one.read.to(float(each)), seconds=seconds, ease=linear)
@@ -95,6 +95,7 @@ def piece(board: Board, place: Stage, toy: Toy) -> None:
     note(board, place, f"the toy again: {len(toy.keys)} keys in {len(toy.pieces)} pieces, in blocks of {toy.block}")
     one.run_through()
     one.give()
+    board.wait(1.0)
 
 
 def costs(board: Board, place: Stage, gpu: Device) -> None:
@@ -118,7 +119,7 @@ def merge(board: Board, place: Stage, toy: Toy) -> None:
     how = f"weight of a piece = exp(its LSE − LSE of all), together 1; LSE of all: {number(merged.LSE)}"
     board.put(Text(how), merged.under)
     lies = f"{toy.asks} asks; {toy.answers} lies in piece {toy.piece}"
-    note(board, place, f"{lies}; the sum is as over all keys at once, to {at_most(apart)}")
+    note(board, place, f"{lies}; the sum is as over all keys at once, to rounding")
     merged.add_up(0.3 if board.short else 0.6, 0.0 if board.short else 0.2)
 
 

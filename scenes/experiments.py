@@ -71,7 +71,7 @@ def more(board: Board, place: Stage) -> None:
     grown, right, chance = board.value(0.0), published.PATH_X, published.PATH_X_BY_CHANCE
     chart, was, now = published_times.step(grown)
     upper, lower = place.whole.rows(*board.pick(wide=(5, 3), square=(1, 1)))
-    words = f"One attention step: {was.value} to {now.value} ms, on an A100."
+    words = f"Attention, forward and backward: {was.value} ms became {now.value} (A100)."
     said = below(place, f"{SOURCE}, Figure 2 ({was.hardware}; N = 1024, d = 64, 16 heads, batch 64), Tables 3 and 6")
     turn(board, words, (chart, upper), said, grows=(grown.to(1.0),), seconds=0.8)
     board.read()
@@ -109,7 +109,7 @@ def measured(board: Board, place: Stage, speed: Results, train: Results) -> None
     """Memory and losses, from the files under renders/data."""
     grown, steps = board.value(0.0), board.value(0.0)
     (held, alone), (loss, apart, about) = memory(speed, grown), losses(train, steps)
-    words = "Standard’s memory grows with N; the others’ does not."
+    words = "At equal tokens, standard’s memory grows with N; the others’ does not."
     machine, bits = speed.machine["name"], {"bfloat16 autocast": "bf16"}.get(train.settings["arithmetic"], "float32")
     said = f"measured here, {speed.date}, {machine}: {versions(speed)}; training in {bits}, {train.date}"
     pictures = (held, place.sides[0]), (loss, place.sides[1]), below(place, said)

@@ -51,7 +51,7 @@ class Kernel(Film):
             board.put(Text(Made(lambda at: said(moves[0], at), seen), BODY, "accent", 600, mono=True), middle)
             meta = reference.meta
             size = f"N = {meta['queries']}, d = {meta['d']}, {meta['dtype']}"
-            note(board, place, f"{size}; hatched: O and LSE, stored; all else is loaded")
+            note(board, place, f"{size}; hatched: O and LSE (in {meta['computing']}), stored; all else is loaded")
             if board.short:
                 board.say("A Triton kernel beside its reference.")
             else:

@@ -58,7 +58,11 @@ def chip(board: Board, place: Stage, sm: OneOfMany, said: Part) -> None:
     each, whole = figure("sram-size-of-an-sm"), figure("sram-size")
     board.hush()
     sm.shrink(said)
-    note(board, place, f"SRAM: shared memory with the L1 cache, {each.source}; {whole.source}, {whole.hardware}")
+    note(
+        board,
+        place,
+        f"SRAM: shared memory with the L1 cache, without registers: {each.source}; {whole.source}, {whole.hardware}",
+    )
     sm.join()
     board.say(f"Here {sm.many} SMs. The paper counts {each.value:g} KB of SRAM in each: {whole.value:g} MB in all.")
 
@@ -84,7 +88,7 @@ def ladder(board: Board, place: Stage, gpu: Device) -> None:
         (three_memories.ladder(gpu, passed), place.whole),
     )
     source, slow = figure("hbm-bandwidth"), SECONDS / TAKES["DRAM"]
-    tile = f"a tile: {ROWS} × {D} numbers, {size_of(TILE)}"
+    tile = f"a tile: {ROWS} × {D} numbers in fp16, {size_of(TILE)}"
     note(
         board,
         place,
@@ -99,7 +103,9 @@ def one_tile(board: Board, place: Stage) -> None:
     """How long one tile takes, as lengths."""
     passed, source = board.value(0.0), figure("hbm-bandwidth")
     dram, hbm, sram = (time_of(TAKES[name]) for name in ("DRAM", "HBM", "SRAM"))
-    said = below(place, f"{size_of(TILE)} at the bandwidths of {source.source}, {source.hardware}: without latency")
+    said = below(
+        place, f"{size_of(TILE)} at the bandwidths of {source.source}, {source.hardware}: all SMs’, without latency"
+    )
     words = f"One tile: {dram} from DRAM, {hbm} from HBM, {sram} from all SRAM at once."
     grows = (passed.to(TAKES["DRAM"]),)
     turn(board, words, (three_memories.one_tile(passed), place.whole), said, grows=grows, seconds=2.0, ease=linear)
@@ -109,7 +115,7 @@ def others(board: Board, place: Stage, chosen: Device) -> None:
     """The bandwidth of other GPUs' memory."""
     grown = board.value(0.0)
     words = f"Other chips: {a(chosen.model)}’s {chosen.memory_kind} moves {chosen.bandwidth:g} TB/s."
-    said = below(place, "from datasheets")
+    said = below(place, "from datasheets; the paper rounds")
     turn(board, words, (bandwidths(chosen, grown), place.whole), said, grows=(grown.to(1.0),), seconds=1.0)
 
 

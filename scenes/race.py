@@ -1,8 +1,5 @@
 """Race: standard attention, FlashAttention and FlashAttention-2 carry bytes at the same pace; who is done first?"""
 
-from collections.abc import Mapping
-from typing import Any
-
 from flashsteps.filmkit import Board, Film, linear
 from flashsteps.filmkit.closing import TILE, D, N
 from flashsteps.filmkit.pictures.courses import (
@@ -74,7 +71,7 @@ class Race(Film):
 
         with board.chapter("The others"):
             for name in order[1:]:
-                board.say(why(name, meta))
+                board.say(why(name, runs[name]))
                 board.move(moved.to(toy[name].total), seconds=2.2, ease=linear, step=name)
 
         alone = TileAlone(n, D, (meta["block_q"], meta["block_k"]), mask, meta["dtype"])
@@ -83,11 +80,12 @@ class Race(Film):
             board.clear()
             alone.put(board, f"HBM traffic of one head, {meta['dtype']}, forward{hidden}; {BEST}")
             still = "still " * (before[0] == order[0])
-            board.say(f"{short(n)} tokens, d = {D}, same tiles: {NAMES[before[0]]} {still}moves least.")
+            board.say(f"{short(n)} tokens, same tiles: {NAMES[before[0]]} {still}moves least.")
             board.read()
             ends = "stays" if after == before else "turns"
-            board.say(f"Only the tile grows: what it fetches serves more tokens. The order {ends}.")
+            board.say("Only the tile grows: each serves more tokens.")
             alone.grow(seconds=2.4)
+            board.say(f"The order {ends}: {NAMES[after[0]]} moves least.")
 
         with board.chapter("A real size"):
             board.clear()
@@ -105,8 +103,8 @@ class Race(Film):
 
         with board.chapter("In the end"):
             board.say(f"S and P make it {in_all}." if later[2] == STANDARD else f"{in_all}.")
-            board.move(moved.to(real[later[1]].total), seconds=1.2, ease=linear)
-            board.move(moved.to(real[later[2]].total), seconds=2.4, ease=linear)
+            board.move(moved.to(real[later[1]].total), seconds=1.0, ease=linear)
+            board.move(moved.to(real[later[2]].total), seconds=1.7, ease=linear)
 
 
 def wins(name: str, standard: Trace) -> str:
@@ -117,18 +115,20 @@ def wins(name: str, standard: Trace) -> str:
     return f"{NAMES[name][0].upper()}{NAMES[name][1:]} wins with this toy: {why}."
 
 
-def why(name: str, meta: Mapping[str, Any]) -> str:
+def why(name: str, run: Trace) -> str:
     """Why it carries so much."""
     if name == STANDARD:
         return "Standard attention writes S and P, and reads them back."
-    of, fetched, also = {FLASH: ("keys", "Q and O", ", and writes O"), FLASH2: ("queries", "K and V", "")}[name]
+    meta, O = run.meta, run.io().by_tensor["O"].written / run.outputs["O"].nbytes
+    of, fetched = {FLASH: ("keys", "Q and O"), FLASH2: ("queries", "K and V")}[name]
     many = -(-meta[of] // meta[{"keys": "block_k", "queries": "block_q"}[of]])
     often = f"for each block of {of}" if meta["mask"] and many > 1 else times(many)
+    also = "" if name == FLASH2 else f", writes O {times(round(O))}" if round(O) == O else ", and writes O"
     return f"{NAMES[name]} fetches {fetched} {often}{also}."
 
 
 def one_is_done(real: Courses, best: str) -> str:
     if best == FLASH2 and status_of(real[STANDARD], real[best].total) == WRITTEN:
-        return "FlashAttention-2 is done. Standard attention has yet to read S back."
+        return "FlashAttention-2 is done. Standard attention has read hardly any of S back."
     name, share = NAMES[best], real[best].total / real[STANDARD].total
     return f"{name[0].upper()}{name[1:]} is done: {share:.2f} of the bytes that standard attention carries."

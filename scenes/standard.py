@@ -51,7 +51,7 @@ class Standard(Film):
             board.say("Each kernel starts with an empty chip: all must come from HBM.")
             board.wait(2.0)
             stage.play(starts[1] + 1)
-            board.say("Kernel 2: softmax fetches all of S and writes P, as large.")
+            board.say("Kernel 2: softmax fetches all of S and writes P, as large.", lead=0.0)
             stage.play(starts[2], seconds=4.8)
             both = 2 * trace.initial["S"].nbytes
             place = stage.places.map
@@ -59,7 +59,7 @@ class Standard(Film):
             board.put(Card("S and P", "extra memory", extra, "S"), place._replace(h=min(250, place.h)))
 
         with board.chapter("The output"):
-            board.say("Kernel 3: P comes back in, with V, and O goes out.")
+            board.say("Kernel 3: P comes back in, with V, and O goes out.", lead=0.0)
             stage.play(len(run), seconds=4.8)
 
         with board.chapter("What it moved"):

@@ -14,8 +14,8 @@ from ..machine.devices import DEFAULT, MODEL, Device, device
 from ..machine.events import IO
 from ..machine.masks import for_any_size
 from ..runs.counting import count
-from ..story.labels import a, dtypes
-from ..theme import TITLE
+from ..story.labels import a
+from ..theme import TITLE, label
 from ..trace.trace import Trace
 from ..traffic import formulas
 from ..traffic.report import fits
@@ -49,7 +49,7 @@ KINDS = {
     "flash-forward": Kind(
         "FlashAttention", "K", "keys", formulas.flash_level, lambda b: f"¾d + {b}",
         lambda b: f"(3d + {4 * b}) / keys = 4. A block of keys moves 3d + {4 * b} numbers a query "
-        "(Q, O in and out, ℓ, m)", "Q and O",
+        f"(Q, O in and out, ℓ, m{' as two' * (b > 1)})", "Q and O",
     ),
     "flash2-forward": Kind(
         "FlashAttention-2", "Q", "queries", lambda d, *_: formulas.flash2_level(d), lambda _: "d/2",
@@ -172,9 +172,11 @@ def coda(board: Board, trace: Trace) -> None:
         for part, box in zip(line, chip.rows(len(line), gap=0), strict=True):
             board.put(Text(needs(part)), box, fade=0)
         of = " and ".join(filter(None, ("forward", mask)))
-        why = f"{kind.why(_constant(trace))}, standard 4 a score (S, P out and in; Q, K, V once)"
+        rows = ", ".join(label(name) for name, data in trace.initial.items() if data.ndim == 1)
+        stored = dtype + f", {rows} {meta['computing']}" * (dtype != meta["computing"])
+        why = f"{kind.why(_constant(trace))}, standard 4 a score (S, P out and in; Q, K, V, O once)"
         even = f"even, for large N: {'as many bytes as standard, which reads Q, K, V once' if mask else why}"
-        board.put(Text(f"{even}; one head, {dtypes(trace)}, {of}; {MODEL}"), note, fade=0)
+        board.put(Text(f"{even}; one head, {stored}, {of}; {MODEL}"), note, fade=0)
 
         first = moved[0].ratio
         few = f": too few {kind.rows} a block" * (first > 1 and _rows(kind, toy) < moved[0].level)

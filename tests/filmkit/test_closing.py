@@ -118,8 +118,8 @@ def test_where_it_is_level_follows_from_what_is_beside_it(dtype, own):
         assert f"{bracketed} / {rows} = 4." in text
         level = (3 * d + own) / 4 if rows == "keys" else 2 * d / 4
         assert f"even from {level:.0f}" in {area.name for area in shown(script, script.duration, Areas).areas}
-        asked = f"loaded tiles {dtype}, all else float32" if dtype == "float16" else "all in float32"
-        assert asked in text
+        statistics = "ℓ, m" if rows == "keys" else "LSE"
+        assert f"one head, {dtype}{f', {statistics} float32' * (dtype == 'float16')}, forward" in text
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ def test_both_give_the_same_gradients_as_float64(exact):
         assert np.allclose(matrix.values, exact32[matrix.tensor], atol=5e-3), matrix.title
     assert "Same gradients, to 10^{−6}" in said(SCRIPT)
     toy = fs.count("flash2-backward", n=16, d=32, block_q=4, block_k=4).total / (2 * (8 * 16 * 32 + 7 * 16 * 16))
-    assert f"move {toy:.1f}× standard’s bytes: only tall ones gain" in said(SCRIPT)
+    assert f"move {toy:.1f}× standard’s bytes: only larger ones gain" in said(SCRIPT)
 
 
 def test_any_input_may_be_told():
@@ -113,7 +113,7 @@ def test_any_input_may_be_told():
 
 def test_where_tiles_are_tall_it_says_so():
     film = fs.film("backward", input="random:64,4", block_q=32, block_k=32)
-    assert "they are tall enough" in said(film.script())
+    assert "they are large enough" in said(film.script())
 
 
 def test_it_is_no_film_of_a_kernel_or_a_saved_run():

@@ -62,7 +62,7 @@ def test_sms_that_stand_idle(device):
     each = 64 * -(-1024 // sms)
     assert f"in {pieces} pieces all 65,536 are read in the time of {each}" in said(script)
     words = [text.words for text in actors(script, "Idle SMs", Text)]
-    assert f"1,024 blocks / {sms} SMs = {1024 / sms:.1f}: so {each // 64} a piece, {pieces} pieces" in words
+    assert f"1,024 blocks of 64 / {sms} SMs = {1024 / sms:.1f}: {each // 64} each, {pieces} pieces" in words
     if sms == 108:
         assert pieces == 103
         assert -(-1024 // 103) == 10

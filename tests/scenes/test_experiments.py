@@ -45,7 +45,7 @@ def test_what_is_published_besides_is_as_printed():
     path_x, arena = actors(SCRIPT, "Published too", Card)
     assert path_x.figures == (("right", "61.4%"), ("by guessing", "50%"))
     assert arena.figures == (("as fast", "2.4×"),)
-    assert "One attention step: 41.7 to 7.3 ms, on an A100." in said(SCRIPT)
+    assert "Attention, forward and backward: 41.7 ms became 7.3 (A100)." in said(SCRIPT)
     assert "Path-X, of 16K tokens: 61.4% right; by guessing 50%." in said(SCRIPT)
     (words,) = (str(text.words) for text in actors(SCRIPT, "Published too", Text))
     assert words.startswith("published")

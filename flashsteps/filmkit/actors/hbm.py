@@ -43,9 +43,13 @@ class Hbm(OfRun):
         columns, labels = places(pen, box, self.run)
         (old, was), (new, now) = before._held(), self._held()
         others = {name for name in columns if old[name] is not new[name] or was[name] != now[name]}
-        found = [column for name, column in columns.items() if name in others]
-        found += [column for axis, column in labels.items() if AXES[axis] in others]
-        return tuple(cells.edge(pen, column.box) for column in found)
+        found = [cells.edge(pen, column.box) for name, column in columns.items() if name in others]
+        high = pen.px(LABEL)  # a label may be higher than its row
+        for axis, column in labels.items():
+            if AXES[axis] in others:
+                at = cells.edge(pen, column.box)
+                found.append(Box(at.x, at.y - high, at.w, at.h + 2 * high))
+        return tuple(found)
 
     def _held(self) -> tuple[Mapping[str, np.ndarray], dict[str, list[Tile]]]:
         """What HBM holds, and the tiles of each tensor that are in use."""

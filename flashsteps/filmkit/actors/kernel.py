@@ -75,9 +75,12 @@ class Kernel(OfRun):
         shown = self.run.shown(self.now, program, (slot,))
         if slot == "P" and shown and self._undivided(shown.step):
             words = f"{words}, before ÷ ℓ"
-        if pen.width(words, theme.LABEL, weight=600) > room.w:
-            words = name
-        pen.label(place.x, place.y + pen.px(28), words, theme.hue(slot), weight=600)
+        fits = (said for said in (words, name) if pen.width(said, theme.LABEL, weight=600) <= room.w)
+        drawn = place.x + pen.label(place.x, place.y + pen.px(28), next(fits, name), theme.hue(slot), weight=600)
+        dtype, stored = self.run.trace.meta["computing"], self.run.trace.meta["dtype"]
+        made = shown and dtype != stored and self.run.trace[shown.step].op == "compute"  # what was loaded takes less
+        if made and drawn + pen.px(16) + pen.width(dtype, theme.LABEL) <= room.right:
+            pen.label(drawn + pen.px(16), place.y + pen.px(28), dtype)
         if shown is None:
             pen.frame(grid.box, "faint", radius=4, dash=6)
         else:

@@ -83,7 +83,7 @@ def formulas(trace: Trace) -> dict[str, str]:
     own = any(event.slot == "m_ij" for event in trace)  # FA1 takes exponentials against the tile's own max
     scaled = "/ √d" if meta["scale"] == meta["d"] ** -0.5 else f"· {meta['scale']:.3g}"
     s = "S, capped" if meta.get("softcap") else f"S = Q K^{{T}} {scaled}"
-    return {"S": s, "P": "P = exp(S − row’s max)" if own else "P = exp(S − m)"}
+    return {"S": s, "P": "P = exp(S − tile’s max)" if own else "P = exp(S − m)"}
 
 
 def tile(pen: Pen, grid: cells.Grid, run: Run, shown: Shown, lit: int | None) -> None:

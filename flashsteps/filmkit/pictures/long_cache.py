@@ -58,7 +58,8 @@ def ways(gpu: Device) -> tuple[Cut, Cut]:
     """One program for the one query; and one for each piece of its keys."""
     (pieces, each), sms = shared(gpu), gpu.multiprocessors
     blocks = N // BLOCK
-    many = f"{blocks:,} blocks / {sms} SMs = {blocks / sms:.1f}: so {each // BLOCK} a piece, {pieces} pieces"
+    share = f"{blocks:,} blocks of {BLOCK} / {sms} SMs = {blocks / sms:.1f}"
+    many = f"{share}: {each // BLOCK} each, {pieces} pieces"
     sizes = (each,) * (pieces - 1) + (N - each * (pieces - 1),)
     return (
         Cut("one program for the one query", f"1 of {sms} SMs reads all {size_of(read())}", (N,)),

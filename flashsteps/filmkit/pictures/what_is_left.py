@@ -57,7 +57,7 @@ def on_chip() -> tuple[int, int]:
 def beside_an_sm(gpu: Device, grown: Any) -> tuple[Bars, bool]:
     """Both, beside what an SM has; and whether they fit."""
     room = gpu.shared_per_block * 1024, gpu.registers_per_sm * 1024
-    names = ("shared memory", "Q, K and V of a tile"), ("registers", "acc, S, P, m, ℓ, α")
+    names = ("shared memory", "Q, K and V of a tile"), ("registers", "acc, S, P, m, ℓ, α, LSE")
     bars = tuple(
         Bar(name, Made(lambda u, b=b: b * u, grown), "V" if n == 0 else "S", under=what, whole=float(most),
             note=f"of {most:,} B")
