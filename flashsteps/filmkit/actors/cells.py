@@ -100,9 +100,9 @@ def _colors(
     return colors
 
 
-def edge(pen: Pen, box: Box) -> Box:
+def edge(unit: float, box: Box) -> Box:
     """Around a matrix: where the frame of one that is being made stands, or is of use, or is P."""
-    return box.grown(max(2, pen.px(4)))
+    return box.grown(max(2, round(4 * unit)))
 
 
 def texture(

@@ -43,11 +43,11 @@ class Hbm(OfRun):
         columns, labels = places(pen, box, self.run)
         (old, was), (new, now) = before._held(), self._held()
         others = {name for name in columns if old[name] is not new[name] or was[name] != now[name]}
-        found = [cells.edge(pen, column.box) for name, column in columns.items() if name in others]
+        found = [cells.edge(pen.unit, column.box) for name, column in columns.items() if name in others]
         high = pen.px(LABEL)  # a label may be higher than its row
         for axis, column in labels.items():
             if AXES[axis] in others:
-                at = cells.edge(pen, column.box)
+                at = cells.edge(pen.unit, column.box)
                 found.append(Box(at.x, at.y - high, at.w, at.h + 2 * high))
         return tuple(found)
 
@@ -73,7 +73,7 @@ class Hbm(OfRun):
                 column.box.x + column.box.w / 2, column.box.y - pen.px(16), words, BODY if len(words) == 1 else LABEL,
                 theme.hue(name), weight=700, align="center",
             )  # fmt: skip
-            if pen.sees(cells.edge(pen, column.box)):
+            if pen.sees(cells.edge(pen.unit, column.box)):
                 self._column(pen, name, column, data[name], tiles[name])
         for axis, column in labels.items():
             lit = {row for tile in tiles.get(AXES[axis], ()) for row in range(tile.start, tile.stop)}
@@ -124,7 +124,7 @@ class Hbm(OfRun):
             for a, b in stretches(~blank[start:stop]):
                 part = grid.part(start + a, start + b, left, right)
                 pen.texture(part, shown[a // grid.bins[0] : ceil(b / grid.bins[0])])
-            pen.frame(cells.edge(pen, box), "ink", width=3, radius=5)
+            pen.frame(cells.edge(pen.unit, box), "ink", width=3, radius=5)
 
 
 def _missing(data: np.ndarray) -> np.ndarray:

@@ -38,14 +38,14 @@ class Kernel(OfRun):
         if before.run != self.run or was.whose != now.whose:
             return (box,)
         others = {slot for (slot, one), (_, other) in zip(was.shown, now.shown, strict=True) if one != other}
-        return tuple(cells.edge(pen, at) for slot, vector, at in self._places(pen, box) if others & {slot, vector})
+        return tuple(cells.edge(pen.unit, at) for slot, vector, at in self._places(pen, box) if others & {slot, vector})
 
     def draw(self, pen: Pen, box: Box) -> None:
         pen.panel(box, sram=True)
         program = self.run.program(self.now)
         head(pen, self._head(pen, box), self.run, self.run.taken(program))
         for slot, vector, place in self._places(pen, box):
-            if pen.sees(cells.edge(pen, place)):
+            if pen.sees(cells.edge(pen.unit, place)):
                 self._slot(pen, place, slot, vector, program)
 
     def _head(self, pen: Pen, box: Box) -> Box:
@@ -86,7 +86,7 @@ class Kernel(OfRun):
         else:
             draw_value(pen, grid, self.run, shown)
             if slot == "P":
-                pen.frame(cells.edge(pen, grid.box), "S", width=2, radius=6, dash=4)
+                pen.frame(cells.edge(pen.unit, grid.box), "S", width=2, radius=6, dash=4)
         if vector:
             column = Box(grid.box.right + pen.px(16), grid.box.y, pen.px(40), grid.box.h)
             at = cells.Grid(column, (int(column.w), grid.cell[1]), (grid.bins[0], 1))

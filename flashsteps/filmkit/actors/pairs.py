@@ -54,7 +54,7 @@ class Pairs(Actor):
                 here = Box(edges[n], y, edges[n + 1] - edges[n] - max(1, pen.px(2)), tall)
                 self._transfer(pen, here, transfer, n < now + (self.seen > now))
                 if n == now and self.seen > now:
-                    pen.frame(cells.edge(pen, here), "accent", width=4, radius=6)
+                    pen.frame(cells.edge(pen.unit, here), "accent", width=4, radius=6)
         self._parts(pen, Box(left, box.y, edges[-1] - left, head), edges, ys[1] + tall)
         for n in range(min(now, count)):
             self._tick(

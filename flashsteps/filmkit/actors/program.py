@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from ...theme import LABEL
@@ -52,26 +53,25 @@ class Program(OfRun):
         was, now = before._look, self._look
         if (before.run, before.lane, before.lit) != (self.run, self.lane, self.lit) or was.whose != now.whose:
             return (box,)
-        at, found = places(pen, box, self.run), []
-        edges = at.edges(pen)
+        at, found = places(pen.unit, box, self.run), []
         for (name, one), (_, other) in zip(was.shown, now.shown, strict=True):
-            if name in edges and (one != other or name == "ℓ" and was.late != now.late):
+            if name in at.edges and (one != other or name == "ℓ" and was.late != now.late):
                 more = scores.more(self.run, at.scores, one, other) if name == "S" and one and other else None
-                found.append(more or edges[name])
+                found.append(more or at.edges[name])
         return tuple(found)
 
     def draw(self, pen: Pen, box: Box) -> None:
         pen.panel(box, sram=True)
         (program, skips, first), late, pairs = self._look
-        shown, at = dict(pairs), places(pen, box, self.run)
-        seen = {name: pen.sees(edge) for name, edge in at.edges(pen).items()}
+        shown, at = dict(pairs), places(pen.unit, box, self.run)
+        seen = {name: pen.sees(edge) for name, edge in at.edges.items()}
         name = "idle" if program is None else f"program {program}"
         base = at.name.y + pen.px(23)
         pen.label(at.name.x, base, "skips" if skips else name, "accent" if skips else "ink", weight=600, room=at.name.w)
         for slot, place in at.tiles.items():
             if seen[slot]:
                 draw_slot(pen, place, self.run, slot, shown[slot], most=14)
-        if shown["S"]:
+        if seen["S"] and shown["S"]:
             scores.tile(pen, at.scores, self.run, shown["S"], self.lit)
         elif seen["S"]:
             pen.frame(at.scores.box, "faint", radius=4, dash=6)
@@ -100,7 +100,7 @@ class ProgramHeads(OfRun):
         return shown.slot if shown else "S", self.run.taken(program)
 
     def draw(self, pen: Pen, box: Box) -> None:
-        at = places(pen, Box(box.x, box.y, box.w, pen.px(146)), self.run)
+        at = places(pen.unit, Box(box.x, box.y, box.w, pen.px(146)), self.run)
         y = box.bottom - pen.px(12)
         middle = at.scores.box.x + at.scores.box.w / 2
         name, held = self.seen()
@@ -119,7 +119,8 @@ class ProgramHeads(OfRun):
 
 
 class Places(NamedTuple):
-    """Where a program's things stand, and how wide the labels of its rows are."""
+    """Where a program's things stand, and how wide the labels of its rows are; `edges` are what each of them takes up
+    at most, frames around it and all, but nothing of the panel's line."""
 
     name: Box
     tiles: dict[str, Box]
@@ -127,36 +128,34 @@ class Places(NamedTuple):
     scores: cells.Grid
     stats: dict[str, cells.Grid]
     acc: cells.Grid | None
-
-    def edges(self, pen: Pen) -> dict[str, Box]:
-        """What each of them takes up at most, frames around it and all, but nothing of the panel's line."""
-        tile, side = self.scores.box, pen.px(14)
-        of = {"S": tile, "labels": Box(tile.x - self.labels, tile.y, self.labels, tile.h)}
-        of |= {slot: Box(at.x + side, at.y, at.w - side, at.h) for slot, at in self.tiles.items()}
-        of |= {name: grid.box for name, grid in self.stats.items()} | ({"acc": self.acc.box} if self.acc else {})
-        return {name: cells.edge(pen, box) for name, box in of.items()}
+    edges: dict[str, Box]
 
 
-def places(pen: Pen, box: Box, run: Run) -> Places:
+@lru_cache(maxsize=16)  # programs stay where they are
+def places(unit: float, box: Box, run: Run) -> Places:
     """From left to right: what was loaded, under the program's name; tokens, scores, max and sum; the output so far."""
-    inside, gap = box.inset(pen.px(16), pen.px(7)).whole(), pen.px(22)
+
+    def px(units: float) -> int:
+        return round(units * unit)
+
+    inside, gap = box.inset(px(16), px(7)).whole(), px(22)
     loaded = [slot for slot in ("q", "k", "v") if slot in tiles_of(run)]
     bq, bk = run.trace.meta["block_q"], run.trace.meta["block_k"]
-    name = Box(inside.x, inside.y, pen.px(152), inside.h // (len(loaded) + 1))
+    name = Box(inside.x, inside.y, px(152), inside.h // (len(loaded) + 1))
     tiles: dict[str, Box] = {
-        slot: Box(inside.x - pen.px(14), inside.y + (n + 1) * name.h, name.w + pen.px(14), name.h)
+        slot: Box(inside.x - px(14), inside.y + (n + 1) * name.h, name.w + px(14), name.h)
         for n, slot in enumerate(loaded)
     }
-    labels = min(pen.px(132), round(0.175 * inside.w)) if run.trace.meta["tokens"] else pen.px(50)
-    x, stat = name.x + name.w + gap + labels, pen.px(76)
+    labels = min(px(132), round(0.175 * inside.w)) if run.trace.meta["tokens"] else px(50)
+    x, stat = name.x + name.w + gap + labels, px(76)
     room = Box(x, inside.y, round(0.19 * inside.w), inside.h)
-    tile = cells.grid(room, bq, bk, most=pen.px(40), middle=False)
+    tile = cells.grid(room, bq, bk, most=px(40), middle=False)
     x, stats = tile.box.right + gap, {}
     for stat_name in ("m", "ℓ"):
         stats[stat_name] = cells.Grid(Box(x, inside.y, stat, tile.box.h), (stat, tile.cell[1]), (tile.bins[0], 1))
-        x += stat + pen.px(6)
+        x += stat + px(6)
     acc = None
-    if "acc" in tiles_of(run) and inside.right - x - gap > pen.px(40):
+    if "acc" in tiles_of(run) and inside.right - x - gap > px(40):
         made = cells.grid(
             Box(x + gap, inside.y, inside.right - x - gap, 1), 1, run.shapes["acc"][1], finest=3, middle=False
         )
@@ -165,7 +164,11 @@ def places(pen: Pen, box: Box, run: Run) -> Places:
             (made.cell[0], tile.cell[1]),
             (tile.bins[0], made.bins[1]),
         )
-    return Places(name, tiles, labels, tile, stats, acc)
+    of = {"S": tile.box, "labels": Box(tile.box.x - labels, tile.box.y, labels, tile.box.h)}
+    of |= {slot: Box(at.x + px(14), at.y, at.w - px(14), at.h) for slot, at in tiles.items()}
+    of |= {stat_name: grid.box for stat_name, grid in stats.items()} | ({"acc": acc.box} if acc else {})
+    edges = {slot: cells.edge(unit, at) for slot, at in of.items()}
+    return Places(name, tiles, labels, tile, stats, acc, edges)
 
 
 def first_row(run: Run, now: float, program: int | None) -> int:

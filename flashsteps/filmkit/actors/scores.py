@@ -121,7 +121,7 @@ def tile(pen: Pen, grid: cells.Grid, run: Run, shown: Shown, lit: int | None) ->
             pen.digits(box, number(x, 1 if shown.slot == "S" else 2, 4), size, ink)
     if shown.slot == "P":  # it has the hue of S: the dots tell it
         used = Box(grid.box.x, grid.box.y, columns * w - gap, rows * h - gap)
-        pen.frame(cells.edge(pen, used), "S", width=2, radius=6, dash=4)
+        pen.frame(cells.edge(pen.unit, used), "S", width=2, radius=6, dash=4)
 
 
 def more(run: Run, grid: cells.Grid, before: Shown, after: Shown) -> Box | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil
 from typing import TYPE_CHECKING, NamedTuple, Self
 
@@ -50,7 +51,7 @@ class Sram(OfRun):
         areas = areas_of(pen, box, len(now.shown) - len(STATS) - 1)
         tiles = dict(zip(tiles_of(self.run), areas.tiles, strict=True))
         found = [name for (name, one), (_, other) in zip(was.shown, now.shown, strict=True) if one != other]
-        edges = [cells.edge(pen, tiles[name]) for name in found if name in tiles]
+        edges = [cells.edge(pen.unit, tiles[name]) for name in found if name in tiles]
         if len(edges) < len(found):  # of the scores, and what belongs to them
             edges.append(self._scores(pen, areas.scores, dict(was.shown)["S"], dict(now.shown)["S"], found))
         return tuple(edges)
@@ -66,7 +67,7 @@ class Sram(OfRun):
         program, areas = self.run.program(self.now), areas_of(pen, box, len(tiles_of(self.run)))
         head(pen, areas.head, self.run, self.run.taken(program))
         for slot, place in zip(tiles_of(self.run), areas.tiles, strict=True):
-            if pen.sees(cells.edge(pen, place)):
+            if pen.sees(cells.edge(pen.unit, place)):
                 draw_slot(pen, place, self.run, slot, self.run.shown(self.now, program, (slot,)))
         if pen.sees(areas.scores):
             scores.draw(pen, areas.scores, self.run, self.now, program, lit=self.lit, alpha=self.alpha)
@@ -96,6 +97,7 @@ def areas_of(pen: Pen, box: Box, count: int) -> Areas:
     return Areas(top, tiles, Box(inside.x, below, inside.w, inside.bottom - below))
 
 
+@lru_cache(maxsize=16)
 def tiles_of(run: Run) -> tuple[str, ...]:
     """The matrices on chip besides scores: keys and values first, then queries, then what is made."""
     order = {"k": 0, "v": 1, "q": 2}
@@ -175,4 +177,4 @@ def draw_value(pen: Pen, grid: cells.Grid, run: Run, shown: Shown) -> None:
     span = run.ranges.get(shown.slot, (0.0, 1.0))
     cells.texture(pen, grid, value, span, shown.slot, part=shown.part, alpha=1.0 if shown.live else 0.35)
     if ceil(shown.part * value.size) < value.size:
-        pen.frame(cells.edge(pen, rows), "accent", width=3, radius=5)
+        pen.frame(cells.edge(pen.unit, rows), "accent", width=3, radius=5)

@@ -46,7 +46,7 @@ class TileMap(OfRun):
         side = grid.cell
         rows, columns = -(-meta["queries"] // meta["block_q"]), -(-meta["keys"] // meta["block_k"])
         gap = max(1, pen.px(4)) if min(side) * meta["block_q"] >= 12 else 0
-        pen.frame(cells.edge(pen, grid.box), "line", radius=4)
+        pen.frame(cells.edge(pen.unit, grid.box), "line", radius=4)
         now = (*on.tiles, *on.hidden) if on else ()
         for r in dict.fromkeys((*rounds, *([on] if on else []))):
             for i, j in (*r.tiles, *r.hidden):
