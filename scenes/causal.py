@@ -109,7 +109,7 @@ def programs(board: Board, place: Stage, run: Run) -> None:
 def saved(board: Board, place: Stage) -> None:
     """Bytes at a real size, with the mask and without."""
     grown, most = board.value(0.0), moved("standard-forward", None)
-    words = f"Standard attention saves no byte by it: {size_of(most)} at N = {short(N)}, as without."
+    words = f"The mask saves standard attention no byte: {size_of(most)} at N = {short(N)}, as without."
     source = below(place, f"standard attention writes all of S, hidden or not; tiles {TILE}×{TILE}, fp16; {MODEL}")
     pictures, same = (
         ((with_and_without(board, grown), place.whole), source),
@@ -124,9 +124,13 @@ def blocks(many: int) -> str:
 
 def ends(board: Board, place: Stage, run: Run, S: np.ndarray) -> None:
     """Where the diagonal ends."""
-    words = "New tokens see all that came before only where it is aligned at the bottom right."
+    words = "New tokens see all before them only if the mask ends at the bottom right."
     turn(board, words, *both_corners(board, run, S))
-    note(board, place, f"{FEW} new queries, {MANY} keys: each new token is also the newest key it may see")
+    note(
+        board,
+        place,
+        f"{FEW} new queries, {MANY} keys; at the bottom right each new token sees its own key last",
+    )
 
 
 def nothing(board: Board, place: Stage, run: Run, whole: np.ndarray) -> None:

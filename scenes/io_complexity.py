@@ -118,7 +118,7 @@ def with_more(board: Board, place: Stage, gpu: Device) -> None:
     ratios = [b / a for a, b in zip(bytes_at, bytes_at[1:], strict=False)]
     words = "It goes as N²d²/M: twice the SRAM, half the bytes. No exact method beats that for all M."
     turn(board, words, (law, above), (chip, below), (chart, right), given=max(abs(r - 0.5) for r in ratios) < 0.02)
-    said = f"FA1, Theorem 2 and Proposition 3; N = {short(TOKENS)}, d = {D}"
+    said = f"FA1, Theorem 2 (no constant), Proposition 3; N = {short(TOKENS)}, d = {D}"
     note(board, place, f"{said}. {by_sram.on_a_chip(gpu)}")
     for M, now, value in zip(by_sram.SRAMS, values, bytes_at, strict=True):
         board.move(n.to(float(M)), now.to(float(value)), seconds=0.9)

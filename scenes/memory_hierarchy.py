@@ -130,6 +130,6 @@ def reuse(board: Board, place: Stage) -> None:
     note(board, place, f"each use makes another tile of scores, here {USES} times; {time_of(slow)} a fetch, as before")
     board.move(there.to(kept.stop), kept.once.to(slow), seconds=0.8)
     for n in range(USES):
-        board.set(kept.uses.to(n + 1))
         board.move(kept.each.to((n + 1) * slow), seconds=0.3 if board.short else 0.5)
+        board.set(kept.uses.to(n + 1))
         board.wait(0.0 if board.short else 0.2)

@@ -62,7 +62,7 @@ class Race(Film):
             moved = lanes(board, toy, f"{small}; each mark is a transfer, in the order of the run; {BEST}", each=True)
             board.say("One output, three ways. A mark is a transfer, as wide as its bytes.")
             board.move(moved.to(0.25 * first), seconds=4.0, ease=linear)
-            board.say("At every moment all three have moved as much.")
+            board.say("Until one is done, all three have moved as much.")
             board.move(moved.to(0.85 * first), seconds=3.1, ease=linear)
 
         with board.chapter("Who is first"):
@@ -102,7 +102,9 @@ class Race(Film):
             board.say(one_is_done(real, later[0]))
 
         with board.chapter("In the end"):
-            board.say(f"S and P make it {in_all}." if later[2] == STANDARD else f"{in_all}.")
+            scores = sum(t.nbytes for t in real[STANDARD].transfers if t.tensor in ("S", "P"))
+            words = f"S and P: {size_of(scores)} of {carried[0]}; others: {carried[1]} and {carried[2]}."
+            board.say(words if later[2] == STANDARD else f"{in_all}.")
             board.move(moved.to(real[later[1]].total), seconds=1.0, ease=linear)
             board.move(moved.to(real[later[2]].total), seconds=1.7, ease=linear)
 
