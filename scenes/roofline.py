@@ -129,9 +129,9 @@ def fused(board: Board, chart: RoofChart, side: Box, gpu: Device) -> None:
     grown = [board.value(1.0), *(board.value(0.0) for _ in runs[1:])]
     board.put(bytes_moved(runs, grown, board.shape == "wide"), side)
     top = max(part.intensity for _, part, _ in runs)
-    past = " and past it" if top > ridge(gpu) else ""
-    far = f", to the ridge{past}" if top >= 0.8 * ridge(gpu) else ""
-    words = "Fused, S and P cost no traffic: the same work climbs the roof" + far + "."
+    near = ", close to the ridge" if top >= 0.8 * ridge(gpu) else ""
+    far = ", with tall tiles past the ridge" if top > ridge(gpu) else near
+    words = f"Fused, S and P cost no traffic: the same work climbs{far}."
     board.say("Fused, the same work climbs the roof." if board.short else words)
     chart.drop("QK", "softmax", "PV")
     before = runs[0][1].intensity

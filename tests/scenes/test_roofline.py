@@ -44,6 +44,13 @@ def test_dots_lie_on_the_roof(device):
     assert f"ridge is at {gpu.tflops / gpu.bandwidth:.0f} FLOPs a byte" in said(script)
 
 
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_tile_is_said_to_be_past_the_ridge_where_one_is(device):
+    gpu, script = DEVICES[device], fs.film("roofline", device=device).script()
+    furthest = max(dot.x for dot in actor(script, "Fused", Curve).dots)
+    assert ("tall tiles past the ridge" in said(script)) == (furthest > gpu.tflops / gpu.bandwidth)
+
+
 def test_fused_moves_what_the_closed_forms_say(script):
     """FA1 2Nd + Tc(3Nd + 4N) + Nd + 2N, FA2 2Nd + 2·Tr·Nd + N, in fp16 and fp32."""
     standard = 2 * (4 * N * D + 4 * N * N)
