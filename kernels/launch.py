@@ -14,7 +14,7 @@ import triton
 from triton.runtime.errors import OutOfResources
 from triton.tools.tensor_descriptor import TensorDescriptor
 
-from . import checks
+from . import checks, relaunch
 from .problem import Problem
 from .targets.configs import Config
 from .targets.target import Launch, Target, interpreted, pretended, target
@@ -175,11 +175,13 @@ def launch(kernel: Any, programs: tuple[int, ...], problem: Problem, options: di
     if (launches := pretended()) is not None:
         launches.append(Launch(kernel, programs, arguments, options))
         return
-    if interpreted():
-        _say_so()
     try:
         with _on(problem.device):
-            kernel[programs](**arguments, **options)
+            if interpreted():
+                _say_so()
+                kernel[programs](**arguments, **options)
+            else:
+                relaunch.run(kernel, programs, options, arguments)
     except OutOfResources as error:
         raise ValueError(
             f"{error.name} holds {error.limit:,} but a program needs {error.required:,}: choose smaller blocks"
@@ -188,7 +190,7 @@ def launch(kernel: Any, programs: tuple[int, ...], problem: Problem, options: di
 
 def _on(device: torch.device) -> AbstractContextManager[Any]:
     if device.type == "cuda":
-        guard: AbstractContextManager[Any] = torch.cuda.device(device)
+        guard: AbstractContextManager[Any] = torch.cuda.device(device.index)  # an index, since a device takes longer
         return guard
     return _quiet() if interpreted() else nullcontext()
 

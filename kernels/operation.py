@@ -52,11 +52,11 @@ def traced(*tensors: torch.Tensor | None) -> bool:
         or is_in_torch_dispatch_mode()
         or torch._C._len_torch_function_stack() > 0
         or _transformed()
-        or any(x is not None and type(x) not in _PLAIN for x in tensors)
+        or any(x is not None and type(x) not in PLAIN for x in tensors)
     )
 
 
-_PLAIN = (torch.Tensor, torch.nn.Parameter)
+PLAIN = (torch.Tensor, torch.nn.Parameter)
 
 
 def _transformed() -> bool:
