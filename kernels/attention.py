@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from numbers import Real
+from operator import is_
 from typing import Any
 
 import torch
@@ -129,7 +130,7 @@ def flash_attention(
     problem = checks.problem(
         q, k, v, causal=causal, window=window, scale=scale, softcap=softcap, attn_mask=mask, sinks=sinks, names=_NAMES
     )
-    if asked and q is query and k is key and v is value and len(axes) == 2:
+    if asked and len(axes) == 2 and all(map(is_, (q, k, v), tensors.values())):
         if len(_answered) >= checks.KEPT:
             _answered.clear()
         _answered[asked] = problem
@@ -152,12 +153,12 @@ def _asked(tensors: tuple[Any, ...], options: tuple[Any, ...]) -> tuple[Any, ...
 
     1 and True are equal, and only one of them is a number of keys: types are part of it.
     """
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or not all(type(x) in PLAIN and not x.is_nested for x in tensors):
         return None
     types = *map(type, options), *[type(one) for given in options if type(given) is tuple for one in given]
-    if not _NUMBERS.issuperset(types) or any([type(x) not in PLAIN or x.is_nested for x in tensors]):
-        return None
     kind = tensors[0].device.type
+    if not _NUMBERS.issuperset(types) or kind not in ("cpu", "cuda"):
+        return None
     cast = torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind)
     layouts = tuple([(x.shape, x.stride(), x.dtype, x.device) for x in tensors])
     return layouts, options, types, cast, pretended() is None

@@ -137,7 +137,7 @@ def _kind(kernel: Any, types: tuple[type, ...]) -> _Kind | None:
             places["tuples"] += [at] if given is tuple else []
         elif given not in (bool, float, _NONE):
             return None
-    return _Kind(*map(_getter, places.values()), {})
+    return _Kind(**{name: _getter(those) for name, those in places.items()}, found={})
 
 
 def _getter(places: Iterable[Any]) -> Getter:
@@ -151,9 +151,8 @@ def _getter(places: Iterable[Any]) -> Getter:
 def _key(kind: _Kind, values: Values, more: Values) -> Values | None:
     """All that Triton looks at in arguments of a kind; None where it looks further than this does."""
     tuples, counts = kind.tuples(values), kind.counts(values)
-    if not (_INT.issuperset(map(type, chain.from_iterable(tuples))) and -(1 << 31) <= min(counts, default=0)):
-        return None
-    if max(counts, default=0) >= 1 << 31:
+    narrow = not counts or (min(counts) >= -(1 << 31) and max(counts) < 1 << 31)
+    if not narrow or not _INT.issuperset(map(type, chain.from_iterable(tuples))):
         return None
     return (
         kind.exact(values),
@@ -170,14 +169,14 @@ _INT = {int}
 
 def _unchanged(found: _Found) -> bool:
     """Whether the kernel's globals are what they were; else Triton has to say that they are not."""
-    return all(known.get(name) is one and one.value is value for known, name, one, value in found.globals)
+    return all(one.value is value and known.get(name) is one for known, name, one, value in found.globals)
 
 
 def _to_keep(kernel: Any, made: Any, device: int, descriptors: Values) -> _Found | None:
     """What Triton compiled for a launch, if it did, and if it looks at the launches of this GPU as `_kind` has it."""
-    found = [(known, name, known.get(name)) for (name, _), (_, known) in kernel.used_global_vals.items()]
+    used: list[Any] = [(known, name, known.get(name)) for (name, _), (_, known) in kernel.used_global_vals.items()]
+    constants = tuple((known, name, one, one.value) for known, name, one in used if type(one) is constexpr)
     backend = kernel.device_caches[device][2].backend
-    if type(made) is not CompiledKernel or backend != "cuda" or any(type(one[2]) is not constexpr for one in found):
+    if type(made) is not CompiledKernel or backend != "cuda" or len(constants) < len(used):
         return None
-    layouts = tuple(getattr(x, "layout", None) for x in descriptors)
-    return _Found(made, tuple((*one, one[2].value) for one in found), layouts)
+    return _Found(made, constants, tuple(getattr(x, "layout", None) for x in descriptors))

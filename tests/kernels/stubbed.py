@@ -1,4 +1,4 @@
-"""A GPU that is only pretended: a launch goes all its way through Triton, up to the launcher in C, which is stood in for.
+"""A GPU that is only pretended: a launch goes its whole way through Triton, up to the launcher in C, which is another.
 
 For processes of their own, in which Triton is no interpreter. Tensors lie on the CPU and are taken for those of an
 H100; nothing is compiled, since how long a launch takes, and what it gives the launcher, does not depend on it.
