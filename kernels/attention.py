@@ -130,7 +130,7 @@ def flash_attention(
     problem = checks.problem(
         q, k, v, causal=causal, window=window, scale=scale, softcap=softcap, attn_mask=mask, sinks=sinks, names=_NAMES
     )
-    if asked and len(axes) == 2 and all(map(is_, (q, k, v), tensors.values())):
+    if asked and all(map(is_, (q, k, v), tensors.values())):
         if len(_answered) >= checks.KEPT:
             _answered.clear()
         _answered[asked] = problem

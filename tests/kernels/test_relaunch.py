@@ -8,14 +8,14 @@ import subprocess
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import mock
 
 import torch
-from hypothesis import example, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from flashsteps.kernels import attention
+from flashsteps.kernels import attention, checks
 from flashsteps.kernels.targets.target import Target, pretend
 
 
@@ -30,67 +30,93 @@ def test_what_reaches_the_launcher_is_what_triton_gives_it() -> None:
     assert told["launches"] - told["past Triton"] > 200
 
 
-#: tensors that differ in one thing that a call is judged by
 Q = torch.zeros(2, 4, 6, 8)
-TENSORS = [
-    Q, Q.half(), Q.double(), Q[0], Q[:, :2], Q[:, :, :3], Q.transpose(1, 2), Q.transpose(2, 3), Q[..., ::2], Q.int(),
-    Q.to("meta"), torch.nn.Parameter(Q), Q.to_sparse(), torch.zeros(2, 4, 6, 300), Q.expand(2, 4, 6, 8)[:1],
-    torch.nested.nested_tensor([Q[0], Q[1]]),
+#: what may be in the place of Q, and is other than it in one thing that a call is judged by
+OTHERS = [
+    Q.half(), Q.double(), Q[0], Q[:, :2], Q[:, :, :3], Q.transpose(1, 2), torch.zeros(2, 4, 8, 6).mT, Q[..., ::2],
+    torch.zeros(2, 6, 4, 8).transpose(1, 2), Q.int(), Q.to("meta"), torch.nn.Parameter(Q), Q.to_sparse(), Q[:1],
+    torch.zeros(2, 4, 6, 300), torch.zeros(1, 4, 6, 8).expand(2, 4, 6, 8), torch.nested.nested_tensor([*Q]),
 ]  # fmt: skip
 OPTIONS: dict[str, list[Any]] = {
     "dropout_p": [0, False, 0.5, "none"],
-    "is_causal": [True, 1, None],
+    "is_causal": [True, 1, 0, None],
     "scale": [0.5, 1, 1.0, True, 0, -1.0, float("nan"), torch.tensor(0.5), "none"],
-    "enable_gqa": [True, 1],
-    "causal": [True, 1, 1.0],
-    "window": [(1, 1), (True, 1), (1.0, 1), [1, 1], (-1, 0), (1, (1,)), 1],
+    "enable_gqa": [True, 1, 0],
+    "causal": [True, 1, 1.0, 0],
+    "window": [(1, 1), (True, 1), (1.0, 1), (1, True), [1, 1], (-1, 0), (1, (1,)), 1],
     "softcap": [1, 1.0, True, 20.0],
     "return_lse": [True, 1, 0],
-    "attn_mask": [torch.ones(6, 6, dtype=torch.bool)],
-    "sinks": [torch.zeros(4)],
+    "attn_mask": [torch.ones(6, 6, dtype=torch.bool), None],
+    "sinks": [torch.zeros(4), None],
 }
-#: q, k and v, of which one may be another; options, of which most are as they are where nobody names them; and where
-CALLS: Any = st.tuples(
-    st.sampled_from([(at, one) for at in range(4) for one in TENSORS]),
-    st.one_of([st.just({})] + [st.sampled_from([{name: one} for one in given]) for name, given in OPTIONS.items()]),
-    st.sampled_from([None, None, torch.bfloat16, torch.float16]),
-    st.booleans(),
-)
+CASTS = None, torch.bfloat16, torch.float16
 
 
-def outcome(call: Any) -> Any:
+class Call(NamedTuple):
+    """q, k and v; options; what autocast makes of them; and whether there is a GPU, if only a pretended one."""
+
+    tensors: tuple[Any, Any, Any] = (Q, Q, Q)
+    options: dict[str, Any] = {}  # noqa: RUF012
+    cast: torch.dtype | None = None
+    gpu: bool = True
+
+
+CHANGES: list[dict[str, Any]] = [
+    *({"options": {name: one}} for name, pool in OPTIONS.items() for one in pool),
+    *({"tensors": (one, Q, Q)} for one in OTHERS),
+    *({"tensors": (Q, one, one)} for one in OTHERS),
+    *({"tensors": (Q, Q, one)} for one in OTHERS),
+    *({"tensors": (one, one, one)} for one in OTHERS),
+    *({"tensors": (x, x, x), "cast": cast} for x in (Q, Q.half(), Q.bfloat16(), Q.double()) for cast in CASTS),
+    *({"options": {"is_causal": True}, "gpu": gpu} for gpu in (True, False)),
+    {"gpu": False},
+    {},
+]
+
+
+def outcome(call: Call) -> list[Any]:
     """What `flash_attention` asks of the kernels, or refuses, or leaves to torch."""
-    (at, other), options, cast, pretended = call
-    tensors = [other if at in (number, 3) else Q for number in range(3)]
     asked: list[Any] = []
 
     def kernels(problem: Any, *given: Any) -> Any:
-        same = [any(one is x for x in (*tensors, None)) for one in (*given, None, None)[:5]]
-        asked.extend((problem, [*map(type, problem)], same))
+        which = [[one is x for x in (*call.tensors, None)] for one in (*given, None, None)[:5]]
+        asked.extend((problem, [*map(type, problem)], which))
         return torch.zeros(problem.batch, problem.heads, problem.n, problem.d_v), torch.zeros(given[0].shape[:3])
 
-    autocast = torch.autocast("cpu", cast) if cast else nullcontext()
     with (
-        mock.patch.object(attention, "attention", kernels),
-        mock.patch.object(attention, "_warn", asked.append),
-        pretend(Target("cuda", 90)) if pretended else nullcontext(),
-        autocast,
+        mock.patch.multiple(attention, attention=kernels, _warn=asked.append, interpreted=lambda: False),
+        mock.patch.object(checks, "interpreted", lambda: False),
+        pretend(Target("cuda", 90)) if call.gpu else nullcontext(),
+        torch.autocast("cpu", call.cast) if call.cast else nullcontext(),
     ):
         try:
-            found = attention.flash_attention(*tensors, **options)
-        except (ValueError, RuntimeError, NotImplementedError) as error:
+            return [*asked, type(attention.flash_attention(*call.tensors, **call.options)), *asked]
+        except (ValueError, RuntimeError, TypeError) as error:
             return [*asked, type(error), str(error)]
-    return [*asked, type(found)]
 
 
-@settings(max_examples=150)
-@example([((0, Q), options, None, False) for options in ({}, {"is_causal": True}, {"is_causal": 1})])
-@given(st.lists(CALLS, min_size=1, max_size=8))
-def test_a_call_is_judged_as_if_it_were_the_first(calls: list[Any]) -> None:
+def judged(call: Call) -> list[Any]:
+    """The same, which has to be what it would be if no call had been before."""
+    after, known = outcome(call), dict(attention._answered)
     attention._answered.clear()
-    for call in (*calls, *calls):
-        after = outcome(call)
-        known = dict(attention._answered)
+    assert after == outcome(call)
+    attention._answered.update(known)
+    return after
+
+
+def test_a_call_is_judged_as_if_it_were_the_first() -> None:
+    """Each change to each of some calls after all others, and in the other order."""
+    for base in (Call(), Call(options={"is_causal": True}), Call(cast=torch.bfloat16)):
         attention._answered.clear()
-        assert after == outcome(call)
-        attention._answered.update(known)
+        calls = [base._replace(**change) for change in CHANGES]
+        assert [judged(call) for call in calls] == [judged(call) for call in reversed(calls)][::-1]
+        assert len(attention._answered) >= 5
+
+
+@given(st.lists(st.lists(st.sampled_from(CHANGES), max_size=3), min_size=1, max_size=8))
+def test_nor_do_several_changes_make_it_one_that_was_before(sequence: list[list[dict[str, Any]]]) -> None:
+    attention._answered.clear()
+    for changes in sequence * 2:
+        options = {name: one for change in changes for name, one in change.get("options", {}).items()}
+        call = Call()._replace(**{name: one for change in changes for name, one in change.items()})
+        judged(call._replace(options=options))
