@@ -153,7 +153,7 @@ def _asked(tensors: tuple[Any, ...], options: tuple[Any, ...]) -> tuple[Any, ...
 
     1 and True are equal, and only one of them is a number of keys: types are part of it.
     """
-    if torch.compiler.is_compiling() or not all(type(x) in PLAIN and not x.is_nested for x in tensors):
+    if torch.compiler.is_compiling() or not PLAIN.issuperset(map(type, tensors)) or any(x.is_nested for x in tensors):
         return None
     types = *map(type, options), *[type(one) for given in options if type(given) is tuple for one in given]
     kind = tensors[0].device.type

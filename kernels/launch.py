@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -176,23 +176,17 @@ def launch(kernel: Any, programs: tuple[int, ...], problem: Problem, options: di
         launches.append(Launch(kernel, programs, arguments, options))
         return
     try:
-        with _on(problem.device):
-            if interpreted():
-                _say_so()
+        if interpreted():
+            _say_so()
+            with _quiet():
                 kernel[programs](**arguments, **options)
-            else:
+        else:
+            with torch.cuda.device(problem.device.index):  # by index, since a device takes longer
                 relaunch.run(kernel, programs, options, arguments)
     except OutOfResources as error:
         raise ValueError(
             f"{error.name} holds {error.limit:,} but a program needs {error.required:,}: choose smaller blocks"
         ) from None
-
-
-def _on(device: torch.device) -> AbstractContextManager[Any]:
-    if device.type == "cuda":
-        guard: AbstractContextManager[Any] = torch.cuda.device(device.index)  # an index, since a device takes longer
-        return guard
-    return _quiet() if interpreted() else nullcontext()
 
 
 @contextmanager

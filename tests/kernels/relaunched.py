@@ -27,6 +27,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import LazyDict
 from triton.experimental.gluon.nvidia.hopper import TensorDescriptor as GluonDescriptor
 from triton.knobs import HookChain
+from triton.runtime.driver import driver
 from triton.runtime.jit import JITFunction
 from triton.tools.tensor_descriptor import TensorDescriptor
 
@@ -188,6 +189,11 @@ def one_after_the_other() -> None:
     for options in OPTIONS:
         for grid in GRIDS:
             twice(kernel, grid, options, first)
+    for name in ("get_current_device", "get_current_stream"):
+        with mock.patch.object(driver.active, name, return_value=1):
+            twice(kernel, GRIDS[1], OPTIONS[0], first)
+            assert twice(kernel, GRIDS[1], OPTIONS[0], first)
+    assert twice(kernel, GRIDS[1], OPTIONS[0], first)
 
 
 #: what is other than in the launch before; or the first launch, again

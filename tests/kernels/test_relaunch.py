@@ -85,7 +85,7 @@ def outcome(call: Call) -> list[Any]:
 
     with (
         mock.patch.multiple(attention, attention=kernels, _warn=asked.append, interpreted=lambda: False),
-        mock.patch.object(checks, "interpreted", lambda: False),
+        mock.patch.object(checks, "interpreted", return_value=False),
         pretend(Target("cuda", 90)) if call.gpu else nullcontext(),
         torch.autocast("cpu", call.cast) if call.cast else nullcontext(),
     ):
