@@ -59,15 +59,23 @@ class _Kind(NamedTuple):
     found: dict[Any, _Found]
 
 
-class _Kernel(NamedTuple):
-    """A kernel, how its arguments are put in order, and the kinds of launches of it; None for those that are Triton's.
+def _nothing(given: Any) -> Values:
+    return ()
 
-    Kernels are known by where they are: a hash of one would be that of its source, made anew each time.
+
+#: the kind of a launch that has an argument of which it isn't known here how Triton looks at it
+LEFT_TO_TRITON = _Kind(_nothing, _nothing, _nothing, _nothing, _nothing, {})
+
+
+class _Kernel(NamedTuple):
+    """A kernel, how its arguments are put in order, and the kinds of its launches, by the types of all arguments.
+
+    Kernels are known by where they are: a hash of one would be that of its source.
     """
 
     kernel: Any
     ordered: Getter
-    kinds: dict[Values, _Kind | None]
+    kinds: dict[Values, _Kind]
 
 
 _kernels: dict[int, _Kernel] = {}
@@ -78,32 +86,22 @@ def run(kernel: Any, grid: tuple[int, ...], options: dict[str, int], arguments: 
     if torch.compiler.is_compiling() or not _as_usual(kernel) or len(arguments) != len(kernel.arg_names):
         kernel[grid](**arguments, **options)
         return
-    _, ordered, kinds = _kernels.get(id(kernel)) or _kernels.setdefault(
-        id(kernel), _Kernel(kernel, _getter(kernel.arg_names), {})
-    )
-    values = ordered(arguments)
+    known = _kernels.get(id(kernel)) or _kernels.setdefault(id(kernel), _Kernel(kernel, _getter(kernel.arg_names), {}))
+    values = known.ordered(arguments)
     types = tuple(map(type, values))
-    kind = kinds.get(types, _unknown)
-    if kind is _unknown:
-        kind = kinds[types] = _kind(kernel, types)
+    kind = known.kinds.get(types) or known.kinds.setdefault(types, _kind(kernel, types))
     device = driver.active.get_current_device()
-    key = kind and _key(kind, values, (device, kernel.debug, *options.items()))
-    if kind is None or key is None:
-        kernel[grid](**arguments, **options)
-        return
+    key = _key(kind, values, (device, kernel.debug, *options.items()))
     found = kind.found.get(key)
     if found and _unchanged(found):
         made, stream = found.kernel, driver.active.get_current_stream(device)
         made.run(*(*grid, 1, 1)[:3], stream, made.function, made.packed_metadata, None, None, None, *values)
         return
     made = kernel[grid](**arguments, **options)
-    if (found := _to_keep(kernel, made, device, kind.descriptors(values))) is not None:
+    if key and (found := _to_keep(kernel, made, device, kind.descriptors(values))):
         if len(kind.found) >= KEPT:
             kind.found.clear()
         kind.found[key] = found
-
-
-_unknown = _Kind(*(lambda values: (),) * 5, {})
 
 
 def _as_usual(kernel: Any) -> bool:
@@ -118,14 +116,14 @@ def _as_usual(kernel: Any) -> bool:
     )
 
 
-def _kind(kernel: Any, types: tuple[type, ...]) -> _Kind | None:
-    """How Triton looks at arguments of these types; None where this doesn't know."""
+def _kind(kernel: Any, types: tuple[type, ...]) -> _Kind:
+    """How Triton looks at arguments of these types."""
     places: dict[str, list[int]] = {name: [] for name in _Kind._fields[:-1]}
     for at, (parameter, given) in enumerate(zip(kernel.params, types, strict=True)):
         if parameter.is_constexpr and given in (bool, int, str, _NONE):
             places["exact"].append(at)
         elif parameter.annotation:
-            return None
+            return LEFT_TO_TRITON
         elif given in _TENSORS:
             places["tensors"].append(at)
         elif given in _DESCRIPTORS:
@@ -136,7 +134,7 @@ def _kind(kernel: Any, types: tuple[type, ...]) -> _Kind | None:
             places["exact"].append(at)
             places["tuples"] += [at] if given is tuple else []
         elif given not in (bool, float, _NONE):
-            return None
+            return LEFT_TO_TRITON
     return _Kind(**{name: _getter(those) for name, those in places.items()}, found={})
 
 
@@ -145,11 +143,13 @@ def _getter(places: Iterable[Any]) -> Getter:
     places = tuple(places)
     if len(places) > 1:
         return itemgetter(*places)
-    return (lambda values: (values[places[0]],)) if places else lambda values: ()
+    return (lambda values: (values[places[0]],)) if places else _nothing
 
 
 def _key(kind: _Kind, values: Values, more: Values) -> Values | None:
     """All that Triton looks at in arguments of a kind; None where it looks further than this does."""
+    if kind is LEFT_TO_TRITON:
+        return None
     tuples, counts = kind.tuples(values), kind.counts(values)
     narrow = not counts or (min(counts) >= -(1 << 31) and max(counts) < 1 << 31)
     if not narrow or not _INT.issuperset(map(type, chain.from_iterable(tuples))):
