@@ -26,8 +26,11 @@ def test_what_reaches_the_launcher_is_what_triton_gives_it() -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
-    assert told["past Triton"] > 200
-    assert told["launches"] - told["past Triton"] > 200
+    past = told["past Triton"]
+    assert all(past[f"{name}_kernel"] > 5 for name in ("forward", "dkdv", "dq", "delta", "block_sparse"))
+    assert all(past[f"{name}_kernel"] > 5 for name in ("hopper_forward", "hopper_backward", "rows", "round"))
+    assert past["kernel"] > 200
+    assert told["launches"] - sum(past.values()) > 200
 
 
 Q = torch.zeros(2, 4, 6, 8)
