@@ -344,6 +344,8 @@ def anything_set() -> None:
 
 
 if __name__ == "__main__":
+    version = triton.__version__
+    assert version in relaunch.HELD_AGAINST, f"Triton is {version}: add it to HELD_AGAINST in relaunch.py if all holds"
     with watched():
         one_after_the_other()
         any_arguments()
