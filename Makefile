@@ -48,7 +48,7 @@ lint:  ## ruff, mypy and the order of the rooms, as CI runs them
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports --no-cache --no-logo
 
-bench:  ## measure how fast films are drawn and runs recorded here (attention itself: flashsteps bench)
+bench:  ## measure films, recording and what a call of a kernel costs the host (attention itself: flashsteps bench)
 	@sh .ci/setup.sh test
 	@.venv/bin/python tests/bench.py
 

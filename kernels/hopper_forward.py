@@ -17,6 +17,9 @@ is handed over by barriers: `full` when its bytes are there, `empty` when both w
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import Any
+
 import torch
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
@@ -302,12 +305,44 @@ def forward(
 
 def _packed(x: torch.Tensor, problem: Problem, tile: Tiles) -> TensorDescriptor:
     """A descriptor of x (B, H, N, d) as (B, key-value heads, N, heads of the group, d): half a program's rows."""
-    packed = x.unflatten(1, (problem.kv_heads, problem.group)).transpose(2, 3)
-    return described(packed, [1, 1, tile.block_q // 2, problem.group, tile.d])
+    return _bound(x, _packed_form(x.shape, x.stride(), x.dtype, problem.group, tile))
+
+
+@lru_cache(checks.KEPT)
+def _packed_form(
+    shape: torch.Size, strides: tuple[int, ...], dtype: torch.dtype, group: int, tile: Tiles
+) -> dict[str, Any]:
+    (batch, heads, n, d), (of_batch, of_head, of_token, of_number) = shape, strides
+    sizes, steps = (batch, heads // group, n, group, d), (of_batch, group * of_head, of_token, of_head, of_number)
+    return _form(sizes, steps, dtype, (1, 1, tile.block_q // 2, group, tile.d))
 
 
 def described(x: torch.Tensor, block: list[int], swizzle: int = 128) -> TensorDescriptor:
-    """A descriptor that copies blocks of x; the stride of a dimension of one element is never used, but has to fit."""
-    strides = [stride if size > 1 else 16 for size, stride in zip(x.shape, x.stride(), strict=True)]
-    layout = gl.NVMMASharedLayout(swizzle, element_bitwidth=8 * x.element_size(), rank=len(block))
-    return TensorDescriptor(x, list(x.shape), [*strides[:-1], 1], block, layout)
+    """A descriptor that copies blocks of x."""
+    return _bound(x, _form(x.shape, x.stride(), x.dtype, tuple(block), swizzle))
+
+
+def _bound(x: torch.Tensor, form: dict[str, Any]) -> TensorDescriptor:
+    made = TensorDescriptor.__new__(TensorDescriptor)
+    vars(made).update(form, base=x)
+    return made
+
+
+@lru_cache(checks.KEPT)
+def _form(
+    shape: tuple[int, ...], strides: tuple[int, ...], dtype: torch.dtype, block: tuple[int, ...], swizzle: int = 128
+) -> dict[str, Any]:
+    """All of a descriptor but its tensor, looked at by Triton once: that takes longer than all else.
+
+    The stride of a dimension of one element is never used, but has to fit.
+    """
+    steps = [stride if size > 1 else 16 for size, stride in zip(shape, strides, strict=True)]
+    layout = _layout(swizzle, 8 * dtype.itemsize, len(block))
+    of = torch.empty(0, dtype=dtype)
+    return dict(vars(TensorDescriptor(of, list(shape), [*steps[:-1], 1], list(block), layout)))
+
+
+@lru_cache
+def _layout(swizzle: int, bits: int, rank: int) -> gl.NVMMASharedLayout:
+    """How a block lies in shared memory: one object for all blocks that lie alike, by which a launch is known again."""
+    return gl.NVMMASharedLayout(swizzle, element_bitwidth=bits, rank=rank)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ import triton
 from triton.runtime.errors import OutOfResources
 from triton.tools.tensor_descriptor import TensorDescriptor
 
-from . import checks
+from . import checks, relaunch
 from .problem import Problem
 from .targets.configs import Config
 from .targets.target import Launch, Target, interpreted, pretended, target
@@ -175,22 +175,18 @@ def launch(kernel: Any, programs: tuple[int, ...], problem: Problem, options: di
     if (launches := pretended()) is not None:
         launches.append(Launch(kernel, programs, arguments, options))
         return
-    if interpreted():
-        _say_so()
     try:
-        with _on(problem.device):
-            kernel[programs](**arguments, **options)
+        if interpreted():
+            _say_so()
+            with _quiet():
+                kernel[programs](**arguments, **options)
+        else:
+            with torch.cuda.device(problem.device.index):  # by index, since a device takes longer
+                relaunch.run(kernel, programs, options, arguments)
     except OutOfResources as error:
         raise ValueError(
             f"{error.name} holds {error.limit:,} but a program needs {error.required:,}: choose smaller blocks"
         ) from None
-
-
-def _on(device: torch.device) -> AbstractContextManager[Any]:
-    if device.type == "cuda":
-        guard: AbstractContextManager[Any] = torch.cuda.device(device)
-        return guard
-    return _quiet() if interpreted() else nullcontext()
 
 
 @contextmanager

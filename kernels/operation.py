@@ -52,11 +52,13 @@ def traced(*tensors: torch.Tensor | None) -> bool:
         or is_in_torch_dispatch_mode()
         or torch._C._len_torch_function_stack() > 0
         or _transformed()
-        or any(x is not None and type(x) not in _PLAIN for x in tensors)
+        or not _SEEN_THROUGH.issuperset(map(type, tensors))
     )
 
 
-_PLAIN = (torch.Tensor, torch.nn.Parameter)
+#: tensors that are no more than that
+PLAIN = {torch.Tensor, torch.nn.Parameter}
+_SEEN_THROUGH = {*PLAIN, type(None)}
 
 
 def _transformed() -> bool:

@@ -6,7 +6,7 @@ Not a test: it only prints, and exits with 0. What is compared runs turn about a
 busy moment hits both; shown is the middle one of the rounds. The encoder alone gets the very frames of the film from
 memory, through the same code, and has to make the same file.
 
-    python tests/bench.py [--only films|sizes|core|player|4k] [--rounds N] [--quick]
+    python tests/bench.py [--only films|sizes|core|player|host|4k] [--rounds N] [--quick]
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ TWO_CORES, COLD = 1.7, 4.0  # times as fast as one, at least; seconds for a firs
 GIF_BYTES = {"full": 2_000_000, "short": 1_000_000}
 HELP, RECORD, COUNT = 0.15, 0.3, 1.0  # seconds, at most
 ORDINARY = Path(__file__).with_name("filmkit") / "ordinary.py"
+HOST = Path(__file__).with_name("kernels") / "bench_host.py"
 
 Patch = tuple[slice, slice, np.ndarray]  # rows, columns, and what they become
 Changes = list[list[Patch] | None]  # one a frame; None where nothing changed
@@ -67,7 +68,7 @@ Changes = list[list[Patch] | None]  # one a frame; None where nothing changed
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--only", choices=("films", "sizes", "core", "player", "4k"), help="one of the five parts")
+    options.add_argument("--only", choices=("films", "sizes", "core", "player", "host", "4k"), help="one part")
     options.add_argument("--rounds", type=int, help="how often each pair runs")
     options.add_argument("--quick", action="store_true", help="short films, one round: only to see that all works")
     given = options.parse_args()
@@ -86,6 +87,9 @@ def main() -> None:
 
         bench_player()
         bench_explorer()
+    if given.only in (None, "host") and sys.platform == "linux":  # there is no Triton elsewhere
+        environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+        subprocess.run([sys.executable, HOST], env=environment, check=False)
     if given.only in (None, "4k"):
         with tempfile.TemporaryDirectory() as folder:
             bench_4k(Path(folder))

@@ -9,6 +9,7 @@ compiled.json (`python -m flashsteps.kernels.compiling` makes it anew); `SHIPPED
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -132,6 +133,7 @@ def candidates(kernel: str, d: int, on: Target, *, causal: bool) -> list[Config]
     return [one for one in tried(kernel, d, on) if one not in spilling]
 
 
+@cache
 def head_dim(d: int) -> int:
     """Whose tiles a head dimension takes."""
     return next(one for one in HEAD_DIMS if d <= one)
@@ -271,6 +273,7 @@ def shipped_backward(problem: Problem) -> Config | None:
     return Config(**fastest) if fastest and fastest.get("hopper") else None
 
 
+@cache
 def family(on: Target) -> str:
     """Whose tiles a GPU takes: hopper (also Blackwell's B200), ampere (A100), small (at most 64 KiB), cdna (MI300X)."""
     if on.backend == "hip":

@@ -185,6 +185,7 @@ class Descriptor:
 
     def __init__(self, name: str, given: Any, moved: list[Any]) -> None:
         self.name, self.given, self.moved, self.dtype = name, given, moved, given.base.dtype
+        self.tensor = torch.as_strided(given.base, given.shape, given.strides)
 
     def _inside(self, at: Any) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
         sizes = list(zip(at, self.given.block_shape, self.given.shape, strict=True))
@@ -195,18 +196,18 @@ class Descriptor:
         there, here = self._inside(at)
         self.moved.append(("load", self.name, there))
         block = np.zeros(self.given.block_shape, np.float32)
-        block[here] = self.given.base[there].float().numpy()
+        block[here] = self.tensor[there].float().numpy()
         return block
 
     def store(self, at: Any, block: np.ndarray) -> None:
         there, here = self._inside(at)
         self.moved.append(("store", self.name, there))
-        self.given.base[there] = torch.from_numpy(np.ascontiguousarray(block[here])).to(self.dtype)
+        self.tensor[there] = torch.from_numpy(np.ascontiguousarray(block[here])).to(self.dtype)
 
     def add(self, at: Any, block: np.ndarray) -> None:
         there, here = self._inside(at)
         self.moved.append(("add", self.name, there))
-        self.given.base[there] += torch.from_numpy(np.ascontiguousarray(block[here]))
+        self.tensor[there] += torch.from_numpy(np.ascontiguousarray(block[here]))
 
 
 class Product:
