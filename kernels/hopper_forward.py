@@ -30,6 +30,7 @@ from triton.experimental.gluon.language.nvidia.hopper import (
 from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 
 from . import checks
+from .hopper import CONSUMING, PRODUCING, REGISTERS, barriers, described, wait_for
 from .launch import Tiles, arguments, grid, launch
 from .problem import Problem
 from .targets.configs import Config
@@ -37,15 +38,6 @@ from .tile import LN_2, LOG2_E, lost, one_over, visited, work
 
 #: rows of a program, half of them for each warpgroup; a product of Hopper has 64
 ROWS = 128
-
-#: registers a thread: 384 threads begin with as many, then the producer gives most of its own to the warpgroups
-REGISTERS, CONSUMING, PRODUCING = 168, 240, 24
-
-
-@gluon.jit
-def wait_for(bars, t, STAGES: gl.constexpr, pred):
-    """Wait until the barrier of the stage that tile t has is passed for as often as stages have been used before it."""
-    mbarrier.wait(bars.index(t % STAGES), (t // STAGES) & 1, pred=pred)
 
 
 @gluon.jit
@@ -213,15 +205,6 @@ def consume_second(O, LSE, q_sm, k_sm, v_sm, q_full, k_full, k_empty, v_full, v_
             EVEN)  # fmt: skip
 
 
-@gluon.jit
-def barriers(COUNT: gl.constexpr, ARRIVALS: gl.constexpr):
-    """So many barriers in shared memory, each of which is passed after so many arrivals."""
-    made = gl.allocate_shared_memory(gl.int64, [COUNT, 1], mbarrier.MBarrierLayout())
-    for at in gl.static_range(COUNT):
-        mbarrier.init(made.index(at), count=ARRIVALS)
-    return made
-
-
 @gluon.jit(do_not_specialize=["section", "N", "M", "left", "right"])
 def hopper_forward_kernel(Q, K, V, O, LSE, heads_kv, section, N, M, scale, left, right, GROUP: gl.constexpr,
                           D: gl.constexpr, BLOCK_Q: gl.constexpr, BLOCK_M: gl.constexpr, BLOCK_N: gl.constexpr,
@@ -304,10 +287,3 @@ def _packed(x: torch.Tensor, problem: Problem, tile: Tiles) -> TensorDescriptor:
     """A descriptor of x (B, H, N, d) as (B, key-value heads, N, heads of the group, d): half a program's rows."""
     packed = x.unflatten(1, (problem.kv_heads, problem.group)).transpose(2, 3)
     return described(packed, [1, 1, tile.block_q // 2, problem.group, tile.d])
-
-
-def described(x: torch.Tensor, block: list[int], swizzle: int = 128) -> TensorDescriptor:
-    """A descriptor that copies blocks of x; the stride of a dimension of one element is never used, but has to fit."""
-    strides = [stride if size > 1 else 16 for size, stride in zip(x.shape, x.stride(), strict=True)]
-    layout = gl.NVMMASharedLayout(swizzle, element_bitwidth=8 * x.element_size(), rank=len(block))
-    return TensorDescriptor(x, list(x.shape), [*strides[:-1], 1], block, layout)

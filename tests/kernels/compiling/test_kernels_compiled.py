@@ -28,6 +28,8 @@ HERE = Path(__file__).parent
 #: whose shared memory a program has to fit into
 GPUS = {"80": "a100-80gb", "90": "h200", "100": "b200", "gfx942": "mi300x"}
 
+#: what is compiled of Hopper's own kernels
+HOPPER = ("hopper", "hopper_backward", "hopper_wide")
 
 #: what compile_kernels.py said of the kernels as they are now: to hear it again takes minutes
 KEPT = HERE / "kept.json"
@@ -65,14 +67,14 @@ def digest() -> str:
 def test_what_is_kept_was_said_of_these_kernels(request: pytest.FixtureRequest) -> None:
     """Where this fails, `pytest --regenerate tests/kernels/compiling` compiles them all and keeps what is said."""
     if request.config.getoption("--regenerate"):
-        said = {what: compile_now(what) for what in (*GPUS, "hopper", "hopper_backward")}
+        said = {what: compile_now(what) for what in (*GPUS, *HOPPER)}
         lines = [
             f"{json.dumps(what)}: [\n{(',' + chr(10)).join(map(json.dumps, rows))}\n]" for what, rows in said.items()
         ]
         KEPT.write_text(f'{{"of": "{digest()}", "said": {{\n{("," + chr(10)).join(lines)}\n}}}}\n', "utf-8")
     kept = json.loads(KEPT.read_text("utf-8"))
     assert kept["of"] == digest()
-    assert set(kept["said"]) == {*GPUS, "hopper", "hopper_backward"}
+    assert set(kept["said"]) == {*GPUS, *HOPPER}
     rows = [(gpu, row) for gpu in GPUS for row in kept["said"][gpu]]
     gpu, row = rows[int(digest()[:8], 16) % len(rows)]  # one of them is compiled anew, another with each change
     assert row in compile_now(f"{gpu} {row['build']}")
@@ -202,3 +204,24 @@ def test_hoppers_backward_pass_keeps_its_tiles_in_registers() -> None:
             assert "H" in halves[first], row["build"]
             assert "E" in halves[first], row["build"]  # exponentials are taken while dP is being made
             assert not any("E" in one for one in halves[first + 1 : first + 5]), row["build"]
+
+
+def test_hoppers_backward_pass_of_wide_heads_spills_nothing() -> None:
+    """hopper_backward_wide and hopper_dq keep all in registers, and their order is as it is meant."""
+    rows = compiled("hopper_wide")
+    assert {row["kernel"] for row in rows} == {"dkdv", "dq"}
+    for row in rows:
+        assert row["registers"] == 168, row["build"]
+        assert row["spilled"] == 0, row["build"]
+        assert row["shared"] <= DEVICES["h200"].shared_per_block * 1024, row["build"]
+        waits = [one for one in row["order"] if one.startswith("wait")]
+        parts = "".join({"HGMMA": "H", "MUFU.EX2": "E"}.get(one, "|") for one in row["order"]).split("|")
+        if row["kernel"] == "dkdv":  # dP; then a tile: dK and the next dP. S; then a tile: dV and the next S
+            assert waits == ["wait 0", "wait 1", "wait 0"] * 2, row["build"]
+            assert parts == ["H" * 16, "H" * 20, "", "H" * 16, "E" * 32 + "H" * 20, "", ""], row["build"]
+        else:  # S; then a tile: dP, dQ and the next S; for each of two warpgroups
+            assert waits == ["wait 0", "wait 0", "wait 1", "wait 0"] * 2, row["build"]
+            assert [part.count("H") for part in parts] == [16, 16, 20, 0] * 2 + [0], row["build"]
+            for beside, after in (parts[1:3], parts[5:7]):
+                assert beside.count("E") >= 24, row["build"]  # most exponentials are taken while dP is being made
+                assert after == "E" * (32 - beside.count("E")) + "H" * 20, row["build"]
