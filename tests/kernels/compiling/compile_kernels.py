@@ -49,7 +49,8 @@ def hopper(found: list[builds.Build]) -> list[dict[str, Any]]:
         taken = offline.resources(kernel, builds.SM_90)._asdict()
         keys = build.config.block_n if build.config else 0
         said = {"build": str(build), "kernel": build.kernel, "keys": keys, **taken}
-        rows.append({**said, "order": offline.order(kernel, builds.SM_90)})
+        moves = offline.moves(kernel.asm["ttgir"])
+        rows.append({**said, "moves": moves, "order": offline.order(kernel, builds.SM_90)})
     return rows
 
 

@@ -173,6 +173,38 @@ def test_without_its_switch_the_code_is_the_same() -> None:
     assert "%globaltimer" not in code["off"]
 
 
+@pytest.mark.parametrize("what", HOPPER)
+def test_hoppers_kernels_fetch_tiles_in_the_traces_order_and_make_all_its_products(what: str) -> None:
+    """One partition fetches; two others multiply, by turns or each a half, and store what comes of it."""
+    for row in compiled(what):
+        expected, products = moves({"backward": "dkdv"}.get(row["kernel"], row["kernel"]), mask=False)
+        *makers, fetching = row["moves"]
+        (body,), (fetched,) = _loops(expected), _loops(fetching)
+        assert _tensors(fetching, "load") == _tensors(expected, "load"), row["build"]
+        assert _tensors(fetched, "load") == _tensors(body, "load"), row["build"]
+        stored = [tensor for one in makers for tensor in _tensors(one, "store")]
+        assert sorted(set(stored)) == sorted(_tensors(expected, "store")), row["build"]
+        made = [[loop.count("dot") for loop in _loops(one)] for one in makers]
+        match row["kernel"]:
+            case "dkdv":  # two of them each
+                assert made == [[products // 2]] * 2, row["build"]
+            case "backward":  # and dQ, of each half of the keys
+                assert made == [[products + 2]] * 2, row["build"]
+                assert all(["add", "dQ"] in loop for one in makers for loop in _loops(one)), row["build"]
+            case _:
+                assert all(set(each) == {products} for each in made), row["build"]
+
+
+def _loops(one: list[Any]) -> list[list[Any]]:
+    return [each for each in one if isinstance(each, list) and each[0] not in ("load", "store", "add")]
+
+
+def _tensors(one: list[Any], what: str) -> list[str]:
+    """What is moved, but numbers a row, each half for the whole."""
+    named = (each[1] for each in one if each[0] == what)
+    return list(dict.fromkeys(name for name in named if name not in ("Rows", "LSE", "D")))
+
+
 def test_hoppers_exponentials_are_taken_while_the_last_output_is_still_being_made() -> None:
     """hopper_forward spills nothing, a window three addresses; and ptxas has left the order of each of its loops."""
     for row in compiled("hopper"):
