@@ -2,14 +2,15 @@
 
 The fast twin of `flash2_backward` on sm_90 for heads of more than 128. `hopper_backward` makes five products, each
 once, for 128 keys a program. But dK and dV of 128 keys would be all the registers there are, and with 64 keys dQ is
-added to in HBM twice as often. As that kernel was measured on an H100, L2 was busy to 64 % with adding 8.1 bytes a
-cycle for each multiprocessor: 12.6 is the most it can. For 64 × 64 scores these are cycles, at best, where tensor cores
-make 2,048 multiplications a cycle and shared memory moves 128 bytes:
+added to in HBM twice as often. As Hopper's kernels were measured on an H100, L2 is busy to 64 % when it reads 8.1 bytes
+a cycle for each multiprocessor and adds as many, to 38 % when it reads 23. So for 64 × 64 scores these are cycles, at
+best, where tensor cores make 2,048 multiplications a cycle and shared memory moves 128 bytes:
 
-                                        tensor cores   shared memory   L2's adding
-    one pass, five products                    2,560           3,776         5,200
-    dK and dV, four products                   2,048           2,304             0
-    dQ, three products                         1,536           1,536             0
+                                               tensor cores   shared memory      L2
+    one pass, five products                           2,560           3,776   5,200
+    dK and dV, four products, then                    2,048           2,304   1,070
+    dQ, three products                                1,536           1,536     540
+    the plain kernels, seven products                 3,584           5,440   1,610
 
 So two passes, 3,840 cycles, are quicker than one, though they make S and dP twice, and give the same each time. How
 two warpgroups share 64 keys is what shared memory's part depends on. A product of Hopper has 64 rows: if each had half
