@@ -264,9 +264,9 @@ def backward(
     which less than −1e30 is added is their mean, and gives no gradient: what it would take is lost in its LSE. Raises
     ValueError for arguments that make no sense.
 
-    Where tuning found it faster, on an H100, it is `hopper_backward` that runs, but for blocks of your own: its dq is
-    not the same to the last digit each time. It never runs where `deterministic` or torch asks for algorithms that are
-    (torch.use_deterministic_algorithms).
+    Where tuning found it faster, on an H100, it is `hopper_backward` that runs, but for blocks of your own: its dq, of
+    heads of at most 128, is not the same to the last digit each time. It never runs where `deterministic` or torch asks
+    for algorithms that are (torch.use_deterministic_algorithms).
     """
     problem = checks.problem(
         q, k, v, causal=causal, window=window, scale=scale, softcap=softcap, attn_mask=attn_mask, sinks=sinks

@@ -17,19 +17,17 @@ bytes are there, `empty` when both warpgroups have read them, `ds_full` when bot
 places, and so needs no `empty`: who has waited for both halves of one dS knows that the other has read the one before.
 
 A small kernel comes before it, for LSE and D of each row and dQ = 0, and one after it: dQ is scaled and rounded.
+
+It is for heads of at most 128: for wider ones there are not enough registers, and `hopper_backward_wide` runs.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import triton
 import triton.language as tl
-from triton._C.libtriton import ir
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
-from triton.experimental.gluon.language._core import builtin
 from triton.experimental.gluon.language.nvidia.hopper import (
     fence_async_shared,
     mbarrier,
@@ -39,7 +37,8 @@ from triton.experimental.gluon.language.nvidia.hopper import (
 )
 
 from . import checks
-from .hopper_forward import CONSUMING, PRODUCING, REGISTERS, barriers, described, wait_for
+from .hopper import CONSUMING, PRODUCING, REGISTERS, barriers, begun, described, tma_add, wait_for
+from .hopper_backward_wide import launch_both
 from .launch import Tiles, arguments, grid, launch, strides
 from .problem import Problem
 from .targets.configs import Config
@@ -47,13 +46,6 @@ from .tile import LOG2_E, load_statistic, load_tile, part, seeing, store_statist
 
 #: keys of a program, half of them for each warpgroup; a product of Hopper has 64 rows
 KEYS = 128
-
-
-@builtin
-def tma_add(tensor: Any, coord: Any, src: Any, _semantic: Any = None) -> None:
-    """Add a block of shared memory to its place in HBM: what `tma.async_copy_shared_to_global` is to a store."""
-    at = _semantic._convert_to_ir_values(coord, require_i64=False)
-    _semantic.builder.create_async_tma_reduce(ir.DESCRIPTOR_REDUCE_KIND.ADD, tensor.handle, at, src.handle)
 
 
 @gluon.jit
@@ -78,20 +70,6 @@ def produce(Q, K, V, dO, Rows, k_sm, v_sm, q_sm, do_sm, lse_sm, d_sm, kv_full, q
         tma.async_copy_global_to_shared(Rows, [b, head, 1, first], q_full.index(stage), d_sm.index(stage))
         mbarrier.expect(do_full.index(stage), BLOCK_M * D * 2)
         tma.async_copy_global_to_shared(dO, [b, head, first, 0], do_full.index(stage), do_sm.index(stage))
-
-
-@gluon.jit
-def begun(lse, low, high, first, zero, BLOCK_M: gl.constexpr, LEFT: gl.constexpr, CUT: gl.constexpr,
-          LAYOUT: gl.constexpr):  # fmt: skip
-    """What the scores of a tile are added to: −LSE of each row, but −∞ where a key is not seen: by low … high it is."""
-    s, zero = gl.broadcast(lse[None, :], zero)
-    if CUT:
-        token = gl.arange(0, BLOCK_M, gl.SliceLayout(0, LAYOUT))[None, :]
-        seen = token >= (low - first)[:, None]
-        if LEFT:
-            seen = seen & (token <= (high - first)[:, None])
-        s = gl.where(seen, s, float("-inf"))
-    return s
 
 
 @gluon.jit
@@ -262,7 +240,7 @@ def rows_kernel(
     O, dO, LSE, dLSE, D_, Rows, dQ, o_strides, do_strides, dq_strides, heads, N, PADDED, scale,
     HEAD_DIM: tl.constexpr, D: tl.constexpr, BLOCK_M: tl.constexpr, DLSE: tl.constexpr, DELTA: tl.constexpr,
 ):  # fmt: skip
-    """What the other kernel wants of each row, in Rows (B, H, 2, PADDED): −LSE, for scores not scaled, and −D. dQ is 0.
+    """What others want of each row, in Rows (B, H, 2, PADDED): −LSE, for scores not scaled, and −D. dQ, if given, is 0.
 
     Where there is no row, or it sees no key, that is −∞: so all of its P are 0. D_ (B, H, N), if given, is D, too.
     """
@@ -281,8 +259,9 @@ def rows_kernel(
     at = Rows + (b.to(tl.int64) * heads + h) * 2 * PADDED + tokens
     tl.store(at, tl.where(none, float("-inf"), -lse / scale))
     tl.store(at + PADDED, -D_i)
-    zero = tl.zeros([BLOCK_M, D], tl.float32)
-    store_tile(dQ, dq_strides, b, h, first, N, zero, BLOCK_M, BLOCK_M, 1, HEAD_DIM, D, False)
+    if dQ is not None:
+        zero = tl.zeros([BLOCK_M, D], tl.float32)
+        store_tile(dQ, dq_strides, b, h, first, N, zero, BLOCK_M, BLOCK_M, 1, HEAD_DIM, D, False)
 
 
 @triton.jit(do_not_specialize=["N"])
@@ -302,7 +281,7 @@ def takes(problem: Problem, *tensors: torch.Tensor) -> bool:
         not problem.nothing
         and problem.dtype in (torch.float16, torch.bfloat16)
         and problem.usual
-        and 32 < problem.d <= 128
+        and 32 < problem.d <= 256
         and problem.d % 8 == 0  # rows of the gradients, which are made here, lie at multiples of 16 bytes
         and checks.describable(*tensors)
     )
@@ -322,16 +301,18 @@ def backward(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """dq, dk and dv, as `flash2_backward.backward` gives them, of a problem that this kernel `takes`.
 
-    `config` says in how many stages, two at least, queries and dO lie on chip. dQ is summed in whatever order programs
-    come to it: its last digits are not the same each time.
+    `config` says in how many stages, two at least, queries and dO lie on chip. Where d is 128 or less, dQ is summed in
+    whatever order programs come to it: its last digits are not the same each time. Above that it is two kernels of
+    `hopper_backward_wide` that run.
     """
     dq, dk, dv = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
     d = checks.on_chip_d(problem.d)
-    block_m = 64 * 128 // d  # so that each warpgroup makes 64 × 64 of dQ
+    wide = d > 128
+    block_m = 64 * 128 // min(d, 128)  # so that each warpgroup makes 64 × 64 of dQ
     tile = Tiles(block_m, block_m, KEYS, d, d)
     padded = -(-problem.n // tile.block_m) * tile.block_m
     rows = torch.empty(*q.shape[:2], 2, padded, dtype=torch.float32, device=q.device)
-    total = torch.empty(q.shape, dtype=torch.float32, device=q.device)
+    total = None if wide else torch.empty(q.shape, dtype=torch.float32, device=q.device)
     heads = problem._replace(kv_heads=problem.heads)  # each head of queries by itself
     launch(
         rows_kernel,
@@ -345,13 +326,16 @@ def backward(
         D_=delta,
         Rows=rows,
         dQ=total,
-        **strides(o=o, do=do, dq=total),
+        **strides(o=o, do=do, dq=o if total is None else total),
         heads=problem.heads,
         PADDED=padded,
         **arguments(rows_kernel, problem, tile),
         DLSE=dlse is not None,
         DELTA=delta is not None,
     )
+    if total is None:
+        launch_both(problem, do, q, k, v, rows, dq, dk, dv, config.num_stages)
+        return dq, dk, dv
     half, rest = [1, 1, KEYS // 2, d], [1, 1, tile.block_m, d]
     launch(
         hopper_backward_kernel,

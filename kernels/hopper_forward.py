@@ -33,6 +33,7 @@ from triton.experimental.gluon.language.nvidia.hopper import (
 from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 
 from . import checks
+from .hopper import CONSUMING, PRODUCING, REGISTERS, barriers, bound, described, form, wait_for
 from .launch import Tiles, arguments, grid, launch
 from .problem import Problem
 from .targets.configs import Config
@@ -40,15 +41,6 @@ from .tile import LN_2, LOG2_E, lost, one_over, visited, work
 
 #: rows of a program, half of them for each warpgroup; a product of Hopper has 64
 ROWS = 128
-
-#: registers a thread: 384 threads begin with as many, then the producer gives most of its own to the warpgroups
-REGISTERS, CONSUMING, PRODUCING = 168, 240, 24
-
-
-@gluon.jit
-def wait_for(bars, t, STAGES: gl.constexpr, pred):
-    """Wait until the barrier of the stage that tile t has is passed for as often as stages have been used before it."""
-    mbarrier.wait(bars.index(t % STAGES), (t // STAGES) & 1, pred=pred)
 
 
 @gluon.jit
@@ -216,15 +208,6 @@ def consume_second(O, LSE, q_sm, k_sm, v_sm, q_full, k_full, k_empty, v_full, v_
             EVEN)  # fmt: skip
 
 
-@gluon.jit
-def barriers(COUNT: gl.constexpr, ARRIVALS: gl.constexpr):
-    """So many barriers in shared memory, each of which is passed after so many arrivals."""
-    made = gl.allocate_shared_memory(gl.int64, [COUNT, 1], mbarrier.MBarrierLayout())
-    for at in gl.static_range(COUNT):
-        mbarrier.init(made.index(at), count=ARRIVALS)
-    return made
-
-
 @gluon.jit(do_not_specialize=["section", "N", "M", "left", "right"])
 def hopper_forward_kernel(Q, K, V, O, LSE, heads_kv, section, N, M, scale, left, right, GROUP: gl.constexpr,
                           D: gl.constexpr, BLOCK_Q: gl.constexpr, BLOCK_M: gl.constexpr, BLOCK_N: gl.constexpr,
@@ -305,7 +288,7 @@ def forward(
 
 def _packed(x: torch.Tensor, problem: Problem, tile: Tiles) -> TensorDescriptor:
     """A descriptor of x (B, H, N, d) as (B, key-value heads, N, heads of the group, d): half a program's rows."""
-    return _bound(x, _packed_form(x.shape, x.stride(), x.dtype, problem.group, tile))
+    return bound(x, _packed_form(x.shape, x.stride(), x.dtype, problem.group, tile))
 
 
 @lru_cache(checks.KEPT)
@@ -314,35 +297,4 @@ def _packed_form(
 ) -> dict[str, Any]:
     (batch, heads, n, d), (of_batch, of_head, of_token, of_number) = shape, strides
     sizes, steps = (batch, heads // group, n, group, d), (of_batch, group * of_head, of_token, of_head, of_number)
-    return _form(sizes, steps, dtype, (1, 1, tile.block_q // 2, group, tile.d))
-
-
-def described(x: torch.Tensor, block: list[int], swizzle: int = 128) -> TensorDescriptor:
-    """A descriptor that copies blocks of x."""
-    return _bound(x, _form(x.shape, x.stride(), x.dtype, tuple(block), swizzle))
-
-
-def _bound(x: torch.Tensor, form: dict[str, Any]) -> TensorDescriptor:
-    made = TensorDescriptor.__new__(TensorDescriptor)
-    vars(made).update(form, base=x)
-    return made
-
-
-@lru_cache(checks.KEPT)
-def _form(
-    shape: tuple[int, ...], strides: tuple[int, ...], dtype: torch.dtype, block: tuple[int, ...], swizzle: int = 128
-) -> dict[str, Any]:
-    """All of a descriptor but its tensor, looked at by Triton once: that takes longer than all else.
-
-    The stride of a dimension of one element is never used, but has to fit.
-    """
-    steps = [stride if size > 1 else 16 for size, stride in zip(shape, strides, strict=True)]
-    layout = _layout(swizzle, 8 * dtype.itemsize, len(block))
-    of = torch.empty(0, dtype=dtype)
-    return dict(vars(TensorDescriptor(of, list(shape), [*steps[:-1], 1], list(block), layout)))
-
-
-@lru_cache
-def _layout(swizzle: int, bits: int, rank: int) -> gl.NVMMASharedLayout:
-    """How a block lies in shared memory: one object for all blocks that lie alike, by which a launch is known again."""
-    return gl.NVMMASharedLayout(swizzle, element_bitwidth=bits, rank=rank)
+    return form(sizes, steps, dtype, (1, 1, tile.block_q // 2, group, tile.d))

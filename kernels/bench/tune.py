@@ -38,7 +38,7 @@ PROCESSES = 14
 #: tokens with which a kernel is compiled: no fewer than the largest tile
 SMALL = 512
 
-#: which outputs each kernel makes; `backward` is the one pass of `hopper_backward`, held against the other two together
+#: which outputs each kernel makes; `backward` is Hopper's own whole pass, held against the other two together
 MAKES = {"forward": ("O",), "dkdv": ("dK", "dV"), "dq": ("dQ",), "backward": ("dQ", "dK", "dV")}
 
 Row = dict[str, Any]

@@ -15,7 +15,7 @@ from ..targets import configs
 from ..targets.target import Launch, Target, pretend
 from .offline import TYPES, Resources, compile_for, resources
 
-#: what `hopper_forward` and `hopper_backward` are for
+#: what `hopper_forward`, `hopper_backward` and `hopper_backward_wide` are for
 SM_90 = Target("cuda", 90)
 
 
@@ -75,6 +75,14 @@ def hopper_backward() -> list[Build]:
     grouped = Build("backward", 128, torch.float16, causal=True, group=4, config=first[128])
     deep = Build("backward", 128, config=configs.tried("backward", 128, SM_90)[-1])
     return [*plain, grouped, Build("backward", 128, window=(256, 64), config=first[128]), deep]
+
+
+def hopper_wide() -> list[Build]:
+    """Both kernels of `hopper_backward_wide`, likewise."""
+    config = configs.tried("backward", 256, SM_90)[0]
+    options: list[dict[str, Any]] = [{}, {"causal": True}, {"window": (256, 64)}]
+    options += [{"dtype": torch.float16, "causal": True, "group": 4}]
+    return [Build(kernel, 256, config=config, **one) for kernel in ("dkdv", "dq") for one in options]
 
 
 def tried(on: Target) -> list[Build]:

@@ -142,30 +142,44 @@ def _disassembled(cubin: bytes) -> str:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-#: what an operation of Triton's IR does to a tile
+#: what an operation of Triton's IR, or of a Gluon kernel's, does to a tile
 _OPERATIONS = {
     "tt.load": "load",
     "tt.descriptor_load": "load",
     "tt.store": "store",
     "tt.descriptor_store": "store",
     "tt.dot": "dot",
+    "ttng.async_tma_copy_global_to_local": "load",
+    "ttng.async_tma_copy_local_to_global": "store",
+    "ttng.async_tma_reduce": "add",
+    "ttng.warp_group_dot": "dot",
 }
+
+#: where warps of a Gluon kernel begin with what is theirs, and what it is given
+_PARTITION = re.compile(r"\s*(?:default|partition\d+\((.*))")
 
 
 def moves(ttir: str) -> list[Any]:
     """The loads, products and stores of a kernel in its own order: ("load", "Q"), "dot" …; those of a loop are a list.
 
-    `ttir` is the first of the stages that a kernel is compiled by: all is inlined, and nothing is moved about yet.
+    `ttir` is the first of the stages that a kernel is compiled by: all is inlined, and nothing is moved about yet. Of a
+    Gluon kernel that is its TTGIR; what each of its partitions does is a list, too.
     """
     first: dict[str, str] = {}  # the first operand of what made a value: follow it, and there is the tensor
     here: list[Any] = []
     around: list[tuple[int, list[Any]]] = []
+    given: list[str] = []
     for line in ttir.splitlines():
         indent = len(line) - len(line.lstrip())
         if around and line.strip().startswith("}") and indent == around[-1][0]:
             here = around.pop()[1]
             continue
-        if "scf.for" in line:
+        if "ttg.warp_specialize(" in line:
+            given = re.findall(r"%\w+", line.partition(")")[0])
+        partition = _PARTITION.match(line)
+        if partition and partition[1]:  # its parameters are others' values
+            first |= dict(zip(re.findall(r"(%\w+): ", partition[1]), given, strict=True))
+        if partition or "scf.for" in line:
             inner: list[Any] = []
             around.append((indent, here))
             here.append(inner)
@@ -179,5 +193,5 @@ def moves(ttir: str) -> list[Any]:
             tensor = operands[0]
             while tensor in first:
                 tensor = first[tensor]
-            here.append("dot" if name == "tt.dot" else (_OPERATIONS[name], tensor[1:]))
+            here.append("dot" if _OPERATIONS[name] == "dot" else (_OPERATIONS[name], tensor[1:]))
     return here

@@ -93,20 +93,21 @@ _TRIED: dict[tuple[str, int], tuple[tuple[int, int, int, int], ...]] = {
 
 
 #: the same for `hopper_forward` and `hopper_backward`, by head dimension: (block_m, block_n, warps, stages), a producer
-#: and two warpgroups, which have 64 rows each, or 64 keys
+#: and two warpgroups, which have 64 rows each, or 64 keys; those that `hopper_backward_wide` has share its 64 keys
 _HOPPER: dict[tuple[str, int], tuple[tuple[int, int, int, int], ...]] = {
     ("forward", 64): ((128, 128, 12, 2), (128, 128, 12, 3), (128, 64, 12, 4)),
     ("forward", 128): ((128, 128, 12, 2), (128, 64, 12, 3)),
     ("forward", 256): ((128, 64, 12, 2), (128, 32, 12, 3)),
     ("backward", 64): ((128, 128, 12, 2),),
     ("backward", 128): ((64, 128, 12, 2), (64, 128, 12, 3)),
+    ("backward", 256): ((64, 64, 12, 2),),
 }
 
 
 def tried(kernel: str, d: int, on: Target) -> list[Config]:
     """All tiles that were ever thought of, for one of `TUNED` and a head dimension; or for "backward", the whole pass.
 
-    That is one kernel only on Hopper.
+    That is something of its own only on Hopper: `hopper_backward` or, for heads of 256, `hopper_backward_wide`.
     """
     plain = [Config(*one, descriptors=on.descriptors) for one in _TRIED.get((kernel, head_dim(d)), ())]
     hopper = _HOPPER.get((kernel, head_dim(d)), ()) if on == Target("cuda", 90) else ()
@@ -265,7 +266,7 @@ def beside_a_mask(family: str, kernel: str, d: int) -> Config:
 
 
 def shipped_backward(problem: Problem) -> Config | None:
-    """The tile of `hopper_backward`, where tuning on such a GPU found it faster than "dkdv" and "dq", else None."""
+    """The tile of Hopper's own pass, where tuning on such a GPU found it faster than "dkdv" and "dq", else None."""
     if problem.device.type != "cuda" or target(problem.device) != Target("cuda", 90) or not problem.usual:
         return None
     gpu, bits = tuned.name(problem.device), 8 * problem.dtype.itemsize

@@ -7,7 +7,8 @@ product reads at once and a copy is done when nothing else can go on, NaN until 
 for first (0) or last (−1), since a GPU may do them in any order. So memory that is given back too soon makes wrong
 numbers in the first case, memory that is read too soon in the others, and what would hang on a GPU is a Fault. So is
 memory that a partition has written and the copy engine or a product reads with no fence between. Copies to HBM read
-shared memory when they are waited for, or at once, in the same two cases as products.
+shared memory when they are waited for, or at once, in the same two cases as products. In each case one partition may be
+`lazy`: it goes on when no other can, so that they are ahead of it by as much as barriers let them.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ class Fault(Exception):
 class Turns:
     """Partitions take turns: each runs until it waits for something."""
 
-    def __init__(self, next_copy: int) -> None:
-        self.next = next_copy
+    def __init__(self, next_copy: int, lazy: str = "") -> None:
+        self.next, self.lazy = next_copy, lazy
         self.changed = threading.Condition()
         self.waiting: dict[str, Callable[[], bool]] = {}
         self.turn = ""
@@ -83,7 +84,7 @@ class Turns:
     def _ready(self) -> str:
         """Who goes on: who has waited longest, or, with the last copies first, one partition as long as it can."""
         row = reversed(self.waiting.items()) if self.next else self.waiting.items()
-        return next((name for name, ready in row if ready()), "")
+        return next((name for name, ready in sorted(row, key=lambda one: one[0] == self.lazy) if ready()), "")
 
     def _next(self) -> None:
         try:
@@ -229,8 +230,10 @@ class Product:
 class Emulator:
     """The language of one program, at one place of the grid."""
 
-    def __init__(self, grid: tuple[int, ...], place: tuple[int, ...], moved: list[Any], late: int | None) -> None:
-        self.turns, self.moved, self.late = Turns(late or 0), moved, late
+    def __init__(
+        self, grid: tuple[int, ...], place: tuple[int, ...], moved: list[Any], late: int | None, lazy: str = ""
+    ) -> None:
+        self.turns, self.moved, self.late = Turns(late or 0, lazy), moved, late
         self.going: dict[str, list[Product]] = {}
         self.storing: dict[str, list[Callable[[], None]]] = {}  # copies to HBM that nobody has waited for
         self.unfenced: list[tuple[str, np.ndarray]] = []
@@ -347,7 +350,8 @@ class Emulator:
         return tuple(found) if len(found) > 1 else found[0]
 
 
-_LAYOUTS = ("constexpr", "NVMMADistributedLayout", "NVMMASharedLayout", "DotOperandLayout", "SliceLayout")
+_LAYOUTS = ("constexpr", "NVMMADistributedLayout", "NVMMASharedLayout", "SharedLinearLayout", "DotOperandLayout",
+            "SliceLayout")  # fmt: skip
 
 
 def _nothing(*given: Any, **named: Any) -> None:
@@ -386,12 +390,12 @@ class Pointer:
         return self.tensor, at
 
 
-def emulate(launch: Launch, late: int | None = None) -> Iterator[tuple[tuple[int, ...], list[Any]]]:
+def emulate(launch: Launch, late: int | None = None, lazy: str = "") -> Iterator[tuple[tuple[int, ...], list[Any]]]:
     """Run a launch's programs, one after another; gives the place and what moved of each."""
     for place in product(*map(range, launch.grid)):
         moved: list[Any] = []
         whole = (*launch.grid, 1, 1)[:3]
-        emulator = Emulator(whole, (*place, 0, 0)[:3], moved, late)
+        emulator = Emulator(whole, (*place, 0, 0)[:3], moved, late, lazy)
         bound = _bound(launch.kernel, emulator.names(), {})
         given = {name: _given(name, x, moved) for name, x in launch.arguments.items()}
         bound(**given)

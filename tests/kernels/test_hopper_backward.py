@@ -24,6 +24,7 @@ from tests.kernels.kernel_problems import Problem, attention, gradients, near
 
 SM_90 = Target("cuda", 90)
 PROBLEM = Problem(150, 333, 128, group=2, dtype=torch.float16, causal=True)
+PARTITIONS = ("", "consume_first", "consume_second", "produce")
 
 
 def config(d: int, stages: int = 2) -> Config:
@@ -34,7 +35,12 @@ class Run:
     """One backward pass: its gradients, D and what moved, program by program; all poisoned before."""
 
     def __init__(
-        self, problem: Problem, stages: int = 2, module: Any = hopper_backward, late: int | None = None
+        self,
+        problem: Problem,
+        stages: int = 2,
+        module: Any = hopper_backward,
+        late: int | None = None,
+        lazy: str = "",
     ) -> None:
         q, k, v = problem.tensors()
         torch.manual_seed(problem.seed + 1)
@@ -52,7 +58,7 @@ class Run:
         for x in (*self.made, before.arguments["Rows"], before.arguments["dQ"]):
             x.fill_(torch.nan)
         before.kernel[before.grid](**before.arguments, **before.options)
-        self.programs = list(emulate(main, late))
+        self.programs = list(emulate(main, late, lazy))
         after.kernel[after.grid](**after.arguments, **after.options)
 
 
@@ -81,10 +87,10 @@ def problems(draw: Any) -> Problem:
     )
 
 
-@given(problems(), st.sampled_from((2, 3)), st.sampled_from((None, 0, -1)))
+@given(problems(), st.sampled_from((2, 3)), st.sampled_from((None, 0, -1)), st.sampled_from(PARTITIONS))
 @settings(max_examples=8)
-def test_it_is_the_gradient_of_attention(problem: Problem, stages: int, late: int | None) -> None:
-    assert right(problem, Run(problem, stages, late=late))
+def test_it_is_the_gradient_of_attention(problem: Problem, stages: int, late: int | None, lazy: str) -> None:
+    assert right(problem, Run(problem, stages, late=late, lazy=lazy))
 
 
 def test_it_is_the_same_for_d_and_rows_that_see_nothing() -> None:
@@ -181,6 +187,7 @@ def _faulty(module: Any, late: int | None) -> bool:
 HOPPER = configs.tried("backward", 64, SM_90)[0]
 PLAIN = ["delta_kernel", "dkdv_kernel", "dq_kernel"]
 OURS = ["rows_kernel", "hopper_backward_kernel", "round_kernel"]
+WIDE = ["rows_kernel", "hopper_dkdv_kernel", "hopper_dq_kernel"]
 
 
 def launched(**options: Any) -> list[str]:
@@ -195,19 +202,20 @@ def launched(**options: Any) -> list[str]:
 
 def test_it_is_never_chosen_by_itself() -> None:
     assert HOPPER.hopper
-    assert launched() == PLAIN
-    assert not configs.tried("backward", 256, SM_90)
+    assert launched() == launched(d=256) == PLAIN
     assert not configs.tried("backward", 64, Target("cuda", 100))
 
 
 @pytest.mark.parametrize(
     "options",
-    [{"softcap": 5.0}, {"dtype": torch.float32}, {"d": 32}, {"d": 68}, {"d": 256}, {"block_q": 64}, {"block_k": 64},
+    [{"softcap": 5.0}, {"dtype": torch.float32}, {"d": 32}, {"d": 68}, {"d": 252}, {"block_q": 64}, {"block_k": 64},
      {"deterministic": True}],
     ids=str,
 )  # fmt: skip
 def test_what_it_does_not_take_is_the_plain_kernels(options: dict[str, Any]) -> None:
     assert launched(config=HOPPER) == OURS
+    assert launched(config=HOPPER, d=256) == launched(config=HOPPER, d=136) == WIDE
+    assert launched(config=HOPPER, **{"d": 256} | options) == PLAIN
     assert launched(config=HOPPER, **options) == PLAIN
 
 
@@ -225,6 +233,8 @@ def test_where_tuning_found_it_faster_it_is_chosen(monkeypatch: pytest.MonkeyPat
     with pretend(SM_90):
         monkeypatch.setattr(tuned, "best", lambda *key: HOPPER._asdict() if key[1] == "backward" else None)
         assert configs.shipped_backward(sizes) == HOPPER
+        monkeypatch.setattr(tuned, "best", lambda *key: HOPPER._asdict() if key[2] == 64 else None)
+        assert configs.shipped_backward(sizes._replace(d=256, d_v=256)) is None
         monkeypatch.setattr(tuned, "best", lambda *key: None)
         assert configs.shipped_backward(sizes) is None
     with pretend(Target("cuda", 100)):

@@ -30,7 +30,7 @@ PROBLEM = Problem(150, 333, 64, group=2, dtype=torch.float16, causal=True)
 Run = tuple[torch.Tensor, torch.Tensor, list[Any]]
 
 
-def run(problem: Problem, config: Config, module: Any = hopper_forward, late: int | None = None) -> Run:
+def run(problem: Problem, config: Config, module: Any = hopper_forward, late: int | None = None, lazy: str = "") -> Run:
     """o, lse and what moved, program by program: poisoned before, so that what is not written shows."""
     q, k, v = problem.tensors()
     with pretend(SM_90) as launches:
@@ -39,7 +39,7 @@ def run(problem: Problem, config: Config, module: Any = hopper_forward, late: in
         o, lse = module.forward(sizes, q, k, v, config)
     o.fill_(torch.nan)
     lse.fill_(torch.nan)
-    return o, lse, list(emulate(launches[0], late))
+    return o, lse, list(emulate(launches[0], late, lazy))
 
 
 def right(problem: Problem, o: torch.Tensor, lse: torch.Tensor) -> bool:
@@ -73,10 +73,16 @@ def problems(draw: Any) -> Problem:
     )
 
 
-@given(problems(), st.sampled_from(((128, 2), (64, 3), (32, 2))), st.booleans(), st.sampled_from((None, 0, -1)))
+@given(
+    problems(),
+    st.sampled_from(((128, 2), (64, 3), (32, 2))),
+    st.booleans(),
+    st.sampled_from((None, 0, -1)),
+    st.sampled_from(("", "consume_first", "consume_second", "produce")),
+)
 @settings(max_examples=8)
-def test_it_is_attention(problem: Problem, tile: tuple[int, int], in_turn: bool, late: int | None) -> None:
-    o, lse, _ = run(problem, Config(128, tile[0], 12, tile[1], hopper=True, in_turn=in_turn), late=late)
+def test_it_is_attention(problem: Problem, tile: tuple[int, int], in_turn: bool, late: int | None, lazy: str) -> None:
+    o, lse, _ = run(problem, Config(128, tile[0], 12, tile[1], hopper=True, in_turn=in_turn), late=late, lazy=lazy)
     assert right(problem, o, lse)
     assert o.transpose(1, 2).is_contiguous()
 

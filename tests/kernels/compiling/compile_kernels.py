@@ -4,6 +4,7 @@ python tests/kernels/compiling/compile_kernels.py 90  what is shipped: registers
 python tests/kernels/compiling/compile_kernels.py "80 …"  one of these alone, by how its name begins
 python tests/kernels/compiling/compile_kernels.py hopper  hopper_forward: the same, and the order of its code
 python tests/kernels/compiling/compile_kernels.py hopper_backward  likewise
+python tests/kernels/compiling/compile_kernels.py hopper_wide  likewise, both kernels of hopper_backward_wide
 python tests/kernels/compiling/compile_kernels.py untraced  the forward kernel with TRACE off, and with no such switch
 """
 
@@ -47,7 +48,9 @@ def hopper(found: list[builds.Build]) -> list[dict[str, Any]]:
         kernel = offline.compile_for(builds.launch_of(build, builds.SM_90), builds.SM_90)
         taken = offline.resources(kernel, builds.SM_90)._asdict()
         keys = build.config.block_n if build.config else 0
-        rows.append({"build": str(build), "keys": keys, **taken, "order": offline.order(kernel, builds.SM_90)})
+        said = {"build": str(build), "kernel": build.kernel, "keys": keys, **taken}
+        moves = offline.moves(kernel.asm["ttgir"])
+        rows.append({**said, "moves": moves, "order": offline.order(kernel, builds.SM_90)})
     return rows
 
 
@@ -109,5 +112,6 @@ if __name__ == "__main__":
     others: dict[str, Any] = {"untraced": untraced}
     others["hopper"] = lambda: hopper(builds.hopper())
     others["hopper_backward"] = lambda: hopper(builds.hopper_backward())
+    others["hopper_wide"] = lambda: hopper(builds.hopper_wide())
     what, _, only = sys.argv[1].partition(" ")
     json.dump(others[what]() if what in others else shipped(what, only), sys.stdout)

@@ -28,6 +28,8 @@ HERE = Path(__file__).parent
 #: whose shared memory a program has to fit into
 GPUS = {"80": "a100-80gb", "90": "h200", "100": "b200", "gfx942": "mi300x"}
 
+#: what is compiled of Hopper's own kernels
+HOPPER = ("hopper", "hopper_backward", "hopper_wide")
 
 #: what compile_kernels.py said of the kernels as they are now: to hear it again takes minutes
 KEPT = HERE / "kept.json"
@@ -65,14 +67,14 @@ def digest() -> str:
 def test_what_is_kept_was_said_of_these_kernels(request: pytest.FixtureRequest) -> None:
     """Where this fails, `pytest --regenerate tests/kernels/compiling` compiles them all and keeps what is said."""
     if request.config.getoption("--regenerate"):
-        said = {what: compile_now(what) for what in (*GPUS, "hopper", "hopper_backward")}
+        said = {what: compile_now(what) for what in (*GPUS, *HOPPER)}
         lines = [
             f"{json.dumps(what)}: [\n{(',' + chr(10)).join(map(json.dumps, rows))}\n]" for what, rows in said.items()
         ]
         KEPT.write_text(f'{{"of": "{digest()}", "said": {{\n{("," + chr(10)).join(lines)}\n}}}}\n', "utf-8")
     kept = json.loads(KEPT.read_text("utf-8"))
     assert kept["of"] == digest()
-    assert set(kept["said"]) == {*GPUS, "hopper", "hopper_backward"}
+    assert set(kept["said"]) == {*GPUS, *HOPPER}
     rows = [(gpu, row) for gpu in GPUS for row in kept["said"][gpu]]
     gpu, row = rows[int(digest()[:8], 16) % len(rows)]  # one of them is compiled anew, another with each change
     assert row in compile_now(f"{gpu} {row['build']}")
@@ -171,6 +173,38 @@ def test_without_its_switch_the_code_is_the_same() -> None:
     assert "%globaltimer" not in code["off"]
 
 
+@pytest.mark.parametrize("what", HOPPER)
+def test_hoppers_kernels_fetch_tiles_in_the_traces_order_and_make_all_its_products(what: str) -> None:
+    """One partition fetches; two others multiply, by turns or each a half, and store what comes of it."""
+    for row in compiled(what):
+        expected, products = moves({"backward": "dkdv"}.get(row["kernel"], row["kernel"]), mask=False)
+        *makers, fetching = row["moves"]
+        (body,), (fetched,) = _loops(expected), _loops(fetching)
+        assert _tensors(fetching, "load") == _tensors(expected, "load"), row["build"]
+        assert _tensors(fetched, "load") == _tensors(body, "load"), row["build"]
+        stored = [tensor for one in makers for tensor in _tensors(one, "store")]
+        assert sorted(set(stored)) == sorted(_tensors(expected, "store")), row["build"]
+        made = [[loop.count("dot") for loop in _loops(one)] for one in makers]
+        match row["kernel"]:
+            case "dkdv":  # two of them each
+                assert made == [[products // 2]] * 2, row["build"]
+            case "backward":  # and dQ, of each half of the keys
+                assert made == [[products + 2]] * 2, row["build"]
+                assert all(["add", "dQ"] in loop for one in makers for loop in _loops(one)), row["build"]
+            case _:
+                assert all(set(each) == {products} for each in made), row["build"]
+
+
+def _loops(one: list[Any]) -> list[list[Any]]:
+    return [each for each in one if isinstance(each, list) and each[0] not in ("load", "store", "add")]
+
+
+def _tensors(one: list[Any], what: str) -> list[str]:
+    """What is moved, but numbers a row, each half for the whole."""
+    named = (each[1] for each in one if each[0] == what)
+    return list(dict.fromkeys(name for name in named if name not in ("Rows", "LSE", "D")))
+
+
 def test_hoppers_exponentials_are_taken_while_the_last_output_is_still_being_made() -> None:
     """hopper_forward spills nothing, a window three addresses; and ptxas has left the order of each of its loops."""
     for row in compiled("hopper"):
@@ -202,3 +236,24 @@ def test_hoppers_backward_pass_keeps_its_tiles_in_registers() -> None:
             assert "H" in halves[first], row["build"]
             assert "E" in halves[first], row["build"]  # exponentials are taken while dP is being made
             assert not any("E" in one for one in halves[first + 1 : first + 5]), row["build"]
+
+
+def test_hoppers_backward_pass_of_wide_heads_spills_nothing() -> None:
+    """hopper_backward_wide and hopper_dq keep all in registers, and their order is as it is meant."""
+    rows = compiled("hopper_wide")
+    assert {row["kernel"] for row in rows} == {"dkdv", "dq"}
+    for row in rows:
+        assert row["registers"] == 168, row["build"]
+        assert row["spilled"] == 0, row["build"]
+        assert row["shared"] <= DEVICES["h200"].shared_per_block * 1024, row["build"]
+        waits = [one for one in row["order"] if one.startswith("wait")]
+        parts = "".join({"HGMMA": "H", "MUFU.EX2": "E"}.get(one, "|") for one in row["order"]).split("|")
+        if row["kernel"] == "dkdv":  # dP; then a tile: dK and the next dP. S; then a tile: dV and the next S
+            assert waits == ["wait 0", "wait 1", "wait 0"] * 2, row["build"]
+            assert parts == ["H" * 16, "H" * 20, "", "H" * 16, "E" * 32 + "H" * 20, "", ""], row["build"]
+        else:  # S; then a tile: dP, dQ and the next S; for each of two warpgroups
+            assert waits == ["wait 0", "wait 0", "wait 1", "wait 0"] * 2, row["build"]
+            assert [part.count("H") for part in parts] == [16, 16, 20, 0] * 2 + [0], row["build"]
+            for beside, after in (parts[1:3], parts[5:7]):
+                assert beside.count("E") >= 24, row["build"]  # most exponentials are taken while dP is being made
+                assert after == "E" * (32 - beside.count("E")) + "H" * 20, row["build"]
