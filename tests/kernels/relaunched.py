@@ -34,7 +34,7 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from flashsteps import kernels  # noqa: E402
-from flashsteps.kernels import hopper_forward, launch, paged, relaunch, split_kv  # noqa: E402
+from flashsteps.kernels import hopper, launch, paged, relaunch, split_kv  # noqa: E402
 from tests.kernels.stubbed import stubbed  # noqa: E402
 
 torch.set_printoptions(threshold=4)  # of tensors in what is told of an example
@@ -137,7 +137,7 @@ def described() -> list[Any]:
     x = torch.zeros(1, 2, 64, 64, dtype=torch.float16)
     shapes = [x, x[:, :1], x[:, :, :16], x.float(), x.bfloat16(), x.transpose(1, 2)]
     by_rows = [launch.descriptor(one, rows) for one in shapes for rows in (16, 32)]
-    for_gluon = [hopper_forward.described(one, [1, 1, rows, 64], swizzle) for one in shapes for rows in (16, 32)
+    for_gluon = [hopper.described(one, [1, 1, rows, 64], swizzle) for one in shapes for rows in (16, 32)
                  for swizzle in (0, 128)]  # fmt: skip
     return by_rows + for_gluon
 
