@@ -144,5 +144,5 @@ def same(board: Board, place: Stage, run: Run) -> None:
         for actor, at in line:
             board.put(actor, at)
     tiles = f"tiles of {meta['block_q']}" if meta["block_q"] == meta["block_k"] else "tiles"
-    why = "only larger ones gain" if ratio > 1 else "they are large enough"
-    board.say(f"This toy’s {tiles} move {ratio:.1f}× standard’s bytes: {why}.")
+    why = "; real sizes move fewer" if ratio > 1 else ": they are large enough"
+    board.say(f"This toy’s {tiles} move {ratio:.1f}× standard’s bytes{why}.")

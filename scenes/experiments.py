@@ -58,7 +58,7 @@ def labels(board: Board, place: Stage, here: bool) -> None:
 def training(board: Board, place: Stage) -> None:
     """Days and minutes, as FA1 has them."""
     grown, ratios = board.value(0.0), published_times.ratios()
-    words = f"With FlashAttention GPT-2 trains {min(ratios):.1f} to {max(ratios):.1f} times as fast as Hugging Face’s."
+    words = f"GPT-2 trains {min(ratios):.1f} to {max(ratios):.1f} times as fast as Hugging Face’s, perplexity equal."
     if board.short:
         words = f"Published: GPT-2 trains {max(ratios):.1f} times as fast."
     said = below(place, f"{SOURCE}, Tables 1 and 2, on 8 A100s; GPT-2 to the same perplexity")
@@ -109,7 +109,7 @@ def measured(board: Board, place: Stage, speed: Results, train: Results) -> None
     """Memory and losses, from the files under renders/data."""
     grown, steps = board.value(0.0), board.value(0.0)
     (held, alone), (loss, apart, about) = memory(speed, grown), losses(train, steps)
-    words = "At equal tokens, standard’s memory grows with N; the others’ does not."
+    words = "At equal tokens standard’s memory grows with N; a flash backend’s does not."
     machine, bits = speed.machine["name"], {"bfloat16 autocast": "bf16"}.get(train.settings["arithmetic"], "float32")
     said = f"measured here, {speed.date}, {machine}: {versions(speed)}; training in {bits}, {train.date}"
     pictures = (held, place.sides[0]), (loss, place.sides[1]), below(place, said)
@@ -118,7 +118,7 @@ def measured(board: Board, place: Stage, speed: Results, train: Results) -> None
     if apart < 1e-4:
         board.say(f"The losses of training are the same to {apart:.6f}.")
     else:
-        board.say(f"In {bits} the losses, around {about:.1f}, differ by {apart:.3f} at most.")
+        board.say(f"In {bits} losses, around {about:.1f}, differ by {apart:.3f} at most.")
 
 
 def missing(board: Board, place: Stage, speed: Results | None) -> None:

@@ -191,7 +191,7 @@ def coda(board: Board, trace: Trace) -> None:
         # a figure is said once the bar stands at it: until then it is beside the bar alone
         ratio, masked = moved[stops[0]].ratio, ", without that mask" if meta["mask"] != mask else ""
         worse = "make it worse" if ratio > first * 1.02 else "help" if ratio < first * 0.98 else "change little"
-        words = f"More tokens alone {worse}{masked}"
+        words = f"At this tile more tokens {worse}{masked}"
         if moved[stops[1]].ratio < ratio:
             why = f": {kind.again} come less often" * (not masked)
             words += f"; larger tiles help{why}"

@@ -24,12 +24,12 @@ def max_moves(board: Board, stage: RunStage, moves: Shrink) -> None:
     the meter's place. Only then the run goes on, to its new max and its new sum."""
     run, told = stage.run, board.value(0.0)
     found = run.round(moves.event)
-    stage.hide("meter")
     stage.light(moves)
     base = "2" if "kernel" in run.trace.meta else "e"
     asks, by = run.quoted("queries", moves.query), run.quoted("keys", moves.key)
-    card = board.put(Rescale(asks, by, moves.m, moves.alpha, moves.l, told, base), stage.places.meter)
     stage.play(run.after(found, slot="S", op="compute"), seconds=1.2)
+    stage.hide("meter")
+    card = board.put(Rescale(asks, by, moves.m, moves.alpha, moves.l, told, base), stage.places.meter)
     board.move(told.to(1.0), seconds=0.1)
     counts = f"its old sum counts {moves.alpha:.2f} of what it did."
     words = f"{by} beats the old max of {asks}: {counts}"

@@ -119,7 +119,7 @@ def test_losses_lie_on_each_other():
     each = [np.stack([losses[one, n] for one in ("standard", "sdpa", "flashsteps")]) for n in (512, 1024, 2048, 4096)]
     apart = max((found.max(axis=0) - found.min(axis=0)).max() for found in each)
     about = np.median(np.concatenate(each)[:, 75:])
-    assert f"the losses, around {about:.1f}, differ by {apart:.3f} at most" in said(SCRIPT)
+    assert f"losses, around {about:.1f}, differ by {apart:.3f} at most" in said(SCRIPT)
 
 
 def test_published_and_measured_figures_are_in_no_chart_together():

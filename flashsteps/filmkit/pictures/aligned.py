@@ -55,7 +55,7 @@ class Unseeing:
         q, k, v = (np.array(x[:n], np.float32) for x, n in ((qkv.q, MANY), (qkv.k, FEW), (qkv.v, FEW)))
         trace = record("flash2-forward", q, k, v, mask="causal", block_q=MANY, block_k=FEW, dtype="float32")
         self.O, self.LSE, S = trace.outputs["O"], trace.outputs["LSE"], q @ k.T * q.shape[1] ** -0.5
-        asked, keys = run.names["queries"][:MANY], run.names["keys"][:FEW]
+        asked, keys = (tuple(f"{one} {n}" for n in range(of)) for one, of in (("query", MANY), ("key", FEW)))
         low, high, values = float(whole.min()), float(whole.max()), grid(np.where(seen, S, -np.inf))
         self.matrix = Matrix(values, "S", low, high, rows=asked, columns=keys, square=True)
         rows = tuple(

@@ -29,7 +29,7 @@ class BothWays:
         self.products = [io.work.matmul / (2 * N * N * D) for io in self.ios]
         parts = {
             ("standard", "dim"): crossings.passes(standard, self.ios[0], N, D),
-            ("FlashAttention-2, two kernels", "accent"): crossings.streams(self.ios[1], N, D),
+            ("FlashAttention-2, three kernels", "accent"): crossings.streams(self.ios[1], N, D),
         }
         self.many = [sum(ceil(part.times) for part in some) for some in parts.values()]
         self.board, self.there = board, [board.value(0.0) for _ in parts]

@@ -22,7 +22,7 @@ from .backward_run import hardest
 
 class Growing:
     """dV and dK of one program, dQ of another, one below the other. `added` are the blocks that are in each program's
-    sums, of `of`; `gone` is how far each gradient is on its way out."""
+    sums, of `of`, or −1 once it has ended; `gone` is how far each gradient is on its way out."""
 
     def __init__(self, board: Board, place: Stage, run: Run) -> None:
         _, _, i, j = hardest(run)
@@ -41,7 +41,7 @@ class Growing:
         for (name, title, loop, of, at, axis, others, own, out), *boxes in zip(parts, *inside, strict=True):
             values = made(run, name.lower(), **loop)[-of - 1 :]
             like, none = np.concatenate(values), np.full(values[0].shape, np.nan)
-            told = Made(lambda k, of=of, axis=axis: f"{k:.0f} of {of} {axis}", at)
+            told = Made(lambda k, of=of, axis=axis: f"{k:.0f} of {of} {axis}" if k >= 0 else "gone out", at)
             shown = Made(lambda k, values=values, none=none: grid(values[int(k)] if k >= 1 else none), at)
             low, high = float(like.min()), float(like.max())
             strip = Made(lambda u, name=name, others=others, own=own: stored(name, others, own, u >= 1), out)
@@ -52,7 +52,7 @@ class Growing:
             ]
 
     def add_up(self) -> None:
-        """Block after block goes into the sums of one program, which go out then; and so the other's."""
+        """Block after block goes into the sums of one program, which go out then; with it ended, so the other's."""
         board = self.board
         for added, of, gone in zip(self.added, self.of, (self.gone[:2], self.gone[2:]), strict=True):
             for k in range(of):
@@ -61,6 +61,8 @@ class Growing:
             board.wait(0.3)
             for out in gone:
                 board.move(out.to(1.0), seconds=0.6)
+            if added is self.added[0]:
+                board.set(added.to(-1.0))
 
 
 def stored(name: str, others: int, own: int, there: bool) -> tuple[Area, ...]:
