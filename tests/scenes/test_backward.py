@@ -65,7 +65,7 @@ def test_the_gradient_of_scores(exact):
 
 def test_sums_end_as_the_gradients_and_two_kernels_never_hold_theirs_together(exact):
     start, stop = next((c.start, c.stop) for c in SCRIPT.chapters if c.name == "Sums over tiles")
-    last = {}
+    last: dict[str, np.ndarray] = {}
     for t in np.arange(start + 1, stop, 0.1):
         held = {one.tensor: one.values for one in actors(SCRIPT, t, Matrix) if not np.isnan(one.values).all()}
         assert "dQ" not in held or set(held) == {"dQ"}
