@@ -147,7 +147,7 @@ def test_a_film_in_sequence_is_its_frames_alone(name, which):
         return
     script, size, fps = film.script(), SIZES["wide"][0], 3
     painter, last = Painter(script, *size, "dark"), round(script.duration * fps) - 1
-    picked = {round(n * last / 20) for n in range(21)}
+    picked = {round(n * last / 14) for n in range(15)}
     for k in range(last + 1):
         painter.paint(k / fps)
         if k in picked:

@@ -146,12 +146,12 @@ def test_it_shows_what_the_trace_holds():
 
 @pytest.mark.parametrize("algorithm", ALL)
 def test_every_algorithm_can_be_gone_through_at_any_size(algorithm):
-    """An ordinary window, a large and a tiny one for each; for one the largest, too, and one between."""
+    """An ordinary window and a tiny one for each; for one also larger ones, and one between."""
     trace = Problem(algorithm, 9, 7, 4, 4, 3, mask="causal").record()
     last = len(trace) - 1
-    visits = {(80, 24): last // 2, (20, 6): last, (120, 36): 0}
+    visits = {(80, 24): last // 2, (20, 6): last}
     if algorithm == "flash2-forward":
-        visits |= {(200, 60): -1, (40, 12): last // 3}
+        visits |= {(120, 36): 0, (200, 60): -1, (40, 12): last // 3}
 
     async def work(app, pilot):
         for size, step in visits.items():
