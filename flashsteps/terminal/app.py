@@ -44,7 +44,8 @@ class Part(Static):
 
     def on_resize(self, _: Resize) -> None:
         app = self.app
-        if isinstance(app, StepApp):
+        if isinstance(app, StepApp) and not app.due:  # most get another size together
+            app.due = True
             app.call_next(app.redraw)
 
 
@@ -98,6 +99,7 @@ class StepApp(App[None]):
         self.view.stepper.seek(at)
         self.look, self.rich = theme, rich
         self.playing, self.speed, self.held, self.said = False, SPEED, "", ""
+        self.due = False  # is all to be drawn anew, once what goes on is over?
         self.cursor: tuple[int, int] | None = None
         few = self.console.color_system == "standard" and rich is None
         self.palettes = themes.SIXTEEN if few else themes.THEMES
@@ -145,6 +147,7 @@ class StepApp(App[None]):
 
     def redraw(self) -> None:
         """Anew, for the sizes that there are now."""
+        self.due = False
         if self.is_running and not self.screen.has_class("-small"):
             self.draw()
 
