@@ -112,6 +112,25 @@ def problems(draw: Any, largest: int = 14, scores: bool = False) -> Problem:
     )
 
 
+@st.composite
+def hopper_problems(draw: Any, widths: tuple[int, ...], groups: tuple[int, ...], keys: int, kv_heads: int) -> Problem:
+    """Of what the kernels for Hopper take: ragged, masked and grouped; heads beside tokens, as a model has them."""
+    bound = st.integers(-1, 200)
+    return Problem(
+        n=draw(st.integers(1, 300)),
+        m=draw(st.integers(1, keys)),
+        d=draw(st.sampled_from(widths)),
+        batch=draw(st.integers(1, 2)),
+        kv_heads=draw(st.integers(1, kv_heads)),
+        group=draw(st.sampled_from(groups)),
+        dtype=draw(st.sampled_from((torch.float16, torch.bfloat16))),
+        causal=draw(st.booleans()),
+        window=draw(st.none() | st.tuples(bound, bound)),
+        scale=draw(st.none() | st.just(0.3)),
+        seed=draw(st.integers(0, 99)),
+    )
+
+
 def attention(
     problem: Problem,
     tensors: Iterable[torch.Tensor],
@@ -146,6 +165,12 @@ def gradients(problem: Problem, do: torch.Tensor, dlse: torch.Tensor, dtype: tor
     o, lse = attention(problem, inputs[:3], **given)
     loss = (o * do.to(dtype)).sum() + torch.where(lse.isneginf(), 0, lse * dlse.to(dtype)).sum()
     return [torch.nan_to_num(gradient, nan=0.0) for gradient in torch.autograd.grad(loss, inputs)]
+
+
+def are_gradients(made: Iterable[torch.Tensor], problem: Problem, do: torch.Tensor, dlse: torch.Tensor) -> bool:
+    """Whether dq, dk and dv are as near to float64's as those of the definition in the problem's own type."""
+    exact, standard = (gradients(problem, do, dlse, dtype) for dtype in (torch.float64, problem.dtype))
+    return all(near(*one) for one in zip(made, exact, standard, strict=True))
 
 
 def near(ours: torch.Tensor, exact: torch.Tensor, standard: torch.Tensor) -> bool:

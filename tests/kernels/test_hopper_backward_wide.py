@@ -15,7 +15,7 @@ from flashsteps.kernels import checks, hopper_backward, hopper_backward_wide, ho
 from flashsteps.kernels.targets import configs
 from flashsteps.kernels.targets.target import Target, pretend
 from tests.kernels.gluon_emulator import Fault, emulate, mutant
-from tests.kernels.kernel_problems import Problem, attention, gradients, near
+from tests.kernels.kernel_problems import Problem, are_gradients, attention, hopper_problems
 
 SM_90 = Target("cuda", 90)
 HOPPER = configs.tried("backward", 256, SM_90)[0]
@@ -46,30 +46,14 @@ class Run:
 
 
 def right(problem: Problem, run: Run) -> bool:
-    exact = gradients(problem, run.do, run.dlse, torch.float64)
-    standard = gradients(problem, run.do, run.dlse, problem.dtype)
-    return all(near(*one) for one in zip(run.made, exact, standard, strict=True))
+    return are_gradients(run.made, problem, run.do, run.dlse)
 
 
-@st.composite
-def problems(draw: Any) -> Problem:
-    """Ragged, masked and grouped; heads beside tokens, as a model has them."""
-    bound = st.integers(-1, 200)
-    return Problem(
-        n=draw(st.integers(1, 300)),
-        m=draw(st.integers(1, 300)),
-        d=draw(st.sampled_from((136, 256))),
-        batch=draw(st.integers(1, 2)),
-        group=draw(st.sampled_from((1, 1, 2, 3))),
-        dtype=draw(st.sampled_from((torch.float16, torch.bfloat16))),
-        causal=draw(st.booleans()),
-        window=draw(st.none() | st.tuples(bound, bound)),
-        scale=draw(st.none() | st.just(0.3)),
-        seed=draw(st.integers(0, 99)),
-    )
-
-
-@given(problems(), st.sampled_from((None, 0, -1)), st.sampled_from(PARTITIONS))
+@given(
+    hopper_problems((136, 256), (1, 1, 2, 3), keys=300, kv_heads=1),
+    st.sampled_from((None, 0, -1)),
+    st.sampled_from(PARTITIONS),
+)
 @settings(max_examples=8)
 def test_it_is_the_gradient_of_attention(problem: Problem, late: int | None, lazy: str) -> None:
     assert right(problem, Run(problem, late, lazy))

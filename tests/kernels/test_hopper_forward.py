@@ -19,7 +19,7 @@ from flashsteps.kernels.targets import configs, tuned
 from flashsteps.kernels.targets.configs import Config
 from flashsteps.kernels.targets.target import Target, pretend
 from tests.kernels.gluon_emulator import Fault, emulate, mutant
-from tests.kernels.kernel_problems import Problem, attention, near
+from tests.kernels.kernel_problems import Problem, attention, hopper_problems, near
 
 SM_90 = Target("cuda", 90)
 WAIT = "        acc, l_i = warpgroup_mma_wait(0, deps=(acc, l_i))\n"
@@ -54,27 +54,8 @@ def right(problem: Problem, o: torch.Tensor, lse: torch.Tensor) -> bool:
     return same and off < 1e-6 * (10 + float(seen.abs().max())) and near(o, exact, standard)
 
 
-@st.composite
-def problems(draw: Any) -> Problem:
-    """Ragged, masked and grouped; heads beside tokens, as a model has them."""
-    bound = st.integers(-1, 200)
-    return Problem(
-        n=draw(st.integers(1, 300)),
-        m=draw(st.integers(1, 400)),
-        d=draw(st.sampled_from((40, 64, 80, 128, 256))),
-        batch=draw(st.integers(1, 2)),
-        kv_heads=draw(st.integers(1, 2)),
-        group=draw(st.sampled_from((1, 2, 4, 8))),
-        dtype=draw(st.sampled_from((torch.float16, torch.bfloat16))),
-        causal=draw(st.booleans()),
-        window=draw(st.none() | st.tuples(bound, bound)),
-        scale=draw(st.none() | st.just(0.3)),
-        seed=draw(st.integers(0, 99)),
-    )
-
-
 @given(
-    problems(),
+    hopper_problems((40, 64, 80, 128, 256), (1, 2, 4, 8), keys=400, kv_heads=2),
     st.sampled_from(((128, 2), (64, 3), (32, 2))),
     st.booleans(),
     st.sampled_from((None, 0, -1)),

@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Self
 
 from ... import theme
 from ...units import rows_of
 from ..boxes import Box
-from ..run import Shown
 from . import cells
-from .of_run import OfRun
+from .of_run import Look, OfRun, differing
 from .sram import draw_value, head
 
 if TYPE_CHECKING:
     from ..pen import Pen
-
-
-class Look(NamedTuple):
-    """What is to be seen: `whose` is the program, what a row is called, the bytes that it takes; then each slot."""
-
-    whose: tuple[int | None, str, tuple[tuple[str, int], ...]]
-    shown: tuple[tuple[str, Shown | None], ...]
 
 
 @dataclass(frozen=True)
@@ -37,7 +29,7 @@ class Kernel(OfRun):
         was, now = before.seen(), self.seen()
         if before.run != self.run or was.whose != now.whose:
             return (box,)
-        others = {slot for (slot, one), (_, other) in zip(was.shown, now.shown, strict=True) if one != other}
+        others = set(differing(was.shown, now.shown))
         return tuple(cells.edge(pen.unit, at) for slot, vector, at in self._places(pen, box) if others & {slot, vector})
 
     def draw(self, pen: Pen, box: Box) -> None:

@@ -4,11 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import NamedTuple, Self
 
 from .. import values
-from ..run import Run
+from ..run import Run, Shown
 from .actor import Actor
+
+#: what each place shows, by its name
+Shows = tuple[tuple[str, Shown | None], ...]
+
+
+class Look(NamedTuple):
+    """How a panel looks: `whose` is the program, and all that is said of it; then what each place shows."""
+
+    whose: Hashable
+    shown: Shows
+
+
+def differing(before: Shows, after: Shows) -> list[str]:
+    """The places that show something else."""
+    return [name for (name, one), (_, other) in zip(before, after, strict=True) if one != other]
 
 
 @dataclass(frozen=True)

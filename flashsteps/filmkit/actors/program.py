@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 from ...theme import LABEL
 from ..boxes import Box
 from ..moments import SCORES, STATS
-from ..run import Run, Shown
+from ..run import Run
 from . import cells, scores
-from .of_run import OfRun
+from .of_run import OfRun, Shows, differing
 from .sram import NEEDS, draw_slot, draw_value, name_of, need_of, tiles_of
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Look(NamedTuple):
 
     whose: tuple[int | None, bool, int]
     late: bool
-    shown: tuple[tuple[str, Shown | None], ...]
+    shown: Shows
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,14 @@ class Program(OfRun):
         was, now = before._look, self._look
         if (before.run, before.lane, before.lit) != (self.run, self.lane, self.lit) or was.whose != now.whose:
             return (box,)
-        at, found = places(pen.unit, box, self.run), []
-        for (name, one), (_, other) in zip(was.shown, now.shown, strict=True):
-            if name in at.edges and (one != other or name == "ℓ" and was.late != now.late):
-                more = scores.more(self.run, at.scores, one, other) if name == "S" and one and other else None
-                found.append(more or at.edges[name])
-        return tuple(found)
+        at, names = places(pen.unit, box, self.run), differing(was.shown, now.shown)
+        found = {name: at.edges[name] for name in names if name in at.edges}
+        if was.late != now.late:
+            found["ℓ"] = at.edges["ℓ"]
+        one, other = dict(was.shown)["S"], dict(now.shown)["S"]
+        if "S" in found and one and other:
+            found["S"] = scores.more(self.run, at.scores, one, other) or found["S"]
+        return tuple(found.values())
 
     def draw(self, pen: Pen, box: Box) -> None:
         pen.panel(box, sram=True)

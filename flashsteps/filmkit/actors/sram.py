@@ -13,7 +13,7 @@ from ..boxes import Box
 from ..moments import SCORES, STATS
 from ..run import Run, Shown
 from . import cells, scores
-from .of_run import OfRun
+from .of_run import Look, OfRun, differing
 
 if TYPE_CHECKING:
     from ..pen import Pen
@@ -21,13 +21,6 @@ if TYPE_CHECKING:
 
 GAUGE = 60  # units that a gauge takes at least
 NEEDS = "needs at most", "needs up to", "at most"  # before what is needed, as there is room
-
-
-class Look(NamedTuple):
-    """What is to be seen: `whose` is the program, and the bytes that it takes; then what each place shows."""
-
-    whose: tuple[int | None, tuple[tuple[str, int], ...]]
-    shown: tuple[tuple[str, Shown | None], ...]
 
 
 @dataclass(frozen=True)
@@ -50,7 +43,7 @@ class Sram(OfRun):
             return (box,)
         areas = areas_of(pen, box, len(now.shown) - len(STATS) - 1)
         tiles = dict(zip(tiles_of(self.run), areas.tiles, strict=True))
-        found = [name for (name, one), (_, other) in zip(was.shown, now.shown, strict=True) if one != other]
+        found = differing(was.shown, now.shown)
         edges = [cells.edge(pen.unit, tiles[name]) for name in found if name in tiles]
         if len(edges) < len(found):  # of the scores, and what belongs to them
             edges.append(self._scores(pen, areas.scores, dict(was.shown)["S"], dict(now.shown)["S"], found))
