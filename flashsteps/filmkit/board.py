@@ -162,7 +162,7 @@ class Board:
         Raises ValueError where the run turns out otherwise, so that there is no film, and for words that are too long.
         """
         if not given:
-            raise ValueError(f"this run is not as the film says: {words!r}")
+            raise ValueError(f"of this run it is not true that {words!r}, as the film says: choose another input")
         if len(words) > LONGEST_CAPTION:
             raise ValueError(f"{len(words)} characters are more than a caption's {LONGEST_CAPTION}: {words!r}")
         self._until_read()

@@ -150,6 +150,9 @@ def _read(source: Any, where: Mapping[str, Any]) -> QKV:
         return source
     if isinstance(source, tuple | list) and len(source) == 3:
         return qkv.check_qkv(source[0], source[1], source[2], **where)
+    if not isinstance(source, str | os.PathLike):
+        what = type(source).__name__
+        raise ValueError(f"input is of type {what}: give (q, k, v), 'sample', a file or {qkv.RANDOM_FORM}")
     return qkv.load_qkv(source, **where)
 
 

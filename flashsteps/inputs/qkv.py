@@ -145,6 +145,8 @@ def load_heads(
 
 
 def _load(source: str | os.PathLike[str], head: Head, layout: str | None, every: bool) -> Heads:
+    if not isinstance(source, str | bytes | os.PathLike):
+        raise ValueError(f"the input is of type {type(source).__name__}: give 'sample', a file or {RANDOM_FORM}")
     if source == "sample":
         with SAMPLE.open("rb") as file:
             found = readers.read(file, SAMPLE.suffix)
@@ -170,10 +172,7 @@ def _provenance(file: io.BufferedReader, path: Path) -> Source:
 @contextmanager
 def _opened(source: str | os.PathLike[str]) -> Iterator[tuple[io.BufferedReader, Path]]:
     """The file that `source` names. Raises ValueError, which quotes it, whatever goes wrong while it is open."""
-    try:
-        path = Path(os.fsdecode(source))
-    except TypeError:
-        raise ValueError(f"{source!r} names no input: give 'sample', a file or {RANDOM_FORM}") from None
+    path = Path(os.fsdecode(source))
     try:
         with _open(path) as file:
             yield file, path
@@ -264,6 +263,7 @@ def _array(name: str, given: Any) -> Any:
         raise ValueError(
             f"{name} is a nested tensor, sequences of several lengths: give one of them, such as {name}.unbind()[0]"
         )
+    readers.check_unmasked(name, given)
     with readers.one_line(f"{name} is no array"):
         array = given if isinstance(given, readers.Stored) or hasattr(given, "detach") else np.asarray(given)
         kind, _ = types.name_of(array.dtype), tuple(array.shape)

@@ -118,6 +118,12 @@ def one_line(what: str) -> Iterator[None]:
         raise ValueError(f"{what} ({reason(error)})") from error
 
 
+def check_unmasked(name: str, given: Any) -> None:
+    """Raises ValueError for an array of numpy.ma some of whose numbers are masked: nothing here leaves them out."""
+    if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
+        raise ValueError(f"{name} is a masked array, and nothing here leaves numbers out: give {name}.filled(0), or so")
+
+
 def reason(error: Exception) -> str:
     """What an error says, fit for the end of a line."""
     lines = str(error).splitlines()

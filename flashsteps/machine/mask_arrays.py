@@ -136,6 +136,7 @@ def numbers(name: str, given: Any) -> np.ndarray:
         )
     if isinstance(given, str):
         given = load_matrix(given.removeprefix("file:"))
+    readers.check_unmasked(name, given)
     with readers.one_line(f"{name} is no array"):
         if hasattr(given, "detach"):  # a torch tensor, without importing torch; NumPy has no bfloat16
             given = given.detach()
@@ -189,19 +190,15 @@ def _fitted(name: str, array: np.ndarray, of: Of) -> np.ndarray:
     if array.ndim == 2 and shape[0] == B > 1 and shape == (N, M):
         either = f"{(1, 1, N, M)} or {(B, 1, 1, M)}"
         raise ValueError(f"{name} has shape {shape}, a row for each query or for each sequence: give {either}")
-    rows = array.ndim == 2 and shape[0] == B > 1  # a row of keys for each sequence
+    rows = array.ndim == 2 and shape == (B, M) and B > 1  # a row of keys for each sequence
     whole = (1,) * (4 - array.ndim) + shape if not rows else (B, 1, 1, M)
-    fits = (
-        0 < array.ndim <= 4
-        and whole[3] == M
-        and all(n in (1, full) for n, full in zip(whole, (B, H, N, M), strict=True))
-    )
+    fits = 0 < array.ndim <= 4 and all(n in (1, full) for n, full in zip(whole, (B, H, N, M), strict=True))
     if not fits:
         raise ValueError(f"{name} has shape {shape}: give {_shapes(of)}")
     of_sequence = array.reshape(whole)[0 if head is None else min(head // H, whole[0] - 1)]
     all_heads = head is None and whole[1] > 1
     found: np.ndarray = of_sequence if all_heads else of_sequence[min((head or 0) % H, whole[1] - 1)]
-    return found
+    return np.broadcast_to(found, (*found.shape[:-1], M))
 
 
 def _shapes(of: Of) -> str:

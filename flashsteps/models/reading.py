@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -145,6 +145,7 @@ def flex(
     (B, H, N, _), M = query.shape, key.shape[2]
     mask_mod, lead = block_mask[-1], block_mask[2].shape[:2]  # of kv_num_blocks: 1 where all have one mask
     indices = [torch.arange(n, device=query.device) for n in (B, H, N, M)]
+    every = {"device": query.device, "dtype": torch.float32}
 
     def over(mod: Callable[..., Tensor], B: int, H: int, *scores: Tensor) -> Tensor:
         """What a function of (score, b, h, query, key) gives for all of these."""
@@ -152,17 +153,17 @@ def flex(
             mod = torch.vmap(mod, (*(0 for _ in scores), *(0 if axis == at else None for at in range(4))))
         return mod(*scores, indices[0][:B], indices[1][:H], *indices[2:])
 
-    def bias(score: float) -> Tensor:
-        scores = torch.full((B, H, N, M), score, device=query.device, dtype=torch.float32)
-        return over(score_mod, B, H, scores) - scores
-
     def added() -> Tensor | None:
+        """What is added, if the scores that this very call had, and two others, are no more than added to."""
         seen = over(mask_mod, *lead)
         if score_mod is _identity:
             return seen
-        found = bias(0.0)
-        if any(not torch.allclose(bias(score), found, rtol=1e-4, atol=1e-4) for score in (1.0, -2.5)):
-            return None
+        found = over(score_mod, B, H, torch.zeros(B, H, N, M, **every)).float()
+        own = query.float() @ key.float().repeat_interleave(H // key.shape[1], 1).mT * scale
+        for scores in (own, *(torch.full((B, H, N, M), score, **every) for score in (1.0, -2.5))):
+            became = over(score_mod, B, H, scores).float()
+            if not torch.allclose(torch.where(seen, became, 0), torch.where(seen, scores + found, 0), 1e-4, 1e-4):
+                return None
         return torch.where(seen, found, -torch.inf)
 
     beyond = "" if len(key) == B else "keys of another batch size"
@@ -172,8 +173,9 @@ def flex(
 # ---- flash-attn: tokens before heads
 
 
-def flash(name: str, given: Mapping[str, Any]) -> Attention:
-    """A function of flash-attn, 2 or 3, by its name and the arguments that it was given. Masks are bottom right."""
+def flash(name: str, given: Mapping[str, Any], asked: Iterable[str]) -> Attention:
+    """A function of flash-attn, 2 or 3, by its name and its arguments; `asked` are those that are not as by default.
+    Masks are bottom right."""
     q, k, v = _unpacked(given)
     varlen = "varlen" in name
 
@@ -185,16 +187,18 @@ def flash(name: str, given: Mapping[str, Any]) -> Attention:
     scale = q.shape[-1] ** -0.5 if given.get("softmax_scale") is None else float(given["softmax_scale"])
     left, right = (-1 if n is None or n < 0 else int(n) for n in given.get("window_size") or (-1, -1))
     rule, added = _rule(left, 0 if given.get("causal") else right), None
+    slopes = given.get("alibi_slopes")
     if varlen:
-        ends = [given.get(f"cu_seqlens_{x}", given.get("cu_seqlens")).tolist() for x in "qk"]
-        added = partial(_documents, rule, (q.shape[2], k.shape[2]), *ends)
-        rule = None
+        (N, M), ends = (q.shape[2], k.shape[2]), [_ends(given, x) for x in "qk"]
+        apart = slopes is not None and (slopes.dim() > 1 or any(m - n != M - N for n, m in zip(*ends, strict=True)))
+        added = partial(_documents, rule, (N, M), *ends, slopes if apart else None)
+        rule, slopes = None, None if apart else slopes
     return Attention(
         name, q, k, v, scale, rule, added,
         dropout=float(given.get("dropout_p") or 0.0),
         softcap=float(given.get("softcap") or 0.0) or None,
-        slopes=given.get("alibi_slopes"),
-        beyond=_beyond(given),
+        slopes=slopes,
+        beyond=_beyond(given, asked),
         form=form,
         sinks=next((given[name] for name in SINKS if given.get(name) is not None), None),
     )  # fmt: skip
@@ -202,7 +206,12 @@ def flash(name: str, given: Mapping[str, Any]) -> Attention:
 
 def _unpacked(given: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
     if "qkv" in given:
-        q, k, v = given["qkv"].unbind(-3)
+        packed, heads = given["qkv"], given.get("num_heads_q")
+        if heads is not None and packed.dim() == 4:  # heads of queries, then of keys, then of values
+            shared = (packed.shape[2] - heads) // 2
+            q, k, v = packed.split([heads, shared, shared], 2)
+        else:
+            q, k, v = packed.unbind(-3)
         return q, k, v
     if "kv" in given:
         return (given["q"], *given["kv"].unbind(-3))
@@ -211,28 +220,50 @@ def _unpacked(given: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
     return given["q"], given["k"], given["v"]
 
 
-#: arguments that change what is computed, and that no run here has
-BEYOND = ("block_table", "page_table", "cache_seqlens", "rotary_cos", "cache_batch_idx", "cache_leftpad", "leftpad_k",
-          "qv", "q_descale", "seqused_q", "seqused_k")  # fmt: skip
-
 #: what functions of flash-attn call a logit a head that has no value
 SINKS = ("learnable_sink", "sinks", "s_aux")
 
+#: arguments that are read here
+READ = {"q", "k", "v", "kv", "qkv", "k_cache", "v_cache", "softmax_scale", "causal", "window_size", "dropout_p",
+        "softcap", "alibi_slopes", "cu_seqlens", "cu_seqlens_q", "cu_seqlens_k", "num_heads_q", *SINKS}  # fmt: skip
 
-def _beyond(given: Mapping[str, Any]) -> str:
-    """The first of these that was given; to a cache, new keys too."""
-    names = (*BEYOND, "k", "v") if "k_cache" in given else BEYOND
-    return next((name for name in names if given.get(name) is not None), "")
+#: arguments that say how something is computed, or what else is given, and not what comes out
+HOW = {"max_seqlen", "max_seqlen_q", "max_seqlen_k", "deterministic", "num_splits", "pack_gqa", "sm_margin", "out",
+       "scheduler_metadata", "return_attn_probs", "return_softmax_lse", "return_lse", "rotary_interleaved"}  # fmt: skip
 
 
-def _documents(rule: str | None, size: tuple[int, int], q_ends: list[int], k_ends: list[int]) -> Tensor:
-    """True where a query sees a key of its own sequence, (1, 1, N, M), for sequences that lie one after the other."""
+def _beyond(given: Mapping[str, Any], asked: Iterable[str]) -> str:
+    """The first that was asked for and that no run here has, whatever flash-attn comes to take; to a cache, new keys
+    too."""
+    known = (READ | HOW) - ({"k", "v"} if "k_cache" in given else set())
+    return next((name for name in asked if name not in known), "")
+
+
+def _ends(given: Mapping[str, Any], which: str) -> list[int]:
+    """Where the sequences of queries or keys begin, and the last one ends."""
+    ends: list[int] = given.get(f"cu_seqlens_{which}", given.get("cu_seqlens")).tolist()
+    return ends
+
+
+def _documents(
+    rule: str | None, size: tuple[int, int], q_ends: list[int], k_ends: list[int], slopes: Tensor | None = None
+) -> Tensor:
+    """Of sequences that lie one after the other: True where a query sees a key of its own, (1, 1, N, M).
+
+    With ALiBi's `slopes`, (H,) or (sequences, H), what is added to its score, (1, H, N, M): distances are counted from
+    the last key of the sequence, to which its last query is nearest.
+    """
     kept = torch.zeros(1, 1, *size, dtype=torch.bool)
-    for q, q_end, k, k_end in zip(q_ends, q_ends[1:], k_ends, k_ends[1:], strict=False):
+    added = None if slopes is None else torch.full((1, slopes.shape[-1], *size), -torch.inf)
+    for s, (q, q_end, k, k_end) in enumerate(zip(q_ends, q_ends[1:], k_ends, k_ends[1:], strict=False)):
         if n := q_end - q:
             own = masks.parse(rule, n, k_end - k).keep(slice(0, n), slice(0, k_end - k))
             kept[0, 0, q:q_end, k:k_end] = torch.from_numpy(own)
-    return kept
+            if slopes is not None and added is not None:
+                steep = (slopes[s] if slopes.dim() > 1 else slopes).detach().float().cpu()
+                far = (torch.arange(n)[:, None] - n - torch.arange(k_end - k) + (k_end - k)).abs()
+                added[0, :, q:q_end, k:k_end] = -steep[:, None, None] * far
+    return kept if added is None else torch.where(kept, added, -torch.inf)
 
 
 # ---- this package's kernels

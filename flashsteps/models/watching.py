@@ -233,12 +233,21 @@ def _telling(function: Any, seen: Seen) -> Any:
         out = function(*args, **kwargs)
         if torch._C._current_graph_task_id() == -1:  # a backward pass may compute once more what was forgotten
             given = signature.bind(*args, **kwargs)
+            asked = [name for name, value in given.arguments.items() if not _default(signature.parameters[name], value)]
             given.apply_defaults()
             o = out[0] if isinstance(out, tuple) else out
-            seen(lambda: reading.flash(function.__name__, given.arguments), o)
+            seen(lambda: reading.flash(function.__name__, given.arguments, asked), o)
         return out
 
     return told
+
+
+def _default(parameter: inspect.Parameter, value: Any) -> bool:
+    """Is an argument what it would be if it had not been given?"""
+    default = parameter.default
+    return value is default or (
+        type(value) is type(default) and not isinstance(value, torch.Tensor) and value == default
+    )
 
 
 def _replace(others: Mapping[int, Any]) -> None:

@@ -21,7 +21,8 @@ def opening(trace: Trace) -> str:
             model = str(source["model"]).rsplit("/", 1)[-1]
             return f"A head of a real model: {model}, layer {source['layer']}, head {source['head']}. {size}"
         case "model" if source.keys() >= {"module", "head"}:
-            words = f"A head of a model: {source['module']}, head {', '.join(map(str, source['head']))}. {size}"
+            of = f"{source['module']}, " * bool(source["module"])  # "" for attention that no module called
+            words = f"A head of a model: {of}head {', '.join(map(str, source['head']))}. {size}"
             return words if len(words) <= 90 else f"A head of a model: {size}"
         case "random":
             return f"Queries, keys and values at random: {size}"

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch.nn.attention.bias import causal_lower_right, causal_upper_left
 from torch.nn.attention.flex_attention import create_block_mask, create_mask
@@ -36,8 +36,8 @@ KINDS = {
 def arrays(draw):
     """An array for (B, H, N, M), shorter by leading axes of 1; the axes of 1 stand for all."""
     whole = B, H, N, M = tuple(draw(size) for _ in range(4))
-    shape = [draw(st.sampled_from((1, n))) for n in (B, H, N)] + [M]
-    padding = shape[2] == 1 and draw(st.booleans())
+    shape = [draw(st.sampled_from((1, n))) for n in (B, H, N)] + [draw(st.sampled_from((M, M, 1)))]
+    padding = shape[2:] == [1, M] and draw(st.booleans())
     if padding:
         ends = sorted(draw(st.tuples(st.integers(0, M), st.integers(0, M))))
         shape[1] = 1
@@ -47,6 +47,7 @@ def arrays(draw):
     given = kept
     while given.ndim > 1 and given.shape[0] == 1 and draw(st.booleans()):
         given = given[0]
+    assume(not (given.shape == (N, M) and N == B > 1))  # a row for each query, or for each sequence
     return whole, kept, given
 
 
@@ -116,6 +117,28 @@ def test_a_shape_that_does_not_fit_says_which_do():
         fs.record("flash2-forward", q, q, q, head=(0, 0), mask=np.ones((3, 4), bool))
     for shape in ((4, 4), (4,), (3, 4, 4), (2, 4), (2, 1, 4, 4), (1, 4), (1, 1, 4, 4)):
         assert fs.record("flash2-forward", q, q, q, head=(0, 0), mask=np.ones(shape, bool))
+
+
+@pytest.mark.parametrize("shape", [(4, 1), (1, 1), (1, 3, 1, 1), (2, 1, 4, 1)])
+def test_one_number_may_stand_for_all_keys_of_a_query(shape):
+    q, rng = np.random.default_rng(0).standard_normal((2, 3, 4, 2)), np.random.default_rng(1)
+    for short in ({"mask": rng.random(shape) < 0.6}, {"bias": rng.standard_normal(shape)}):
+        whole = {name: np.broadcast_to(array, (2, 3, 4, 4)) for name, array in short.items()}
+        found, own = (fs.record("flash2-forward", q, q, q, head=(1, 2), **how).outputs["O"] for how in (short, whole))
+        np.testing.assert_array_equal(found, own)
+
+
+def test_a_masked_array_is_refused_where_it_masks_something():
+    q = np.random.default_rng(0).standard_normal((4, 2))
+    masked = np.ma.masked_greater(q, 0.5)
+    with pytest.raises(
+        ValueError, match=r"^k is a masked array, and nothing here leaves numbers out: give k.filled\(0\)"
+    ):
+        fs.record("flash2-forward", q, masked, q)
+    with pytest.raises(ValueError, match=r"^bias is a masked array, .*: give bias.filled\(0\)"):
+        fs.record("flash2-forward", q, q, q, bias=np.ma.masked_greater(q @ q.T, 0.5))
+    for fit in (masked.filled(0), np.ma.array(q)):
+        assert fs.record("flash2-forward", q, fit, q)
 
 
 def test_hugging_faces_padding_from_the_left():

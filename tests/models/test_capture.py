@@ -314,14 +314,15 @@ def test_flex_attention_is_seen_with_its_functions() -> None:
         flex_attention(q, k, v, score_mod=lambda s, b, h, i, j: s - 0.1 * (h + 1) * (i - j).abs(), enable_gqa=True)
         torch.compile(flex_attention, backend="eager")(q, k, v, enable_gqa=True)
         flex_attention(q, k, v, score_mod=lambda s, b, h, i, j: 5 * torch.tanh(s / 5), enable_gqa=True)
-    assert [call.mask for call in calls] == ["causal", "Boolean or none", "bias", "none", "a function"]
-    assert [(call.heads, call.kv_heads) for call in calls] == [(4, 2)] * 5
+        flex_attention(4 * q, 4 * k, v, score_mod=lambda s, b, h, i, j: torch.clamp(s, -3, 3), enable_gqa=True)
+        flex_attention(q, 9 * k, v, score_mod=lambda s, b, h, i, j: torch.where(s > 3, 3.0, s), enable_gqa=True)
+    assert [call.mask for call in calls] == ["causal", "Boolean or none", "bias", "none", *["a function"] * 3]
+    assert [(call.heads, call.kv_heads) for call in calls] == [(4, 2)] * 7
     for call in calls[:4]:
         made_again(call, 1e-6)
-    with pytest.raises(
-        ValueError, match=r"calls\[4\] has a score_mod that does more than add to a score, which no run"
-    ):
-        calls[4].head(0, batch=0)
+    for call in calls[4:]:
+        with pytest.raises(ValueError, match=r"has a score_mod that does more than add to a score, which no run"):
+            call.head(0, batch=0)
 
 
 # ---- flash-attn, as a stand-in with its signatures: there is none without a GPU
@@ -330,7 +331,7 @@ def test_flex_attention_is_seen_with_its_functions() -> None:
 def _flash_attn_func(q: Any, k: Any, v: Any, dropout_p: float = 0.0, softmax_scale: Any = None, causal: bool = False,
                      window_size: Any = (-1, -1), softcap: float = 0.0, alibi_slopes: Any = None,
                      deterministic: bool = False, return_attn_probs: bool = False,
-                     learnable_sink: Any = None) -> Any:  # fmt: skip
+                     learnable_sink: Any = None, attention_chunk: int = 0, num_splits: int = 1) -> Any:  # fmt: skip
     q, k, v = (x.transpose(1, 2) for x in (q, k, v))
     k, v = (x.repeat_interleave(q.shape[1] // k.shape[1], dim=1) for x in (k, v))
     N, M, d = q.shape[2], k.shape[2], q.shape[3]
@@ -341,6 +342,9 @@ def _flash_attn_func(q: Any, k: Any, v: Any, dropout_p: float = 0.0, softmax_sca
         s = s - alibi_slopes[..., None, None] * far.abs()
     left, right = window_size
     hidden = (far > 0) & causal | (far < -left) & (left >= 0) | (far > right) & (right >= 0)
+    if attention_chunk:
+        at = torch.arange(N)[:, None] + M - N
+        hidden = hidden | (at // attention_chunk != torch.arange(M) // attention_chunk)
     s = s.masked_fill(hidden, -torch.inf)
     lse = s.logsumexp(-1, keepdim=True)
     if learnable_sink is not None:
@@ -348,17 +352,24 @@ def _flash_attn_func(q: Any, k: Any, v: Any, dropout_p: float = 0.0, softmax_sca
     return (s - lse).exp().nan_to_num(0.0).matmul(v).transpose(1, 2)
 
 
-def _flash_attn_qkvpacked_func(
-    qkv: Any, dropout_p: float = 0.0, softmax_scale: Any = None, causal: bool = False
-) -> Any:
+def _flash_attn_qkvpacked_func(qkv: Any, dropout_p: float = 0.0, softmax_scale: Any = None, causal: bool = False,
+                               num_heads_q: Any = None) -> Any:  # fmt: skip
+    if qkv.dim() == 4:  # as FlashAttention-3 has it: heads of q, of k and of v side by side
+        shared = (qkv.shape[2] - num_heads_q) // 2
+        return _flash_attn_func(*qkv.split([num_heads_q, shared, shared], 2), dropout_p, softmax_scale, causal)
     return _flash_attn_func(qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2], dropout_p, softmax_scale, causal)
 
 
 def _flash_attn_varlen_func(q: Any, k: Any, v: Any, cu_seqlens_q: Any, cu_seqlens_k: Any, max_seqlen_q: int,
-                            max_seqlen_k: int, causal: bool = False, block_table: Any = None) -> Any:  # fmt: skip
+                            max_seqlen_k: int, causal: bool = False, block_table: Any = None,
+                            alibi_slopes: Any = None) -> Any:  # fmt: skip
     ends = zip(*(zip(x.tolist(), x.tolist()[1:], strict=False) for x in (cu_seqlens_q, cu_seqlens_k)), strict=True)
+    each = alibi_slopes if alibi_slopes is not None and alibi_slopes.dim() > 1 else [alibi_slopes] * len(cu_seqlens_q)
     return torch.cat(
-        [_flash_attn_func(q[None, a:b], k[None, c:e], v[None, c:e], causal=causal)[0] for (a, b), (c, e) in ends]
+        [
+            _flash_attn_func(q[None, a:b], k[None, c:e], v[None, c:e], causal=causal, alibi_slopes=slopes)[0]
+            for ((a, b), (c, e)), slopes in zip(ends, each, strict=False)
+        ]
     )
 
 
@@ -394,6 +405,44 @@ def test_flash_attns_functions_are_seen_wherever_a_module_holds_one(flash_attn: 
         calls[5].head(0)
     assert flash_attn.flash_attn_func is before
     assert sys.modules["flash_attn.flash_attn_interface"].flash_attn_func is before
+
+
+def test_alibi_counts_from_the_end_of_each_packed_sequence(flash_attn: Any) -> None:
+    """Where the sequences' ends lie apart, the distances are not those of the whole, and where each has slopes of its
+    own, no one number a head says them."""
+    q, k, v = tensors((6, 4, 3), (10, 2, 3), (10, 2, 3))
+    slopes = torch.tensor([0.5, 0.25, 0.1, 0.9])
+    alike, apart = [0, 2, 6], [0, 3, 10]
+    with fs.capture("all") as calls:
+        for ends, each in ((alike, slopes), (apart, slopes), (alike, torch.stack([slopes, 2 * slopes]))):
+            for causal in (False, True):
+                keys = k[: ends[-1]], v[: ends[-1]]
+                flash_attn.flash_attn_varlen_func(
+                    q, *keys, torch.tensor(alike), torch.tensor(ends), 4, 7, causal=causal, alibi_slopes=each
+                )
+    assert [call.mask for call in calls] == ["Boolean"] * 2 + ["Boolean + bias"] * 4
+    assert calls[0].head(3).own["alibi"] == pytest.approx(0.9)
+    for call in calls:
+        made_again(call, 1e-6)
+
+
+def test_flash_attention_3_packs_heads_side_by_side(flash_attn: Any) -> None:
+    (qkv,) = tensors((2, 5, 4 + 2 + 2, 3))
+    with fs.capture("all") as calls:
+        flash_attn.flash_attn_qkvpacked_func(qkv, num_heads_q=4, causal=True)
+    assert (calls[0].heads, calls[0].kv_heads) == (4, 2)
+    made_again(calls[0], 1e-6)
+
+
+def test_an_argument_of_flash_attn_that_nobody_here_knows_is_named_unless_it_asks_for_nothing(flash_attn: Any) -> None:
+    q, k, v = tensors((2, 5, 4, 3), (2, 7, 2, 3), (2, 7, 2, 3))
+    with fs.capture("all") as calls:
+        flash_attn.flash_attn_func(q, k, v, causal=True, attention_chunk=4)
+        flash_attn.flash_attn_func(q, k, v, causal=True, attention_chunk=0, num_splits=3, deterministic=True)
+    assert "causal, attention_chunk" in str(calls)
+    with pytest.raises(ValueError, match="has attention_chunk, which no run here has"):
+        calls[0].head(0, batch=0)
+    made_again(calls[1], 1e-6)
 
 
 def test_sinks_go_along_with_a_head_into_a_file_too(flash_attn: Any, tmp_path: Path) -> None:

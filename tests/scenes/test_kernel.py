@@ -73,7 +73,7 @@ def test_a_kernel_that_does_not_do_the_same_has_no_film(monkeypatch):
         return dataclasses.replace(kernel, events=changed)
 
     monkeypatch.setattr(Input, "twin", wrong)
-    with pytest.raises(ValueError, match="this run is not as the film says"):
+    with pytest.raises(ValueError, match="of this run it is not true that .*, as the film says: choose another input"):
         fs.film("kernel")
 
 
@@ -123,5 +123,5 @@ def test_a_log_in_another_order_has_no_such_words(monkeypatch):
     turned = [first._replace(begun=last.begun), last._replace(begun=first.begun)]
     others = [one for one in log.programs if one not in (first, last)]
     monkeypatch.setattr(schedules, "kept", lambda causal: log._replace(programs=(*others, *turned)))
-    with pytest.raises(ValueError, match="this run is not as the film says"):
+    with pytest.raises(ValueError, match="of this run it is not true that .*, as the film says: choose another input"):
         fs.film("kernel")
