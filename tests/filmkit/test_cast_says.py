@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from flashsteps.filmkit.actors import timeline as work
 from flashsteps.filmkit.actors.areas import Area, Areas, Crowd
 from flashsteps.filmkit.actors.bars import Bar, Bars, Mark, Piece
-from flashsteps.filmkit.actors.cards import Text
+from flashsteps.filmkit.actors.cards import Card, Text
 from flashsteps.filmkit.actors.columns import Columns, Group, Stack
 from flashsteps.filmkit.actors.curve import Axis, Curve, Dot, Line
 from flashsteps.filmkit.actors.formula import Formula, Fraction, Term
@@ -293,6 +293,23 @@ def test_no_word_is_left_out_where_lines_have_no_room():
         assert " ".join(written) == words
         lines.append(len(written))
     assert lines[0] > lines[1]
+
+
+def test_a_card_says_where_it_has_no_room_for_all():
+    """Its sentence makes room for the figures, and the figures for a sign that some are left out."""
+    words, figures = "one two three four five six seven eight nine ten", tuple((f"f{n}", f"{n}") for n in range(4))
+    card = Card("title", words, figures)
+
+    def says(high):
+        return [*look(card, Box(20, 20, 260, high))[1]]
+
+    told = [word for line in says(330)[1:] for word in line.split()]
+    assert told == words.split() + [word for name, value in figures for word in (value, name)]
+    short = says(186)
+    assert [word for line in short[1:2] for word in line.split()] == words.split()  # on one line, where it is cut
+    assert short[2:] == [word for name, value in figures for word in (value, name)]
+    assert says(150)[-1] == "…"
+    assert "f3" not in says(150)
 
 
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=6))
