@@ -131,11 +131,11 @@ def later(board: Board, place: Stage) -> None:
     words = "The idea stayed: tiles, a running max, no scores stored. Kernels follow the chips."
     board.clear()
     board.say("The idea stayed; kernels follow each new chip." if board.short else words)
+    source = f"{was.source} (attention of GPT-2 medium), {two.source}, {three.source}"
+    note(board, place, f"published: {source}: at best, of the GPU’s most")
     for card, box in zip(cards, five(board, place.whole), strict=True):
         board.put(card, box)
         board.wait(0.4 if board.short else 0.9)
-    source = f"{was.source} (attention of GPT-2 medium), {two.source}, {three.source}"
-    note(board, place, f"published: {source}: at best, of the GPU’s most")
 
 
 def five(board: Board, box: Box) -> list[Box]:
