@@ -90,6 +90,16 @@ def test_pieces_show_as_far_as_the_value_goes():
     assert extent(of(picture, "Q"))[2] == pytest.approx(extent(of(picture, "V"))[2], abs=2)
 
 
+@pytest.mark.parametrize("hue", ["ink", "dim", "Q"])
+def test_how_far_off_a_bar_may_be_is_seen_on_the_bar_and_beyond(hue):
+    """As far to either side, and never in the colour of what it lies on."""
+    own, off = (look(Bars((Bar("", 5.0, hue, error=error, figure=False),), 10.0))[0] for error in (0.0, 2.0))
+    left, top, width, high = extent(of(own, hue))
+    seen = np.argwhere(np.abs(own.astype(int) - off).max(axis=2) > 100)[:, 1]
+    assert extent(of(own, hue)) == extent(of(off, hue))
+    assert (left + width - seen.min(), seen.max() + 1 - left - width) == pytest.approx([0.4 * width] * 2, abs=3)
+
+
 def test_room_for_numbers_does_not_depend_on_the_numbers_of_now():
     """Else the axis would move with them."""
     ends = [extent(of(look(Bars((Bar("x", v, whole=1e6),), 1e6))[0], "dim"))[2] for v in (0, 999, 12_345, 1e6)]
