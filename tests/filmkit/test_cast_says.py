@@ -322,6 +322,20 @@ def test_a_card_says_where_it_has_no_room_for_all():
     assert "f3" not in says(150)
 
 
+def test_a_sharp_corner_of_a_line_stays_at_its_point():
+    """A mitre would go on for some px: below an axis, where there is nothing."""
+
+    def lowest(turn):
+        x, y = Axis(0, 100), Axis(-10, 10)
+        line = Line("", ((0, 8), (50, 8), (54, turn), (58, 8), (100, 8)), "Q")
+        _, top, _, high = extent(of(look(Curve(x, y, (line,)))[0], "Q"))
+        return top + high
+
+    flat, sharp = lowest(8), lowest(0)
+    plot = (lowest(-9.9) - flat) / 17.9
+    assert sharp - flat == pytest.approx(8 * plot, abs=2)
+
+
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=6))
 def test_names_are_spread_until_they_keep_clear(wanted):
     placed = spread(wanted, 10, 0, 100)

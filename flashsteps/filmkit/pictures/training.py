@@ -54,7 +54,8 @@ class Losses:
         others = self.who[1:]
 
         def off(one: str, n: int) -> np.ndarray:
-            return np.abs(found[one, n] - found["standard", n])
+            apart: np.ndarray = np.abs(found[one, n] - found["standard", n])
+            return apart
 
         self.n = max(self.sizes, key=lambda n: max(off(one, n).max() for one in others))
         self.losses = {one: found[one, self.n] for one in self.who}
