@@ -19,7 +19,7 @@ class BlockSparse(Film):
     title = "Block-sparse"
 
     def storyboard(self, board: Board) -> None:
-        place = stage(board, *board.pick(wide=(10, 9), square=(11, 6), tall=(11, 8)))
+        place = stage(board, *board.pick(wide=(10, 9), square=(5, 3), tall=(11, 8)))
         toy = block_masked(board)
         with board.chapter("A mask of blocks"):
             masked(board, place, toy)

@@ -19,6 +19,9 @@ from flashsteps.machine.devices import MODEL, Device, device
 from flashsteps.story.labels import a
 from flashsteps.units import at_most, number, size_of
 
+#: what it is: the log of the sum of a row's exponentials
+LSE = "LSE = m + ln ℓ = ln Σ e^{s}"
+
 
 class Decode(Film):
     title = "Decode"
@@ -75,7 +78,8 @@ def idle(board: Board, place: Stage, gpu: Device) -> None:
     one, all_ = (CutCache(board, box, cut, sms) for cut, box in zip(long_cache.ways(gpu), boxes, strict=True))
     words, seconds = f"One query is one program: {sms - 1} SMs are idle.", 1.2 if board.short else 2.4
     turn(board, f"One query keeps one SM of {sms} busy." if board.short else words, *one.pictures)
-    note(board, place, f"each square an SM of {a(gpu.model)}; bright: yet to be read; a model: all read equally fast")
+    told = "bright: yet to be read; a piece is whole blocks; a model: all read alike"
+    note(board, place, f"each square an SM of {a(gpu.model)}; {told}")
     board.wait(0.3)
     board.set(one.busy.to(1.0))
     board.move(one.read.to(float(each)), seconds=seconds, ease=linear)
@@ -91,8 +95,9 @@ def idle(board: Board, place: Stage, gpu: Device) -> None:
 def piece(board: Board, place: Stage, toy: Toy) -> None:
     """A piece's blocks of keys stream past its program, as in FlashAttention-2; then it gives what it has."""
     one = OnePiece(board, place, toy)
-    turn(board, "Each piece is attention over its own keys: it gives an output and an LSE.", *one.pictures)
-    note(board, place, f"the toy again: {len(toy.keys)} keys in {len(toy.pieces)} pieces, in blocks of {toy.block}")
+    turn(board, "Each piece gives an output and an LSE: the log of the sum of its scores’ exponentials.", *one.pictures)
+    cut = f"{len(toy.keys)} keys in {len(toy.pieces)} pieces, in blocks of {toy.block}"
+    note(board, place, f"the toy: {cut}; {LSE}, one number a row")
     one.run_through()
     one.give()
     board.wait(1.0)
@@ -116,10 +121,9 @@ def merge(board: Board, place: Stage, toy: Toy) -> None:
     if board.short:
         words = "Each piece’s LSE says what it weighs."
     turn(board, words, *merged.pictures, given=apart < 1e-2 and abs(float(merged.weights.sum()) - 1) < 1e-3)
-    how = f"weight of a piece = exp(its LSE − LSE of all), together 1; LSE of all: {number(merged.LSE)}"
+    how = f"weight = exp(LSE − LSE of all), together 1; LSE of all: {number(merged.LSE)}"
     board.put(Text(how), merged.under)
-    lies = f"{toy.asks} asks; {toy.answers} lies in piece {toy.piece}"
-    note(board, place, f"{lies}; the sum is as over all keys at once, to rounding")
+    note(board, place, f"{toy.asks} asks; {toy.answers} lies in piece {toy.piece}; {LSE} over a piece’s scores s")
     merged.add_up(0.3 if board.short else 0.6, 0.0 if board.short else 0.2)
 
 

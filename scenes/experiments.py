@@ -5,9 +5,9 @@ from flashsteps.filmkit import Board, Film
 from flashsteps.filmkit.actors.bars import Legend, Piece
 from flashsteps.filmkit.actors.cards import Card
 from flashsteps.filmkit.pictures import published_times
-from flashsteps.filmkit.pictures.duel import CUDNN, FLASH, OURS, STANDARD, Duel, between, kept_of, versions
-from flashsteps.filmkit.pictures.training import losses, memory
-from flashsteps.filmkit.places import Stage, below, stage, turn
+from flashsteps.filmkit.pictures.duel import CHOSEN, CUDNN, FLASH, OURS, STANDARD, Duel, between, kept_of, versions
+from flashsteps.filmkit.pictures.training import Losses, memory
+from flashsteps.filmkit.places import APART, Stage, below, stage, turn
 from flashsteps.results import Results
 from flashsteps.story.labels import a
 from flashsteps.traffic import published
@@ -24,18 +24,20 @@ class Experiments(Film):
         if not board.short:
             with board.chapter("Two kinds of figures"):
                 labels(board, place, here)
-        with board.chapter("Training time"):
+        with board.chapter("Training time, published"):
             training(board, place)
         if not board.short:
-            with board.chapter("Published too"):
+            with board.chapter("Attention alone, published"):
                 more(board, place)
         duel = results.kept("duel")
         if duel and len(kept_of(duel)) > 1:
             with board.chapter("Speed, measured here"):
                 raced(board, place, duel)
         if speed and train and not (board.short and duel):
-            with board.chapter("Memory and loss, measured here"):
-                measured(board, place, speed, train)
+            with board.chapter("Memory, measured here"):
+                held(board, place, speed)
+            with board.chapter("Loss, measured here"):
+                trained(board, place, train)
         if not board.short:
             with board.chapter("What is missing"):
                 missing(board, place, speed)
@@ -51,17 +53,21 @@ def labels(board: Board, place: Stage, here: bool) -> None:
     for card, at in zip((theirs, ours), box.columns(2) if board.shape != "tall" else box.rows(2), strict=True):
         board.put(card, at)
         board.wait(0.6)
-    named = (STANDARD, "without FlashAttention"), (FLASH, "FlashAttention, others’"), (CUDNN, "cuDNN"), (OURS, "ours")
+    named = (
+        (STANDARD, "without FlashAttention"), (FLASH, "FlashAttention, others’"), (CUDNN, "cuDNN"),
+        (CHOSEN, "what PyTorch chooses"), (OURS, "flashsteps (ours)"),
+    )  # fmt: skip
     board.put(Legend(tuple(Piece(1, hue, name=name) for hue, name in named)), place.below)
 
 
 def training(board: Board, place: Stage) -> None:
     """Days and minutes, as FA1 has them."""
     grown, ratios = board.value(0.0), published_times.ratios()
-    words = f"GPT-2 trains {min(ratios):.1f} to {max(ratios):.1f} times as fast as Hugging Face’s, perplexity equal."
+    times, apart = f"{min(ratios):.1f} to {max(ratios):.1f} times", published_times.perplexities()
+    words = f"GPT-2 trains {times} as fast as Hugging Face’s; perplexity is the same to {apart:.1f}."
     if board.short:
         words = f"Published: GPT-2 trains {max(ratios):.1f} times as fast."
-    said = below(place, f"{SOURCE}, Tables 1 and 2, on 8 A100s; GPT-2 to the same perplexity")
+    said = below(place, f"{SOURCE}, Tables 1 (BERT) and 2 (GPT-2; perplexity on OpenWebText), on 8 A100s")
     pictures = published_times.training(board, place, grown)
     turn(board, words, *pictures, said, grows=(grown.to(1.0),))
 
@@ -69,27 +75,24 @@ def training(board: Board, place: Stage) -> None:
 def more(board: Board, place: Stage) -> None:
     """Attention of GPT-2 medium, forward and backward; and what longer sequences bring."""
     grown, right, chance = board.value(0.0), published.PATH_X, published.PATH_X_BY_CHANCE
+    speedup = published.LONG_RANGE_SPEEDUP
     chart, was, now = published_times.step(grown)
     upper, lower = place.whole.rows(*board.pick(wide=(5, 3), square=(1, 1)))
-    words = f"Attention, forward and backward: {was.value} ms became {now.value} (A100)."
-    said = below(place, f"{SOURCE}, Figure 2 ({was.hardware}; N = 1024, d = 64, 16 heads, batch 64), Tables 3 and 6")
-    turn(board, words, (chart, upper), said, grows=(grown.to(1.0),), seconds=0.8)
-    board.read()
+    words = f"On {a(was.hardware)} {was.value} ms became {now.value}; Path-X, 16K tokens long, is learned."
+    said = below(place, f"{SOURCE}, Figure 2 ({was.hardware}; N = 1024, d = 64, 16 heads, batch 64)")
     cards = (
-        Card("Path-X", "sequences of 16K tokens", (("right", f"{right}%"), ("by guessing", f"{chance:.0f}%"))),
-        Card("long-range arena", "against standard attention", (("as fast", f"{published.LONG_RANGE_SPEEDUP}×"),)),
+        Card("Path-X", "16K tokens; FA1, Table 6", (("right", f"{right}%"), ("by guessing", f"{chance:.0f}%"))),
+        Card("long-range arena", "standard attention’s speed; FA1, Table 3", (("as fast", f"{speedup}×"),)),
     )
-    for card, box in zip(cards, lower.columns(2) if board.shape != "tall" else lower.rows(2), strict=True):
-        board.put(card, box)
-    board.say(f"Path-X, of 16K tokens: {right}% right; by guessing {chance:.0f}%.")
+    boxes = lower.columns(2) if board.shape != "tall" else lower.rows(2)
+    pictures = (chart, upper), *zip(cards, boxes, strict=True), said
+    turn(board, words, *pictures, given=right > chance, grows=(grown.to(1.0),), seconds=0.8)
 
 
 def raced(board: Board, place: Stage, found: Results) -> None:
     """How fast a forward and a backward pass are, ours and others', timed in turn on one GPU."""
     duel, gpu = Duel(found), found.machine["name"]
-    dtype = {"bfloat16": "bf16"}.get(found.settings["dtype"], found.settings["dtype"])
-    said = f"measured here, {found.date}, {gpu}: {versions(found)}; {dtype}, d = {duel.d}"
-
+    said = f"measured here, {found.date}, {gpu}: {versions(found)}; {bits(found.settings['dtype'])}, d = {duel.d}"
     beside = [between(duel.against("cudnn", causal, "forward", "backward")) for causal in (False, True)]
     grown = board.value(0.0)
     words = f"Our kernels on {a(gpu.removeprefix('NVIDIA ').split()[0])}: {beside[False]} times cuDNN’s speed."
@@ -99,26 +102,40 @@ def raced(board: Board, place: Stage, found: Results) -> None:
     if board.short:
         return
     board.read()
-    grown, words = board.value(0.0), f"Causal: {beside[True]} times cuDNN’s speed."
+    grown, older = board.value(0.0), between(duel.against("flash", True, "forward", "backward"))
+    words = f"Causal: {beside[True]} times cuDNN’s speed, {older} times FlashAttention-2’s."
     turn(board, words, *duel.charts(place.sides, True, grown), below(place, said), grows=(grown.to(1.0),), seconds=0.8)
-    older = [x for causal in (False, True) for x in duel.against("flash", causal, "forward", "backward")]
-    board.say(f"Masked or not: {between(older)} times PyTorch’s FlashAttention-2.")
 
 
-def measured(board: Board, place: Stage, speed: Results, train: Results) -> None:
-    """Memory and losses, from the files under renders/data."""
-    grown, steps = board.value(0.0), board.value(0.0)
-    (held, alone), (loss, apart, about) = memory(speed, grown), losses(train, steps)
-    words = "At equal tokens standard’s memory grows with N; a flash backend’s does not."
-    machine, bits = speed.machine["name"], {"bfloat16 autocast": "bf16"}.get(train.settings["arithmetic"], "float32")
-    said = f"measured here, {speed.date}, {machine}: {versions(speed)}; training in {bits}, {train.date}"
-    pictures = (held, place.sides[0]), (loss, place.sides[1]), below(place, said)
-    turn(board, words, *pictures, given=alone, grows=(grown.to(1.0),), seconds=1.0)
-    board.move(steps.to(float(train.settings["steps"])), seconds=1.5)
-    if apart < 1e-4:
-        board.say(f"The losses of training are the same to {apart:.6f}.")
-    else:
-        board.say(f"In {bits} losses, around {about:.1f}, differ by {apart:.3f} at most.")
+def held(board: Board, place: Stage, speed: Results) -> None:
+    """Memory, from the file under renders/data."""
+    grown = board.value(0.0)
+    chart, alone = memory(speed, grown)
+    ours = any(hue == OURS for _, hue in chart.kinds)
+    flat = "PyTorch’s FlashAttention-2’s and ours do not" if ours else "the flash backend’s of PyTorch’s SDPA does not"
+    words = f"Standard’s memory grows with N; {flat}."
+    said = f"measured here, {speed.date}, {speed.machine['name']}: {versions(speed)}; {bits(speed.settings['dtype'])}"
+    turn(board, words, (chart, place.whole), below(place, said), given=alone, grows=(grown.to(1.0),), seconds=1.0)
+
+
+def trained(board: Board, place: Stage, train: Results) -> None:
+    """Losses on each other, and how far they are apart."""
+    steps = board.value(0.0)
+    found, arithmetic = Losses(train, steps), bits(train.settings["arithmetic"])
+    upper, lower = place.whole.rows(*board.pick(wide=(1, 12), square=(1, 8), tall=(1, 10)), gap=10)
+    boxes = lower.columns(2, gap=APART) if board.shape == "wide" else lower.rows(2)
+    pictures = zip((found.legend, found.curves(), found.differences()), (upper, *boxes), strict=True)
+    said = f"measured here, {train.date}, {train.machine['name']}: {versions(train)}; {arithmetic}, one seed"
+    words = f"Loss in {arithmetic}: ours differs from standard’s by {found.apart.get('flashsteps', 0.0):.3f} at most, "
+    words += f"PyTorch’s by {found.apart['sdpa']:.3f}."
+    if "flashsteps" not in found.apart:
+        words = f"The losses of training are the same to {found.apart['sdpa']:.6f}."
+    turn(board, words, *pictures, below(place, said), grows=(steps.to(float(found.count)),), seconds=1.5)
+
+
+def bits(arithmetic: str) -> str:
+    """`bf16`, of what a file calls it."""
+    return {"bfloat16": "bf16", "bfloat16 autocast": "bf16"}.get(arithmetic, arithmetic)
 
 
 def missing(board: Board, place: Stage, speed: Results | None) -> None:

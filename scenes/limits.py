@@ -6,7 +6,7 @@ from flashsteps.filmkit import Board, Film
 from flashsteps.filmkit.actors.cards import Card
 from flashsteps.filmkit.actors.table import Table
 from flashsteps.filmkit.boxes import Box
-from flashsteps.filmkit.pictures.what_is_left import FITS, TILE, WIDE, beside_an_sm, costs_left, counts, on_chip
+from flashsteps.filmkit.pictures.what_is_left import FITS, TILE, WIDE, N, beside_an_sm, costs_left, counts, on_chip
 from flashsteps.filmkit.places import Stage, below, note, stage, turn
 from flashsteps.machine.devices import MODEL, Device, device
 from flashsteps.traffic.published import figure
@@ -81,8 +81,8 @@ def middle(box: Box, many: int, board: Board) -> list[Box]:
 
 def remains(board: Board, place: Stage) -> None:
     """Each cost of FlashAttention-2, as a share of standard attention's."""
-    grown, (theirs, ours) = [board.value(0.0) for _ in range(3)], counts()
-    long = "Memory is nearly gone, traffic a quarter; every product remains: four times for 2N."
+    grown, (theirs, ours), (_, twice) = [board.value(0.0) for _ in range(3)], counts(), counts(2 * N)
+    long = "Memory is nearly gone, traffic is a quarter, and every product remains."
     words = "Memory and traffic fall; every product remains." if board.short else long
     board.say(words, given=theirs.work.matmul == ours.work.matmul)
     if not board.short:
@@ -91,12 +91,15 @@ def remains(board: Board, place: Stage) -> None:
     note(board, place, f"one head, fp16, forward, tiles {TILE}×{TILE}; {MODEL}, not measured")
     for part in grown:
         board.move(part.to(1.0), seconds=0.8 if board.short else 1.4)
+    if not board.short:
+        given = twice.work.matmul == 4 * ours.work.matmul
+        board.say("Twice the tokens are still four times the multiplying.", given)
 
 
 def variants(board: Board, place: Stage) -> None:
     seen = board.value(0.0)
     head = ("variant", "what its kernel has to do with a tile")
-    board.say("Each variant needs a kernel that has it: S is never there to be changed afterwards.")
+    board.say("S is never in memory to be changed from outside: each variant needs a kernel that has it.")
     board.put(Table(VARIANTS, head, seen=seen, words=True), place.whole.rows(9, 1)[0])
     for n in range(len(VARIANTS)):
         board.set(seen.to(n + 1.0))
@@ -119,7 +122,7 @@ def later(board: Board, place: Stage) -> None:
     two, three = figure("fa2-speed"), figure("fa3-speed")
     first = f"{was.value} → {now.value} {now.unit}"
     cards = (
-        Card("FlashAttention", "2022. S stays on chip.", ((f"{now.hardware}, published", first),), "accent"),
+        Card("FlashAttention", "2022. S stays on chip.", ((now.hardware, first),), "accent"),
         Card("FlashAttention-2", "2023. Queries outside, more programs.", speed(two, "a100-40gb"), "accent"),
         Card("FlashAttention-3", "2024. Copies and products overlap.", speed(three, "h100"), "accent"),
         Card("PyTorch", "scaled_dot_product_attention picks a fused kernel where one fits."),
@@ -128,19 +131,23 @@ def later(board: Board, place: Stage) -> None:
     words = "The idea stayed: tiles, a running max, no scores stored. Kernels follow the chips."
     board.clear()
     board.say("The idea stayed; kernels follow each new chip." if board.short else words)
-    upper, lower, _ = place.whole.rows(*board.pick(wide=(10, 6, 2), square=(30, 20, 1), tall=(12, 6, 3)))
-    across = board.shape == "wide"
-    boxes = [*(upper.columns(3) if across else upper.rows(3)), *(lower.columns(2) if across else lower.rows(2))]
-    for card, box in zip(cards, boxes, strict=True):
+    source = f"{was.source} (attention of GPT-2 medium), {two.source}, {three.source}"
+    note(board, place, f"published: {source}: at best, of the GPU’s most")
+    for card, box in zip(cards, five(board, place.whole), strict=True):
         board.put(card, box)
         board.wait(0.4 if board.short else 0.9)
-    note(board, place, "all figures published: the time is of a step of GPT-2 medium’s attention; speeds at their best")
+
+
+def five(board: Board, box: Box) -> list[Box]:
+    """Three boxes and two, each row as high as its cards need; in a square picture two, two and one."""
+    if board.shape == "square":
+        first, second, last = box.rows(4, 4, 3)
+        return [*first.columns(2, gap=12), *second.columns(2, gap=12), last]
+    upper, lower, _ = box.rows(*board.pick(wide=(10, 6, 2), tall=(12, 6, 3)))
+    across = board.shape == "wide"
+    return [*(upper.columns(3) if across else upper.rows(3)), *(lower.columns(2) if across else lower.rows(2))]
 
 
 def speed(found: Any, gpu: str) -> tuple[tuple[str, str], ...]:
-    """A published speed, as a share of what its GPU can do."""
-    most = device(gpu).tflops
-    return (f"{found.hardware}, published", f"{found.value:.0f} TFLOP/s"), (
-        f"of {most} at most",
-        f"{found.value / most:.0%}",
-    )
+    """A published speed, and what its GPU can do."""
+    return ((found.hardware, f"{found.value:.0f} of {device(gpu).tflops:g} {found.unit}"),)

@@ -121,14 +121,23 @@ class Pen:
         self.line([(left, bottom), (right, top)], color)
 
     def line(
-        self, points: list[tuple[float, float]], color: str, *, width: float = 2, alpha: float = 1.0, dash: float = 0
+        self,
+        points: list[tuple[float, float]],
+        color: str,
+        *,
+        width: float = 2,
+        alpha: float = 1.0,
+        dash: float = 0,
+        rounded: bool = False,
     ) -> None:
+        """From point to point. Where it is not `rounded`, a sharp corner stands out beyond its point."""
         self.ctx.new_path()
         for x, y in points:
             self.ctx.line_to(x, y)
         self.source(color, alpha)
         self.ctx.set_line_width(self.stroke_width(width))
         self.ctx.set_dash([dash * self.unit, dash * self.unit] if dash else [])
+        self.ctx.set_line_join(cairo.LineJoin.ROUND if rounded else cairo.LineJoin.MITER)
         self.ctx.stroke()
         self.ctx.set_dash([])
 

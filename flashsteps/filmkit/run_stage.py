@@ -71,7 +71,7 @@ def places(shape: str, main: Box, kind: Kind = "tile", code: bool = False) -> Pl
             hbm, aside = hbm.columns(660, 316)
         else:
             sram, aside = sram.columns(664, 312)
-        loops, tiles = aside.rows(*((124, 146) if kind == "lanes" else (150, 206)), gap=10)
+        loops, tiles = aside.rows(*{"tile": (150, 206), "lanes": (124, 146), "kernels": (124, 232)}[kind], gap=10)
         return Places(hbm, bus, sram, loops, tiles, meter)
     if code:
         hbm, bus, sram, aside, meter = _down(main, 460, 84, 430, 20, 330, 20, 150)

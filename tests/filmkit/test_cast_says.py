@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from flashsteps.filmkit.actors import timeline as work
 from flashsteps.filmkit.actors.areas import Area, Areas, Crowd
 from flashsteps.filmkit.actors.bars import Bar, Bars, Mark, Piece
-from flashsteps.filmkit.actors.cards import Text
+from flashsteps.filmkit.actors.cards import Card, Text
 from flashsteps.filmkit.actors.columns import Columns, Group, Stack
 from flashsteps.filmkit.actors.curve import Axis, Curve, Dot, Line
 from flashsteps.filmkit.actors.formula import Formula, Fraction, Term
@@ -88,6 +88,16 @@ def test_pieces_show_as_far_as_the_value_goes():
         assert {hue for hue in ("Q", "V") if of(picture, hue).any()} == shown
     picture, _ = look(Bars((Bar("", 8, pieces=pieces),), 10, "{:.0f}"))
     assert extent(of(picture, "Q"))[2] == pytest.approx(extent(of(picture, "V"))[2], abs=2)
+
+
+@pytest.mark.parametrize("hue", ["ink", "dim", "Q"])
+def test_how_far_off_a_bar_may_be_is_seen_on_the_bar_and_beyond(hue):
+    """As far to either side, and never in the colour of what it lies on."""
+    own, off = (look(Bars((Bar("", 5.0, hue, error=error, figure=False),), 10.0))[0] for error in (0.0, 2.0))
+    left, top, width, high = extent(of(own, hue))
+    seen = np.argwhere(np.abs(own.astype(int) - off).max(axis=2) > 100)[:, 1]
+    assert extent(of(own, hue)) == extent(of(off, hue))
+    assert (left + width - seen.min(), seen.max() + 1 - left - width) == pytest.approx([0.4 * width] * 2, abs=3)
 
 
 def test_room_for_numbers_does_not_depend_on_the_numbers_of_now():
@@ -293,6 +303,37 @@ def test_no_word_is_left_out_where_lines_have_no_room():
         assert " ".join(written) == words
         lines.append(len(written))
     assert lines[0] > lines[1]
+
+
+def test_a_card_says_where_it_has_no_room_for_all():
+    """Its sentence makes room for the figures, and the figures for a sign that some are left out."""
+    words, figures = "one two three four five six seven eight nine ten", tuple((f"f{n}", f"{n}") for n in range(4))
+    card = Card("title", words, figures)
+
+    def says(high):
+        return [*look(card, Box(20, 20, 260, high))[1]]
+
+    told = [word for line in says(330)[1:] for word in line.split()]
+    assert told == words.split() + [word for name, value in figures for word in (value, name)]
+    short = says(186)
+    assert [word for line in short[1:2] for word in line.split()] == words.split()  # on one line, where it is cut
+    assert short[2:] == [word for name, value in figures for word in (value, name)]
+    assert says(150)[-1] == "…"
+    assert "f3" not in says(150)
+
+
+def test_a_sharp_corner_of_a_line_stays_at_its_point():
+    """A mitre would go on for some px: below an axis, where there is nothing."""
+
+    def lowest(turn):
+        x, y = Axis(0, 100), Axis(-10, 10)
+        line = Line("", ((0, 8), (50, 8), (54, turn), (58, 8), (100, 8)), "Q")
+        _, top, _, high = extent(of(look(Curve(x, y, (line,)))[0], "Q"))
+        return top + high
+
+    flat, sharp = lowest(8), lowest(0)
+    plot = (lowest(-9.9) - flat) / 17.9
+    assert sharp - flat == pytest.approx(8 * plot, abs=2)
 
 
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=6))

@@ -76,6 +76,13 @@ class Looker(Painter):
             for shown in self.script.at(t):
                 self._draw(shown)
 
+    def read(self, shown: Shown) -> list[Written]:
+        """What an actor writes, alone, in the order of its writing."""
+        self.written.clear()
+        with noting(self):
+            self._draw(shown)
+        return self.written
+
     def _draw(self, shown: Shown) -> None:
         self.who, self.opaque = type(shown.actor).__name__, shown.opacity == 1
         super()._draw(shown)

@@ -92,6 +92,12 @@ def test_a_piece_gives_attention_over_its_own_keys(exact):
     shown = {number.name: number.value for number in actors(SCRIPT, "One piece", Number)}
     assert shown["LSE"] == pytest.approx(LSE, abs=1e-5)
     assert shown["m"] + np.log(shown["ℓ"]) == pytest.approx(LSE, abs=1e-5)
+    first = next(caption for caption in SCRIPT.captions if "LSE" in caption.name)  # it says there what that is
+    assert "the log of the sum of its scores’ exponentials" in first.name
+    scores = next(row for row in actors(SCRIPT, "One piece", Row) if "scores" in row.title)
+    assert shown["LSE"] == pytest.approx(np.log(np.exp(scores.values).sum()), abs=1e-5)
+    for chapter in ("One piece", "The merge"):
+        assert any("LSE = m + ln ℓ = ln Σ e^{s}" in str(text.words) for text in actors(SCRIPT, chapter, Text))
     given = next(row for row in actors(SCRIPT, "One piece", Row) if "O of" in row.title)
     assert np.allclose(given.values, O, atol=1e-5)
 

@@ -173,6 +173,23 @@ def test_nothing_leaves_its_box(name, shape):
 
 
 @SHAPES
+def test_no_card_loses_a_line(name, shape):
+    """Each word of its title, sentence and figures stands on it, in the smallest picture as in a large one."""
+    script = reel(name).script(shape)
+    cards = [shown for c in script.captions for shown in script.at(c.stop - 0.05) if is_card(shown)]
+    for size in SIZES[shape]:
+        looker = Looker(script, size, "dark")
+        for shown in cards:
+            card, stands = shown.actor, [one.words for one in looker.read(shown)]
+            figures = [words for name, value in card.figures for words in (value, name)]
+            assert " ".join(stands) == " ".join(filter(None, (card.title, card.words, *figures))), size
+
+
+def is_card(shown: Shown) -> bool:
+    return type(shown.actor).__name__ == "Card"
+
+
+@SHAPES
 @pytest.mark.parametrize("theme", ["dark", "light"])
 def test_all_that_is_written_can_be_read(name, shape, theme):
     """No text lies on another, none is cut off, and each stands out from its ground.

@@ -178,9 +178,11 @@ class Bars(Actor):
         if bar.error:
             ends = [room.x + self.length(bar.value + by, room.w) for by in (-bar.error, bar.error)]
             middle, half = room.y + room.h // 2, min(pen.px(12), room.h // 2)
-            pen.line([(x, middle) for x in ends], "ink", width=3)
-            for x in ends:
-                pen.line([(x, middle - half), (x, middle + half)], "ink", width=3)
+            on = ink_on(pen.color(bar.hue))  # a bar may be as bright as ink is
+            pen.line([(ends[0], middle), (room.x + end, middle)], on, width=3)
+            pen.line([(room.x + end, middle), (ends[1], middle)], "ink", width=3)
+            for x, color in zip(ends, (on, "ink"), strict=True):
+                pen.line([(x, middle - half), (x, middle + half)], color, width=3)
 
     def _figure(self, pen: Pen, bar: Bar, room: Box, box: Box) -> None:
         """The number and what is said of it, right after the bar, on a plate: no mark runs through them."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ...theme import BODY, HEAD, LABEL
 from ..boxes import Box
 from .actor import Actor
-from .writing import Words, line, lines, width, write
+from .writing import Words, fitted, line, width, write
 
 if TYPE_CHECKING:
     from ..pen import Align, Pen
@@ -72,7 +72,8 @@ class Panel(Actor):
 
 @dataclass(frozen=True)
 class Card(Actor):
-    """A panel with a title, a sentence, and figures: (name, value) in lines below it."""
+    """A panel with a title, a sentence, and figures: (name, value) in lines below it. Where there is no room for all,
+    the sentence makes room for the figures; what is left out has "…" in its place."""
 
     title: str = ""
     words: str = ""
@@ -90,16 +91,15 @@ class Card(Actor):
         if self.title and y + line(pen, HEAD) <= inner.bottom:
             write(pen, Box(inner.x, y, inner.w, line(pen, HEAD)), self.title, HEAD, self.hue, weight=600)
             y += line(pen, HEAD) + pen.px(4)
-        for words in lines(pen, self.words, LABEL, inner.w):
-            if y + high > inner.bottom:
-                return
-            write(pen, Box(inner.x, y, inner.w, high), words, LABEL, "dim")
+        tall, gap = line(pen, BODY), pen.px(8) if self.words else 0
+        for words in fitted(pen, self.words, LABEL, inner.w, inner.bottom - y - gap - tall * len(self.figures)):
+            write(pen, Box(inner.x, y, inner.w, min(high, inner.bottom - y)), words, LABEL, "dim")
             y += high
-        y += pen.px(8) if self.words else 0
-        for name, value in self.figures:
-            row = Box(inner.x, y, inner.w, line(pen, BODY))
-            if row.bottom > inner.bottom:
-                return
+        y += gap
+        most = max(0, int((inner.bottom - y) // tall))
+        left_out = (("…", ""),) if len(self.figures) > most else ()
+        for name, value in (*self.figures[: most - len(left_out)], *left_out)[:most]:
+            row = Box(inner.x, y, inner.w, tall)
             used = write(pen, row, value, BODY, weight=600, mono=True, align="right")
             write(pen, Box(row.x, row.y, row.w - used - pen.px(16), row.h), name, LABEL, "dim")
             y += row.h
@@ -120,13 +120,9 @@ class Text(Actor):
 
     def draw(self, pen: Pen, box: Box) -> None:
         high = line(pen, self.size)
+        rows: list[Words] = [self.words]
         if isinstance(self.words, str):
-            rows: list[Words] = [*lines(pen, self.words, self.size, box.w, weight=self.weight, mono=self.mono)]
-        else:
-            rows = [self.words]
-        most = max(1, int(box.h // max(1, high)))
-        if len(rows) > most:
-            rows[most - 1 :] = [" ".join(map(str, rows[most - 1 :]))]
+            rows = [*fitted(pen, self.words, self.size, box.w, box.h, weight=self.weight, mono=self.mono)]
         top = box.y + (max(0, (box.h - high * len(rows)) // 2) if self.middle else 0)
         for n, words in enumerate(rows):
             here = Box(box.x, top + n * high, box.w, min(high, box.bottom - top - n * high))

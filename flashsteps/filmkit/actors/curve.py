@@ -115,7 +115,7 @@ class Curve(Actor):
         for one in self.lines:
             path = [self._at(plot, p) for p in self._path(one)]
             if path:
-                pen.line(path, one.hue, width=5, dash=one.dash)
+                pen.line(path, one.hue, width=5, dash=one.dash, rounded=True)
                 ends.append((one, path[-1]))
                 drawn += [*zip(path, path[1:], strict=False)]
         for one, (x, y) in ends:

@@ -76,6 +76,15 @@ def lines(pen: Pen, words: str, size: float, room: float, *, weight: int = 400, 
     return texts.wrap(words, pen.style(size, weight, mono), room) if pen.fits(size) else []
 
 
+def fitted(
+    pen: Pen, words: str, size: float, wide: float, high: float, *, weight: int = 400, mono: bool = False
+) -> list[str]:
+    """The words in as many lines as this height holds. The last one has all that is left, and so ends in "…"."""
+    rows = lines(pen, words, size, wide, weight=weight, mono=mono)
+    most = max(1, int(high // max(1, line(pen, size))))
+    return rows if len(rows) <= most else [*rows[: most - 1], " ".join(rows[most - 1 :])]
+
+
 def spread(wanted: list[float], gap: float, low: float, high: float) -> list[float]:
     """Places as near as can be to those wanted, `gap` apart, between `low` and `high`: so names keep clear."""
     order = sorted(range(len(wanted)), key=lambda n: wanted[n])

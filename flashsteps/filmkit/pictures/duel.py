@@ -10,10 +10,11 @@ from ...units import short
 from ..actors.columns import Columns, Group
 from ..boxes import Box
 
-#: what a colour means, in all charts: attention that stores S, FlashAttention as others have it, cuDNN's, and ours
-STANDARD, FLASH, CUDNN, OURS = "dim", "ink", "Q", "accent"
+#: what a colour means, in all charts: attention that stores S, FlashAttention as others have it, cuDNN's, what
+#: PyTorch's scaled_dot_product_attention takes by itself, and ours
+STANDARD, FLASH, CUDNN, CHOSEN, OURS = "dim", "ink", "Q", "V", "accent"
 BACKENDS = {
-    "flashsteps": ("flashsteps", OURS),
+    "flashsteps": ("flashsteps (ours)", OURS),
     "cudnn": ("cuDNN", CUDNN),
     "flash": ("PyTorch’s FlashAttention-2", FLASH),
 }

@@ -19,17 +19,23 @@ def ratios() -> list[float]:
     return [times[0][1] / times[-1][1] for times in published.GPT2_DAYS.values()]
 
 
+def perplexities() -> float:
+    """How far apart those of a model are."""
+    each = [[perplexity for _, _, perplexity in times] for times in published.GPT2_DAYS.values()]
+    return max(max(one) - min(one) for one in each)
+
+
 def training(board: Board, place: Stage, grown: Any) -> list[tuple[Any, Box]]:
     """Days for each model of GPT-2, on one axis, and minutes for BERT."""
     upper, lower = place.whole.rows(12, 5)
     sides = upper.columns(2) if board.shape == "wide" else upper.rows(2)
     most, pictures = max(times[0][1] for times in published.GPT2_DAYS.values()), list[tuple[Any, Box]]()
     for box, (model, times) in zip(sides, published.GPT2_DAYS.items(), strict=True):
-        bars = tuple(bar(who, days, grown) for who, days in times)
-        pictures.append((Bars(bars, most, "{:.1f}", title=f"{model}: days of training"), box))
+        bars = tuple(bar(who, days, grown, note=f"perplexity {reached}") for who, days, reached in times)
+        pictures.append((Bars(bars, most, "{:.1f}", title=f"{model}: days on 8 A100s"), box))
     bert = tuple(bar(who, minutes, grown, error) for who, minutes, error in published.BERT_MINUTES)
     longest = max(minutes + error for _, minutes, error in published.BERT_MINUTES)
-    title = "BERT-large: minutes to the target"
+    title = "BERT-large: minutes on 8 A100s, to the target accuracy"
     return [*pictures, (Bars(bert, longest, "{:.1f}", title=title, widest="00.0 ± 0.0"), lower)]
 
 
@@ -41,7 +47,8 @@ def step(grown: Any) -> tuple[Bars, Figure, Figure]:
     return chart, was, now
 
 
-def bar(who: str, value: float, grown: Any, error: float = 0.0) -> Bar:
+def bar(who: str, value: float, grown: Any, error: float = 0.0, note: str = "") -> Bar:
     """As far as it has `grown`; how far off it may be is said once it is there."""
     hue = FLASH if who == "FlashAttention" else STANDARD
-    return Bar(who, Made(lambda u: value * u, grown), hue, error=Made(lambda u: error if u == 1 else 0.0, grown))
+    off = Made(lambda u: error if u == 1 else 0.0, grown)
+    return Bar(who, Made(lambda u: value * u, grown), hue, error=off, note=note)
