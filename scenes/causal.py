@@ -11,7 +11,7 @@ from flashsteps.filmkit.pictures.keys_read import share
 from flashsteps.filmkit.pictures.masked import REAL, TILE, N, moved, tiles_done, with_and_without
 from flashsteps.filmkit.pictures.three_kinds import ThreeKinds
 from flashsteps.filmkit.places import Stage, aside, below, note, stage, turn
-from flashsteps.filmkit.run import Run
+from flashsteps.filmkit.run import ABOUT, Run
 from flashsteps.filmkit.tiles import scores
 from flashsteps.machine import masks
 from flashsteps.machine.devices import MODEL
@@ -93,15 +93,14 @@ def programs(board: Board, place: Stage, run: Run) -> None:
     chart, tiles = tiles_done(run, now)
     cut = np.argwhere(masks.parse("causal", meta["queries"], meta["keys"]).grid(meta["block_q"], meta["block_k"]) == 1)
     words = f"A program works on one block of queries: the first sees {blocks(tiles[0])} of keys."
-    framed = tuple((int(i), int(j)) for i, j in cut)
-    turn(board, words, (TileMap(run, now, "tiles of S", framed), left), (chart, right))
+    turn(board, words, (TileMap(run, now, tuple((int(i), int(j)) for i, j in cut)), left), (chart, right))
     note(
         board,
         place,
         "orange: cut by the diagonal; side by side is a model: on a GPU another program follows one that is done",
     )
     ends = [r.stop for r in run.visited]
-    board.move(now.to(float(ends[len(ends) // 2 - 1])), seconds=2.5, ease=linear)
+    board.move(now.to(ends[len(ends) // 2 - 1] + ABOUT / 2), seconds=2.5, ease=linear)  # these tiles are left
     board.say(f"The last one sees {blocks(tiles[-1])}, and works on when the first are done.")
     board.move(now.to(float(len(run))), seconds=2.5, ease=linear)
 

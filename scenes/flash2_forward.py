@@ -41,7 +41,7 @@ class Flash2Forward(Film):
                 board.say("What moves here is what its Triton kernel loaded and stored, as it was recorded.")
 
         with board.chapter("Keys stream past"):
-            board.say("Keys and values stream past; acc, the output so far, stays on chip until the end.")
+            board.say("Keys and values stream past; Q, m, ℓ and acc, the output so far, stay till the end.")
             stage.play(first.stop, seconds=4.0)
             stage.tell(last.start, seconds=min(3.0, 0.5 * run.rounds_between(first.stop, last.start)))
 
@@ -61,7 +61,10 @@ class Flash2Forward(Film):
                 ours, theirs = size_of(run.total.total), size_of(other.total)
                 less = "instead of" if run.total.total < other.total else "where FlashAttention moves"
                 times = telling.times(programs) if meta["mask"] is None else "again and again"
-                board.say(f"Q and O cross less often, K and V {times}: {ours} {less} {theirs}.")
+                moved = run.total.by_tensor
+                all_once = all(sum(moved[name]) == trace.initial[name].nbytes for name in "QO")
+                often = "once" if all_once else "less often"
+                board.say(f"Q and O cross {often}, K and V {times}: {ours} {less} {theirs}.")
 
         coda(board, trace)
 

@@ -31,12 +31,13 @@ class FlashForward(Film):
             stage.play(run.after(op="load", first=True) - 1, seconds=2.6)
 
         with board.chapter("What comes in"):
-            board.say("K and V come in and stay; Q comes with O, ℓ and m, at first 0, 0, −∞.")
+            often = "" if meta["mask"] else f" {telling.times(loops[0].times)}"
+            board.say(f"K and V come once; Q comes{often} with O, ℓ and m, at first 0, 0, −∞.")
             stage.play(run.after(first, slot="S", first=True) - 1, seconds=4.5)
 
         with board.chapter("A tile of scores"):
-            board.say("S and P may be forgotten: later tiles need m (max), ℓ (sum) and O.")
-            stage.play(run.after(first, slot="o", op="compute"), seconds=4.4)
+            board.say("S and P may be forgotten: m (max), ℓ (sum), O suffice.")
+            stage.play(run.after(first, slot="o", op="compute"), seconds=3.7)
 
         with board.chapter("Out, and round"):
             board.say("O, ℓ and m go back to HBM until the next keys come.")
@@ -52,9 +53,9 @@ class FlashForward(Film):
             larger = min(2 * bq, meta["queries"]), min(2 * bk, meta["keys"])
             sizes = {"n": meta["queries"], "n_keys": meta["keys"], "d": meta["d"], "dtype": meta["dtype"]}
             needed = count("flash-forward", block_q=larger[0], block_k=larger[1], **sizes).peak.total
-            too_large = f"Blocks of {larger[0]}×{larger[1]} would not fit: {needed:,} B of {run.sram:,}."
-            board.say("On it goes, and S never goes out.", given=not {*"SP"} & {*run.total.by_tensor})
-            stage.tell(len(run), seconds=min(2.2, 0.45 * run.rounds_between(stage.at, len(run))))
+            too_large = f"{larger[0]}×{larger[1]} would not fit: {needed:,} B of {run.sram:,}."
+            board.say("On it goes. S never goes out.", given=not {*"SP"} & {*run.total.by_tensor})
+            stage.tell(len(run), seconds=min(2.0, 0.45 * run.rounds_between(stage.at, len(run))))
             if needed <= run.sram:
                 board.say(f"{telling.toy(run)}; standard attention moves {size_of(run.standard.total)}.")
             else:

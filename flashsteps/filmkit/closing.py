@@ -179,8 +179,9 @@ def coda(board: Board, trace: Trace) -> None:
         board.put(Text(f"{even}; one head, {stored}, {of}; {MODEL}"), note, fade=0)
 
         first = moved[0].ratio
-        few = f": too few {kind.rows} a block" * (first > 1 and _rows(kind, toy) < moved[0].level)
-        board.say(f"{size_of(moved[0].own)}, {first:.2f} times standard’s{few}.")
+        few = f": {_rows(kind, toy)} {kind.rows} a block, even from {moved[0].level:.0f}"
+        few *= first > 1 and _rows(kind, toy) < moved[0].level
+        board.say(f"{size_of(moved[0].own)}, {first:.2f}× standard’s{few}.")
         stops = [len(grown), len(grown) + len(tall), len(path) - 1]
 
         def go(stop: int, chip: str, seconds: float) -> None:
@@ -203,7 +204,7 @@ def coda(board: Board, trace: Trace) -> None:
         if wide:
             board.wait(0.6)
             go(stops[2], "head width d", 1.0)
-        words = f"d = {size.d}, {TILE} {kind.rows} a block: {last.ratio:.2f} times."
+        words = f"d = {size.d}, {TILE} {kind.rows} a block: {last.ratio:.2f}×."
         board.say(words, given=(last.ratio <= 1) == (last.level <= TILE))
 
 

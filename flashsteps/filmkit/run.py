@@ -341,23 +341,39 @@ class Run:
         return self.near(now)[-1].loop
 
     def done(self, now: float) -> tuple[int, Round | None]:
-        """How many rounds have made (or skipped) their tile, and the one that is on."""
-        number, u = self.split(now)
+        """How many rounds are done: the run has left their tile, made or skipped. And the one that it is in."""
+        number, _ = self.split(now)
         if number >= len(self):
             return len(self.rounds), None
-        begun = number if u else number - 1
-        made = sum(at <= begun for at in self._made)
+        begun = self._begun(now)
+        over = sum(at <= begun for at in self._left)
         if begun < 0 or not any(event.loop for event in self.moments[begun]):
-            return made, None
-        return made, self.rounds[self._round_at[begun]]
+            return over, None
+        return over, self.rounds[self._round_at[begun]]
+
+    def at_tile(self, now: float) -> bool:
+        """Are all loops at a tile: not before the inner one, nor after it, nor after all of them?"""
+        number, _ = self.split(now)
+        begun = self._begun(now)
+        return number < len(self) and begun >= 0 and len(self.moments[begun][-1].loop) == self._deep
+
+    def _begun(self, now: float) -> int:
+        """The moment that is on, or was last: a tile is left as the next moment begins, as the loops' cursors do."""
+        number, u = self.split(now)
+        return number if u else number - 1
 
     @cached_property
-    def _made(self) -> list[int]:
-        """The moment in which each round makes its scores, or skips them."""
+    def _deep(self) -> int:
+        """How many loops a tile is in."""
+        return max(len(event.loop) for event in self.trace)
+
+    @cached_property
+    def _left(self) -> list[int]:
+        """The moment with which each round's tile is left."""
         found = []
         for r in self.rounds:
-            made = (n for n in range(r.start, r.stop) for e in self.moments[n] if e.op == "skip" or e.slot == "S")
-            found.append(next(made, r.stop - 1))
+            mine = (n for n in range(r.start, r.stop) for e in self.moments[n] if len(e.loop) == self._deep)
+            found.append(max(mine, default=r.stop - 1) + 1)
         return found
 
     @cached_property

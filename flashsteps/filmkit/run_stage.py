@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from ..story.maxima import Shrink
 from .actors.bus import Bus
 from .actors.code import Code
 from .actors.hbm import Hbm
@@ -110,7 +109,7 @@ class RunStage:
         numbered: bool = False,
     ) -> None:  # fmt: skip
         self.board, self.run, self.now = board, run, board.value(0.0)
-        self.lit, self.lits = board.value(None), [board.value(None) for _ in range(run.lanes)]
+        self.lit = board.value(None)
         self.places = places(board.shape, board.main, kind, code)
         self.parts: dict[str, Part] = {}
         at, now = self.places, self.now
@@ -139,19 +138,12 @@ class RunStage:
         run, now, box = self.run, self.now, self.places.sram
         heads = Box(box.x, box.y, box.w, HEADS)
         boxes = Box(box.x, box.y + HEADS, box.w, box.h - HEADS).rows(run.lanes, gap=LANE_GAP)
-        found: dict[str, tuple[OfRun, Box]] = {
-            f"program{n}": (Program(run, now, n, self.lits[n]), at) for n, at in enumerate(boxes)
-        }
+        found: dict[str, tuple[OfRun, Box]] = {f"program{n}": (Program(run, now, n), at) for n, at in enumerate(boxes)}
         return found | {"heads": (ProgramHeads(run, now), heads)}
 
-    def light(self, moves: Shrink | None) -> None:
-        """Only the row of a max that moves stands out; None: all do."""
-        if self.run.lanes == 1:
-            self.board.set(self.lit.to(moves.row if moves else None))
-        else:
-            lane = moves.event.program % self.run.lanes if moves else None
-            rows = (moves.row if moves and n == lane else -1 if moves else None for n in range(self.run.lanes))
-            self.board.set(*(lit.to(row) for lit, row in zip(self.lits, rows, strict=True)))
+    def light(self, row: int | None) -> None:
+        """Only this row of the score tile stands out; None: all do."""
+        self.board.set(self.lit.to(row))
 
     def bring(self, *names: str) -> None:
         """These parts come."""

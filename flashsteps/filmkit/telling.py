@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from ..machine.events import IO, Moved
 from ..machine.masks import for_any_size
 from ..runs import again
 from ..runs.counting import count
 from ..story.maxima import Shrink
+from ..story.telling import LEAST
 from ..theme import ORDER, hue, label
 from ..units import size_of
 from .actors.bars import Bar, Bars, Legend, Piece
@@ -17,34 +20,57 @@ from .actors.rescale import Rescale
 from .board import LONGEST_CAPTION, Board
 from .run import Run
 from .run_stage import RunStage
+from .values import Value
 
 
 def max_moves(board: Board, stage: RunStage, moves: Shrink) -> None:
-    """The round of the max that moves most, step by step: its row alone is lit, and what becomes of its sum is shown in
-    the meter's place. Only then the run goes on, to its new max and its new sum."""
+    """The round of the max that moves most, step by step (FA1): of its row, and then of one whose max stays, what the
+    new sum is made of, in the meter's place."""
     run, told = stage.run, board.value(0.0)
-    found = run.round(moves.event)
-    stage.light(moves)
-    base = "2" if "kernel" in run.trace.meta else "e"
+    found, row = run.round(moves.event), moves.row
+    summed = run.after(found, slot="l_new", op="compute")
+    held = {slot: of.value for slot, of in run.pictures[summed].sram[moves.event.program].items()}
     asks, by = run.quoted("queries", moves.query), run.quoted("keys", moves.key)
-    stage.play(run.after(found, slot="S", op="compute"), seconds=1.2)
+    stage.light(row)
+    stage.play(run.after(found, slot="P", op="compute"), seconds=0.5)
+    where, counts = f"Key block {moves.event.loop['j'] + 1}: ", f"its old sum counts α = {moves.alpha:.2f}."
+    wordings = f"{by} beats the old max of {asks}", f"{asks} has a new max", "a max moves"
     stage.hide("meter")
-    card = board.put(Rescale(asks, by, moves.m, moves.alpha, moves.l, told, base), stage.places.meter)
-    board.move(told.to(1.0), seconds=0.1)
-    counts = f"its old sum counts {moves.alpha:.2f} of what it did."
-    words = f"{by} beats the old max of {asks}: {counts}"
-    words = words if len(words) <= LONGEST_CAPTION else f"{asks} has a new max: {counts}"
-    words = words if len(words) <= LONGEST_CAPTION else f"A max moves: {counts}"
-    board.say(words[0].upper() + words[1:])
-    board.wait(0.6)
-    board.move(told.to(2.0), seconds=1.0)
-    board.wait(0.5)
-    board.move(told.to(3.0), seconds=0.6)
-    stage.play(max(stage.at, run.after(found, slot="l_new" if run.has("l_new") else "l_i", op="compute")))
+    card = board.put(_rescaled(held, row, asks, told), stage.places.meter)
+    board.say(next(said for words in wordings if len(said := f"{where}{words}: {counts}") <= LONGEST_CAPTION))
+    stage.play(run.after(found, slot="m_new", op="compute"))
+    _tell(board, told)
+    stage.play(summed)
     board.read()
+    beta = held["beta"]
+    stays = np.where((beta > LEAST) & (beta < 1) & (held["alpha"] == 1), beta, 0)
+    if stays.any():
+        row, again = int(stays.argmax()), board.value(0.0)
+        asks = run.quoted("queries", moves.query - moves.row + row)
+        stage.light(row)
+        card = board.swap(card, _rescaled(held, row, asks, again))
+        counts = f"this tile’s sum counts β = {beta[row]:.2f}."
+        kept = f"{asks[0].upper()}{asks[1:]} keeps its max", "A max stays"
+        board.say(next(said for words in kept if len(said := f"{words}: {counts}") <= LONGEST_CAPTION))
+        _tell(board, again)
+        board.read()
     board.remove(card)
     stage.light(None)
     stage.bring("meter")
+
+
+def _rescaled(held: Mapping[str, np.ndarray], row: int, asks: str, told: Value) -> Rescale:
+    """Of a row of what is on chip once its new sum is made (FA1's slots)."""
+    m, l = (tuple(float(held[slot][row]) for slot in (f"{s}_i", f"{s}_ij", f"{s}_new")) for s in "ml")
+    return Rescale(asks, m, (float(held["alpha"][row]), float(held["beta"][row])), l, told)  # type: ignore[arg-type]
+
+
+def _tell(board: Board, told: Value) -> None:
+    """What was, with its factors; what they leave; the new sum."""
+    board.wait(0.8)
+    board.move(told.to(1.0), seconds=1.0)
+    board.wait(0.8)
+    board.move(told.to(2.0), seconds=0.1)
 
 
 def put_totals(board: Board, totals: Mapping[str, IO]) -> None:
@@ -66,12 +92,14 @@ def times(count: int) -> str:
 
 
 def pieces_of(moved: Mapping[str, Moved]) -> tuple[Piece, ...]:
-    """Read and written bytes of each tensor, in the order of the tensors."""
+    """All bytes that are read, then all that are written, in the order of the tensors."""
     names = sorted(moved, key=lambda name: ORDER.index(name) if name in ORDER else 99)
-    pairs = [
-        (name, nbytes, hatched) for name in names for nbytes, hatched in zip(moved[name], (False, True), strict=True)
-    ]
-    return tuple(Piece(float(nbytes), hue(name), hatched, label(name)) for name, nbytes, hatched in pairs if nbytes)
+    return tuple(
+        Piece(float(moved[name][written]), hue(name), written, label(name))
+        for written in (False, True)
+        for name in names
+        if moved[name][written]
+    )
 
 
 def toy(run: Run) -> str:

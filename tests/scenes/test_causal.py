@@ -88,7 +88,7 @@ def test_scores_have_one_scale_in_all_pictures_and_minus_infinity_one_look():
 
 
 def test_tiles_that_the_diagonal_cuts_keep_their_frame_and_each_program_is_told_of():
-    assert set(actor(SCRIPT, "Program by program", TileMap).framed) == {(i, i) for i in range(4)}
+    assert set(actor(SCRIPT, "Program by program", TileMap).marked) == {(i, i) for i in range(4)}
     assert "the first sees one block of keys." in said(SCRIPT)
     (caption,) = (c for c in SCRIPT.captions if c.name.startswith("The last one sees all 4"))
     bars = actor(SCRIPT, caption.start + 0.1, Bars).bars

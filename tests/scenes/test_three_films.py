@@ -45,13 +45,23 @@ def test_it_is_told_of_any_run_and_says_what_it_moved(name):
     holds()
 
 
-def test_a_max_that_moves_is_told_of_the_sample():
-    script = fs.film("flash-forward").script()
-    (counts,) = (c for c in script.captions if "0.36" in c.name)
-    assert "“street” beats the old max of “cross”: its old sum counts 0.36" in counts.name
-    times = np.linspace(counts.start + 0.01, counts.stop - 0.6, 30)  # the factor is there when it is said
-    told = {one.actor.step for t in times for one in script.at(t) if isinstance(one.actor, Rescale)}
-    assert {step for step in told if step == int(step)} == {1, 2, 3}
+def test_a_max_that_moves_and_one_that_stays_are_told_of_the_sample():
+    """Against exponentials of the sample's own scores, in float64."""
+    script, (q, k, _) = fs.film("flash-forward").script(), (x.astype(np.float64) for x in fs.load_qkv("sample"))
+    S = q @ k.T / np.sqrt(q.shape[1])
+    moved, stays = [c for c in script.captions if "α =" in c.name or "β =" in c.name]
+    assert moved.name == "Key block 3: “street” beats the old max of “cross”: its old sum counts α = 0.36."
+    assert stays.name == "“the_{2}” keeps its max: this tile’s sum counts β = 0.09."
+    for caption, row in ((moved, 6), (stays, 7)):
+        times = np.linspace(caption.start + 0.5, caption.stop - 0.5, 40)  # the factors are there when they are said
+        told = [one.actor for t in times for one in script.at(t) if isinstance(one.actor, Rescale)]
+        assert {one.step for one in told if one.step == int(one.step)} == {0, 1, 2}
+        old, tile = S[row, :8], S[row, 8:12]
+        m = old.max(), tile.max(), S[row, :12].max()
+        l = tuple(np.exp(some - its).sum() for some, its in zip((old, tile, S[row, :12]), m, strict=True))
+        assert told[0].m == pytest.approx(m, abs=2e-3)
+        assert told[0].l == pytest.approx(l, abs=2e-3)
+        assert told[0].factors == pytest.approx((np.exp(m[0] - m[2]), np.exp(m[1] - m[2])), abs=2e-3)
 
 
 def test_what_larger_blocks_need_is_the_sum_of_what_is_said_beside_it():

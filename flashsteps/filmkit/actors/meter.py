@@ -1,8 +1,8 @@
-"""The meter: bytes between HBM and SRAM so far, by tensor, read and written, over what standard attention moves."""
+"""The meter: bytes read from HBM and written to it so far, by tensor, beside what standard attention moves in all."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,73 +16,81 @@ if TYPE_CHECKING:
     from ..pen import Pen
 
 
+#: which of a tensor's bytes are written: the others are read
+WRITTEN = 1
+
+#: of each row: what is said of it, where there is room and where there is less
+ROWS = ("read from HBM", "read"), ("written to HBM", "written"), ("both, so far", "both")
+
+
 @dataclass(frozen=True)
 class Meter(OfRun):
-    """`standard` is whether standard attention's whole is a dashed ghost below; `most` bytes are the end of the axis
-    (unless given, the larger of both wholes). `words` is what is said of the bar."""
+    """A row for each way: neither is before the other. `standard` is whether dashes around each say what standard
+    attention moves in all, that way."""
 
     standard: bool = True
-    most: float | None = None
-    words: str = "HBM traffic so far"
 
     def seen(self) -> Hashable:
         return tuple(sorted(self.run.moved(self.now).items()))
 
     def draw(self, pen: Pen, box: Box) -> None:
-        moved = self.run.moved(self.now)
-        most = self.most or max(self.run.total.total, self.run.standard.total * self.standard)
-        read, written = (sum(pair[side] for pair in moved.values()) for side in (0, 1))
-        wide = box.w >= pen.px(1200)
-        left = box.x + (pen.px(270) if wide else pen.px(150))
-        figure = round(pen.figure_width("00.0 KB"))
-        scale = max(1, box.right - left - figure - pen.px(20)) / max(1, most)
-        rows = 3 if self.standard else 2
-        pitch = min(pen.px(52), box.h // rows)
-        high = min(pen.px(34), round(pitch * 0.68))
-        base = round(high / 2 + pen.px(10))
-        pen.label(box.x, box.y + base, self.words if wide else "moved", room=left - box.x - pen.px(12))
-        end = bar(pen, left, box.y, high, scale, moved)
-        pen.figure(end + pen.px(16), box.y + base, size_of(read + written))
-        y = box.y + pitch
+        run, moved, less = self.run, self.run.moved(self.now), box.w < pen.px(1200)
+        so_far = [sum(pair[side] for pair in moved.values()) for side in (0, 1)]
+        standard = (run.standard.read, run.standard.written) if self.standard else (0, 0)
+        gap, pitch = pen.px(16), min(pen.px(52), box.h // len(ROWS))
+        base = pitch // 2 + pen.px(10)
+        figure = box.x + max(pen.width(words[less], theme.LABEL) for words in ROWS) + gap
+        left = round(figure + pen.figure_width(max("00.0 KB", size_of(run.total.total), key=len)) + gap)
+        scale = (box.right - left) / max(1, run.total.read, run.total.written, *standard)
+        for n, (words, nbytes) in enumerate(zip(ROWS, (*so_far, sum(so_far)), strict=True)):
+            pen.label(box.x, box.y + n * pitch + base, words[less])
+            pen.figure(left - gap, box.y + n * pitch + base, size_of(nbytes), align="right")
+        for side, whole in enumerate(standard):
+            y, high = box.y + side * pitch, pitch - pen.px(16)
+            pieces = list(_pieces(moved, side, left, scale, y + (pitch - pen.px(2) - high) // 2, high))
+            for name, piece in pieces:
+                pen.fill(piece, theme.hue(name))
+                if side == WRITTEN:
+                    pen.hatch(piece, "bg")
+            if whole:
+                pen.frame(
+                    Box(left, y + pen.px(1), whole * scale, pitch - pen.px(4)).whole(),
+                    "ink",
+                    alpha=0.6,
+                    radius=4,
+                    dash=8,
+                )
+            for name, piece in pieces:
+                _name(pen, name, piece)
+        y, x = box.y + 2 * pitch + base, float(left)
         if self.standard:
-            pen.label(box.x, y + base, "standard, in all" if wide else "standard", room=left - box.x - pen.px(12))
-            ghost = Box(left, y, round(self.run.standard.total * scale), high)
-            pen.frame(ghost, "dim", radius=4, dash=8)
-            pen.figure(ghost.right + pen.px(16), y + base, size_of(self.run.standard.total), "dim")
-            y += pitch
-        x: float = left if wide else box.x
-        for words, nbytes, hatched in (("read", read, False), ("written", written, True)):
-            swatch = Box(x, y + base - pen.px(22), pen.px(34), pen.px(24)).whole()
+            swatch = Box(x, y - pen.px(24), pen.px(34), pen.px(28)).whole()
             if pen.fits(theme.LABEL):
-                pen.fill(swatch, "dim")
-                if hatched:
-                    pen.hatch(swatch, "bg")
+                pen.frame(swatch, "dim", radius=4, dash=8)
             x = swatch.right + pen.px(12)
-            x += pen.label(x, y + base, words, "ink") + pen.px(14)
-            pen.figure(x, y + base, size_of(nbytes))
-            x += max(pen.figure_width("00.0 KB"), pen.figure_width(size_of(nbytes))) + pen.px(36)
+            x += pen.label(x, y, "standard, in all" if not less else "standard") + pen.px(14)
+            x += pen.figure(x, y, size_of(run.standard.total), "dim") + pen.px(36)
         if x + pen.width(MODEL, theme.LABEL) <= box.right:
-            pen.label(box.right, y + base, MODEL, align="right")
+            pen.label(box.right, y, MODEL, align="right")
 
 
-def bar(pen: Pen, x: float, y: float, h: float, scale: float, moved: Mapping[str, tuple[int, int]]) -> int:
-    """Bytes as a bar from x: each tensor in its hue, read solid, with its name, written hatched. Gives its end."""
+def _pieces(
+    moved: Mapping[str, tuple[int, int]], side: int, x: float, scale: float, y: float, h: float
+) -> Iterator[tuple[str, Box]]:
+    """The bytes of one way as a bar from x, tensor by tensor."""
+    for name in sorted(moved, key=lambda name: theme.ORDER.index(name) if name in theme.ORDER else 99):
+        end = x + moved[name][side] * scale
+        if round(end) > round(x):
+            yield name, Box(round(x), y, round(end) - round(x), h)
+        x = end
+
+
+def _name(pen: Pen, name: str, piece: Box) -> None:
+    """A tensor's name in the middle of its piece, on its plain hue, where there is room."""
     from ...theme import ink_on
 
-    at = float(x)
-    for name in sorted(moved, key=lambda name: theme.ORDER.index(name) if name in theme.ORDER else 99):
-        for nbytes, hatched in zip(moved[name], (False, True), strict=True):
-            left, right = round(at), round(at + nbytes * scale)
-            if right > left:
-                piece = Box(left, y, right - left, h)
-                pen.fill(piece, theme.hue(name))
-                if hatched:
-                    pen.hatch(piece, "bg")
-                elif right - left > pen.width(theme.label(name), theme.LABEL, weight=700) + pen.px(20) and h >= pen.px(
-                    32
-                ):
-                    ink = ink_on(pen.color(theme.hue(name)))
-                    middle, base = (left + right) / 2, y + h / 2 + pen.px(10)
-                    pen.label(middle, base, theme.label(name), ink, weight=700, align="center")
-            at += nbytes * scale
-    return round(at)
+    hue, words, side = theme.hue(name), theme.label(name), pen.px(6)
+    wide, middle = pen.width(words, theme.LABEL, weight=700), piece.x + piece.w / 2
+    if piece.w > wide + pen.px(20) and piece.h >= pen.px(30):
+        pen.fill(Box(middle - wide / 2 - side, piece.y, wide + 2 * side, piece.h), hue)
+        pen.label(middle, piece.y + piece.h / 2 + pen.px(10), words, ink_on(pen.color(hue)), weight=700, align="center")

@@ -32,10 +32,9 @@ class Look(NamedTuple):
 
 @dataclass(frozen=True)
 class Program(OfRun):
-    """`lane` says which of those side by side; `lit` is a row that stands out, where it is this lane that has it."""
+    """`lane` says which of those side by side."""
 
     lane: int
-    lit: int | None = None
 
     def seen(self) -> Look:
         program = self.run.program(self.now, self.lane)
@@ -51,7 +50,7 @@ class Program(OfRun):
 
     def differs(self, before: Self, pen: Pen, box: Box) -> tuple[Box, ...]:
         was, now = before._look, self._look
-        if (before.run, before.lane, before.lit) != (self.run, self.lane, self.lit) or was.whose != now.whose:
+        if (before.run, before.lane) != (self.run, self.lane) or was.whose != now.whose:
             return (box,)
         at, names = places(pen.unit, box, self.run), differing(was.shown, now.shown)
         found = {name: at.edges[name] for name in names if name in at.edges}
@@ -74,17 +73,16 @@ class Program(OfRun):
             if seen[slot]:
                 draw_slot(pen, place, self.run, slot, shown[slot], most=14)
         if seen["S"] and shown["S"]:
-            scores.tile(pen, at.scores, self.run, shown["S"], self.lit)
+            scores.tile(pen, at.scores, self.run, shown["S"])
         elif seen["S"]:
             pen.frame(at.scores.box, "faint", radius=4, dash=6)
         if program is not None and at.labels > pen.px(40) and seen["labels"]:
             count = min(self.run.trace.meta["block_q"], self.run.trace.meta["queries"] - first)
             words = self.run.names["queries"][first : first + count]
-            strong = frozenset() if self.lit is None else frozenset([self.lit])
-            cells.row_labels(pen, at.scores, words, at.scores.box.x - pen.px(12), at.labels - pen.px(12), strong)
+            cells.row_labels(pen, at.scores, words, at.scores.box.x - pen.px(12), at.labels - pen.px(12))
         for name, grid in at.stats.items():
             if seen[name]:
-                scores.statistic(pen, grid, self.run, shown[name], self.lit, late and name == "ℓ")
+                scores.statistic(pen, grid, self.run, shown[name], behind=late and name == "ℓ")
         if at.acc and seen["acc"]:
             if shown["acc"]:
                 draw_value(pen, at.acc, self.run, shown["acc"])

@@ -1,4 +1,4 @@
-"""A max that moves, of one row: the factor α that it gives, and what becomes of the old sum."""
+"""A row's new sum: the old one and the tile's own, each against a max of its own, and the factors α and β of both."""
 
 from __future__ import annotations
 
@@ -11,73 +11,88 @@ from .actor import Actor
 if TYPE_CHECKING:
     from ..pen import Pen
 
+#: units after words, and after figures
+APART = 12, 20
+
+#: words, or with `True` figures, and their hue
+Said = tuple[str, str, bool]
+
 
 @dataclass(frozen=True)
 class Rescale(Actor):
-    """`step` is how far it is told: 0 the old max and sum, 1 the new max and α, 2 the old sum has shrunk, 3 what is new
-    has been added. Between them lengths glide, without a number. `base` is that of the exponentials."""
+    """Max and sum of `row`: the old one, the tile's, the new one (FA1). `step` is how far it is told: 0 the old sum and
+    the tile's, and the `factors` that the new max gives both; 1 they have shrunk by these; 2 the new sum. Between them
+    lengths glide, without a number."""
 
     row: str
-    by: str
-    m: tuple[float, float]
-    alpha: float
-    l: tuple[float, float]
+    m: tuple[float, float, float]
+    factors: tuple[float, float]
+    l: tuple[float, float, float]
     step: float = 0.0
-    base: str = "e"
 
     def draw(self, pen: Pen, box: Box) -> None:
         from ...units import number
 
-        m_old, m_new = self.m
         wide = box.w >= pen.px(1200)
-        left = box.x + pen.px(270 if wide else 190)
+        left = box.x + pen.px(330 if wide else 236)
         pitch = min(pen.px(52), box.h // 3)
         high = min(pen.px(36), round(pitch * 0.72))
         base = round(high / 2 + pen.px(10))
-        names = (f"max of {self.row}", "α", "its sum ℓ") if wide else ("max", "α", "its ℓ")
-        for n, name in enumerate(names):
+        names = (f"max of {self.row}", "factors", "ℓ_{new} = α ℓ_{old} + β ℓ_{tile}")
+        for n, name in enumerate(names if wide else ("max", "factors", "α ℓ_{old} + β ℓ_{tile}")):
             pen.label(box.x, box.y + n * pitch + base, name, room=left - box.x - pen.px(16))
-        y = box.y + base
-        x = left + pen.figure(left, y, number(m_old, 2), "dim" if self.step >= 1 else "stat") + pen.px(18)
-        if self.step >= 1:
-            x += pen.label(x, y, "→") + pen.px(18)
-            x += pen.figure(x, y, number(m_new, 2), "stat") + pen.px(18)
-            pen.label(x, y, f"by {self.by}", room=box.right - x)
-            y += pitch
-            exponent = f"({number(m_old, 2)} − {number(m_new, 2)})"
-            words = f"exp{exponent}" if self.base == "e" else f"{self.base}^{exponent}"
-            x = left + pen.figure(left, y, words) + pen.px(18)
-            pen.figure(x, y, f"= {self.alpha:.2f}", "stat")
+        old, tile, new = (number(x, 2) for x in self.m)
+        larger = "the larger: " * wide + "m_{new}"
+        three = (("m_{old}", old, "stat"), ("m_{tile}", tile, "S"), (larger, new, "ink"))
+        _say(
+            pen, left, box.y + base, [said for words, x, hue in three for said in ((words, hue, False), (x, hue, True))]
+        )
+        half, factors = (box.right - left) // 2, (("α", old, "stat"), ("β", tile, "S"))
+        for n, ((name, of, hue), factor) in enumerate(zip(factors, self.factors, strict=True)):
+            powers = (f"exp({of} − {new})", "dim", True), (f"e^{{{of} − {new}}}", "dim", False)
+            wordings = [[(f"{name} =", hue, False), power, (f"= {factor:.2f}", hue, True)] for power in powers]
+            how = wordings[_width(pen, wordings[0]) > half]
+            _say(pen, left + n * half, box.y + pitch + base, how)
         self._sum(pen, Box(left, box.y + 2 * pitch, box.right - left, high), base)
 
     def _sum(self, pen: Pen, box: Box, base: int) -> None:
-        """The sum as a bar: what is left of the old one in its hue, what the new tile adds in that of its weights."""
+        """The sum as a bar: what counts of the old one, and of the tile's own, in the hue of its weights."""
         from ...units import number
 
-        l_old, l_new = self.l
-        old, added, whole = number(self.alpha * l_old, 2), number(l_new - self.alpha * l_old, 2), number(l_new, 2)
-        parts = {
-            2: ((f"{self.alpha:.2f}", "stat"), (f" × {number(l_old, 2)} ≈ ", "dim"), (old, "stat")),
-            3: ((old, "stat"), (" + ", "dim"), (f"{added} of this tile", "S"), (" = ", "dim"), (whole, "ink")),
-        }
-        longest = max(sum(pen.figure_width(words) for words, _ in some) for some in parts.values())
-        if longest > 0.5 * box.w:
-            parts[3] = ((old, "stat"), (" + ", "dim"), (added, "S"), (" = ", "dim"), (whole, "ink"))
-            longest = max(sum(pen.figure_width(words) for words, _ in some) for some in parts.values())
-        roomy = longest <= 0.6 * box.w
-        scale = (box.w - (longest if roomy else pen.figure_width("00.00")) - pen.px(24)) / max(l_old, l_new, 1e-9)
-        kept = l_old * (1 + (self.alpha - 1) * min(1.0, max(0.0, self.step - 1)))
-        new = (l_new - self.alpha * l_old) * min(1.0, max(0.0, self.step - 2))
-        pen.frame(Box(box.x, box.y, round(l_old * scale), box.h), "faint", radius=4, dash=6)
-        bar = Box(box.x, box.y, round(kept * scale), box.h)
-        pen.fill(bar, "stat", radius=3)
-        if new > 0:
-            pen.fill(Box(bar.right, box.y, round(new * scale), box.h), "S", radius=3)
-        if self.step != int(self.step):  # on its way it is no sum that ever was
-            return
-        shown = (
-            parts.get(int(self.step), ((number(kept + new, 2), "ink"),)) if roomy else ((number(kept + new, 2), "ink"),)
-        )
-        x = max(bar.right, box.x + round(l_old * scale), box.x + round((kept + new) * scale)) + pen.px(16)
-        for words, color in shown:
-            x += pen.figure(x, box.y + base, words, color)
+        old, tile, new = self.l
+        kept, added = (x * f for x, f in zip((old, tile), self.factors, strict=True))
+        shrunk = min(1.0, max(0.0, self.step))
+        lengths = [x + (y - x) * shrunk for x, y in ((old, kept), (tile, added))]
+        a, b, whole = (number(x, 2) for x in self.l)
+        alpha, beta = (f"{factor:.2f}" for factor in self.factors)
+        products: list[Said] = [(f"{alpha} × {a}", "stat", True), ("+", "dim", True), (f"{beta} × {b}", "S", True)]
+        parts: list[list[Said]] = [
+            [("ℓ_{old}", "stat", False), (a, "stat", True), ("ℓ_{tile}", "S", False), (b, "S", True)],
+            products,
+            [*products, ("≈", "dim", True), (whole, "ink", True)],
+        ]
+        longest = max(_width(pen, some) for some in parts)
+        scale = max(1.0, box.w - longest - pen.px(16)) / max(old + tile, new, 1e-9)
+        pen.frame(Box(box.x, box.y, round((old + tile) * scale), box.h), "faint", radius=4, dash=6)
+        at = box.x
+        for length, hue in zip(lengths, ("stat", "S"), strict=True):
+            end = at + round(length * scale)
+            pen.fill(Box(at, box.y, end - at, box.h), hue, radius=3)
+            at = end
+        if self.step == int(self.step):  # on its way it is no sum that ever was
+            x = box.x + round(max(old + tile, new) * scale) + pen.px(16)
+            _say(pen, x, box.y + base, parts[int(self.step)])
+
+
+def _say(pen: Pen, x: float, y: float, said: list[Said]) -> None:
+    """One after the other; more apart after figures."""
+    for words, color, mono in said:
+        x += (pen.figure if mono else pen.label)(x, y, words, color) + pen.px(APART[mono])
+
+
+def _width(pen: Pen, said: list[Said]) -> float:
+    from ...theme import LABEL
+
+    return sum(
+        (pen.figure_width(words) if mono else pen.width(words, LABEL)) + pen.px(APART[mono]) for words, _, mono in said
+    )

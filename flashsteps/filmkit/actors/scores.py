@@ -66,8 +66,9 @@ def draw(pen: Pen, box: Box, run: Run, now: float, program: int | None, *, lit: 
     if dtype != stored and drawn + pen.width(dtype, LABEL) <= at.tile.box.right:  # tiles that were loaded take less
         pen.label(drawn, y, dtype)
     for name, column in at.stats.items():
-        pen.label(column.box.x + column.box.w / 2, y, name, "stat", weight=700, align="center")
-        statistic(pen, column, run, run.shown(now, program, STATS[name]), lit, behind(run, now, program, name))
+        found = run.shown(now, program, STATS[name])
+        pen.label(column.box.x + column.box.w / 2, y, called(run, name, found), "stat", weight=700, align="center")
+        statistic(pen, column, run, found, lit, behind(run, now, program, name))
     if shown:
         tile(pen, at.tile, run, shown, lit)
         tokens(pen, at, run, shown, lit)
@@ -86,7 +87,7 @@ def formulas(trace: Trace) -> dict[str, str]:
     return {"S": s, "P": "P = exp(S − tile’s max)" if own else "P = exp(S − m)"}
 
 
-def tile(pen: Pen, grid: cells.Grid, run: Run, shown: Shown, lit: int | None) -> None:
+def tile(pen: Pen, grid: cells.Grid, run: Run, shown: Shown, lit: int | None = None) -> None:
     """Cells with numbers if they are large enough, else a texture; of a new value the first ones in reading order."""
     from ...theme import contrast, ink_on, mix
     from ...units import number
@@ -143,7 +144,16 @@ def behind(run: Run, now: float, program: int | None, name: str) -> bool:
     return run.trace[m.step].op == "compute" and m.step > l.step and bool(run.value(l.step).any())
 
 
-def statistic(pen: Pen, grid: cells.Grid, run: Run, shown: Shown | None, lit: int | None, behind: bool = False) -> None:
+def called(run: Run, name: str, shown: Shown | None) -> str:
+    """What stands above a statistic: where a run has an old and a new one (FA1), which of them it is."""
+    if shown is None or not run.has(STATS[name][0]) or len(STATS[name]) == 1:
+        return name
+    return f"{name}_{{{'new' if shown.slot == STATS[name][0] else 'old'}}}"
+
+
+def statistic(
+    pen: Pen, grid: cells.Grid, run: Run, shown: Shown | None, lit: int | None = None, behind: bool = False
+) -> None:
     """One number a row; a texture where rows are too flat for numbers. What is `behind` is pale, in dashes."""
     from ...units import number
 

@@ -1,8 +1,8 @@
-"""The map: all tiles of the N × N scores, which are done, which is on, which are skipped. S itself is never stored."""
+"""The map: all tiles of the N × N scores: filled once done, framed while in the making, crossed out where skipped."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING
@@ -13,88 +13,94 @@ from . import cells
 from .of_run import OfRun
 
 if TYPE_CHECKING:
+    from ..moments import Round
     from ..pen import Pen
     from ..run import Run
+
+#: what is counted above it, as there is room
+WORDS = "tiles of S done", "S tiles done", "tiles done"
 
 
 @dataclass(frozen=True)
 class TileMap(OfRun):
-    """`words` is what stands above it; queries are its rows, keys its columns. `framed` tiles (row, column) have a
-    frame once they are done; with `numbered`, blocks have their numbers beside them and no tokens."""
+    """Queries are its rows, keys its columns. What is counted above it is what is filled. `marked` tiles (row, column)
+    have a frame of their own once they are done; with `numbered`, blocks have their numbers beside them and no
+    tokens."""
 
-    words: str = "tiles of S"
-    framed: tuple[tuple[int, int], ...] = ()
+    marked: tuple[tuple[int, int], ...] = ()
     numbered: bool = False
 
     def seen(self) -> Hashable:
-        return self.run.done(self.now)
+        return self.run.done(self.now), self.run.at_tile(self.now), tuple(self.run.indices(self.now))
 
     def draw(self, pen: Pen, box: Box) -> None:
         run, meta = self.run, self.run.trace.meta
-        count, on = run.done(self.now)
-        rounds = run.rounds[:count]
-        done = sum(len(r.tiles) for r in rounds)
+        (count, on), at_tile = run.done(self.now), run.at_tile(self.now)
+        making = (on,) if on and at_tile else ()
+        made = [tile for r in run.rounds[:count] for tile in r.tiles]
+        skipped = [tile for r in (*run.rounds[:count], *making) for tile in r.hidden]
         total = sum(len(r.tiles) for r in run.rounds)
-        hidden = sum(len(r.hidden) for r in rounds)
         base = box.y + pen.px(30)
-        said = f"{done} of {total}" + (f", {hidden} skipped" if hidden else "")
-        width = pen.label(box.x, base, self.words)
-        if width + pen.figure_width(said) + pen.px(16) > box.w:
-            said = f"{done} of {total}"
-        pen.figure(box.right, base, said, align="right")
+        said = f"{len(made)} of {total}"
+        more = f"{said}, {len(skipped)} skipped" if skipped else said
+        room = box.w - pen.px(16)
+        said = more if pen.width(WORDS[0], LABEL) + pen.figure_width(more) <= room else said
+        left = room - pen.figure(box.right, base, said, align="right")
+        pen.label(box.x, base, next((words for words in WORDS if pen.width(words, LABEL) <= left), ""))
         grid = place(pen, box, run, self.numbered)
         side = grid.cell
         rows, columns = -(-meta["queries"] // meta["block_q"]), -(-meta["keys"] // meta["block_k"])
         gap = max(1, pen.px(4)) if min(side) * meta["block_q"] >= 12 else 0
+        radius = 4 if gap else 0
         pen.frame(cells.edge(pen.unit, grid.box), "line", radius=4)
-        now = (*on.tiles, *on.hidden) if on else ()
-        for r in dict.fromkeys((*rounds, *([on] if on else []))):
-            for i, j in (*r.tiles, *r.hidden):
-                if i >= rows or j >= columns:
-                    continue
-                tile = tile_box(grid, meta, i, j)
-                inside = Box(tile.x, tile.y, tile.w - gap, tile.h - gap)
-                radius = 4 if gap else 0
-                if (i, j) in r.hidden:  # stepped over: never framed as one that is on
-                    if r.number < count:
-                        pen.cross(inside, "faint", radius=radius)
-                    continue
-                if r.number < count:
-                    pen.fill(inside, "S", radius=radius, alpha=1.0 if r == on else 0.35)
-                if (i, j) in self.framed and r.number < count:
-                    pen.frame(inside, "accent", width=3, radius=radius)
-                if r == on:
-                    pen.frame(inside, "ink", width=3, radius=radius)
-        lit = [
-            frozenset(x for tile in now for x in range(tile[axis] * meta[b], tile[axis] * meta[b] + meta[b]))
-            for axis, b in ((0, "block_q"), (1, "block_k"))
-        ]
-        lit = [
-            one if len(one) < meta[axis] else frozenset() for one, axis in zip(lit, ("queries", "keys"), strict=True)
-        ]
+
+        def insides(tiles: Iterable[tuple[int, int]]) -> Iterator[tuple[tuple[int, int], Box]]:
+            for i, j in tiles:
+                if i < rows and j < columns:
+                    tile = tile_box(grid, meta, i, j)
+                    yield (i, j), Box(tile.x, tile.y, tile.w - gap, tile.h - gap)
+
+        for tile, inside in insides(made):
+            pen.fill(inside, "S", radius=radius, alpha=0.5)
+            if tile in self.marked:
+                pen.frame(inside, "accent", width=3, radius=radius)
+        for _, inside in insides(skipped):
+            pen.cross(inside, "faint", radius=radius)
+        for _, inside in insides(tile for r in making for tile in r.tiles):
+            pen.frame(inside, "ink", width=3, radius=radius)
+        lit = [self._lit(on, axis, at_tile) for axis in (0, 1)]
         if self.numbered:
-            self._numbers(pen, grid, box, (rows, columns), now)
+            self._numbers(pen, grid, box, (rows, columns), lit)
             return
+        named = [
+            frozenset(x for n in one for x in range(n * meta[b], n * meta[b] + meta[b]))
+            for one, b in zip(lit, ("block_q", "block_k"), strict=True)
+        ]
         left, top = grid.box.x - box.x - pen.px(10), grid.box.y - box.y - pen.px(58)
-        cells.row_labels(pen, grid, run.names["queries"], grid.box.x - pen.px(10), left, lit[0])
+        cells.row_labels(pen, grid, run.names["queries"], grid.box.x - pen.px(10), left, named[0])
         names = run.names["keys"]
         if top < pen.px(40):
             return
-        cells.column_labels(pen, grid.box.x, grid.box.w / len(names), names, grid.box.y - pen.px(10), top, lit[1])
+        cells.column_labels(pen, grid.box.x, grid.box.w / len(names), names, grid.box.y - pen.px(10), top, named[1])
 
-    def _numbers(
-        self, pen: Pen, grid: cells.Grid, box: Box, count: tuple[int, int], now: tuple[tuple[int, int], ...]
-    ) -> None:
+    def _lit(self, on: Round | None, axis: int, at_tile: bool) -> set[int]:
+        """The blocks that the loop over queries (axis 0) or keys is at, unless it is at all of them."""
+        meta, name = self.run.trace.meta, "ij"[axis]
+        if on is None or not at_tile and name not in self.run.indices(self.now):
+            return set()
+        blocks = {tile[axis] for tile in (*on.tiles, *on.hidden)}
+        many = -(-meta[("queries", "keys")[axis]] // meta[("block_q", "block_k")[axis]])
+        return blocks if len(blocks) < many else set()
+
+    def _numbers(self, pen: Pen, grid: cells.Grid, box: Box, count: tuple[int, int], lit: list[set[int]]) -> None:
         """Of each block of queries at its left, of each block of keys above it."""
         for axis, many in enumerate(count):
-            lit = {tile[axis] for tile in now}
-            lit = lit if len(lit) < many else set()
             for n in range(many):
                 tile = tile_box(grid, self.run.trace.meta, n if axis == 0 else 0, n if axis == 1 else 0)
                 if axis == 0 and n % ceil(pen.px(30) / max(1, tile.h)):
                     continue
                 x, y = tile.x + tile.w / 2, tile.y + tile.h / 2 + pen.px(10)
-                ink, weight = ("ink", 600) if n in lit else ("dim", 400)
+                ink, weight = ("ink", 600) if n in lit[axis] else ("dim", 400)
                 if axis == 0:
                     pen.label(grid.box.x - pen.px(16), y, str(n), ink, weight=weight, align="right")
                 elif grid.box.y - box.y >= pen.px(90) and pen.width(str(many - 1), LABEL) + pen.px(4) <= tile.w:
