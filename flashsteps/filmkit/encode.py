@@ -303,7 +303,7 @@ def _gif(aside: Path, pipe: _Pipe) -> None:
     palettegen = _filter("palettegen", f"stats_mode=full:reserve_transparent=0:max_colors={COLOURS}", pipe.size)
     for picture, bands in pipe:
         if bands:
-            kept.append((_ticks(frames, fps, 100), [(rows, zlib.compress(picture[rows].data, 1)) for rows in bands]))
+            kept.append((ticks(frames, fps, 100), [(rows, zlib.compress(picture[rows].data, 1)) for rows in bands]))
             palettegen.push(_timed(av.VideoFrame.from_ndarray(picture, "rgba"), len(kept), 100))
             with suppress(BlockingIOError):
                 palettegen.vpull()  # nothing yet, but now the picture is counted, and its memory free
@@ -312,7 +312,7 @@ def _gif(aside: Path, pipe: _Pipe) -> None:
     palette = palettegen.vpull()
 
     paletteuse = _filter("paletteuse", "dither=none:diff_mode=rectangle", pipe.size, palette)
-    hold = _ticks(frames, fps, 100) - kept[-1][0]
+    hold = ticks(frames, fps, 100) - kept[-1][0]
     again = pipe.loop - 1 if pipe.loop else 0  # as the format has it: how often after the first time, 0: for ever
     muxer = {"fflags": "+bitexact", "loop": str(again or -1 if pipe.loop else 0), "final_delay": str(hold)}
     with av.open(str(aside), "w", format="gif", options=muxer) as film:
@@ -354,7 +354,7 @@ def _timed(picture: av.VideoFrame, ticks: int, rate: int) -> av.VideoFrame:
     return picture
 
 
-def _ticks(frame: int, fps: int, rate: int) -> int:
+def ticks(frame: int, fps: int, rate: int) -> int:
     """When a frame starts, in the nearest 1/rate s: what is rounded is the time, so the film's length stays true."""
     return (2 * frame * rate + fps) // (2 * fps)
 
@@ -373,13 +373,13 @@ def _webp(aside: Path, pipe: _Pipe) -> None:
     frames, start, fps = 0, 0, pipe.fps
     for picture, bands in pipe:
         if bands:
-            start = _ticks(frames, fps, 1000)
+            start = ticks(frames, fps, 1000)
             pixels = straight(picture) if pipe.transparent else picture
             swapped = np.ascontiguousarray(pixels[..., [2, 1, 0, 3]])  # libwebp takes no RGBA
             codec.encode(_timed(av.VideoFrame.from_ndarray(swapped, "bgra"), start, 1000))
         frames += 1
     film = bytearray(b"".join(bytes(packet) for packet in codec.encode(None)))
-    _finish(film, _ticks(frames, fps, 1000) - start, pipe.loop)
+    _finish(film, ticks(frames, fps, 1000) - start, pipe.loop)
     aside.write_bytes(film)
 
 

@@ -1,21 +1,25 @@
 """The gallery: every film, whole and short, in each theme, with a still and captions; and what is out of date in it.
 
-A manifest (gallery.json) says of each file by which command it was made, how large it is, and, as a digest, what it
-shows. So what changed is found by drawing a few pictures of each film, and only that is made anew.
+A manifest (gallery.json) says of each file by which command it was made, how large it is, and, as a digest, what is
+said in it, for how long and in which colours. So what changed is found by telling each film again, and by drawing a few
+of its pictures (`filmkit.alike`), and only that is made anew.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from .. import files, theme
-from . import films, reel
+from . import alike, films, reel
 from .presets import PRESETS
 from .processes import Share
 from .share import shared
@@ -65,14 +69,10 @@ def pieces(names: Sequence[str] = ()) -> list[Piece]:
 
 
 def digest(piece: Piece) -> str:
-    """What a film shows: its captions, and its picture in the middle and at the end of each chapter."""
-    width, height, fps = PRESETS["readme"]
+    """What a film says, for how long, and in which colours."""
     shown = _shown(piece)
-    made = hashlib.sha256(repr((width, height, fps, shown.duration, shown.captions)).encode())
-    for _, start, stop in shown.chapters:
-        for t in ((start + stop) / 2, stop - 1 / fps):
-            made.update(shown.frame(t, width=width, height=height).tobytes())
-    return made.hexdigest()[:16]
+    told = (*PRESETS["readme"], round(shown.duration, 3), shown.chapters, shown.captions, theme.theme(piece.theme))
+    return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
 
 
 def moment(shown: reel.Reel) -> float:
@@ -91,16 +91,32 @@ def out_of_date(
 
 
 def _late(folder: Path, some: Sequence[Piece], share: Share) -> Iterator[tuple[Piece, str, str]]:
-    """The same, with the digest of what each would show, which was made to find out."""
+    """The same, with the digest of each, which was made to find out."""
     kept = manifest(folder)
-    with closing(share(partial(_digest, some), len(some), folder, lambda amount: None)) as digests:
-        for piece, now in zip(some, digests, strict=True):
+    with closing(share(partial(_now, some), len(some), folder, lambda amount: None)) as each:
+        for piece, now in zip(some, each, strict=True):
             if why := _fault(folder, piece, kept, now):
-                yield piece, now, why
+                yield piece, now.digest, why
 
 
-def _digest(some: Sequence[Piece], folder: Path, n: int, told: Callable[[int], None]) -> str:
-    return digest(some[n])
+class _Now(NamedTuple):
+    """What a film would be if it were made now: its digest, and some of its frames, packed."""
+
+    digest: str
+    frames: list[int]
+    pictures: list[bytes]
+
+    def unpacked(self) -> Iterator[alike.Picture]:
+        width, height, _ = PRESETS["readme"]
+        for packed in self.pictures:
+            yield np.frombuffer(zlib.decompress(packed), np.uint8).reshape(height, width, 3)
+
+
+def _now(some: Sequence[Piece], folder: Path, n: int, told: Callable[[int], None]) -> _Now:
+    shown, (width, height, fps) = _shown(some[n]), PRESETS["readme"]
+    frames = alike.moments(shown.chapters, fps)
+    drawn = (shown.frame(k / fps, width=width, height=height)[..., :3] for k in frames)
+    return _Now(digest(some[n]), frames, [zlib.compress(picture.tobytes(), 1) for picture in drawn])
 
 
 def strangers(folder: Path) -> list[str]:
@@ -109,14 +125,17 @@ def strangers(folder: Path) -> list[str]:
     return sorted(name for name in manifest(folder) if name not in known)
 
 
-def _fault(folder: Path, piece: Piece, kept: dict[str, Entry], now: str) -> str:
+def _fault(folder: Path, piece: Piece, kept: dict[str, Entry], now: _Now) -> str:
     for name in piece.names:
         if name not in kept or not (folder / name).is_file():
             return f"{name} is not there"
         if kept[name]["sha256"] != _hash(folder / name):
             return f"{name} is not the file that was made"
-        if kept[name]["shows"] != now:
-            return "it shows something else now"
+        if kept[name]["says"] != now.digest:
+            return "it says something else now"
+    pictures = alike.kept(folder / f"{piece.stem}.gif", now.frames, PRESETS["readme"].fps)
+    if not all(alike.alike(one, other) for one, other in zip(pictures, now.unpacked(), strict=True)):
+        return "it shows something else now"
     return ""
 
 
@@ -161,7 +180,7 @@ def _make(
     todo: Sequence[tuple[Piece, str]], named: str, folder: Path, n: int, told: Callable[[int], None]
 ) -> dict[str, Entry]:
     """The files of one film, and what the manifest has of each; the gallery's folder is `named` so in commands."""
-    piece, shows = todo[n]
+    piece, says = todo[n]
     look, shown, before = PRESETS["readme"], _shown(piece), 0
 
     def progress(done: int, total: int) -> None:
@@ -184,7 +203,7 @@ def _make(
         "theme": piece.theme,
         "command": piece.command(named),
     }
-    about |= {"shows": shows, "width": look.width, "height": look.height, "seconds": round(shown.duration, 2)}
+    about |= {"says": says, "width": look.width, "height": look.height, "seconds": round(shown.duration, 2)}
     return {
         name: about | {"bytes": (folder / name).stat().st_size, "sha256": _hash(folder / name)} for name in piece.names
     }
@@ -204,7 +223,7 @@ def manifest(folder: Path) -> dict[str, Entry]:
         return {}
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        return {str(name): {**entry, "sha256": str(entry["sha256"]), "shows": str(entry["shows"])}
+        return {str(name): {**entry, "sha256": str(entry["sha256"]), "says": str(entry["says"])}
                 for name, entry in data.items()}  # fmt: skip
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         raise ValueError(f"'{path}' is no manifest of a gallery: delete it, and make the gallery anew") from None

@@ -6,16 +6,21 @@ import hashlib
 import html
 import json
 import re
+from collections.abc import Iterator
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import av
+import cairo
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 import flashsteps as fs
 from flashsteps import theme
 from flashsteps.cli import main
-from flashsteps.filmkit import embedding, films, gallery
+from flashsteps.filmkit import alike, board, embedding, encode, films, gallery, text
+from flashsteps.filmkit.presets import PRESETS
 from flashsteps.filmkit.storyboard import CUTS
 
 FILM = "limits"  # one that is soon drawn
@@ -91,11 +96,17 @@ def test_what_is_out_of_date_is_found_and_made_anew(
     for path in folder.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     short = f"{FILM}-short.gif"
-    if harm in ("a caption", "a picture"):
-        right = gallery.digest
-        monkeypatch.setattr(
-            gallery, "digest", lambda piece: "other" if piece.stem == f"{FILM}-short" else right(piece)
-        )  # as a film says that has another: see below
+    why = "it says something else now"
+    if harm == "a caption":
+        kept = json.loads((tmp_path / "gallery.json").read_text())
+        kept[short]["says"] = gallery.digest(gallery.Piece(FILM, "full", "dark"))
+        (tmp_path / "gallery.json").write_text(json.dumps(kept))
+    elif harm == "a picture":  # a card's title moves by a few pixels
+        why = "it shows something else now"
+        kept = json.loads((tmp_path / "gallery.json").read_text())
+        moved = _moved((tmp_path / short), kept[short]["width"], kept[short]["height"])
+        kept[short]["sha256"] = hashlib.sha256(moved).hexdigest()
+        (tmp_path / "gallery.json").write_text(json.dumps(kept))
     elif harm == "a file":
         (tmp_path / short).unlink()
     elif harm == "bytes":
@@ -111,6 +122,8 @@ def test_what_is_out_of_date_is_found_and_made_anew(
     assert done.exit_code == 1
     late = 4 if harm == "no manifest" else 1
     assert f"{late} of 4 are out of date: make them by `flashsteps gallery {tmp_path}`" in done.stdout
+    if harm in ("a caption", "a picture"):
+        assert f"{short}: {why}" in done.stdout
     monkeypatch.undo()
     if harm == "another film":
         said("gallery", str(tmp_path), "--films", FILM)
@@ -118,7 +131,67 @@ def test_what_is_out_of_date_is_found_and_made_anew(
         assert "gone.gif" not in json.loads((tmp_path / "gallery.json").read_text())
 
 
-def test_a_digest_is_of_what_is_seen_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def _moved(path: Path, width: int, height: int) -> bytes:
+    """Write the GIF anew with what it shows in its middle four pixels further to the right."""
+    with av.open(str(path)) as film:
+        frames = [(round(float(f.time or 0) * 12), f.to_ndarray(format="rgba")) for f in film.decode(video=0)]
+
+    def every() -> Iterator[np.ndarray]:
+        for (k, picture), (after, _) in pairwise([*frames, (frames[-1][0] + 1, frames[-1][1])]):
+            middle = picture[height // 3 : height // 2].copy()
+            picture[height // 3 : height // 2, 4:] = middle[:, :-4]
+            yield from [np.ascontiguousarray(picture)] * (after - k)
+
+    pictures = list(every())
+    encode.write(path, pictures, fps=12, size=(width, height), total=len(pictures))
+    return path.read_bytes()
+
+
+def test_what_differs_by_rounding_is_alike_and_what_anybody_would_see_is_not() -> None:
+    """A shade off, and a bar that ends a pixel further; but not another digit, another place, another colour."""
+    shown = fs.film(FILM, cut="short")
+    size = {"width": 800, "height": 450}
+    picture = shown.frame(shown.duration - 0.1, **size)[..., :3].copy()
+    noise = np.random.default_rng(0).integers(-3, 4, picture.shape)
+    assert alike.alike(picture, np.clip(picture + noise, 0, 255).astype(np.uint8))
+    edge, bar = picture.copy(), picture.copy()
+    edge[100:140, 200:300], bar[100:140, 200:301] = 255, 255
+    assert alike.alike(edge, bar)
+    assert not alike.alike(edge, picture)
+    assert not alike.alike(np.roll(picture, 3, axis=1), picture)
+    pale = picture.copy()
+    pale[64:128, 64:128] = np.clip(pale[64:128, 64:128].astype(int) + 60, 0, 255)
+    assert not alike.alike(pale, picture)
+    assert not alike.alike(picture[:-1], picture)
+
+
+def test_another_digit_is_seen() -> None:
+    """In a figure, as small as it is at the gallery's size."""
+    size = theme.LABEL * PRESETS["readme"].width / 1920
+
+    def number(words: str) -> np.ndarray:
+        surface = cairo.ImageSurface(cairo.FORMAT_RGB24, 160, 48)
+        ctx = cairo.Context(surface)
+        ctx.set_source_rgb(0.08, 0.1, 0.13)
+        ctx.paint()
+        text.draw(ctx, 10, 36, words, text.Style("mono", 600, size), (0.9, 0.93, 0.95))
+        surface.flush()
+        return np.ndarray((48, 160, 4), np.uint8, surface.get_data())[..., :3].copy()
+
+    for one, other in combinations("0123456789", 2):
+        assert not alike.alike(number(f"1.6{one}"), number(f"1.6{other}")), (one, other)
+
+
+def test_a_gifs_pictures_are_found_by_their_frames(folder: Path) -> None:
+    """Each is that of the film at this frame, also where nothing moved for a while, and the last."""
+    shown = fs.film(FILM, cut="short")
+    frames = [0, 1, 7, *alike.moments(shown.chapters, 12), round(shown.duration * 12) - 1]
+    frames = sorted(set(frames))
+    for k, picture in zip(frames, alike.kept(folder / f"{FILM}-short.gif", frames, 12), strict=True):
+        assert alike.alike(picture, shown.frame(k / 12, width=800, height=450)[..., :3]), k
+
+
+def test_a_digest_is_of_what_is_said_for_how_long_and_in_which_colours(monkeypatch: pytest.MonkeyPatch) -> None:
     piece = gallery.Piece(FILM, "short", "dark")
     before = gallery.digest(piece)
     assert gallery.digest(piece) == before
@@ -128,7 +201,8 @@ def test_a_digest_is_of_what_is_seen_and_said(monkeypatch: pytest.MonkeyPatch) -
         patch.setitem(theme.THEMES, "dark", dark._replace(ink="#fefefe"))
         assert gallery.digest(piece) != before
     with monkeypatch.context() as patch:
-        patch.setattr(fs.film(FILM).told.__class__, "title", "Limits!")
+        patch.setattr(board, "LEAD", board.LEAD + 0.1)
+        patch.setattr(board.Board.say, "__kwdefaults__", {"early": False, "lead": board.LEAD})
         assert gallery.digest(piece) != before
 
 
