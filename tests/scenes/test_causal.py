@@ -37,6 +37,8 @@ def test_tiles_are_of_three_kinds():
 
 def test_what_comes_in_of_k_and_v():
     toy, real = actor(SCRIPT, "Three kinds of tiles", Bars).bars
+    assert (toy.name, real.name) == ("this toy: 10 of 16 tiles", "N = 8K: 2,080 of 4,096 tiles of 128×128")
+    assert sum(i >= j for i in range(64) for j in range(64)) == 2080
     assert toy.note == "5,120 B of 8,192 B"  # 10 of 16 tiles, each 2 × 4 × 32 numbers of 2 B
     assert 10 * 2 * 4 * 32 * 2 == 5120
     assert real.value == (64 * 65 / 2) / 64**2  # 64 blocks: 1 + 2 + … + 64 of 64²

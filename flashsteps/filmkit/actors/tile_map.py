@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TileMap(OfRun):
-    """`words` is what stands above it; queries are its rows, keys its columns. `framed` tiles (row, column) have a
-    frame once they are done; with `numbered`, blocks have their numbers beside them and no tokens."""
+    """`words` is what stands above it; queries are its rows, keys its columns. With `framed`, it is known from the
+    start what each tile will be: these (row, column) have a frame, and those that will be skipped are crossed out. With `numbered`, blocks have their numbers beside them and no tokens."""
 
     words: str = "tiles of S"
-    framed: tuple[tuple[int, int], ...] = ()
+    framed: tuple[tuple[int, int], ...] | None = None
     numbered: bool = False
 
     def seen(self) -> Hashable:
@@ -35,7 +35,9 @@ class TileMap(OfRun):
         rounds = run.rounds[:count]
         done = sum(len(r.tiles) for r in rounds)
         total = sum(len(r.tiles) for r in run.rounds)
-        hidden = sum(len(r.hidden) for r in rounds)
+        known = count if self.framed is None else len(run.rounds)
+        told = run.rounds[:known]
+        hidden = sum(len(r.hidden) for r in told)
         base = box.y + pen.px(30)
         said = f"{done} of {total}" + (f", {hidden} skipped" if hidden else "")
         width = pen.label(box.x, base, self.words)
@@ -48,7 +50,7 @@ class TileMap(OfRun):
         gap = max(1, pen.px(4)) if min(side) * meta["block_q"] >= 12 else 0
         pen.frame(cells.edge(pen.unit, grid.box), "line", radius=4)
         now = (*on.tiles, *on.hidden) if on else ()
-        for r in dict.fromkeys((*rounds, *([on] if on else []))):
+        for r in dict.fromkeys((*told, *([on] if on else []))):
             for i, j in (*r.tiles, *r.hidden):
                 if i >= rows or j >= columns:
                     continue
@@ -56,15 +58,17 @@ class TileMap(OfRun):
                 inside = Box(tile.x, tile.y, tile.w - gap, tile.h - gap)
                 radius = 4 if gap else 0
                 if (i, j) in r.hidden:  # stepped over: never framed as one that is on
-                    if r.number < count:
+                    if r.number < known:
                         pen.cross(inside, "faint", radius=radius)
                     continue
                 if r.number < count:
                     pen.fill(inside, "S", radius=radius, alpha=1.0 if r == on else 0.35)
-                if (i, j) in self.framed and r.number < count:
-                    pen.frame(inside, "accent", width=3, radius=radius)
                 if r == on:
                     pen.frame(inside, "ink", width=3, radius=radius)
+                if (i, j) in (self.framed or ()):  # within that of one that is on: both are seen
+                    pen.frame(inside.inset(gap) if r == on else inside, "accent", width=3, radius=radius)
+                elif count <= r.number < known and r != on:
+                    pen.frame(inside, "line", radius=radius)
         lit = [
             frozenset(x for tile in now for x in range(tile[axis] * meta[b], tile[axis] * meta[b] + meta[b]))
             for axis, b in ((0, "block_q"), (1, "block_k"))
