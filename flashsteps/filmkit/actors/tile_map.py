@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class TileMap(OfRun):
     """`words` is what stands above it; queries are its rows, keys its columns. With `framed`, it is known from the
-    start what each tile will be: these (row, column) have a frame, and those that will be skipped are crossed out. With `numbered`, blocks have their numbers beside them and no tokens."""
+    start what each tile will be: these (row, column) have a frame, and those that will be skipped are crossed out.
+    With `numbered`, blocks have their numbers beside them and no tokens."""
 
     words: str = "tiles of S"
     framed: tuple[tuple[int, int], ...] | None = None
