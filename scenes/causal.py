@@ -92,6 +92,8 @@ def kinds(board: Board, place: Stage, run: Run, S: np.ndarray) -> None:
 def programs(board: Board, place: Stage, run: Run) -> None:
     """Side by side, so that the first ones have nothing left to do while the last one still works."""
     (left, right), now, meta = place.sides, board.value(0.0), run.trace.meta
+    if board.shape == "square":
+        left, right = place.whole.columns(1, 1, gap=40)
     chart, tiles = tiles_done(run, now)
     cut = np.argwhere(masks.parse("causal", meta["queries"], meta["keys"]).grid(meta["block_q"], meta["block_k"]) == 1)
     words = f"A program works on one block of queries: the first sees {blocks(tiles[0])} of keys."

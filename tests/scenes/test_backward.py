@@ -98,13 +98,14 @@ def test_what_moves_at_a_real_size():
 
 def test_what_programs_keep_and_what_comes_in_is_what_the_run_loads():
     q, k, v = fs.load_qkv("sample")
-    moved = [e for e in fs.record("flash2-backward", q, k, v, do=q, block_q=4, block_k=4) if e.tile]
-    first, second = (max(e.step for e in moved if (e.op, e.tile.tensor) == ("store", name)) for name in ("D", "dV"))
+    trace = fs.record("flash2-backward", q, k, v, do=q, block_q=4, block_k=4)
+    moved = [(e.op, e.tile.tensor, set(e.loop), e.step) for e in trace if e.tile]
+    first, second = (max(step for *what, _, step in moved if what == ["store", name]) for name in ("D", "dV"))
     words, order = noted(SCRIPT, "Who owns what"), ["Q", "K", "V", "dO", "LSE", "D"]
-    for own, after, until, makes in (("j", first, second, ["dK", "dV"]), ("i", second, moved[-1].step, ["dQ"])):
-        kernel = [e for e in moved if after < e.step <= until]
-        assert {e.tile.tensor for e in kernel if e.op == "store"} == {*makes}
-        loads = {(e.tile.tensor, e.loop.keys() == {own}) for e in kernel if e.op == "load"}
+    for own, after, until, makes in (("j", first, second, ["dK", "dV"]), ("i", second, len(trace), ["dQ"])):
+        kernel = [(op, name, loop) for op, name, loop, step in moved if after < step <= until]
+        assert {name for op, name, _ in kernel if op == "store"} == {*makes}
+        loads = {(name, loop == {own}) for op, name, loop in kernel if op == "load"}
         kept, come = ([name for name in order if (name, once) in loads] for once in (True, False))
         assert f"keeps {', '.join(kept + makes)}; {', '.join(come)} come in" in words
 

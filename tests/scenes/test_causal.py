@@ -9,6 +9,7 @@ from flashsteps.filmkit.actors.kinds import Kinds
 from flashsteps.filmkit.actors.matrix import Matrix
 from flashsteps.filmkit.actors.table import Table
 from flashsteps.filmkit.actors.tile_map import TileMap
+from tests.scenes.looking import Looker
 from tests.scenes.seen import Told, actor, actors, said
 
 SCRIPT = Told("causal")
@@ -72,6 +73,19 @@ def test_rows_that_see_no_key():
     assert [row[1:] for row in table.rows][:3] == [("0", "0.00", "−∞")] * 3
     assert [row[1] for row in table.rows][3:] == ["1", "2"]
     assert "the first 3 see nothing" in said(SCRIPT)
+
+
+def test_nothing_of_what_is_told_is_left_out_in_any_shape():
+    told = {
+        "Three kinds of tiles": {"no mask needed", "mask from indices, on chip: 0 bytes", "this toy: 10 of 16 tiles"},
+        "Where the diagonal ends": {"aligned at the bottom right", "aligned at the top left"},
+    }
+    for shape, size in {"wide": (960, 540), "square": (600, 600), "tall": (540, 960)}.items():
+        script = fs.film("causal").script(shape)
+        looker = Looker(script, size, "dark")
+        for chapter, words in told.items():
+            looker.look(script.time(chapter) - 0.1)
+            assert words <= {one.words for one in looker.written}, (shape, chapter)
 
 
 def test_any_input_may_be_masked():
