@@ -114,11 +114,14 @@ def trade(board: Board, place: Stage, standard: Run) -> None:
     if board.short:
         words = "Nearly twice the products, half the bytes."
     took = [(io.total / gpu.bandwidth / 1e12, io.work.matmul / gpu.tflops / 1e12) for io in ways.ios]
-    turn(board, words, *ways.pictures, given=halved)
+    grown = [there.to(float(many)) for there, many in zip(ways.there, ways.many, strict=True)]
+    first = () if board.short else (grown[0],)  # in the full film words on it come once it stands
+    turn(board, words, *ways.pictures, given=halved, grows=first, seconds=1.6)
     size = f"N = {short(N)}, d = {D}, tiles {TILE_F[0]}×{TILE_F[1]}; times: {a(gpu.model)}’s at best"
     note(board, place, f"a rectangle: a matrix that comes in, thin: N×d, hatched: that goes out; {size}")
     for n, (io, (carried, made)) in enumerate(zip(ways.ios, took, strict=True)):
-        board.move(ways.there[n].to(float(ways.many[n])), seconds=0.7 if board.short else 2.4)
+        if board.short or n > 0:
+            board.move(grown[n], seconds=0.7 if board.short else 2.4)
         ways.tell(n, {size_of(io.total): time_of(carried), f"{ways.products[n]:.0f} matrix products": time_of(made)})
         board.wait(0.0 if board.short else 0.3)
     if board.short:
