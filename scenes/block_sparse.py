@@ -6,7 +6,7 @@ from flashsteps.filmkit import Board, Film, telling
 from flashsteps.filmkit.actors.kinds import Kind, Kinds
 from flashsteps.filmkit.actors.loops import Loop
 from flashsteps.filmkit.pictures.block_masked import PATTERN, BlockMasked, block_masked
-from flashsteps.filmkit.pictures.by_share import N, charts_by_share, of_all_tiles
+from flashsteps.filmkit.pictures.by_share import N, at_none, charts_by_share, of_all_tiles
 from flashsteps.filmkit.pictures.left_out import strongest_left_out
 from flashsteps.filmkit.places import Stage, aside, note, stage, turn
 from flashsteps.filmkit.run_stage import RunStage
@@ -19,7 +19,7 @@ class BlockSparse(Film):
     title = "Block-sparse"
 
     def storyboard(self, board: Board) -> None:
-        place = stage(board, *board.pick(wide=(10, 9), square=(5, 3), tall=(11, 8)))
+        place = stage(board, *board.pick(wide=(10, 9), square=(10, 7), tall=(11, 8)))
         toy = block_masked(board)
         with board.chapter("A mask of blocks"):
             masked(board, place, toy)
@@ -62,7 +62,7 @@ def columns(board: Board, toy: BlockMasked) -> None:
     """The run, column by column of blocks, and slowly through one in the middle."""
     run, kept = toy.run, toy.kept
     board.clear()
-    loops = Loop("for j: K, V", kept.shape[1]), Loop("for i if M: Q, O, ℓ, m", kept.shape[0])
+    loops = Loop("for j: K, V", kept.shape[1]), Loop("for kept i: Q, O, ℓ, m", kept.shape[0])
     shown = RunStage(board, run, loops=loops, names=("j", "i"), device=board.option("device", ""), numbered=True)
     starts = [r.start for j in range(kept.shape[1]) for r in run.rounds if (*r.tiles, *r.hidden)[0] == (0, j)]
     middle = len(starts) // 2 - 1
@@ -103,8 +103,9 @@ def saved(board: Board, toy: BlockMasked) -> None:
 def shares(board: Board, place: Stage) -> None:
     """Bytes that were counted, and times that were published."""
     upto, source = board.value(0.0), BLOCK_SPARSE_TIMES[0][1]
-    words = "Traffic falls with the share of tiles kept, and so do the paper’s times."
-    turn(board, words, *charts_by_share(board, upto))
+    none, straight = at_none()
+    words = "Traffic is a straight line in the share kept, not quite to 0; times fall with it."
+    turn(board, words, *charts_by_share(board, upto), given=straight and none > 0)
     first, second = board.pick(wide=("left", "right"), square=("above", "below"))
     note(board, place, f"N = {short(N)}; {first}: random masks, {MODEL}; {second}: {source.source}, read off its plot")
     board.move(upto.to(1.0), seconds=3.0)

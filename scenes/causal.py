@@ -53,18 +53,20 @@ def ahead(board: Board, place: Stage, run: Run, S: np.ndarray) -> None:
     if (run.trace.meta["input"] or {}).get("kind") == "sample":
         note(board, place, "the scores are those of the bundled head, whose model reads both ways")
     board.wait(0.8)
-    board.set(lit.to((Region(row, row + 1, 0, S.shape[1]),)))
+    one = Region(row, row + 1, 0, S.shape[1])
+    board.set(lit.to((one,)))
     figures = ("keys up to itself", str(before)), ("keys that come after it", str(S.shape[1] - before))
     words = "Without a mask its row has a score for each key, those of the future too."
     beside = aside(board, place)
     card = board.put(Card(run.quoted("queries", row), words, figures), beside)
     board.read()
-    board.set(lit.to(()))
     board.remove(card)
-    board.swap(free, scores(run, np.where(seen, S, -np.inf), S))
+    board.swap(free, scores(run, np.where(seen, S, -np.inf), S, lit=lit))
     words = "With the mask only keys up to itself count. What comes after it is dark: −∞."
     board.put(Card(run.quoted("queries", row), words, (figures[0], ("weights of the others", "0"))), beside)
     board.say("Above the diagonal scores count as −∞: their weights are 0.")
+    board.wait(1.8)
+    board.set(lit.to(()))
 
 
 def kinds(board: Board, place: Stage, run: Run, S: np.ndarray) -> None:
@@ -90,6 +92,8 @@ def kinds(board: Board, place: Stage, run: Run, S: np.ndarray) -> None:
 def programs(board: Board, place: Stage, run: Run) -> None:
     """Side by side, so that the first ones have nothing left to do while the last one still works."""
     (left, right), now, meta = place.sides, board.value(0.0), run.trace.meta
+    if board.shape == "square":
+        left, right = place.whole.columns(1, 1, gap=40)
     chart, tiles = tiles_done(run, now)
     cut = np.argwhere(masks.parse("causal", meta["queries"], meta["keys"]).grid(meta["block_q"], meta["block_k"]) == 1)
     words = f"A program works on one block of queries: the first sees {blocks(tiles[0])} of keys."
@@ -97,7 +101,7 @@ def programs(board: Board, place: Stage, run: Run) -> None:
     note(
         board,
         place,
-        "orange: cut by the diagonal; side by side is a model: on a GPU another program follows one that is done",
+        "orange: cut by the diagonal; crossed out: skipped; side by side is a model: a GPU goes on with other programs",
     )
     ends = [r.stop for r in run.visited]
     board.move(now.to(ends[len(ends) // 2 - 1] + ABOUT / 2), seconds=2.5, ease=linear)  # these tiles are left
@@ -135,7 +139,11 @@ def ends(board: Board, place: Stage, run: Run, S: np.ndarray) -> None:
 def nothing(board: Board, place: Stage, run: Run, whole: np.ndarray) -> None:
     """Rows that see nothing."""
     (left, right), toy = place.sides, Unseeing(board, run, whole)
-    words = f"{MANY} queries, {FEW} keys, aligned so: the first {len(toy.blind)} see nothing. O is 0, LSE −∞."
+    words = f"{MANY} queries, {FEW} keys: the first {len(toy.blind)} see nothing. Their O is 0, their LSE −∞."
     told = not np.abs(toy.O[toy.blind]).any() and bool(np.isneginf(toy.LSE[toy.blind]).all())
     turn(board, words, (toy.matrix, left), (toy.table, right), given=told)
-    note(board, place, "aligned at the bottom right, as recorded: no NaN anywhere, and gradients of such rows are 0")
+    note(
+        board,
+        place,
+        "aligned at the bottom right; LSE: the log of a row’s sum of e^{S}; log 0 = −∞; no NaN, their gradients are 0",
+    )

@@ -88,12 +88,13 @@ LEFT, TOP, SIDE, PAD = 1.9, 1.3, 0.94, 0.06  # where tiles of S begin, how large
 
 
 def owners(blocks: tuple[int, int], keys: bool, lit: float) -> tuple[Area, ...]:
-    """The tiles of S, with Q and dO beside them and K and V above; the program `lit` owns a column, or a row."""
-    (rows, columns), at = blocks, int(lit)
+    """The tiles of S, with Q and dO beside them and K and V above; the program `lit` owns a column, or a row; without
+    one, −1, all is pale."""
+    (rows, columns), at, runs = blocks, int(lit), lit >= 0
 
     def area(x: float, y: float, w: float, h: float, name: str, on: bool) -> Area:
-        words = name if on and name != "S" else ""
-        return Area(x + PAD, y + PAD, w, h, hue(name), words, strength=1.0 if on else 0.2)
+        words = name if (on or not runs) and name != "S" else ""
+        return Area(x + PAD, y + PAD, w, h, hue(name), words, strength=1.0 if on and runs else 0.2)
 
     above = (area(LEFT + j, k * 0.6, SIDE, 0.5, "KV"[k], j == at or not keys) for j in range(columns) for k in (0, 1))
     beside = (area(k * 0.9, TOP + i, 0.8, SIDE, ("Q", "dO")[k], i == at or keys) for i in range(rows) for k in (0, 1))
@@ -101,7 +102,8 @@ def owners(blocks: tuple[int, int], keys: bool, lit: float) -> tuple[Area, ...]:
         area(LEFT + j, TOP + i, SIDE, SIDE, "S", (j if keys else i) == at) for i in range(rows) for j in range(columns)
     )
     x, y, w, h = (LEFT + at, 0.0, SIDE, TOP + rows) if keys else (0.0, TOP + at, LEFT + columns, SIDE)
-    return (*above, *beside, *tiles, Area(x, y, w + 2 * PAD, h + 2 * PAD, "accent", open=True))
+    frame = Area(x, y, w + 2 * PAD, h + 2 * PAD, "accent", open=True)
+    return (*above, *beside, *tiles, *([frame] if runs else []))
 
 
 def owners_size(blocks: tuple[int, int]) -> tuple[float, float]:

@@ -283,6 +283,22 @@ def test_a_tile_that_is_skipped_never_looks_like_one_that_is_on():
     assert seen == {(True, False), (False, True)}
 
 
+def test_what_each_tile_will_be_is_seen_before_the_first_of_them_comes():
+    """Those that are cut have their frame, those that will be skipped their cross, and both are there to the end."""
+    run, box = Run(Problem("flash2-forward", 8, 8, 4, 2, 2, mask="causal").record(), lanes=4), Box(4, 4, 360, 360)
+    pen = Pen(cairo.Context(cairo.ImageSurface(cairo.FORMAT_RGB24, 9, 9)), THEMES["dark"], 0.67)
+    grid, orange = tile_map.place(pen, box, run), np.array([255 * c for c in rgb(THEMES["dark"].accent)])
+    cut = tuple((n, n) for n in range(4))
+    pictures = [painted(TileMap(run, float(now), framed=cut), box, field=370) for now in range(len(run) + 1)]
+    for i, j in np.ndindex(4, 4):
+        at = tile_map.tile_box(grid, run.trace.meta, i, j)
+        tiles = [picture[int(at.y) : int(at.bottom), int(at.x) : int(at.right)] for picture in pictures]
+        assert {bool((abs(tile - orange) < 2).all(axis=2).any()) for tile in tiles} == {i == j}
+        assert all((tile == tiles[0]).all() for tile in tiles) == (j > i)
+        middle = tiles[0][tuple(slice(n // 2 - 5, n // 2 + 5) for n in tiles[0].shape[:2])]
+        assert (np.ptp(middle) > 40) == (j > i)  # a cross
+
+
 def test_rows_that_nothing_was_written_to_are_blank():
     data = np.array([[1.0, 0.0], [0.0, 0.0], [np.nan, np.nan], [-np.inf, -np.inf], [2.0, -np.inf]])
     assert blank_rows(data).tolist() == [False, True, True, True, False]

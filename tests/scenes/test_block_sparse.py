@@ -9,6 +9,7 @@ from flashsteps.filmkit.actors.cards import Card
 from flashsteps.filmkit.actors.curve import Curve
 from flashsteps.filmkit.actors.matrix import Matrix
 from flashsteps.filmkit.actors.tile_map import TileMap
+from tests.scenes.looking import Looker
 from tests.scenes.seen import Told, actor, actors, said
 
 SCRIPT = Told("block-sparse")
@@ -45,11 +46,20 @@ def test_bytes_are_a_straight_line_in_the_share_and_times_are_the_papers():
     slope = (2 * 3 * 64 * 64 + 4 * 4 * 64) * (4096 // 64) * (4096 // 256) / 1e6  # all tiles, Q, O, O, ℓ, m
     start = (2 * 2 * 4096 * 64 + 2 * 4096 * 64 + 4 * 2 * 4096) / 1e6
     np.testing.assert_allclose(megabytes, start + slope * shares, rtol=1e-6)
+    np.testing.assert_allclose(counted.lines[1].points[0], (0, start))
     assert [dot.y for dot in published.dots] == [27.2, 43.4, 60.3, 81.2, 99.4, 117.0, 135.6, 155.6, 175.6, 188.4]
     assert not published.lines  # dots that were read off, and no line of ours through them
     assert [dot.name for dot in published.dots if dot.name] == ["about 99 ms", "about 188 ms"]
     standard = 2 * (4 * 4096 * 64 + 4 * 4096**2) / 1e6
     assert f"all tiles move {megabytes[-1]:.1f} MB, standard {standard:.0f} MB" in said(SCRIPT)
+
+
+def test_all_that_is_said_of_the_lost_score_has_room_in_every_shape():
+    for shape, size in {"wide": (960, 540), "square": (600, 600), "tall": (540, 960)}.items():
+        script = fs.film("block-sparse").script(shape)
+        looker = Looker(script, size, "dark")
+        looker.look(script.duration - 0.5)
+        assert "its weight, by the mask" in {one.words for one in looker.written}
 
 
 def test_a_column_brings_in_the_rows_that_are_kept():

@@ -9,6 +9,7 @@ from flashsteps.filmkit.actors.kinds import Kinds
 from flashsteps.filmkit.actors.matrix import Matrix
 from flashsteps.filmkit.actors.table import Table
 from flashsteps.filmkit.actors.tile_map import TileMap
+from tests.scenes.looking import Looker
 from tests.scenes.seen import Told, actor, actors, said
 
 SCRIPT = Told("causal")
@@ -37,6 +38,8 @@ def test_tiles_are_of_three_kinds():
 
 def test_what_comes_in_of_k_and_v():
     toy, real = actor(SCRIPT, "Three kinds of tiles", Bars).bars
+    assert (toy.name, real.name) == ("this toy: 10 of 16 tiles", "N = 8K: 2,080 of 4,096 tiles of 128×128")
+    assert sum(i >= j for i in range(64) for j in range(64)) == 2080
     assert toy.note == "5,120 B of 8,192 B"  # 10 of 16 tiles, each 2 × 4 × 32 numbers of 2 B
     assert 10 * 2 * 4 * 32 * 2 == 5120
     assert real.value == (64 * 65 / 2) / 64**2  # 64 blocks: 1 + 2 + … + 64 of 64²
@@ -70,6 +73,19 @@ def test_rows_that_see_no_key():
     assert [row[1:] for row in table.rows][:3] == [("0", "0.00", "−∞")] * 3
     assert [row[1] for row in table.rows][3:] == ["1", "2"]
     assert "the first 3 see nothing" in said(SCRIPT)
+
+
+def test_nothing_of_what_is_told_is_left_out_in_any_shape():
+    told = {
+        "Three kinds of tiles": {"no mask needed", "mask from indices, on chip: 0 bytes", "this toy: 10 of 16 tiles"},
+        "Where the diagonal ends": {"aligned at the bottom right", "aligned at the top left"},
+    }
+    for shape, size in {"wide": (960, 540), "square": (600, 600), "tall": (540, 960)}.items():
+        script = fs.film("causal").script(shape)
+        looker = Looker(script, size, "dark")
+        for chapter, words in told.items():
+            looker.look(script.time(chapter) - 0.1)
+            assert words <= {one.words for one in looker.written}, (shape, chapter)
 
 
 def test_any_input_may_be_masked():

@@ -185,7 +185,7 @@ class Bars(Actor):
                 pen.line([(x, middle - half), (x, middle + half)], color, width=3)
 
     def _figure(self, pen: Pen, bar: Bar, room: Box, box: Box) -> None:
-        """The number and what is said of it, right after the bar, on a plate: no mark runs through them."""
+        """The number and what is said of it, right after the bar, or after a line that would run through them."""
         if not bar.stands:
             return
         x = room.x + self.length(bar.value + bar.error, room.w) + pen.px(18)
@@ -196,10 +196,11 @@ class Bars(Actor):
         wide = width(pen, said, self.size, weight=600, mono=True) + bool(bar.note) * (
             width(pen, bar.note, LABEL) + pen.px(14)
         )
-        edge = room.x + self.length(bar.whole or 0, room.w)
-        if x - pen.px(6) < edge < x + wide + pen.px(6) and edge + pen.px(18) + wide <= box.right:  # beyond the outline
-            place = place._replace(x=edge + pen.px(18), w=box.right - edge - pen.px(18))
-            x = place.x
+        for line_at in sorted((bar.whole or 0, *(mark.value or 0 for mark in self.marks))):
+            edge = room.x + self.length(line_at, room.w)
+            if x - pen.px(6) < edge < x + wide + pen.px(6) and edge + pen.px(18) + wide <= box.right:  # beyond it
+                x = edge + pen.px(18)
+        place = place._replace(x=x, w=box.right - x)
         if wide:
             pen.fill(Box(x - pen.px(6), place.y, min(place.w, wide + pen.px(12)), place.h), self.ground)
         used = write(pen, place, said, self.size, weight=600, mono=True)

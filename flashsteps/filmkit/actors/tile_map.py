@@ -23,11 +23,11 @@ WORDS = "tiles of S done", "S tiles done", "tiles done"
 
 @dataclass(frozen=True)
 class TileMap(OfRun):
-    """Queries are its rows, keys its columns. What is counted above it is what is filled. `marked` tiles (row, column)
-    have a frame of their own once they are done; with `numbered`, blocks have their numbers beside them and no
-    tokens."""
+    """Queries are its rows, keys its columns. What is counted above it is what is filled. With `marked`, it is known from
+    the start what each tile will be: these (row, column) have a frame of their own, and those that will be skipped are
+    crossed out. With `numbered`, blocks have their numbers beside them and no tokens."""
 
-    marked: tuple[tuple[int, int], ...] = ()
+    marked: tuple[tuple[int, int], ...] | None = None
     numbered: bool = False
 
     def seen(self) -> Hashable:
@@ -38,7 +38,8 @@ class TileMap(OfRun):
         (count, on), at_tile = run.done(self.now), run.at_tile(self.now)
         making = (on,) if on and at_tile else ()
         made = [tile for r in run.rounds[:count] for tile in r.tiles]
-        skipped = [tile for r in (*run.rounds[:count], *making) for tile in r.hidden]
+        known = run.rounds if self.marked is not None else ()
+        skipped = [tile for r in known or (*run.rounds[:count], *making) for tile in r.hidden]
         total = sum(len(r.tiles) for r in run.rounds)
         base = box.y + pen.px(30)
         said = f"{len(made)} of {total}"
@@ -60,14 +61,17 @@ class TileMap(OfRun):
                     tile = tile_box(grid, meta, i, j)
                     yield (i, j), Box(tile.x, tile.y, tile.w - gap, tile.h - gap)
 
-        for tile, inside in insides(made):
+        for _, inside in insides(tile for r in known[count:] for tile in r.tiles):
+            pen.frame(inside, "line", radius=radius)
+        for _, inside in insides(made):
             pen.fill(inside, "S", radius=radius, alpha=0.5)
-            if tile in self.marked:
-                pen.frame(inside, "accent", width=3, radius=radius)
         for _, inside in insides(skipped):
             pen.cross(inside, "faint", radius=radius)
-        for _, inside in insides(tile for r in making for tile in r.tiles):
+        on_now = {tile for r in making for tile in r.tiles}
+        for _, inside in insides(on_now):
             pen.frame(inside, "ink", width=3, radius=radius)
+        for tile, inside in insides(self.marked or ()):  # within that of one that is on: both are seen
+            pen.frame(inside.inset(gap) if tile in on_now else inside, "accent", width=3, radius=radius)
         lit = [self._lit(on, axis, at_tile) for axis in (0, 1)]
         if self.numbered:
             self._numbers(pen, grid, box, (rows, columns), lit)

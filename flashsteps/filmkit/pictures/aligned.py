@@ -38,12 +38,16 @@ def both_corners(board: Board, run: Run, S: np.ndarray) -> list[tuple[Any, Box]]
         ("aligned at the top left", "so in PyTorch with is_causal=True", np.tri(*shape, dtype=bool)),
     )
     for box, (title, who, seen) in zip(stage(board).sides, ways, strict=True):
-        head, body, below = box.rows(*board.pick(wide=(2, 5, 3), square=(3, 6, 4), tall=(2, 6, 3)))
-        above, under = head.rows(1, 1, gap=4)
+        if board.shape == "square":
+            head, rest = box.rows(4, 7)
+            body, below = rest.columns(1, 1, gap=40)
+        else:
+            head, body, below = box.rows(*board.pick(wide=(2, 5, 3), square=(2, 6, 3)))
+        above, whose = head.rows(1, 1, gap=4)
         values = grid(np.where(seen, part, -np.inf))
         matrix = Matrix(values, "S", low, high, rows=asked, columns=keys, square=True)
         sees = Table(tuple((asked[n], f"sees {int(seen[n].sum())} of {MANY} keys") for n in range(FEW)))
-        pictures += [(Text(title, HEAD, "ink", 600), above), (Text(who), under), (matrix, body), (sees, below)]
+        pictures += [(Text(title, HEAD, "ink", 600), above), (Text(who), whose), (matrix, body), (sees, below)]
     return pictures
 
 

@@ -38,6 +38,14 @@ def of_all_tiles() -> tuple[int, int]:
     return counted()[-1][1].total, count("standard-forward", n=N, d=D, block_q=TILE[0], block_k=TILE[1]).total
 
 
+def at_none() -> tuple[float, bool]:
+    """Bytes with no tile kept, on the line through the first and the last count; and whether all others lie on it."""
+    (some, few), *_, (whole, most) = counted()
+    slope = (most.total - few.total) / (whole - some)
+    none = few.total - some * slope
+    return none, all(abs(none + share * slope - io.total) < 1e-6 * io.total for share, io in counted())
+
+
 def charts_by_share(board: Board, upto: Value) -> list[tuple[Any, Box]]:
     """Each in a chart of its own, as far as `upto` (a share of tiles)."""
     dots, charts = counted(), list[tuple[Any, Box]]()
@@ -66,7 +74,8 @@ def charts_by_share(board: Board, upto: Value) -> list[tuple[Any, Box]]:
         head, below, body = box.rows(*board.pick(wide=(1.1, 1, 10), square=(2, 1.5, 11), tall=(1.2, 1, 10)), gap=6)
         ticks = tuple((most * k / 2, f"{most * k // 2} {unit}") for k in (0, 1, 2))
         rings = Made(lambda x, of=points, h=hue, u=unit: tuple(ring(a, b, h, u) for a, b in of if a <= x), upto)
-        line = (Line("", points, hue),) if unit == "MB" else ()
+        further = Line("", ((0.0, at_none()[0] / 1e6), points[0]), "dim", dash=8)  # to where no tile is kept
+        line = (Line("", points, hue), further) if unit == "MB" else ()
         chart = Curve(Axis(0, 1, percent, "tiles kept"), Axis(0, most, ticks), lines=line, dots=rings, upto=upto)
         charts += [(Text(title, HEAD, "ink", 600), head), (Text(under), below), (chart, body)]
     return charts

@@ -24,10 +24,10 @@ class Compared:
         pairs = {name: (one[name].astype(float), other[name].astype(float)) for name in NAMES}
         self.most = max(float(np.abs(a - b).max()) for a, b in pairs.values())
         self.same = all(alike(b, a, 1e-4) for a, b in pairs.values())
-        self.lines: list[list[tuple[Any, Box]]] = [[], [], []]
+        self.pictures = list[tuple[Any, Box]]()
         boxes = place.whole.columns(3, gap=board.pick(wide=60, square=24))
         for (name, (a, b)), box in zip(pairs.items(), boxes, strict=True):
             titles = f"|{name}|, standard", f"|{name}|, FlashAttention-2", "difference, same scale"
             shown, most = map(np.abs, (a, b, a - b)), float(np.abs(a).max())
-            for line, data, title, at in zip(self.lines, shown, titles, box.rows(3, gap=16), strict=True):
-                line.append((Matrix(grid(data), name, 0.0, most, title, numbers=False), at))
+            for data, title, at in zip(shown, titles, box.rows(3, gap=16), strict=True):
+                self.pictures.append((Matrix(grid(data), name, 0.0, most, title, numbers=False), at))

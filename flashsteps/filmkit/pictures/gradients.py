@@ -43,7 +43,7 @@ def sums_of_rows(board: Board, place: Stage, run: Run, now: Value) -> Pictures:
     ), gap=board.pick(wide=16, square=10))  # fmt: skip
     return [
         (texture(O, "O", rows=run.names["queries"], lit=lit), first),
-        (Text("∘", HEAD, "ink", 600, align="center", middle=True), sign),
+        (Text("∘", board.pick(wide=2 * HEAD, square=HEAD), "ink", 600, align="center", middle=True), sign),
         (texture(dO, "dO", lit=lit), second),
         (Text("=", HEAD, "ink", 600, align="center", middle=True), equals),
         (texture(O * dO, "O", "O ∘ dO", seen=now, lit=lit), product),
@@ -67,7 +67,9 @@ class FromP:
         how = "dS = P ∘ (dP − D)"
         four = Tile(grid(self.dS), "dS", *span(run, "dS"), how, ") →", keys, seen=self.there[1])
         box = place.whole
-        self.pictures: Pictures = [(Panel("SRAM", "one tile, its queries and its keys", sram=True), box)]
+        self.pictures: Pictures = [
+            (Panel("SRAM", "in kernels 2 and 3: one tile, its queries and its keys", sram=True), box)
+        ]
         if board.shape == "wide":
             self.pictures.append((Equation((one, two, three, four), asks), Panel.inside(box).rows(1, 8, 1)[1]))
         else:

@@ -19,6 +19,8 @@ from ..tiles import blocks, made
 from ..values import Made
 from .backward_run import hardest
 
+APART = 26  # units between two of them
+
 
 class Growing:
     """dV and dK of one program, dQ of another, one below the other. `added` are the blocks that are in each program's
@@ -36,9 +38,19 @@ class Growing:
             ("dQ", "dQ = Σ dS K / √d", {"i": i}, many[1], n[1], keys, many[0], i, self.gone[2]),
         )
         left, bus, right = place.whole.columns(*board.pick(wide=(1000, 120, 656), square=(560, 90, 350)), gap=0)
-        self.pictures: list[tuple[Any, Box]] = [(Panel("SRAM", sram=True), left), (Panel("HBM"), right)]
-        inside = [Panel.inside(box).rows(3, gap=30) for box in (left, bus, right)]
-        for (name, title, loop, of, at, axis, others, own, out), *boxes in zip(parts, *inside, strict=True):
+        head = left.h - Panel.inside(left).h
+        high = (left.h - 2 * head - 2 * APART) / 3  # of each of the sums
+        first, second = left.rows(head + 2 * high + APART, head + high, gap=APART)
+        runs = Made(lambda k: k >= 0, n[0]), Made(lambda k, m: k < 0 <= m, *n)
+        of_keys, of_queries = board.pick(wide=(", of a block of keys", ", of a block of queries"), square=("", ""))
+        self.pictures: list[tuple[Any, Box]] = [
+            (Panel("SRAM", f"kernel 2: program {j}{of_keys}", sram=True, lit=runs[0]), first),
+            (Panel("SRAM", f"kernel 3: program {i}{of_queries}", sram=True, lit=runs[1]), second),
+            (Panel("HBM"), right),
+        ]
+        sums = [*Panel.inside(first).rows(2, gap=APART), Panel.inside(second)]
+        beside = [[box._replace(x=to.x, w=to.w) for box in sums] for to in (bus, Panel.inside(right))]
+        for (name, title, loop, of, at, axis, others, own, out), *boxes in zip(parts, sums, *beside, strict=True):
             values = made(run, name.lower(), **loop)[-of - 1 :]
             like, none = np.concatenate(values), np.full(values[0].shape, np.nan)
             told = Made(lambda k, of=of, axis=axis: f"{k:.0f} of {of} {axis}" if k >= 0 else "gone out", at)
@@ -61,8 +73,7 @@ class Growing:
             board.wait(0.3)
             for out in gone:
                 board.move(out.to(1.0), seconds=0.6)
-            if added is self.added[0]:
-                board.set(added.to(-1.0))
+            board.set(added.to(-1.0))
 
 
 def stored(name: str, others: int, own: int, there: bool) -> tuple[Area, ...]:

@@ -26,7 +26,7 @@ def tiles_done(run: Run, now: Value) -> tuple[Bars, list[int]]:
     bars = tuple(
         Bar(f"program {row}", Made(partial(done, row), now), "S", whole=float(many)) for row, many in enumerate(tiles)
     )
-    return Bars(bars, float(max(tiles)), "{:.0f}", title="tiles done, of those that its queries may see"), tiles
+    return Bars(bars, float(max(tiles)), "{:.0f}", title="tiles done, of those it may see"), tiles
 
 
 def moved(name: str, mask: str | None) -> int:

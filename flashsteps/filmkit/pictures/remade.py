@@ -33,7 +33,7 @@ class Remade:
         else:
             heights = board.pick(wide=(), square=(236, 46, 459), tall=(600, 90, 700))
             hbm, self.bus, self.sram = place.whole.rows(*heights, gap=0)
-        inside = Panel.inside(hbm).columns(346, 118, 62, 128, gap=18)
+        inside = Panel.inside(hbm).columns(334, 112, 62, 146, gap=18)
         self.pictures: list[tuple[Any, Box]] = [(Panel("HBM", "what the forward pass left"), hbm)]
         for name, box in zip(CAME, inside, strict=False):
             data = held(run, name)

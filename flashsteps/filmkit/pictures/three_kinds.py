@@ -34,15 +34,26 @@ class ThreeKinds:
         matrix = scores(run, np.where(seen_of(S.shape), S, -np.inf), S, **how)
         told = (
             Kind("full", tiles_of(int((each == 2).sum()), "full"), "no mask needed"),
-            Kind("cut", tiles_of(len(self.cut), "cut by the diagonal"), "masked on chip: no bytes for it"),
+            Kind("cut", tiles_of(len(self.cut), "cut by the diagonal"), "mask from indices, on chip: 0 bytes"),
             Kind("skipped", tiles_of(len(self.skipped), "skipped"), "nothing loaded, nothing computed"),
         )
         toy = {"n": meta["queries"], "n_keys": meta["keys"], "d": meta["d"], "block_q": bq, "block_k": bk}
-        names = {"this toy": toy, f"N = {short(N)}, tiles {TILE}×{TILE}": REAL}
+        real = masks.parse("causal", N, N).grid(TILE, TILE)
+        names = {
+            f"this toy: {visited(each)} tiles": toy,
+            f"N = {short(N)}: {visited(real)} tiles of {TILE}×{TILE}": REAL,
+        }
         lengths = tuple(bar(name, sizes, self.grown, meta["dtype"]) for name, sizes in names.items())
         chart = Bars(lengths, 1.0, "", title="K and V read, of what comes in without the mask")
-        legend, bars = right.rows(5, 4)
-        self.pictures: list[tuple[Any, Box]] = [(matrix, left), (Kinds(told, self.there), legend), (chart, bars)]
+        whole, legend, bars = left, *right.rows(5, 4)
+        if board.shape == "square":  # in which there is more room beside the matrix than below it
+            (whole, legend), bars = left.columns(2, 3, gap=30), right
+        self.pictures: list[tuple[Any, Box]] = [(matrix, whole), (Kinds(told, self.there), legend), (chart, bars)]
+
+
+def visited(grid: np.ndarray) -> str:
+    """`10 of 16`."""
+    return f"{int((grid != 0).sum()):,} of {grid.size:,}"
 
 
 def tiles_of(many: int, kind: str) -> str:
