@@ -381,6 +381,11 @@ def block_options(default: Help, of_input: bool = False) -> Callable[[Any], Any]
     return add
 
 
+def d_v_option(command: Any) -> Any:
+    """--d-v, where there is no data to say how wide a value is."""
+    return option("--d-v", type=TOKENS, help="The size of a value  [default: that of a head]")(command)
+
+
 def heads_options(command: Any) -> Any:
     """--heads and --kv-heads, where there is no data to say how many there are."""
     heads = option("--heads", type=NUMBER, help="How many heads  [default: 1]")
