@@ -97,16 +97,16 @@ def plot(
 
 
 def _known_levels(d: int, d_v: int, dtype: str, masked: str, rule: str) -> dict[str, tuple[str, int]]:
-    """Where the closed forms level standard attention's, as a formula and as a number: without a mask, all counted."""
-    if masked or rule != rules.DEFAULT:
+    """Where the closed forms level standard attention's, as a formula and as a number.
+
+    That is for values as wide as keys, without a mask, with all bytes counted: elsewhere the curve alone says where.
+    """
+    if d_v != d or masked or rule != rules.DEFAULT:
         return {}
     sizes = dtypes.storage(dtype).itemsize, dtypes.computing(dtype).itemsize
     return {
-        "flash-forward": (
-            f"{'¾d' if d_v == d else '(d + 2d_v)/4'} + {sizes[1] / sizes[0]:g}",
-            ceil(formulas.flash_level(d, *sizes, d_v)),
-        ),
-        "flash2-forward": ("d/2" if d_v == d else "(d + d_v)/4", ceil(formulas.flash2_level(d, d_v))),
+        "flash-forward": (f"¾d + {sizes[1] / sizes[0]:g}", ceil(formulas.flash_level(d, *sizes))),
+        "flash2-forward": ("d/2", ceil(formulas.flash2_level(d))),
     }
 
 
