@@ -15,7 +15,7 @@ from ..machine.devices import device as device_of
 from ..machine.events import IO
 from ..runs import counting
 from ..runs.arguments import own_size, takes
-from ..scalars import whole
+from ..scalars import MOST, whole
 from ..trace import rules
 from .footprint import footprint, training
 from .standard import beside
@@ -27,9 +27,6 @@ BLOCK, D, SIZES = 128, 64, (1 << 10, 1 << 13, 1 << 17, 1 << 20)
 REPORTED = (
     "standard-forward", "flash-forward", "flash2-forward", "standard-backward", "flash-backward", "flash2-backward",
 )  # fmt: skip
-
-#: the most that a size may be: beyond any machine, and well inside what a float can hold
-MOST = 1 << 40
 
 
 @dataclass(frozen=True)
