@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import flashsteps as fs
 from flashsteps.machine import dtypes
 from flashsteps.machine.memory import HBM, SRAM
+from flashsteps.runs.counting import walk
 from flashsteps.trace import rules
 from flashsteps.trace.rules import Tally
 from flashsteps.traffic import formulas
@@ -359,3 +360,18 @@ def test_an_unknown_name_is_refused_with_the_nearest(options, said):
         fs.count(**{"algorithm": "flash2-forward", "n": 8, "d": 4} | options)
     assert str(error.value).startswith(said)
     assert "\n" not in str(error.value)
+
+
+@given(problems(largest=20, more=True))
+@settings(deadline=None)
+def test_a_walk_takes_what_a_count_takes_and_leaves_out_the_same(problem):
+    tally = Tally(rules.RULES["all"])
+    given = {name: value for name, value in (problem.sizes() | problem.options()).items() if value is not None}
+    hbm, memory = walk(problem.algorithm, tally, **given)
+    assert tally.io(hbm.tensors, memory.peak) == problem.count()
+
+
+@pytest.mark.parametrize("given", [{"n": 8, "d": 4, "rule": "all"}, {"n": 8, "d": 4, "blok_q": 4}, {"n": 8}])
+def test_a_walk_takes_nothing_else_and_no_less(given):
+    with pytest.raises(TypeError, match=r"unexpected keyword argument '(rule|blok_q)'|missing a required .*'d'"):
+        walk("flash2-forward", Tally(rules.RULES["all"]), **given)
