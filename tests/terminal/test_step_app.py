@@ -29,8 +29,8 @@ from flashsteps.cli import main
 from flashsteps.runs.stepper import Stepper
 from flashsteps.terminal import panes
 from flashsteps.terminal.app import StepApp
-from flashsteps.terminal.picture import svg
 from flashsteps.terminal.paint import Paint, binned, shares
+from flashsteps.terminal.picture import svg
 from flashsteps.terminal.view import View
 from flashsteps.theme import ink_on, mix
 from flashsteps.trace.trace import Trace
