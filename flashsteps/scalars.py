@@ -7,6 +7,9 @@ from contextlib import suppress
 from numbers import Real
 from typing import Any
 
+#: how much there may be of anything that is counted: beyond any machine, and well inside what a float can hold
+MOST = 1 << 40
+
 
 def plain(given: Any) -> Any:
     """The Python number that an array or a tensor without axes holds (torch's, with its gradient left behind).

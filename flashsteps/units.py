@@ -37,6 +37,11 @@ def short(n: int) -> str:
     return str(n)
 
 
+def head_of(d: int, d_v: int | None = None) -> str:
+    """The size of a head: `d = 64`, and of its values, where it is another: `d = 64, v 32 wide`."""
+    return f"d = {d}" if d_v in (None, d) else f"d = {d}, v {d_v} wide"
+
+
 def number(x: float, places: int = 2, room: int = 5) -> str:
     """A value as cells show it: a true minus, no minus zero, fewer places where it would be too long, then 1e3.
 

@@ -250,6 +250,19 @@ def shaped(name: str, x: Any, shape: tuple[int, ...], dtype: torch.dtype, device
         raise ValueError(f"{name} is on {x.device}, q on {device}: move them to one device")
 
 
+def of_forward(q: torch.Tensor, v: torch.Tensor, *, delta: Any, do: Any, o: Any, **statistics: Any) -> None:
+    """Raises ValueError where a tensor that a backward pass takes is not as the forward pass of q and v gave it."""
+    for name, x in {"do": do, "o": o}.items():
+        matrix_of_heads(name, x)
+        shaped(name, x, (*q.shape[:3], v.shape[3]), q.dtype, q.device)
+        near(name, x, v.shape[1])
+    for name, x in {**statistics, "delta": delta}.items():
+        if x is not None:
+            shaped(name, x, tuple(q.shape[:3]), torch.float32, q.device)
+    if delta is not None and not delta.is_contiguous():
+        raise ValueError("delta is not contiguous: give torch.empty_like(lse)")
+
+
 def positive(name: str, given: Any) -> int:
     """`given` as an int. Raises ValueError unless it is a whole number above 0."""
     return scalars.whole(name, given)

@@ -7,7 +7,7 @@ one holds scores the other way round, keys by queries: then P and dS are on chip
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import triton
@@ -271,7 +271,7 @@ def backward(
     problem = checks.problem(
         q, k, v, causal=causal, window=window, scale=scale, softcap=softcap, attn_mask=attn_mask, sinks=sinks
     )
-    _check(q, v, do=do, o=o, lse=lse, dlse=dlse, delta=delta)
+    checks.of_forward(q, v, do=do, o=o, lse=lse, dlse=dlse, delta=delta)
     dq, dk, dv, dsinks = gradients(
         problem, do, q, k, v, o, lse, attn_mask, sinks, block_q=block_q, block_k=block_k, dlse=dlse, delta=delta,
         deterministic=deterministic, config=config,
@@ -349,19 +349,6 @@ class _Given(NamedTuple):
     delta: torch.Tensor
     attn_mask: torch.Tensor | None
     starts: tuple[torch.Tensor, torch.Tensor] | None
-
-
-def _check(q: torch.Tensor, v: torch.Tensor, *, delta: Any, do: Any, o: Any, **statistics: Any) -> None:
-    """Raises ValueError where a tensor that a backward pass takes is not as the forward pass gave it."""
-    for name, x in {"do": do, "o": o}.items():
-        checks.matrix_of_heads(name, x)
-        checks.shaped(name, x, (*q.shape[:3], v.shape[3]), q.dtype, q.device)
-        checks.near(name, x, v.shape[1])
-    for name, x in {**statistics, "delta": delta}.items():
-        if x is not None:
-            checks.shaped(name, x, tuple(q.shape[:3]), torch.float32, q.device)
-    if delta is not None and not delta.is_contiguous():
-        raise ValueError("delta is not contiguous: give torch.empty_like(lse)")
 
 
 def _launch_delta(

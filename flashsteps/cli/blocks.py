@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..units import short, size_of
+from ..units import head_of, short, size_of
 from . import options as take
 from .options import option
 from .program import Command, say, table
@@ -37,6 +37,7 @@ def _algorithm() -> str:
 
 @click.command(cls=Command, epilog=EXAMPLES)
 @option("--d", type=take.TOKENS, required=True, help="The size of a head.")
+@take.d_v_option
 @option("--device", type=take.DEVICE, help=f"The GPU on which a tile has to fit  {take.DEVICE_DEFAULT}")
 @option("--n", type=take.TOKENS, help=_n)
 @option("--algorithm", type=take.ALGORITHM, help=_algorithm)
@@ -54,10 +55,13 @@ def blocks(d: int, **options: Any) -> None:
     given = take.given(options)
     found = fitting.fitting(d=d, **given)
     gpu = device(given.get("device", DEFAULT))
-    n, algorithm = given.get("n", fitting.N), given.get("algorithm", fitting.ALGORITHM)
-    say(f"{algorithm} at N = {short(n)}, d = {d}, on {gpu.title}: {_fit(len(found), fitting.tried(algorithm, n))}")
+    n, algorithm, d_v = given.get("n", fitting.N), given.get("algorithm", fitting.ALGORITHM), given.get("d_v", d)
+    fit = _fit(len(found), fitting.tried(algorithm, n))
+    say(f"{algorithm} at N = {short(n)}, {head_of(d, d_v)}, on {gpu.title}: {fit}")
     for line in _table(found, gpu) if found else ():
         say(line)
+    if d_v != d:
+        return say(f"FA1's Algorithm 1 says which tile it takes where v is as wide as k, and nothing of v {d_v} wide")
     block_q, block_k, sram = fitting.papers(d, *(given[name] for name in ("device", "dtype") if name in given))
     say(f"FA1's Algorithm 1 would take ⌈M/4d⌉ = {block_k:,} keys and min(⌈M/4d⌉, d) = {block_q:,} queries, M being the")
     say(f"{sram:,} elements of shared memory: it counts neither S and P nor m and ℓ, which are in registers here")

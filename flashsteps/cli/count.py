@@ -27,7 +27,7 @@ Examples:
 @option("--n", type=take.TOKENS, required=True, help="How many queries: 4096, 4K or 1M (in binary: 1K is 1,024).")
 @option("--d", type=take.TOKENS, required=True, help="The size of a head.")
 @option("--n-keys", type=take.TOKENS, help="How many keys  [default: as many as queries]")
-@option("--d-v", type=take.TOKENS, help="The size of a value  [default: that of a head]")
+@take.d_v_option
 @take.heads_options
 @take.block_options(take.run_blocks)
 @take.change_options

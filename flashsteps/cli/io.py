@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..units import short, size_of, time_of
+from ..units import head_of, short, size_of, time_of
 from . import options as take
 from .options import option
 from .outputs import Output
@@ -67,6 +67,7 @@ def _blocks() -> str:
 @click.command(cls=Command, epilog=EXAMPLES)
 @option("--n", "sizes", type=SIZES, help="How many keys, and queries (decoding has one)  [default: 1K,8K,128K,1M]")
 @option("--d", type=take.TOKENS, help=_d)
+@take.d_v_option
 @take.heads_options
 @option("--batch", type=take.NUMBER, help="How many sequences, each with all heads  [default: 1]")
 @option("--algorithms", "names", type=NAMES, help="Which ones  [default: standard and flash, forward and backward]")
@@ -165,7 +166,7 @@ def _setting(rows: list[Row]) -> str:
     heads += f" that share {row.kv_heads:,} of keys and values" if row.kv_heads < row.heads else ""
     many = heads if row.batch == 1 else f"{heads} × {row.batch:,} sequences"
     mask = f"mask {row.mask}" if row.mask else "no mask"
-    return f"{many}, d = {row.d}, tiles of {tiles}, {row.dtype}, {mask}"
+    return f"{many}, {head_of(row.d, row.d_v)}, tiles of {tiles}, {row.dtype}, {mask}"
 
 
 def _notes(rows: list[Row]) -> Iterator[str]:

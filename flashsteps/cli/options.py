@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -14,6 +12,7 @@ from .. import algorithms, theme
 from ..errors import shorten, unknown
 from ..filmkit import films
 from ..machine import devices
+from . import typed
 from .outputs import Ending, Output
 
 #: an option's help, or what gives it when it is shown: facts may be owned by modules that take long to import
@@ -133,7 +132,7 @@ class Text(click.ParamType[Any]):
         name = param.opts[-1] if param else self.name
         try:
             return self.read(value)
-        except _TooLarge as error:
+        except typed.TooLarge as error:
             raise ValueError(f"{name} {shorten(value, 40)!r} is too large: give at most {error.most:,}") from None
         except ValueError:
             raise ValueError(f"{name} {shorten(value, 40)!r}: {self.advice}") from None
@@ -227,119 +226,21 @@ DEVICE, THEME = Name("device", lambda: devices.DEVICES), Name("theme", lambda: t
 RULE = Name("counting rule", _rules)
 
 
-# ---- readers: a text becomes a value, or a ValueError
-
-#: how much there may be of anything that is counted: as `flashsteps.io` has it
-MOST = 1 << 40
-
-
-class _TooLarge(ValueError):
-    """A number past what is read."""
-
-    def __init__(self, most: int) -> None:
-        super().__init__()
-        self.most = most
-
-
-def _integer(text: str, most: int = (1 << 63) - 1) -> int:
-    """A whole number in plain digits. int() would take 1_0, the digits of all alphabets, and millions of them."""
-    if not re.fullmatch(r"[+-]?[0-9]+", text.strip()):
-        raise ValueError
-    if len(text) > 40 or abs(number := int(text)) > most:
-        raise _TooLarge(most)
-    return number
-
-
-def _positive(text: str) -> int:
-    if (number := _integer(text, MOST)) < 1:
-        raise ValueError
-    return number
-
-
-def _index(text: str) -> int:
-    if (number := _integer(text, MOST)) < 0:
-        raise ValueError
-    return number
-
-
-def _finite(text: str) -> float:
-    """A number in plain digits: not nan, not inf."""
-    plain = re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", text.strip().lower())
-    if not plain or not math.isfinite(number := float(text)):
-        raise ValueError
-    return number
-
-
-def _indices(text: str) -> tuple[int, ...]:
-    return tuple(map(_integer, text.split(",")))
-
-
-def _slopes(text: str) -> float | tuple[float, ...]:
-    slopes = tuple(map(_finite, text.split(",")))
-    return slopes if len(slopes) > 1 else slopes[0]
-
-
-def _size(text: str) -> tuple[int, int]:
-    width, height = map(_positive, re.split("[x×X]", text))
-    return width, height
-
-
-_UNITS = {"": 1, "b": 1} | {f"{k}{i}b": (1024 if i else 1000) ** n for n, k in enumerate("kmg", 1) for i in ("", "i")}
-
-
-def _nbytes(text: str) -> int:
-    number, unit = _split(text, "[a-z]*")
-    nbytes = float(number) * _UNITS.get(unit, 0)
-    if nbytes > MOST:
-        raise _TooLarge(MOST)
-    if nbytes < 1 or nbytes % 1:
-        raise ValueError
-    return int(nbytes)
-
-
-def _tokens(text: str) -> int:
-    number, unit = _split(text, "[km]?")
-    if (count := _positive(number) * {"": 1, "k": 1 << 10, "m": 1 << 20}[unit]) > MOST:
-        raise _TooLarge(MOST)
-    return count
-
-
-def _split(text: str, unit: str) -> tuple[str, str]:
-    """A number and its unit, in lower case."""
-    found = re.fullmatch(rf"(\d+\.?\d*)\s*({unit})", text.strip().lower(), re.ASCII)
-    if not found:
-        raise ValueError
-    return found[1], found[2]
-
-
-def _moment(text: str) -> float:
-    return math.inf if text == "last" else _finite(text)
-
-
-def _steps(text: str) -> slice:
-    if text == "all":
-        return slice(None)
-    start, stop = (_integer(part) if part else None for part in text.split(":"))
-    if (start or 0) < 0 or (stop or 0) < 0:
-        raise ValueError
-    return slice(start, stop)
-
-
-NUMBER = Text("N", _positive, "give a whole number, 1 or more")
-INDEX = Text("N", _index, "give a whole number, from 0")
-LOOPS = Text("N", _positive, "give how many times, 1 or more")
-INTEGER = Text("N", _integer, "give a whole number")
-REAL = Text("X", _finite, "give a number, such as 0.125")
-SECONDS = Text("SECONDS", _finite, "give seconds, such as 24 or 12.5")
-MOMENT = Text("SECONDS|last", _moment, "give seconds, such as 9.5, or last")
-HEAD = Text("INDEX", _indices, "give an index, from 0, or one for each leading axis: 0,3")
-PAGES = Text("PAGE,…", _indices, "give the page of each block of keys, from 0, with commas between: 3,0,2")
-LOGITS = Text("X,…", _slopes, "give a logit, or one a head: 0.5, or 0.5,-1")
-SLOPES = Text("X,…", _slopes, "give a slope, or one a head: 0.5, or 0.5,0.25")
-SIZE = Text("WxH", _size, "give the width and the height in pixels: 1080x1080")
-BYTES = Text("BYTES", _nbytes, "give whole bytes: 2048, 2KiB or 2 KB")
-TOKENS = Text("N", _tokens, "give how many: 4096, 4K or 1M (in binary: 1K is 1,024)")
-STEPS = Text("A:B|all", _steps, "give the first and the one after the last, 20:60, or all")
+NUMBER = Text("N", typed.positive, "give a whole number, 1 or more")
+INDEX = Text("N", typed.index, "give a whole number, from 0")
+LOOPS = Text("N", typed.positive, "give how many times, 1 or more")
+INTEGER = Text("N", typed.integer, "give a whole number")
+REAL = Text("X", typed.finite, "give a number, such as 0.125")
+SECONDS = Text("SECONDS", typed.finite, "give seconds, such as 24 or 12.5")
+MOMENT = Text("SECONDS|last", typed.moment, "give seconds, such as 9.5, or last")
+HEAD = Text("INDEX", typed.indices, "give an index, from 0, or one for each leading axis: 0,3")
+PAGES = Text("PAGE,…", typed.indices, "give the page of each block of keys, from 0, with commas between: 3,0,2")
+LOGITS = Text("X,…", typed.slopes, "give a logit, or one a head: 0.5, or 0.5,-1")
+SLOPES = Text("X,…", typed.slopes, "give a slope, or one a head: 0.5, or 0.5,0.25")
+SIZE = Text("WxH", typed.size, "give the width and the height in pixels: 1080x1080")
+BYTES = Text("BYTES", typed.nbytes, "give whole bytes: 2048, 2KiB or 2 KB")
+TOKENS = Text("N", typed.tokens, "give how many: 4096, 4K or 1M (in binary: 1K is 1,024)")
+STEPS = Text("A:B|all", typed.steps, "give the first and the one after the last, 20:60, or all")
 
 
 # ---- options that several commands have
@@ -379,6 +280,11 @@ def block_options(default: Help, of_input: bool = False) -> Callable[[Any], Any]
         return block_q(block_k(mask(dtype(command))))
 
     return add
+
+
+def d_v_option(command: Any) -> Any:
+    """--d-v, where there is no data to say how wide a value is."""
+    return option("--d-v", type=TOKENS, help="The size of a value  [default: that of a head]")(command)
 
 
 def heads_options(command: Any) -> Any:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..units import head_of
 from .count import totals
 from .options import INTEGER, STEPS, option
 from .program import Command, say, table
@@ -135,8 +136,7 @@ def _options(trace: Trace) -> dict[str, str]:
         "recorded from": f"the Triton kernel {meta['kernel']}, in the interpreter" if "kernel" in meta else "",
         "input": ", ".join(f"{name} {value}" for name, value in source.items())
         or (meta["input"] or {}).get("kind", ""),
-        "sizes": f"{meta['queries']:,} queries, {meta['keys']:,} keys, d = {meta['d']}"
-        + (f", v {meta['d_v']} wide" if "d_v" in meta else ""),
+        "sizes": f"{meta['queries']:,} queries, {meta['keys']:,} keys, {head_of(meta['d'], meta.get('d_v'))}",
         "heads": f"{heads:,} of queries, {meta.get('kv_heads', 1):,} of keys and values" if heads != 1 else "",
         "given": _given(meta),
         "tokens": " ".join(meta["tokens"] or ()),

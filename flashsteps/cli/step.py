@@ -72,7 +72,7 @@ def step(
             raise ValueError(f"--theme {theme_name} is for a screen: leave it out where steps are printed as lines")
         return _lines(trace, max(0, start))
     try:
-        from ..terminal import app
+        from ..terminal import app, picture
     except ImportError as error:
         missing = (error.name or "textual").partition(".")[0]
         raise ValueError(f"stepping in a terminal needs {missing}: pip install 'flashsteps[terminal]'") from None
@@ -83,7 +83,7 @@ def step(
         click.get_current_context().exit(stepper.return_code or 0)
     width, height = size or (WIDTH, HEIGHT)
     with files.whole(output) as aside:
-        aside.write_text(app.picture(trace, width, height, theme=look, at=start), encoding="utf-8", newline="\n")
+        aside.write_text(picture.svg(trace, width, height, theme=look, at=start), encoding="utf-8", newline="\n")
     say(f"{output}   {size_of(output.stat().st_size)}   step {start}, {width}×{height}")
 
 

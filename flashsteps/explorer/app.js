@@ -4,22 +4,11 @@ import { Player, Run, Tip, el, formula, list, palette, ratioOf, say, sizer, step
 import { engine } from "./engine.js"; // arrays.js … as_run.js, joined
 import { Bar } from "./bar.js";
 import { ChartPart } from "./chart.js";
+import { Inputs, askForMatrix } from "./inputs.js";
 import { counted, fitting, settings, standardOf } from "./model.js";
 import { HbmPart, MapPart, MeterPart, SramPart, StripPart, onChip } from "./parts.js";
 import { NUMBERS, TABS, fromHash, short, toHash } from "./state.js";
 import { CARDS, QUESTIONS, TERMS, pieces, termsIn } from "./story.js";
-
-/** Numbers at random, the same for a seed: mulberry32, made normal as Box and Muller do. */
-function normal(seed, size) {
-  let a = (seed + 0x9E3779B9) >>> 0;
-  const uniform = () => {
-    a = (a + 0x6D2B79F5) >>> 0;
-    let t = Math.imul(a ^ (a >>> 15), a | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-  return Float32Array.from({ length: size }, () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform()));
-}
 
 /** What of the state a card speaks of, in words. */
 const SAID = { a: "the algorithm", bq: "block_q", bk: "block_k", mask: "the mask", n: "N", d: "d", type: "the type", on: "the chip", in: "the input", pin: "A" };
@@ -30,7 +19,7 @@ const glossary = (title, terms) => el("details", { class: "terms" }, el("summary
 class Explorer {
   /** `data` is what page.py embeds: algorithms, words, devices, inputs, the first state, and a run that Python recorded. */
   constructor(root, data) {
-    Object.assign(this, data, { root, algorithms: Object.keys(data.words) });
+    Object.assign(this, data, { root, algorithms: Object.keys(data.words), inputs: new Inputs(data.inputs) });
     this.itemsize = { float16: 2, bfloat16: 2, float32: 4, float64: 8 };
     root.classList.add("flashsteps");
     root.tabIndex = -1;
@@ -43,7 +32,7 @@ class Explorer {
     this.parts = [new MapPart(this), new SramPart(this), new HbmPart(this), new MeterPart(this), new StripPart(this),
       new ChartPart(this, "tokens", "Bytes against N", "tokens"), new ChartPart(this, "tiles", "Bytes against the tile", "tiles")];
     this.layout();
-    this.names = { algorithms: this.algorithms, devices: Object.keys(this.devices), inputs: Object.keys(this.inputs) };
+    this.names = { algorithms: this.algorithms, devices: Object.keys(this.devices), inputs: Object.keys(this.inputs.held) };
     this.state = fromHash(location.hash, this.first, this.names);
     if (this.embed) this.state.tab = this.embed === "story" ? "story" : "explore";
     this.listen();
@@ -89,7 +78,7 @@ class Explorer {
   change(more, push = false) {
     const was = this.state, next = { ...was, ...more };
     if ("in" in more) this.swapped = null;
-    if (("n" in more || "d" in more) && !("in" in more) && !this.fits(next.in, next)) [this.swapped, next.in] = [next.in, "0"]; // the bar says so
+    if (("n" in more || "d" in more) && !("in" in more) && !this.inputs.fits(next.in, next)) [this.swapped, next.in] = [next.in, "0"]; // the bar says so
     if ("n" in more || "a" in more || "bq" in more || "bk" in more || "in" in more) next.step = "step" in more ? more.step : -1;
     this.state = next;
     if (push || (more.tab && more.tab !== was.tab) || "card" in more) this.push();
@@ -149,44 +138,14 @@ class Explorer {
     return `${title} with tiles of ${tile} moves ${size(total)}, ${answer} the ${size(level)} of standard attention: ${ratio}.${counts}`;
   }
 
-  // ---- inputs
-
-  /** Whether an input has so many tokens of this width. */
-  fits(name, { n, d }) {
-    const input = this.inputs[name];
-    return !input || (n <= input.n && d === input.d);
-  }
-
-  /** The state's changes that an input asks for. */
-  takeInput(name) {
-    const input = this.inputs[name];
-    return input ? { in: name, n: input.n, d: input.d } : { in: name };
-  }
-
-  tokensOf({ in: name, n, d }) {
-    const input = this.inputs[name];
-    return input?.tokens && this.fits(name, { n, d }) ? input.tokens.slice(0, n) : null;
-  }
-
-  /** Q, K, V and dO as flat arrays. */
-  arrays({ in: name, n, d }) {
-    const input = this.inputs[name], found = {};
-    ["Q", "K", "V"].forEach((tensor, k) => { found[tensor] = input ? input[tensor].subarray(0, n * d) : normal(Number(name) * 4 + k, n * d); });
-    found.dO = normal((Number(name) || 0) * 4 + 3, n * d);
-    return found;
-  }
-
-  opening({ in: name, n, d }) {
-    const size = `${n} ${n === 1 ? "token" : "tokens"}, d = ${d}.`, input = this.inputs[name];
-    return input ? (n === input.n ? input.opening : `${input.short}, its first tokens: ${size}`) : `Queries, keys and values at random: ${size}`;
-  }
+  // ---- runs
 
   /** The run of a state, performed once. Throws what the engine throws where it does not fit. */
   runOf(state) {
     const key = JSON.stringify([state.a, settings(state), state.on, state.in]);
     if (this.ran?.key === key) return this.ran.run;
-    const device = this.devices[state.on], given = { ...settings(state), ...this.arrays(state), device, sram: device || state.on === "toy" ? null : Number(state.on) };
-    const words = { ...this.words[state.a], tokens: this.tokensOf(state), opening: this.opening(state) };
+    const device = this.devices[state.on], given = { ...settings(state), ...this.inputs.arrays(state), device, sram: device || state.on === "toy" ? null : Number(state.on) };
+    const words = { ...this.words[state.a], tokens: this.inputs.tokensOf(state), opening: this.inputs.opening(state) };
     const { header, array } = engine.asRun(engine.record(state.a, given), words);
     const run = new Run({ ...header, ending: this.endingOf(state) }, array);
     this.ran = { key, run };
@@ -198,7 +157,7 @@ class Explorer {
     if (state.n > NUMBERS) return null;
     const plain = { ...settings(state), dtype: "float32" }, key = JSON.stringify([plain.n, plain.d, plain.mask, state.in]);
     if (this.weighed?.key !== key) {
-      const { tensors } = engine.record("standard-forward", { ...plain, block_q: state.n, block_k: state.n, ...this.arrays(state) });
+      const { tensors } = engine.record("standard-forward", { ...plain, block_q: state.n, block_k: state.n, ...this.inputs.arrays(state) });
       this.weighed = { key, weights: tensors.find(({ name }) => name === "P").data };
     }
     return this.weighed.weights;
@@ -215,7 +174,7 @@ class Explorer {
   firstShrink(state) {
     const run = this.runOf(state), steps = stepsFor(run, "α < 1");
     if (!steps) return null;
-    const [step] = steps, { least } = this.words[state.a], tokens = this.tokensOf(state), all = run.slots.find(({ name }) => name === "alpha").writes;
+    const [step] = steps, { least } = this.words[state.a], tokens = this.inputs.tokensOf(state), all = run.slots.find(({ name }) => name === "alpha").writes;
     const values = all.flatMap((at) => [...run.slotValue(at).data]), many = (value) => values.filter((x) => x === value).length;
     const row = run.slotValue(step).data.reduce((best, x, r, alpha) => x > least && !(x >= alpha[best]) ? r : best, -1);
     const how = formula(run, step, row, 0), from = tileOrigin(run, step), scores = run.slotValue(run.holder(run.slots.findIndex(({ name }) => name === "S"), step - 1));
@@ -223,27 +182,13 @@ class Explorer {
     return { step, query, key, tokens: [query, key].map((n) => tokens ? ` (“${tokens[n]}”)` : ""), caption: run.captions[run.columns.caption[step + 1]], formula: how ? `Here α = ${how}` : "", ones: many(1), zeros: many(0) };
   }
 
-  /** A matrix that is pasted is Q, K and V at once: its rows are tokens. */
   paste() {
-    const area = el("textarea", { rows: "8", cols: "48", "aria-label": "numbers, a row a line", placeholder: "0.1 0.5 -0.3\n1.2 0.0 0.7" }), wrong = el("p", { class: "dim", role: "status" });
-    const use = () => {
-      const rows = area.value.trim().split(/\n+/).map((line) => line.trim().split(/[\s,;]+/).map(Number));
-      const d = rows[0]?.length ?? 0, bad = rows.find((row) => row.length !== d || row.some((x) => !Number.isFinite(x)));
-      if (!area.value.trim() || bad || rows.length < 2 || rows.length > NUMBERS || d > 256) {
-        return say(wrong, `Give 2 to ${NUMBERS} rows of numbers, each as long as the first, at most 256.`);
-      }
-      const data = Float32Array.from(rows.flat()), n = rows.length;
-      this.inputs.pasted = { title: `pasted, ${n} × ${d}`, short: "Pasted numbers", opening: `Pasted numbers as queries, keys and values: ${n} tokens, d = ${d}.`, n, d, tokens: null, Q: data, K: data, V: data };
-      if (![...this.bar.in.input.options].some((one) => one.value === "pasted")) this.bar.in.input.append(el("option", { value: "pasted", text: this.inputs.pasted.title }));
-      this.ran = null;
-      dialog.close();
-      this.change({ in: "pasted", n, d });
-    };
-    const dialog = el("dialog", { "aria-label": "paste numbers", onclose: () => { dialog.remove(); this.bar.show(this.state); } }, el("h2", { text: "Paste a matrix" }),
-      el("p", { class: "dim", text: "A row a token. It is Q, K and V at once. It stays in this page." }), area, wrong,
-      el("p", { class: "row" }, el("button", { type: "button", class: "main", text: "use it", onclick: use }), el("button", { type: "button", text: "cancel", onclick: () => dialog.close() })));
-    this.root.append(dialog);
-    dialog.showModal();
+    askForMatrix(this.root, (input) => {
+      this.inputs.held.pasted = input;
+      this.bar.offer("pasted", input.title);
+      this.ran = this.weighed = null; // of a matrix of that name before
+      this.change(this.inputs.asked("pasted"));
+    }, () => this.bar.show(this.state));
   }
 
   // ---- the player

@@ -15,8 +15,8 @@ export class Bar {
     this.type = this.select("type", TYPES.map((name) => option(name)), (type) => change({ type }));
     this.on = this.select("on chip", [option("toy", "a toy that grows"), ...TOYS.map((bytes) => option(String(bytes), `a toy of ${bytes / 1024} KiB`)),
       ...Object.entries(page.devices).map(([name, { title }]) => option(name, title))], (on) => change({ on }));
-    this.in = this.select("input", [...Object.entries(page.inputs).map(([name, { title }]) => option(name, title)),
-      ...["0", "1", "2", "3"].map((seed) => option(seed, `random, seed ${seed}`)), option("paste", "paste numbers …")], (name) => name === "paste" ? page.paste() : change(page.takeInput(name)));
+    this.in = this.select("input", [...Object.entries(page.inputs.held).map(([name, { title }]) => option(name, title)),
+      ...["0", "1", "2", "3"].map((seed) => option(seed, `random, seed ${seed}`)), option("paste", "paste numbers …")], (name) => name === "paste" ? page.paste() : change(page.inputs.asked(name)));
     this.bq = this.slider("block_q", () => TILES.filter((b) => b <= this.state.n), (bq) => change({ bq }));
     this.bk = this.slider("block_k", () => TILES.filter((b) => b <= this.state.n), (bk) => change({ bk }));
     this.n = this.slider("tokens N", () => TOKENS, (n) => change({ n }), short);
@@ -25,7 +25,7 @@ export class Bar {
     for (const { label } of [this.a, this.on, this.in]) label.classList.add("wide");
     this.fold = el("button", { type: "button", class: "fold", "aria-expanded": "true", onclick: () => this.setFolded(!this.folded) });
     this.swapped = el("p", { class: "dim swapped", role: "status" });
-    this.back = el("button", { type: "button", onclick: () => change(page.takeInput(page.swapped)) });
+    this.back = el("button", { type: "button", onclick: () => change(page.inputs.asked(page.swapped)) });
     this.element = el("section", { class: "knobs", "aria-label": "settings" }, this.fold, el("div", { class: "dials" }, this.a.label, this.bq.label, this.bk.label, this.mask.label,
       this.n.label, this.d.label, this.type.label, this.on.label, this.in.label, this.keep), el("div", { class: "swap", hidden: true }, this.swapped, this.back));
   }
@@ -33,6 +33,12 @@ export class Bar {
   select(name, options, act) {
     const input = el("select", { "aria-label": name, onchange: () => act(input.value) }, ...options);
     return { input, label: el("label", {}, el("span", { text: name }), input) };
+  }
+
+  /** An input to choose: a new one, or one that is called something else now. */
+  offer(value, text) {
+    const { input } = this.in, there = [...input.options].find((one) => one.value === value);
+    say(there ?? input.appendChild(el("option", { value })), text);
   }
 
   slider(name, values, act, words = String) {
@@ -52,7 +58,7 @@ export class Bar {
     if (state.tab !== this.state?.tab) this.setFolded(state.tab !== "explore");
     this.state = state;
     say(this.fold, `settings: ${this.page.runName(state)}`);
-    const { swapped, inputs } = this.page, lost = inputs[swapped];
+    const { swapped, inputs } = this.page, lost = inputs.held[swapped];
     this.swapped.parentNode.hidden = !lost;
     say(this.swapped, lost ? `Random numbers now: “${lost.title}” has ${whole(lost.n)} tokens, ${whole(lost.d)} wide.` : "");
     say(this.back, lost ? `back to ${lost.title}` : "");

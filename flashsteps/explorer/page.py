@@ -25,7 +25,7 @@ from . import FOLDER, engine, performed, plain
 from .words import words
 
 #: in the order in which they need each other
-APP = ("state.js", "model.js", "parts.js", "chart.js", "bar.js", "story.js", "app.js")
+APP = ("state.js", "inputs.js", "model.js", "parts.js", "chart.js", "bar.js", "story.js", "app.js")
 
 #: options that the page has no control for
 _WITHOUT = ("block_mask", "splits", "table")

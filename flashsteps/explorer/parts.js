@@ -137,7 +137,7 @@ export class MapPart extends Part {
 
   /** Where blocks begin, as many as there is room for; with their token where the input has tokens. */
   tick(host, count, size, state, side, most) {
-    const every = 2 ** Math.ceil(Math.log2(Math.max(1, count / most))), tokens = this.page.tokensOf(state);
+    const every = 2 ** Math.ceil(Math.log2(Math.max(1, count / most))), tokens = this.page.inputs.tokensOf(state);
     const wanted = Array.from({ length: Math.ceil(count / every) }, (_, k) => k * every), wide = side === "left" ? Math.min(100, every / count * 100) : null;
     const texts = wanted.map((at) => tokens ? tokens[Math.floor(at * size)] : short(Math.floor(at * size)));
     const key = `${wanted.join()}|${texts.join()}|${count}`;

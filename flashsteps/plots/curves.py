@@ -112,8 +112,9 @@ def _counted(name: str, n: int, rule: str, options: dict[str, Any]) -> int:
 def _recorded(name: str, n: int, rule: str, options: dict[str, Any]) -> int:
     """What a run on random numbers moved, the same ones for each head."""
     one, shape = inputs.load_qkv(f"random:{n},{options['d']}"), report.arguments(name, n, options)
-    given = {key: value for key, value in shape.items() if key not in ("d", "n", "n_keys", "heads", "kv_heads")}
+    given = {key: value for key, value in shape.items() if key not in ("d", "d_v", "n", "n_keys", "heads", "kv_heads")}
     q = np.repeat(one.q[None, : shape["n"]], shape.get("heads", 1), axis=0)
+    v = np.resize(one.v, (n, options.get("d_v") or options["d"]))
     if algorithms.algorithm(name).backward:
-        given["do"] = np.zeros(q.shape)  # whatever it is, as many bytes of it move
-    return run.record(name, q, one.k[None], one.v[None], **given).io(report.rule_of(name, rule)).total
+        given["do"] = np.zeros((*q.shape[:2], v.shape[1]))  # whatever it is, as many bytes of it move
+    return run.record(name, q, one.k[None], v[None], **given).io(report.rule_of(name, rule)).total

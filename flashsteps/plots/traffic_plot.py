@@ -15,7 +15,7 @@ from ..machine.devices import device as device_of
 from ..theme import BODY, LABEL, SMALL, Theme
 from ..trace import rules
 from ..traffic import formulas, report
-from ..units import short, size_of
+from ..units import head_of, short, size_of
 from . import curves
 from .axes import Ink, Place, along_ticks, decades, frame, legend, nbytes, span, up_ticks
 from .chart import MARGIN, THEME, WIDTH, check_ending, font, header, page, points, words
@@ -45,6 +45,7 @@ def plot(
     rule: str = rules.DEFAULT,
     theme_name: str = THEME,
     d: int = report.D,
+    d_v: int | None = None,
     block_q: int = report.BLOCK,
     block_k: int = report.BLOCK,
     mask: str | None = None,
@@ -63,7 +64,7 @@ def plot(
     chosen = [*(names or (name for name in report.default_algorithms(rule) if not algorithms.algorithm(name).backward))]
     what = curves.kind(chosen)
     chosen = list(dict.fromkeys([algorithms.algorithm(chosen[0]).standard, *chosen]))
-    options: dict[str, Any] = {"d": d, "block_q": block_q, "block_k": block_k, "mask": mask, "dtype": dtype}
+    options: dict[str, Any] = {"d": d, "d_v": d_v, "block_q": block_q, "block_k": block_k, "mask": mask, "dtype": dtype}
     options |= {"block_mask": block_mask}
     several: dict[str, Any] = {"batch": batch, "heads": heads, "kv_heads": kv_heads}
     (*_, row) = report.rows(chosen, [most], **options, **several, rule=rule, device=device)  # refuses what is wrong
@@ -80,13 +81,13 @@ def plot(
         many = "one head" if heads * batch == 1 else f"{heads * batch:,} heads"
         many += f" in groups of {group}" if group > 1 else ""
         masked = f", {row.mask}" if row.mask else ""
-        header(figure, colours, title, f"{many}, d = {row.d}, {row.dtype}{masked}", gpu.title)
+        header(figure, colours, title, f"{many}, {head_of(row.d, row.d_v)}, {row.dtype}{masked}", gpu.title)
         inks = dict(zip(chosen, _inks(chosen, colours), strict=True))
         by_n = _panel(figure, colours, LEFT[0], f"by N, tiles of {block_q}×{block_k}", left)
         by_tile = _panel(figure, colours, LEFT[1], f"by tile, N = {short(n)}", right)
         _lines(by_n, left, inks, colours)
         _lines(by_tile, right, inks, colours)
-        _levels(by_tile, right, colours, {} if group > 1 else _known_levels(d, dtype, masked, rule))
+        _levels(by_tile, right, colours, {} if group > 1 else _known_levels(row.d, row.d_v, dtype, masked, rule))
         legend(figure, colours, 822, _labels(left), inks, columns=3)
         words(figure, MARGIN, 950, _says(right, what, masked, block_mask), colours.ink, BODY)
         words(figure, MARGIN, 1006, _small_print(left, right, gpu.title), colours.dim, LABEL)
@@ -95,9 +96,12 @@ def plot(
 # ---- what it says
 
 
-def _known_levels(d: int, dtype: str, masked: str, rule: str) -> dict[str, tuple[str, int]]:
-    """Where the closed forms level standard attention's, as a formula and as a number: without a mask, all counted."""
-    if masked or rule != rules.DEFAULT:
+def _known_levels(d: int, d_v: int, dtype: str, masked: str, rule: str) -> dict[str, tuple[str, int]]:
+    """Where the closed forms level standard attention's, as a formula and as a number.
+
+    That is for values as wide as keys, without a mask, with all bytes counted: elsewhere the curve alone says where.
+    """
+    if d_v != d or masked or rule != rules.DEFAULT:
         return {}
     sizes = dtypes.storage(dtype).itemsize, dtypes.computing(dtype).itemsize
     return {

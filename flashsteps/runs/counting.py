@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import Any
 
 from .. import algorithms
@@ -49,49 +50,46 @@ def count(
     A mask that is a matrix is counted tile by tile, all others by arithmetic. Raises ValueError as `record` and
     `Trace.io` do.
     """
-    tally = Tally(rules.rule(rule, algorithm))
-    sizes: dict[str, Any] = {"n": n, "d": d, "d_v": d_v, "n_keys": n_keys, "heads": heads, "kv_heads": kv_heads}
-    options: dict[str, Any] = {
-        "block_q": block_q,
-        "block_k": block_k,
-        "mask": mask,
-        "dtype": dtype,
-        "device": device,
-        "sram": sram,
-    }
-    extra = {"block_mask": block_mask, "splits": splits, "softcap": softcap, "alibi": alibi, "dropout": dropout}
-    extra |= {"bias": bias, "sinks": sinks}
-    hbm, memory = walk(algorithm, tally, **sizes, **options, **extra)
+    given = dict(locals())  # all of the above, by name
+    tally = Tally(rules.rule(given.pop("rule"), algorithm))
+    hbm, memory = _walk(tally, **given)
     return tally.io(hbm.tensors, memory.peak)
 
 
-def walk(
-    algorithm: str,
-    tape: Tape,
-    *,
-    n: int,
-    d: int,
-    d_v: int | None = None,
-    n_keys: int | None = None,
-    heads: int = 1,
-    kv_heads: int | None = None,
-    block_q: int | None = None,
-    block_k: int | None = None,
-    mask: Any = None,
-    dtype: Any = dtypes.DEFAULT,
-    device: str | None = None,
-    sram: int | None = None,
-    **extra: Any,
-) -> tuple[HBM, SRAM]:
-    """Go through a run without any data and tell a tape of each step; `extra` are other options of `count`.
+#: the options of `count`, and their defaults, as `walk` has them
+_TAKEN = signature(count).replace(parameters=[p for p in signature(count).parameters.values() if p.name != "rule"])
+
+
+def walk(algorithm: str, tape: Tape, **given: Any) -> tuple[HBM, SRAM]:
+    """Go through a run without any data and tell a tape of each step; `given` is what `count` takes, but a rule.
 
     Raises ValueError as `count` does.
     """
+    call = _TAKEN.bind(algorithm, **given)
+    call.apply_defaults()
+    return _walk(tape, **call.arguments)
+
+
+def _walk(
+    tape: Tape,
+    *,
+    algorithm: str,
+    n: int,
+    d: int,
+    d_v: int | None,
+    n_keys: int | None,
+    heads: int,
+    kv_heads: int | None,
+    dtype: Any,
+    device: str | None,
+    sram: int | None,
+    **given: Any,
+) -> tuple[HBM, SRAM]:
+    """The same, with each default in its place."""
     alone = n_keys is None and algorithms.algorithm(algorithm).decodes  # n keys, and one query that looks at them
     N, M, d = whole("n", n), whole("n_keys", n if n_keys is None else n_keys), whole("d", d)
     N, d_v = 1 if alone else N, whole("d_v", d if d_v is None else d_v)
     H, parts = whole("heads", heads), whole("kv_heads", heads if kv_heads is None else kv_heads)
-    given = {"block_q": block_q, "block_k": block_k, "mask": mask, **extra}
     options = arguments.called_with(algorithm, N, M, d, H, head_groups.group_of(H, parts), given)
     return walked(algorithm, tape, (N, M, d, d_v), H, parts, options, dtype, device, sram)
 

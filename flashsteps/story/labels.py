@@ -6,15 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..trace.trace import Trace
+from ..units import head_of
 
 
 def opening(trace: Trace) -> str:
     """Whose queries, keys and values these are, in a sentence."""
     meta = trace.meta
     source = meta["input"] or {}
-    N, M, d = meta["queries"], meta["keys"], f"d = {meta['d']}"
-    if "d_v" in meta:
-        d += f", v {meta['d_v']} wide"
+    N, M, d = meta["queries"], meta["keys"], head_of(meta["d"], meta.get("d_v"))
     size = f"{_some(N, 'token')}, {d}." if N == M else f"{_some(N, 'query')}, {_some(M, 'key')}, {d}."
     match source.get("kind"):
         case "sample" if source.keys() >= {"model", "layer", "head"}:

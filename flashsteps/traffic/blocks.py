@@ -37,6 +37,7 @@ def fitting(
     algorithm: str = ALGORITHM,
     *,
     d: int,
+    d_v: int | None = None,
     n: int = N,
     device: str = DEFAULT_DEVICE,
     heads: int = 1,
@@ -46,15 +47,16 @@ def fitting(
 ) -> list[Fit]:
     """The tiles that fit on the device, those first that move least; among equals, those that take least on chip.
 
-    Heads that share keys and values are packed as rows, so that a tile of so many queries is as many times as high.
-    Sides are those of `SIDES` up to n. Raises ValueError as `flashsteps.count` does, and for standard attention, whose
-    matrix products are ideal: it has no tile that would have to fit.
+    Values have d_v numbers (d unless given). Heads that share keys and values are packed as rows, so that a tile of so
+    many queries is as many times as high. Sides are those of `SIDES` up to n. Raises ValueError as `flashsteps.count`
+    does, and for standard attention, whose matrix products are ideal: it has no tile that would have to fit.
     """
     gpu = device_of(device)
     if algorithms.algorithm(algorithm).ideal_products:
         raise ValueError(f"{algorithm} has ideal matrix products, so no tile has to fit: name another algorithm")
     rows = report.rows_of(algorithm, whole("n", n))
-    shape: dict[str, Any] = {"d": d, "heads": heads, "kv_heads": kv_heads, "mask": mask, "dtype": dtype, **rows}
+    shape: dict[str, Any] = {"d": d, "d_v": d_v, "mask": mask, "dtype": dtype, **rows}
+    shape |= {"heads": heads, "kv_heads": kv_heads}
     level = beside(algorithm, **shape).total
     found = []
     for block_q, block_k in product(_sides(rows["n"]), _sides(n)):
@@ -70,7 +72,10 @@ def tried(algorithm: str, n: int) -> int:
 
 
 def papers(d: int, device: str = DEFAULT_DEVICE, dtype: str = dtypes.DEFAULT) -> tuple[int, int, int]:
-    """What FA1's first line gives, Br = min(Bc, d) and Bc = ⌈M/4d⌉, and M: a block's shared memory, in elements."""
+    """What FA1's first line gives, Br = min(Bc, d) and Bc = ⌈M/4d⌉, and M: a block's shared memory, in elements.
+
+    It is for values of size d: of others the paper says nothing.
+    """
     sram = device_of(device).shared_per_block * 1024 // dtypes.storage(dtype).itemsize
     return *formulas.flash_blocks(sram, whole("d", d)), sram
 

@@ -1,8 +1,8 @@
 """The published closed forms: what attention moves, by arithmetic alone; the second opinion on every count.
 
 N queries and M keys of size d, in blocks of block_q and block_k (the papers' Br and Bc), one head; values have d_v
-numbers, d unless given. FA1 is
-arXiv:2205.14135, FA2 is arXiv:2307.08691. The papers write M = N; the forms here hold for both.
+numbers, d unless given. FA1 is arXiv:2205.14135, FA2 is arXiv:2307.08691. The papers write M = N and d_v = d; the forms
+here hold for all, but for FA1's blocks, Theorem 2 and Figure 2, which are as published: for d alone.
 """
 
 from __future__ import annotations
@@ -58,14 +58,22 @@ def flash2_forward(
 
 
 def grouped_forward(
-    N: int, M: int, d: int, block_q: int, block_k: int, heads: int, kv_heads: int, causal: bool = False
+    N: int,
+    M: int,
+    d: int,
+    block_q: int,
+    block_k: int,
+    heads: int,
+    kv_heads: int,
+    causal: bool = False,
+    d_v: int | None = None,
 ) -> Elements:
     """heads·(2Nd + N) + kv_heads·2·Tr·Nd: FA2 with grouped queries, where a group shares each tile of K and V.
 
     Without sharing, each head brings in its own: 2·Tr·Nd for each of `heads` (arXiv:2305.13245).
     """
-    streamed = 2 * _keys(N, M, block_q, block_k, causal) * d
-    return Elements(heads * 2 * N * d + kv_heads * streamed, heads * N)
+    rows = heads * N + kv_heads * _keys(N, M, block_q, block_k, causal)
+    return Elements(rows * (d + (d_v or d)), heads * N)
 
 
 def block_sparse_forward(
@@ -139,9 +147,9 @@ def _keys(N: int, M: int, block_q: int, block_k: int, causal: bool) -> int:
     return sum(min(M, block_k * ceil(last, block_k)) for last in seen)
 
 
-def forward_flops(N: int, M: int, d: int) -> int:
+def forward_flops(N: int, M: int, d: int, d_v: int | None = None) -> int:
     """4NMd: S = QKᵀ and O = PV, without a mask; to multiply and to add are two (FA2, section 4.1)."""
-    return 4 * N * M * d
+    return 2 * N * M * (d + (d_v or d))
 
 
 # ---- a backward pass
@@ -176,19 +184,24 @@ def flash2_backward(
     return Elements(N * (2 * d + 3 * e) + (2 * M + rows + keys) * (d + e), 3 * N + 2 * rows)
 
 
-def backward_flops(N: int, M: int, d: int, products: int = 5) -> int:
+def backward_flops(N: int, M: int, d: int, products: int = 5, d_v: int | None = None) -> int:
     """10NMd, 2.5 times a forward pass: S, dP, dV, dQ and dK (FA2, section 4.1).
 
-    `products` is 4 where P was saved, and 7 where two kernels make S and dP, each for itself.
+    `products` is 4 where P was saved, and 7 where two kernels make S and dP, each for itself. Half of them, rounded
+    down, are dP and dV, over the size of a value.
     """
-    return 2 * products * N * M * d
+    of_values = products // 2
+    return 2 * N * M * ((products - of_values) * d + of_values * (d_v or d))
 
 
 # ---- what follows from them
 
 
 def flash_blocks(sram: int, d: int) -> tuple[int, int]:
-    """block_q and block_k for an SRAM of so many elements: min(⌈M/4d⌉, d) and ⌈M/4d⌉ (FA1, Algorithm 1, line 1)."""
+    """block_q and block_k for an SRAM of so many elements: min(⌈M/4d⌉, d) and ⌈M/4d⌉ (FA1, Algorithm 1, line 1).
+
+    The 4 blocks that share it are of q, k, v and O, each d wide: it says nothing of values of another size.
+    """
     width = ceil(sram, 4 * d)
     return min(width, d), width
 
@@ -203,18 +216,18 @@ def theorem_2(N: int, d: int, sram: int) -> tuple[float, float]:
     return N * d + N * N, N * N * d * d / sram
 
 
-def flash_level(d: int, itemsize: int = 2, statistics_itemsize: int = 4) -> float:
+def flash_level(d: int, itemsize: int = 2, statistics_itemsize: int = 4, d_v: int | None = None) -> float:
     """The block_k from which FA1 moves less than standard attention as N grows: 0.75d + 2 at fp16.
 
-    Per query and key, FA1 moves (3d + 4 statistics) / Bc and standard attention 4 elements: the terms in N² of
+    Per query and key, FA1 moves (d + 2d_v + 4 statistics) / Bc and standard attention 4 elements: the terms in N² of
     `flash_forward` and `standard_forward`, set equal.
     """
-    return 0.75 * d + statistics_itemsize / itemsize
+    return (d + 2 * (d_v or d)) / 4 + statistics_itemsize / itemsize
 
 
-def flash2_level(d: int) -> float:
-    """The block_q from which FA2 moves less than standard attention as N grows: d/2, from 2d/Br against 4 elements."""
-    return d / 2
+def flash2_level(d: int, d_v: int | None = None) -> float:
+    """The block_q from which FA2 moves less than standard attention as N grows: d/2, from (d + d_v)/Br against 4."""
+    return (d + (d_v or d)) / 4
 
 
 def figure_2_middle(N: int, d: int, block_k: int) -> Elements:

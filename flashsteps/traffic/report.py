@@ -15,7 +15,7 @@ from ..machine.devices import device as device_of
 from ..machine.events import IO
 from ..runs import counting
 from ..runs.arguments import own_size, takes
-from ..scalars import whole
+from ..scalars import MOST, whole
 from ..trace import rules
 from .footprint import footprint, training
 from .standard import beside
@@ -27,9 +27,6 @@ BLOCK, D, SIZES = 128, 64, (1 << 10, 1 << 13, 1 << 17, 1 << 20)
 REPORTED = (
     "standard-forward", "flash-forward", "flash2-forward", "standard-backward", "flash-backward", "flash2-backward",
 )  # fmt: skip
-
-#: the most that a size may be: beyond any machine, and well inside what a float can hold
-MOST = 1 << 40
 
 
 @dataclass(frozen=True)
@@ -50,6 +47,7 @@ class Row:
     queries: int
     keys: int
     d: int
+    d_v: int
     batch: int
     heads: int
     kv_heads: int
@@ -111,6 +109,7 @@ def rows(
     sizes: Iterable[int] = SIZES,
     *,
     d: int = D,
+    d_v: int | None = None,
     block_q: int | None = None,
     block_k: int | None = None,
     mask: str | None = None,
@@ -124,19 +123,20 @@ def rows(
 ) -> list[Row]:
     """One row for each size and algorithm, by size: n keys, and as many queries, or one for a decoding algorithm.
 
-    Blocks are `BLOCK` unless given, or what the algorithm says (a page). Of `heads`, equally many share each of
-    `kv_heads` (as many unless given), and so its tiles. `block_mask` is for the algorithms that take one. `rule` says
-    which bytes of the algorithms count; those of standard attention all do. Raises ValueError as `flashsteps.count`
-    does, and for a size past `MOST`.
+    Values have d_v numbers (d unless given). Blocks are `BLOCK` unless given, or what the algorithm says (a page). Of
+    `heads`, equally many share each of `kv_heads` (as many unless given), and so its tiles. `block_mask` is for the
+    algorithms that take one. `rule` says which bytes of the algorithms count; those of standard attention all do.
+    Raises ValueError as `flashsteps.count` does, and for a size past `MOST`.
     """
     gpu = device_of(device)
     algorithm_names = default_algorithms(rule) if names is None else tuple(dict.fromkeys(names))
     sizes = tuple(dict.fromkeys(_size("n", n) for n in sizes))
     d, batch, heads = _size("d", d), _size("batch", batch), _size("heads", heads)
+    d_v = d if d_v is None else _size("d_v", d_v)
     kv_heads = heads if kv_heads is None else _size("kv_heads", kv_heads)
     head_groups.group_of(heads, kv_heads)
     mask, dtype = "+".join(masks.rules(mask)) or None, dtypes.storage(dtype).name
-    options: dict[str, Any] = {"d": d, "block_q": block_q, "block_k": block_k, "mask": mask, "dtype": dtype}
+    options: dict[str, Any] = {"d": d, "d_v": d_v, "block_q": block_q, "block_k": block_k, "mask": mask, "dtype": dtype}
     options |= {"block_mask": block_mask, "heads": batch * heads, "kv_heads": batch * kv_heads}
     if block_mask is not None and not any(takes(name, "block_mask") for name in algorithm_names):
         takers = ", ".join(name for name in algorithms.names() if takes(name, "block_mask"))
@@ -149,9 +149,9 @@ def rows(
             io, level = counting.count(name, **shape, rule=counted), standard(name, n, options).total
             found.append(
                 Row(
-                    algorithm=name, queries=shape["n"], keys=n, d=d, batch=batch, heads=heads, kv_heads=kv_heads,
-                    block_q=min(shape["block_q"], shape["n"]), block_k=min(shape["block_k"], n), mask=mask,
-                    dtype=dtype, rule=counted, device=device, **_amounts(io), **_allocated(name, shape),
+                    algorithm=name, queries=shape["n"], keys=n, d=d, d_v=d_v, batch=batch, heads=heads,
+                    kv_heads=kv_heads, block_q=min(shape["block_q"], shape["n"]), block_k=min(shape["block_k"], n),
+                    mask=mask, dtype=dtype, rule=counted, device=device, **_amounts(io), **_allocated(name, shape),
                     **_bound(io, gpu), ratio=io.total / level,
                     shared=io.peak.shared, registers=io.peak.registers, fits=fits(name, io, gpu),
                 )

@@ -10,6 +10,7 @@ import importlib
 import re
 import warnings
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -103,18 +104,29 @@ def _numpy(n: int, causal: bool, device: torch.device) -> Attention:
 # ---- torch's own
 
 
-def sdpa(backend: SDPBackend, *, shared: bool = False) -> Callable[[int, bool, torch.device], Attention]:
-    """scaled_dot_product_attention, held to one of its backends; `shared`: heads of queries share those of keys."""
+#: the backends of scaled_dot_product_attention
+TORCH = {
+    "cudnn": SDPBackend.CUDNN_ATTENTION,
+    "flash": SDPBackend.FLASH_ATTENTION,
+    "efficient": SDPBackend.EFFICIENT_ATTENTION,
+    "math": SDPBackend.MATH,
+}
+
+
+def held(backend: str, *given: Tensor, **options: Any) -> Tensor:
+    """scaled_dot_product_attention of what is given, held to one of its backends."""
+    with sdpa_kernel(TORCH[backend]):
+        out: Tensor = scaled_dot_product_attention(*given, **options)
+        return out
+
+
+def sdpa(backend: str, *, shared: bool = False) -> Callable[[int, bool, torch.device], Attention]:
+    """The same, to be made ready; `shared`: heads of queries share those of keys."""
 
     def make(n: int, causal: bool, device: torch.device) -> Attention:
-        if device.type == "cpu" and backend not in (SDPBackend.MATH, SDPBackend.FLASH_ATTENTION):
+        if device.type == "cpu" and backend not in ("math", "flash"):
             raise Unavailable("torch has it for GPUs alone")
-
-        def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            with sdpa_kernel(backend):
-                return scaled_dot_product_attention(q, k, v, is_causal=causal, enable_gqa=shared)
-
-        return attention
+        return partial(held, backend, is_causal=causal, enable_gqa=shared)
 
     return make
 
@@ -159,11 +171,11 @@ def _flashsteps(n: int, causal: bool, device: torch.device) -> Attention:
 #: all of them, in the order of tables and legends
 BACKENDS = {
     "flashsteps": Backend(_flashsteps),
-    "flash": Backend(sdpa(SDPBackend.FLASH_ATTENTION)),
-    "cudnn": Backend(sdpa(SDPBackend.CUDNN_ATTENTION)),
-    "efficient": Backend(sdpa(SDPBackend.EFFICIENT_ATTENTION)),
+    "flash": Backend(sdpa("flash")),
+    "cudnn": Backend(sdpa("cudnn")),
+    "efficient": Backend(sdpa("efficient")),
     "flex": Backend(_flex, compiled=True),
-    "math": Backend(sdpa(SDPBackend.MATH), matrices=5),
+    "math": Backend(sdpa("math"), matrices=5),
     "standard": Backend(_standard, matrices=5),
     "numpy": Backend(_numpy, matrices=3),
 }

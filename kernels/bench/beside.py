@@ -12,22 +12,13 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.nn.functional import scaled_dot_product_attention
 
 from ..attention import flash_attention
 from ..kv_cache import flash_attention_with_kvcache
 from ..varlen import flash_attention_varlen
 from . import speed, trial
+from .backends import TORCH, held
 from .machine import Machine
-
-#: torch's backends that may take what is asked for; which of them do is found out
-TORCH = {
-    "cudnn": SDPBackend.CUDNN_ATTENTION,
-    "flash": SDPBackend.FLASH_ATTENTION,
-    "efficient": SDPBackend.EFFICIENT_ATTENTION,
-    "math": SDPBackend.MATH,
-}
 
 #: how often each is timed, and the page of a cache
 TURNS, PAGE = 20, 64
@@ -105,14 +96,8 @@ def _once(
 
 
 def _torch(*given: Tensor, **options: Any) -> dict[str, Callable[[], Tensor]]:
-    """scaled_dot_product_attention with each of its backends."""
-
-    def way(backend: SDPBackend) -> Tensor:
-        with sdpa_kernel(backend):
-            out: Tensor = scaled_dot_product_attention(*given, **options)
-            return out
-
-    return {name: partial(way, backend) for name, backend in TORCH.items()}
+    """scaled_dot_product_attention with each of its backends; which of them take what is given is found out."""
+    return {name: partial(held, name, *given, **options) for name in TORCH}
 
 
 def _biased(device: str, size: Size) -> Subject:

@@ -18,9 +18,9 @@ from click.testing import CliRunner
 
 import flashsteps as fs
 from flashsteps import algorithms, theme
-from flashsteps.cli import main
+from flashsteps.cli import main, typed
 from flashsteps.cli.list import GROUPS
-from flashsteps.cli.options import Name, _nbytes, _tokens
+from flashsteps.cli.options import Name
 from flashsteps.cli.program import printable, table
 from flashsteps.filmkit import doctor, films, formats
 from flashsteps.filmkit.presets import PRESETS
@@ -321,7 +321,7 @@ def test_a_strangers_code_is_shown_but_need_not_make_sense(trace):
 def test_count_says_what_the_library_counts(options):
     given = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", value)]
     numbers = {
-        name: _nbytes(value) if name == "sram" else _tokens(value)
+        name: typed.nbytes(value) if name == "sram" else typed.tokens(value)
         for name, value in options.items()
         if value[0].isdigit()
     }
@@ -345,7 +345,7 @@ def test_count_takes_a_published_rule():
     [("2048", 2048), ("2KiB", 2048), ("2 KiB", 2048), ("1.5kib", 1536), ("2 KB", 2000), ("1MiB", 1 << 20), ("7 B", 7)],
 )
 def test_bytes_are_read_as_people_write_them(text, expected):
-    assert _nbytes(text) == expected
+    assert typed.nbytes(text) == expected
 
 
 # ---- doctor

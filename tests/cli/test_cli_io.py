@@ -28,6 +28,7 @@ SMALL = ("--n", "64", "--d", "16", "--block-q", "8", "--block-k", "8", "--algori
 OPTIONS: dict[str, tuple[str, str, Any]] = {
     "sizes": ("--n", "96,1K", (96, 1024)),
     "d": ("--d", "32", 32),
+    "d_v": ("--d-v", "48", 48),
     "heads": ("--heads", "3", 3),
     "batch": ("--batch", "5", 5),
     "names": ("--algorithms", "flash-forward,standard-forward", ("flash-forward", "standard-forward")),
@@ -87,6 +88,11 @@ def test_the_table_says_what_its_times_are():
         "without L2",
     ):
         assert words in text
+
+
+def test_the_size_of_values_is_said_where_it_is_another():
+    assert flashsteps("io", "--n", "1K", "--d-v", "32")[0].startswith("one head, d = 64, v 32 wide, tiles of ")
+    assert flashsteps("io", "--n", "1K", "--d-v", "64") == flashsteps("io", "--n", "1K")
 
 
 def test_what_does_not_fit_is_said():
@@ -244,15 +250,16 @@ def test_the_table_needs_no_matplotlib():
 SHAPE: dict[str, Any] = {"d": 16, "block_q": 16, "block_k": 8, "mask": None, "dtype": "float16"}
 
 
-@pytest.mark.parametrize("mask", [None, "causal"])
+@pytest.mark.parametrize(("mask", "d_v"), [(None, None), ("causal", None), (None, 40)])
 @pytest.mark.parametrize("name", report.default_algorithms())
-def test_recorded_runs_lie_on_the_counted_curve(name, mask):
-    curve = curves.by_size(name, 64, "all", 3, SHAPE | {"mask": mask})
+def test_recorded_runs_lie_on_the_counted_curve(name, mask, d_v):
+    shape = SHAPE | {"mask": mask, "d_v": d_v}
+    curve = curves.by_size(name, 64, "all", 3, shape)
     assert [n for n, _ in curve.recorded] == [16, 32, 64]
     assert set(curve.recorded) <= set(curve.points)
     assert [n for n, _ in curve.points] == list(range(8, 65))
     for n, nbytes in curve.points[::16]:
-        (row,) = report.rows([name], [n], **SHAPE | {"mask": mask}, heads=3)
+        (row,) = report.rows([name], [n], **shape, heads=3)
         assert row.total == nbytes
 
 
@@ -271,10 +278,29 @@ def test_small_tiles_and_many_are_not_recorded():
     assert (curve.points[0][0], curve.points[-1][0]) == (curves.FIRST, 1 << 20)
 
 
-@pytest.mark.parametrize(("name", "level"), [("flash-forward", 0.75 * 64 + 2), ("flash2-forward", 64 / 2)])
-def test_the_level_is_where_the_closed_forms_have_it(name, level):
-    curve = curves.by_tile(name, curves.TILE_N, "all", 1, SHAPE | {"d": 64}, devices.DEVICES["a100-80gb"])
+@pytest.mark.parametrize(
+    ("name", "d_v", "level"),
+    [
+        ("flash-forward", None, 0.75 * 64 + 2),
+        ("flash2-forward", None, 64 / 2),
+        ("flash-forward", 32, (64 + 2 * 32) / 4 + 2),
+        ("flash2-forward", 32, (64 + 32) / 4),
+    ],
+)
+def test_the_level_is_where_the_closed_forms_have_it(name, d_v, level):
+    shape = SHAPE | {"d": 64, "d_v": d_v}
+    curve = curves.by_tile(name, curves.TILE_N, "all", 1, shape, devices.DEVICES["a100-80gb"])
     assert curve.level == level
+
+
+@pytest.mark.parametrize(
+    ("d_v", "levels"), [(None, {"¾d + 2 = 50", "d/2 = 32"}), (64, {"¾d + 2 = 50", "d/2 = 32"}), (32, {"34", "24"})]
+)
+def test_a_plot_names_a_closed_form_where_it_holds(d_v, levels, folder, monkeypatch):
+    said = []
+    monkeypatch.setattr("matplotlib.axes.Axes.annotate", lambda axes, text, *where, **how: said.append(text))
+    plot.plot("a.svg", d=64, d_v=d_v)
+    assert set(said) == levels
 
 
 def test_the_last_tile_that_fits_is_known():
@@ -322,6 +348,15 @@ def test_blocks_are_listed_best_first(options, given):
     assert lines[-1].startswith(f"{sram:,} elements of shared memory")
 
 
+def test_blocks_of_values_of_another_size_are_said_to_be_and_the_paper_is_not():
+    lines = flashsteps("blocks", "--d", "64", "--d-v", "32", "--device", "h100")
+    best = blocks.fitting(d=64, d_v=32, device="h100")[0]
+    assert "d = 64, v 32 wide, on NVIDIA H100" in lines[0]
+    assert cells(lines[3])[:3] == [str(best.block_q), str(best.block_k), f"{best.shared:,} B"]
+    assert lines[-1] == "FA1's Algorithm 1 says which tile it takes where v is as wide as k, and nothing of v 32 wide"
+    assert flashsteps("blocks", "--d", "64", "--d-v", "64") == flashsteps("blocks", "--d", "64")
+
+
 def test_where_nothing_fits_it_is_said():
     lines = flashsteps("blocks", "--d", "16K", "--device", "t4")
     assert lines[0].endswith("none of 36 tiles fits: choose a smaller d or dtype")
@@ -339,6 +374,8 @@ def test_where_nothing_fits_it_is_said():
         ("io --n -4", ("--n '-4'", "give how many")),
         ("io --n 9999999M", ("give at most",)),
         ("io --d 1.5", ("--d '1.5'", "give how many")),
+        ("io --d-v 0", ("--d-v '0'", "give how many")),
+        ("blocks --d 64 --d-v wide", ("--d-v 'wide'", "give how many")),
         ("io --heads 0", ("--heads '0'", "1 or more")),
         ("io --batch two", ("--batch 'two'", "whole number")),
         ("io --block-q 0", ("--block-q '0'", "1 or more")),

@@ -427,6 +427,31 @@ def test_numbers_of_ones_own_are_performed(chromium, address):
         np.testing.assert_allclose(mine, O.astype(float).ravel(), atol=1e-3)
 
 
+def test_numbers_pasted_anew_are_those_that_are_shown(chromium, address):
+    """A second matrix of the same size: its weights, its run, and, where the size is another, its name."""
+    with opened(chromium, address) as page:
+        for rows in ([[1, 0], [0, 1]], [[3, 0], [0, 3]], [[1, 0], [0, 1], [1, 1]]):
+            page.get_by_label("input").select_option("paste")
+            page.get_by_label("numbers, a row a line").fill("\n".join(" ".join(map(str, row)) for row in rows))
+            page.get_by_role("button", name="use it").click()
+            q = np.array(rows, dtype=np.float32)
+            weights = page.evaluate("Array.from(window.flashsteps.weightsOf(window.flashsteps.state))")
+            e = np.exp(q @ q.T / np.sqrt(2))
+            np.testing.assert_allclose(weights, (e / e.sum(axis=1, keepdims=True)).ravel(), rtol=1e-5)
+            expect(page.get_by_label("input").locator("option:checked")).to_have_text(f"pasted, {len(rows)} × 2")
+
+
+@pytest.mark.parametrize("text", ["", "1 2", "1 2\n3", "1 2\n3 four", "\n".join("1" for _ in range(65))])
+def test_what_is_no_matrix_is_not_taken(text, chromium, address):
+    with opened(chromium, address) as page:
+        page.get_by_label("input").select_option("paste")
+        page.get_by_label("numbers, a row a line").fill(text)
+        page.get_by_role("button", name="use it").click()
+        expect(page.locator("dialog [role=status]")).to_have_text(re.compile("^Give 2 to 64 rows of numbers"))
+        page.get_by_role("button", name="cancel").click()
+        expect(page.get_by_label("input")).to_have_value("sample")
+
+
 def test_a_file_of_ones_own_is_embedded(chromium, tmp_path):
     path, q = tmp_path / "mine.npz", np.random.default_rng(0).standard_normal((12, 8)).astype(np.float32)
     np.savez(path, q=q, k=q, v=q)

@@ -76,9 +76,13 @@ def test_the_backward_pass_drops_what_the_forward_pass_dropped(case, rate):
     np.testing.assert_allclose((found * v).sum(), (grad["do"] * forward).sum(), rtol=1e-9, atol=1e-9)
 
 
-@given(problems((GROUPED,), largest=60, masks=(None, "causal"), dtype_names=("float16",)), st.integers(1, 4))
-def test_a_group_saves_the_keys_and_values_of_all_heads_but_one(problem, group):
-    sizes = {"n": problem.n, "n_keys": problem.n_keys, "d": problem.d, "heads": 2 * group}
+@given(
+    problems((GROUPED,), largest=60, masks=(None, "causal"), dtype_names=("float16",)),
+    st.integers(1, 4),
+    st.none() | st.integers(1, 12),
+)
+def test_a_group_saves_the_keys_and_values_of_all_heads_but_one(problem, group, d_v):
+    sizes = {"n": problem.n, "n_keys": problem.n_keys, "d": problem.d, "d_v": d_v, "heads": 2 * group}
     shared, own = (fs.count(GROUPED, **sizes, kv_heads=n, **problem.options()).by_tensor for n in (2, 2 * group))
     for name in ("Q", "O", "LSE"):
         assert shared[name] == own[name]
@@ -87,7 +91,7 @@ def test_a_group_saves_the_keys_and_values_of_all_heads_but_one(problem, group):
         assert own["V"].read == group * shared["V"].read
     blocks = min(problem.block_q, problem.n), min(problem.block_k, problem.n_keys)
     form = formulas.grouped_forward(
-        problem.n, problem.n_keys, problem.d, *blocks, 2 * group, 2, problem.mask == "causal"
+        problem.n, problem.n_keys, problem.d, *blocks, 2 * group, 2, problem.mask == "causal", d_v
     )
     assert sum(map(sum, shared.values())) == form.nbytes()
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import flashsteps as fs
 from flashsteps.machine import dtypes
 from flashsteps.machine.memory import HBM, SRAM
+from flashsteps.runs.counting import walk
 from flashsteps.trace import rules
 from flashsteps.trace.rules import Tally
 from flashsteps.traffic import formulas
@@ -113,19 +114,27 @@ def test_a_count_is_what_plain_loops_add_up_to_by_tensor(problem):
     }
 
 
-@given(problems(largest=40))
+@given(problems(largest=40, more=True))
 @settings(deadline=None)
 def test_matrix_products_are_of_the_tiles_that_are_seen(problem):
-    products = sum(len(queries) * len(keys) for queries, keys in problem.tiles())
+    seen = sum(len(queries) * len(keys) for queries, keys in problem.tiles())
     if problem.algorithm.startswith("standard"):
-        products = problem.n * problem.n_keys
-    of_a_tile = {"standard-backward": 4, "flash-backward": 5, "flash2-backward": 7}.get(problem.algorithm, 2)
+        seen = problem.n * problem.n_keys
+    backward = {  # S (and once more), dQ, dK over d; dP (and once more), dV over d_v
+        "standard-backward": ("dQ dK", "dP dV"),
+        "flash-backward": ("S dQ dK", "dP dV"),
+        "flash2-backward": ("S S dQ dK", "dP dP dV"),
+    }
+    of_keys, of_values = (len(names.split()) for names in backward.get(problem.algorithm, ("S", "O")))
     found = problem.count().work.matmul
-    assert found == 2 * of_a_tile * products * problem.d
+    assert found == 2 * seen * (of_keys * problem.d + of_values * problem.width)
     if problem.mask is None and problem.algorithm not in SPARSE:
-        sizes = problem.n, problem.n_keys, problem.d
-        backward = problem.algorithm in BACKWARD
-        assert found == (formulas.backward_flops(*sizes, of_a_tile) if backward else formulas.forward_flops(*sizes))
+        sizes, d_v = (problem.n, problem.n_keys, problem.d), problem.d_v
+        of_a_tile = of_keys + of_values
+        if problem.algorithm in BACKWARD:
+            assert found == formulas.backward_flops(*sizes, of_a_tile, d_v)
+        else:
+            assert found == formulas.forward_flops(*sizes, d_v)
 
 
 def test_a_backward_pass_is_two_and_a_half_forward_passes_of_products():
@@ -226,15 +235,19 @@ def test_the_gain_of_fa2_is_not_less_traffic():
 
 
 @pytest.mark.parametrize("d", [32, 64, 128])
-def test_the_tile_decides_who_wins(d):
-    """At the level tile, flash and standard attention move the same as N grows; with a larger one flash moves less."""
+def test_the_level_is_the_papers_where_values_are_as_wide_as_keys(d):
     assert (formulas.flash_level(d), formulas.flash2_level(d)) == (0.75 * d + 2, d / 2)
-    n = 1 << 24
-    standard = fs.count("standard-forward", n=n, d=d).total
+
+
+@pytest.mark.parametrize(("d", "d_v"), [(32, None), (64, None), (128, None), (64, 32), (32, 128), (192, 128)])
+def test_the_tile_decides_who_wins(d, d_v):
+    """At the level tile, flash and standard attention move the same as N grows; with a larger one flash moves less."""
+    n, level, level2 = 1 << 24, formulas.flash_level(d, d_v=d_v), formulas.flash2_level(d, d_v)
+    standard = fs.count("standard-forward", n=n, d=d, d_v=d_v).total
     for larger in (1, 2):
-        block_k, block_q = larger * int(formulas.flash_level(d)), larger * int(formulas.flash2_level(d))
-        flash = fs.count("flash-forward", n=n, d=d, block_k=block_k).total
-        flash2 = fs.count("flash2-forward", n=n, d=d, block_q=block_q).total
+        block_k, block_q = larger * int(level), larger * int(level2)
+        flash = fs.count("flash-forward", n=n, d=d, d_v=d_v, block_k=block_k).total
+        flash2 = fs.count("flash2-forward", n=n, d=d, d_v=d_v, block_q=block_q).total
         assert flash / standard == pytest.approx(1 / larger, rel=1e-4)
         assert flash2 / standard == pytest.approx(1 / larger, rel=1e-4)
 
@@ -347,3 +360,18 @@ def test_an_unknown_name_is_refused_with_the_nearest(options, said):
         fs.count(**{"algorithm": "flash2-forward", "n": 8, "d": 4} | options)
     assert str(error.value).startswith(said)
     assert "\n" not in str(error.value)
+
+
+@given(problems(largest=20, more=True))
+@settings(deadline=None)
+def test_a_walk_takes_what_a_count_takes_and_leaves_out_the_same(problem):
+    tally = Tally(rules.RULES["all"])
+    given = {name: value for name, value in (problem.sizes() | problem.options()).items() if value is not None}
+    hbm, memory = walk(problem.algorithm, tally, **given)
+    assert tally.io(hbm.tensors, memory.peak) == problem.count()
+
+
+@pytest.mark.parametrize("given", [{"n": 8, "d": 4, "rule": "all"}, {"n": 8, "d": 4, "blok_q": 4}, {"n": 8}])
+def test_a_walk_takes_nothing_else_and_no_less(given):
+    with pytest.raises(TypeError, match=r"unexpected keyword argument '(rule|blok_q)'|missing a required .*'d'"):
+        walk("flash2-forward", Tally(rules.RULES["all"]), **given)

@@ -28,8 +28,9 @@ from flashsteps import theme
 from flashsteps.cli import main
 from flashsteps.runs.stepper import Stepper
 from flashsteps.terminal import panes
-from flashsteps.terminal.app import StepApp, picture
+from flashsteps.terminal.app import StepApp
 from flashsteps.terminal.paint import Paint, binned, shares
+from flashsteps.terminal.picture import svg
 from flashsteps.terminal.view import View
 from flashsteps.theme import ink_on, mix
 from flashsteps.trace.trace import Trace
@@ -457,7 +458,7 @@ def test_one_screen_is_drawn_to_a_file_and_is_the_same_each_time(tmp_path):
     assert text.startswith("<svg")
     assert "http" not in text.replace("http://www.w3.org", "").replace("https://www.textualize.io", "")
     assert "step&#160;60&#160;of&#160;121" in text
-    assert picture(TRACE, 100, 30, at=60) == text
+    assert svg(TRACE, 100, 30, at=60) == text
 
 
 @pytest.mark.parametrize(
@@ -523,7 +524,7 @@ def test_on_a_real_terminal_it_starts_is_drawn_and_quits(term):
 def test_the_pictures_of_the_readme_are_what_it_draws(name, look):
     trace = fs.record("flash2-forward", *QKV, block_q=4, block_k=4, tokens=QKV.tokens)
     kept = (ROOT / "renders" / f"{name}.svg").read_text(encoding="utf-8")
-    assert picture(trace, 120, 36, theme=look, at=64) == kept
+    assert svg(trace, 120, 36, theme=look, at=64) == kept
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import flashsteps as fs
@@ -14,11 +14,12 @@ from flashsteps import algorithms
 from flashsteps.inputs.types import STORAGE
 from flashsteps.machine import devices, dtypes
 from flashsteps.trace import rules
-from flashsteps.traffic import blocks, footprint, formulas, report
-from tests.problems import problems
+from flashsteps.traffic import blocks, footprint, formulas, report, standard
+from tests.problems import BACKWARD, DECODE, PLAIN, Problem, problems
 
 MASKS = (None, "causal", "window:2,-1", "prefix:1+causal")
 FORWARD = ("standard-forward", "flash-forward", "flash2-forward")
+WIDTHS = st.none() | st.integers(1, 12)
 
 
 def one(name: str = "flash2-forward", n: int = 256, **options) -> report.Row:
@@ -32,14 +33,14 @@ def one(name: str = "flash2-forward", n: int = 256, **options) -> report.Row:
     st.integers(1, 5),
     st.integers(1, 3),
     st.integers(1, 3),
+    WIDTHS,
 )
-def test_a_row_is_what_is_counted_and_allocated_for_all_heads(problem, device, batch, kv_heads, group):
+def test_a_row_is_what_is_counted_and_allocated_for_all_heads(problem, device, batch, kv_heads, group, d_v):
+    problem = replace(problem, n_keys=problem.n, d_v=d_v)
     several = {"batch": batch, "heads": kv_heads * group, "kv_heads": kv_heads}
-    row = one(problem.algorithm, problem.n, d=problem.d, device=device, **several, **problem.options())
-    io = replace(problem, n_keys=problem.n).count(heads=group, kv_heads=1)
-    held = footprint.footprint(
-        problem.algorithm, n=problem.n, d=problem.d, heads=group, kv_heads=1, **problem.options()
-    )
+    row = one(problem.algorithm, problem.n, d=problem.d, d_v=d_v, device=device, **several, **problem.options())
+    io = problem.count(heads=group, kv_heads=1)
+    held = footprint.footprint(problem.algorithm, **problem.sizes(), heads=group, kv_heads=1, **problem.options())
     times, gpu = batch * kv_heads, devices.DEVICES[device]
     assert (row.read, row.written, row.total) == (io.read * times, io.written * times, io.total * times)
     assert (row.matmul, row.exp, row.other) == tuple(work * times for work in io.work)
@@ -50,6 +51,22 @@ def test_a_row_is_what_is_counted_and_allocated_for_all_heads(problem, device, b
     assert row.bound_seconds == pytest.approx(max(seconds.values()))
     assert seconds[row.bound_by] == max(seconds.values())
     assert (row.block_q, row.block_k) == (min(problem.block_q, problem.n), min(problem.block_k, problem.n))
+
+
+@given(problems(PLAIN + BACKWARD, largest=20, masks=MASKS), WIDTHS)
+@settings(deadline=None)
+def test_a_row_is_what_a_recorded_run_moved_whatever_the_size_of_values(problem, d_v):
+    n = 1 if problem.algorithm in DECODE else problem.n
+    mask = problem.mask if n == problem.n else None
+    problem = replace(problem, n=n, n_keys=problem.n, d_v=d_v, mask=mask, splits=8)  # a report has the default
+    options = {name: value for name, value in problem.options().items() if name != "splits"}
+    row, trace = one(problem.algorithm, problem.n_keys, d=problem.d, d_v=d_v, **options), problem.record()
+    io, level = trace.io(), standard.beside_run(trace)
+    assert (row.d, row.d_v) == (problem.d, problem.width)
+    assert (row.read, row.written) == (io.read, io.written)
+    assert (row.matmul, row.exp, row.other) == tuple(io.work)
+    assert (row.shared, row.registers) == (io.peak.shared, io.peak.registers)
+    assert row.ratio == io.total / level.total
 
 
 @pytest.mark.parametrize(
@@ -151,6 +168,8 @@ def test_a_row_is_plain_data():
         ({"sizes": [0]}, "n is 0: give a whole number, 1 or more"),
         ({"sizes": [1 << 41]}, f"n is {1 << 41}: give at most {1 << 40}"),
         ({"d": 10**400}, "d is 1000"),
+        ({"d_v": 0}, "d_v is 0: give a whole number, 1 or more"),
+        ({"d_v": 1 << 41}, f"d_v is {1 << 41}: give at most {1 << 40}"),
         ({"heads": 0}, "heads is 0: give a whole number, 1 or more"),
         ({"heads": 6, "kv_heads": 4}, "heads=6 is no multiple of kv_heads=4: "),
         ({"batch": -1}, "batch is -1: give a whole number, 1 or more"),
@@ -198,6 +217,33 @@ def test_tiles_come_by_traffic_then_by_what_they_take():
     assert (best.shared, best.registers, best.total) == (io.peak.shared, io.peak.registers, io.total)
 
 
+@given(
+    st.sampled_from(("flash-forward", "flash2-forward", "flash-backward", "flash2-backward")),
+    st.integers(1, 40),
+    st.integers(1, 12),
+    st.integers(1, 12),
+    st.sampled_from(tuple(STORAGE)),
+)
+@settings(deadline=None, max_examples=20)
+def test_tiles_move_and_take_what_recorded_runs_do_whatever_the_size_of_values(algorithm, n, d, d_v, dtype):
+    found = blocks.fitting(algorithm, d=d, d_v=d_v, n=n, device="h100", dtype=dtype)
+    assert len(found) == blocks.tried(algorithm, n)
+    for tile in (found[0], found[-1]):
+        trace = Problem(algorithm, n, n, d, tile.block_q, tile.block_k, dtype=dtype, d_v=d_v).record()
+        io = trace.io()
+        assert (tile.total, tile.shared, tile.registers) == (io.total, io.peak.shared, io.peak.registers)
+        assert tile.ratio == io.total / standard.beside_run(trace).total
+
+
+def test_wide_values_leave_room_for_fewer_tiles():
+    """What is on chip of one program of FA2: K and V come, by hand: 128·(64 + 512) numbers of 2 bytes do not fit."""
+    narrow, wide = (
+        {(b.block_q, b.block_k) for b in blocks.fitting(d=64, d_v=d_v, device="a100-80gb")} for d_v in (64, 512)
+    )
+    assert wide < narrow
+    assert (128, 128) in narrow - wide
+
+
 def test_a_tile_that_is_shipped_is_among_them():
     """FlashAttention-2 at d = 128 on an A100: 128 × 64, 65,536 B loaded and 132,096 B computed (and α, 512 B)."""
     found = {(b.block_q, b.block_k): b for b in blocks.fitting(d=128, device="a100-80gb")}
@@ -223,6 +269,7 @@ def test_the_papers_blocks_are_noted():
         ({"algorithm": "standard-forward"}, "standard-forward has ideal matrix products, so no tile has to fit: "),
         ({"device": "a100"}, "unknown device 'a100'"),
         ({"d": 0}, "d is 0: give a whole number"),
+        ({"d_v": 0}, "d_v is 0: give a whole number"),
         ({"n": 0}, "n is 0: give a whole number"),
         ({"algorithm": "flash"}, "unknown algorithm 'flash'"),
     ],
