@@ -289,7 +289,7 @@ def test_what_each_tile_will_be_is_seen_before_the_first_of_them_comes():
     pen = Pen(cairo.Context(cairo.ImageSurface(cairo.FORMAT_RGB24, 9, 9)), THEMES["dark"], 0.67)
     grid, orange = tile_map.place(pen, box, run), np.array([255 * c for c in rgb(THEMES["dark"].accent)])
     cut = tuple((n, n) for n in range(4))
-    pictures = [painted(TileMap(run, float(now), framed=cut), box, field=370) for now in range(len(run) + 1)]
+    pictures = [painted(TileMap(run, float(now), marked=cut), box, field=370) for now in range(len(run) + 1)]
     for i, j in np.ndindex(4, 4):
         at = tile_map.tile_box(grid, run.trace.meta, i, j)
         tiles = [picture[int(at.y) : int(at.bottom), int(at.x) : int(at.right)] for picture in pictures]

@@ -23,9 +23,9 @@ WORDS = "tiles of S done", "S tiles done", "tiles done"
 
 @dataclass(frozen=True)
 class TileMap(OfRun):
-    """Queries are its rows, keys its columns. What is counted above it is what is filled. With `marked`, it is known from
-    the start what each tile will be: these (row, column) have a frame of their own, and those that will be skipped are
-    crossed out. With `numbered`, blocks have their numbers beside them and no tokens."""
+    """Queries are its rows, keys its columns. What is counted above it is what is filled. With `marked`, it is known
+    from the start what each tile will be: these (row, column) have a frame of their own, and those that will be skipped
+    are crossed out. With `numbered`, blocks have their numbers beside them and no tokens."""
 
     marked: tuple[tuple[int, int], ...] | None = None
     numbered: bool = False
