@@ -60,11 +60,13 @@ def number(x: float, places: int = 2, room: int = 5) -> str:
     return f"{mantissa}e{int(exponent)}".replace("-", "−")
 
 
+#: how many times as large a rounding error may be on another processor, which sums in another order
+ELSEWHERE = 3
+
+
 def at_most(x: float) -> str:
-    """A small number, rounded up to one digit: `3·10^{−4}`, `10^{−6}`, `0`; raised as words on screen take it."""
+    """A bound of a rounding error, true on any processor: a power of ten, `10^{−6}`, or `0`; raised as words on screen
+    take it."""
     if x == 0:
         return "0"
-    exponent = math.floor(math.log10(x))
-    digit = math.ceil(x / 10.0**exponent)
-    digit, exponent = (1, exponent + 1) if digit == 10 else (digit, exponent)
-    return f"{'' if digit == 1 else f'{digit}·'}10^{{{exponent}}}".replace("-", "−")
+    return f"10^{{{math.ceil(math.log10(ELSEWHERE * x))}}}".replace("-", "−")

@@ -6,6 +6,7 @@ from flashsteps.filmkit.actors.loops import Loop
 from flashsteps.filmkit.closing import coda
 from flashsteps.filmkit.run import Run
 from flashsteps.filmkit.run_stage import RunStage
+from flashsteps.runs import again
 from flashsteps.runs.counting import count
 from flashsteps.story.labels import dtypes, opening
 from flashsteps.story.maxima import slow_rounds
@@ -32,7 +33,8 @@ class FlashForward(Film):
 
         with board.chapter("What comes in"):
             often = "" if meta["mask"] else f" {telling.times(loops[0].times)}"
-            board.say(f"K and V come once; Q comes{often} with O, ℓ and m, at first 0, 0, −∞.")
+            starts = "0, 1 and the sink" if meta.get("sinks") else "0, 0, −∞"
+            board.say(f"K and V come once; Q comes{often} with O, ℓ and m, at first {starts}.")
             stage.play(run.after(first, slot="S", first=True) - 1, seconds=4.5)
 
         with board.chapter("A tile of scores"):
@@ -51,8 +53,7 @@ class FlashForward(Film):
 
         with board.chapter("All tiles"):
             larger = min(2 * bq, meta["queries"]), min(2 * bk, meta["keys"])
-            sizes = {"n": meta["queries"], "n_keys": meta["keys"], "d": meta["d"], "dtype": meta["dtype"]}
-            needed = count("flash-forward", block_q=larger[0], block_k=larger[1], **sizes).peak.total
+            needed = count("flash-forward", block_q=larger[0], block_k=larger[1], **again.sizes(trace)).peak.total
             too_large = f"{larger[0]}×{larger[1]} would not fit: {needed:,} B of {run.sram:,}."
             board.say("On it goes. S never goes out.", given=not {*"SP"} & {*run.total.by_tensor})
             stage.tell(len(run), seconds=min(2.0, 0.45 * run.rounds_between(stage.at, len(run))))

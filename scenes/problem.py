@@ -12,6 +12,7 @@ from flashsteps.filmkit.places import Stage, note, stage, turn
 from flashsteps.filmkit.run import Run
 from flashsteps.filmkit.script import Part
 from flashsteps.machine.devices import Device, device
+from flashsteps.story.labels import scores as formula
 from flashsteps.story.telling import strongest
 from flashsteps.units import short, size_of
 
@@ -53,7 +54,7 @@ def scores(board: Board, place: Stage, run: Run) -> tuple[Part, Value, Part]:
     size = some(rows, "token") if alike else f"{rows} by {columns}"
     words = f"{size}: {some(S.size, 'score')}."
     board.say(words if board.short else f"{who}.")
-    said = note(board, place, "S = QK^{T} / √d: a row for each query, a column for each key")
+    said = note(board, place, f"{formula(run.trace.meta)}: a row for each query, a column for each key")
     board.move(seen.to(1.0), seconds=0.5 if board.short else 0.8)
     board.move(seen.to(float(rows)), seconds=1.2 if board.short else 1.6)
     if not board.short:
@@ -68,7 +69,8 @@ def weights(board: Board, place: Stage, run: Run, matrix: Part, lit: Value, said
     asks, answers, weight = run.quoted("queries", row), run.quoted("keys", key), f"{P[row, key]:.2f}"
     board.say("Softmax makes weights of the scores of a row.")
     board.set(lit.to((Region(row, row + 1, 0, len(keys)),)))
-    board.swap(said, Text("P = softmax(S): the weights of a row add up to 1"))
+    sink = ", with that of its sink," * bool(run.trace.meta.get("sinks"))
+    board.swap(said, Text(f"P = softmax(S): the weights of a row{sink} add up to 1"))
     if board.shape == "square":
         board.remove(matrix)
     else:

@@ -12,7 +12,7 @@ from flashsteps.filmkit.run_stage import RunStage
 from flashsteps.machine.devices import DEFAULT, Device, device
 from flashsteps.machine.events import IO
 from flashsteps.runs.counting import count
-from flashsteps.story.labels import a, opening
+from flashsteps.story.labels import a, opening, scores
 from flashsteps.units import short as tokens
 from flashsteps.units import size_of
 
@@ -27,7 +27,8 @@ class Standard(Film):
         trace = board.record("standard-forward")
         blocks = -(-trace.meta["queries"] // trace.meta["block_q"])
         run = Run(trace, slowly=(0, blocks, 2 * blocks))
-        kernels = Loop("1  S = Q K^{T} / √d", blocks), Loop("2  P = softmax(S)", blocks), Loop("3  O = P V", blocks)
+        made = f"1  {scores(trace.meta)}", "2  P = softmax(S)", "3  O = P V"
+        kernels = tuple(Loop(what, blocks) for what in made)
         chosen = board.option("device", "")
         shown = {"kind": "kernels", "device": chosen, "code": board.option("code", False)}
         starts = [run.start_of(program) for program in range(3)]

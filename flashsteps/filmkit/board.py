@@ -92,6 +92,11 @@ class Board:
         """
         return self._source.record(algorithm, self.option, how)
 
+    def check_mask(self, mask: str | None) -> None:
+        """For a film whose first run the kit does not record: as for others, ValueError where the input's model had
+        another mask, unless there is to be none."""
+        self._source.check_mask(self.option, {"mask": mask})
+
     def twin(self, run: Trace) -> Trace:
         """The run of an algorithm's Triton kernel on the same input, in Triton's interpreter.
 

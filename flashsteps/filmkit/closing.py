@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from ..machine.devices import DEFAULT, MODEL, Device, device
 from ..machine.events import IO
 from ..machine.masks import for_any_size
+from ..runs import again
 from ..runs.counting import count
 from ..story.labels import a
 from ..theme import TITLE, label
@@ -106,6 +107,7 @@ def coda(board: Board, trace: Trace) -> None:
     meta = trace.meta
     kind, mask, dtype = KINDS[meta["algorithm"]], for_any_size(meta["mask"]), meta["dtype"]
     toy = Size(meta["queries"], meta["keys"], meta["d"], meta["block_q"], meta["block_k"])
+    more = {name: of for name, of in again.sizes(trace).items() if name in ("d_v", "bias", "sinks")}
     grown, tall, wide = way(toy)
     path = [toy, *grown, *tall, *wide]
 
@@ -123,7 +125,7 @@ def coda(board: Board, trace: Trace) -> None:
 
     @cache
     def counted(algorithm: str, size: Size) -> IO:
-        return count(algorithm, **size._asdict(), mask=mask, dtype=dtype)
+        return count(algorithm, **size._asdict(), mask=mask, dtype=dtype, **(more if size == toy else {}))
 
     def total(algorithm: str, size: Size) -> int:
         return counted(algorithm, size).total
@@ -180,7 +182,7 @@ def coda(board: Board, trace: Trace) -> None:
 
         first = moved[0].ratio
         few = f": {_rows(kind, toy)} {kind.rows} a block, even from {moved[0].level:.0f}"
-        few *= first > 1 and _rows(kind, toy) < moved[0].level
+        few *= first > 1 and _rows(kind, toy) < moved[0].level and not more
         board.say(f"{size_of(moved[0].own)}, {first:.2f}× standard’s{few}.")
         stops = [len(grown), len(grown) + len(tall), len(path) - 1]
 
@@ -190,7 +192,7 @@ def coda(board: Board, trace: Trace) -> None:
             board.move(at.to(stop), seconds=seconds, ease=linear)
 
         # a figure is said once the bar stands at it: until then it is beside the bar alone
-        ratio, masked = moved[stops[0]].ratio, ", without that mask" if meta["mask"] != mask else ""
+        ratio, masked = moved[stops[0]].ratio, _without(*["mask"] * (meta["mask"] != mask), *more)
         worse = "make it worse" if ratio > first * 1.02 else "help" if ratio < first * 0.98 else "change little"
         words = f"At this tile more tokens {worse}{masked}"
         if moved[stops[1]].ratio < ratio:
@@ -206,6 +208,13 @@ def coda(board: Board, trace: Trace) -> None:
             go(stops[2], "head width d", 1.0)
         words = f"d = {size.d}, {TILE} {kind.rows} a block: {last.ratio:.2f}×."
         board.say(words, given=(last.ratio <= 1) == (last.level <= TILE))
+
+
+def _without(*own: str) -> str:
+    """That larger sizes are counted without what this run has of its own."""
+    words = {"mask": "without that mask", "d_v": "with v as wide as k", "bias": "without bias", "sinks": "without sink"}
+    found = [words[name] for name in own]
+    return "".join(f", {said}" for said in found) if len(found) < 2 else ", without what is its own"
 
 
 #: of what `_on_chip` says, so much is of shared memory and of registers; the rest is a line of its own where it must

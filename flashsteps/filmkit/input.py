@@ -37,6 +37,7 @@ class Input:
     def __init__(self, made: Mapping[Any, Any] | None = None) -> None:
         self._made: dict[Any, Any] = dict(made or {})
         self._shows_own_mask = False
+        self._bared = False  # was its own mask left out, since that was asked for?
 
     @property
     def made(self) -> dict[Any, Any]:
@@ -71,15 +72,29 @@ class Input:
             (N, d), M = qkv.q.shape, len(qkv.k)
             check_room(N, M, d)
             chosen = {name: option(name) for name in OF_A_RUN if name not in how}
-            if not self._shows_own_mask:  # where it was shown, another may stand beside it
-                check_own_mask(qkv, how)
-                self._shows_own_mask = True
+            self.check_mask(option, how)
             how = {name: value for name, value in chosen.items() if value is not None} | how
             how = {"block_q": small_block(N), "block_k": small_block(M), **how}
             run = self._once((algorithm, _key(how)), partial(_record, algorithm, qkv, how))
         if not option("kernel", False):
             return run
         return self.twin(run)
+
+    def check_mask(self, option: Callable[..., Any], how: Mapping[str, Any]) -> None:
+        """Raises ValueError where the first run that a film shows has another mask than its model had, for its scores
+        would be others; unless it has none, and that was asked for: mask none."""
+        own = self.qkv(option).own.get("mask")
+        if self._shows_own_mask or own is None or "mask" not in how:
+            pass  # where it was shown, another may stand beside it
+        elif (bare := not how["mask"]) and option("mask") == "none":
+            self._bared = True
+        elif not np.array_equal(how["mask"], own):
+            said, other = own if isinstance(own, str) else "of its own", "give mask none to see it without, or "
+            raise ValueError(
+                f"this film shows runs with mask {how['mask'] or 'none'}, and this head has the mask {said}: "
+                f"{other * bare}choose a film of a whole run, such as flash2-forward"
+            )
+        self._shows_own_mask = True
 
     def twin(self, run: Trace) -> Trace:
         """The run of its Triton kernel on the same input. Raises ValueError where there is none, or no Triton."""
@@ -92,7 +107,7 @@ class Input:
         """What has to be on screen all the time: that only some of the tokens are shown."""
         windows = [made.source for made in self._made.values() if hasattr(made, "tokens") and "rows" in made.source]
         notes = {f"tokens {of['rows'][0]} to {of['rows'][1] - 1} of {of['of']:,}" for of in windows}
-        return ", ".join(sorted(notes))
+        return ", ".join([*sorted(notes), *["without its model’s mask"] * self._bared])
 
     @property
     def runs(self) -> tuple[Trace, ...]:
@@ -220,17 +235,6 @@ def _record(algorithm: str, qkv: QKV, how: dict[str, Any]) -> Trace:
     from ..runs.record import record_heads
 
     return record_heads(algorithm, Heads.of(qkv), **({"source": qkv.source, **qkv.own} | how))
-
-
-def check_own_mask(qkv: QKV, how: Mapping[str, Any]) -> None:
-    """Raises ValueError where a film shows another mask than the one that the model had: its scores would be others."""
-    own = qkv.own.get("mask")
-    if own is not None and "mask" in how and not np.array_equal(how["mask"], own):
-        said = own if isinstance(own, str) else "of its own"
-        raise ValueError(
-            f"this film shows runs with mask {how['mask'] or 'none'}, and this head has the mask {said}: choose a film "
-            "of a whole run, such as flash2-forward, or step through its trace (`flashsteps view`)"
-        )
 
 
 def _twin(run: Trace) -> Trace:

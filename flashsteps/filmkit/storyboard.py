@@ -77,7 +77,7 @@ class Storyboard:
             script = board.script()
             if unread := board.unread:
                 value = self.chosen[unread[0]]
-                given = f"{unread[0]}={value!r}" if isinstance(value, str | int | float | tuple) else unread[0]
+                given = f"{unread[0]}={value!r}" if isinstance(value, str | int | float) else unread[0]
                 raise ValueError(f"the film {self.title!r} doesn't take {given}: leave it out")
             self._scripts[shape] = script
         return self._scripts[shape]

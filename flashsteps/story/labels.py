@@ -37,6 +37,18 @@ def dtypes(trace: Trace) -> str:
     return f"all in {stored}" if stored == computing else f"loaded tiles {stored}, all else {computing}"
 
 
+def scaled(meta: Mapping[str, Any]) -> str:
+    """What scores are multiplied by, to stand behind a product: `/ √d`, or `· 0.5` where it is another number."""
+    return "/ √d" if meta["scale"] == meta["d"] ** -0.5 else f"· {meta['scale']:.3g}"
+
+
+def scores(meta: Mapping[str, Any]) -> str:
+    """How a run makes its scores: `S = QK^{T} / √d`, and what is done to them before a mask."""
+    s = f"QK^{{T}} {scaled(meta)}"
+    s = f"cap({s})" if meta.get("softcap") else s
+    return f"S = {s}" + " + bias" * bool(meta.get("bias")) + " + ALiBi" * bool(meta.get("alibi"))
+
+
 def sizes(meta: Mapping[str, Any]) -> str:
     """How what was given was understood, and what it is stored as: `6 heads of 4 tokens, d 8, float32`."""
     N, M, H, shared = meta["queries"], meta["keys"], meta.get("heads", 1), meta.get("kv_heads", 1)

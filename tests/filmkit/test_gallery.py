@@ -201,8 +201,7 @@ def test_a_digest_is_of_what_is_said_for_how_long_and_in_which_colours(monkeypat
         patch.setitem(theme.THEMES, "dark", dark._replace(ink="#fefefe"))
         assert gallery.digest(piece) != before
     with monkeypatch.context() as patch:
-        patch.setattr(board, "LEAD", board.LEAD + 0.1)
-        patch.setattr(board.Board.say, "__kwdefaults__", {"early": False, "lead": board.LEAD})
+        patch.setattr(board, "HOLD", board.HOLD + 1)
         assert gallery.digest(piece) != before
 
 

@@ -771,7 +771,7 @@ def test_a_film_of_a_head_has_its_mask_and_its_scale() -> None:
     assert (run.meta["mask"], run.meta["scale"], run.meta["dtype"]) == ("causal", 0.3, "float32")
     np.testing.assert_allclose(run.outputs["O"], one.o, atol=1e-6)
     fs.film("causal", input=one)  # which has a run without it beside
-    message = "this film shows runs with mask none, and this head has the mask causal: choose a film"
+    message = "this film shows runs with mask none, and this head has the mask causal: give mask none to see it without"
     with pytest.raises(ValueError, match=message):
         fs.film("online-softmax", input=one)
 

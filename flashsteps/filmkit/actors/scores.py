@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ...story.labels import scaled
 from ...theme import LABEL, SMALL
 from ...trace.trace import Trace
 from ..boxes import Box
@@ -82,8 +83,7 @@ def formulas(trace: Trace) -> dict[str, str]:
     if "kernel" in meta:  # m carries the factor c = log₂ e · scale already, or log₂ e where scores are capped
         return {"S": "S, capped" if meta.get("softcap") else "S = Q K^{T}", "P": "P = 2^{cS − m}"}
     own = any(event.slot == "m_ij" for event in trace)  # FA1 takes exponentials against the tile's own max
-    scaled = "/ √d" if meta["scale"] == meta["d"] ** -0.5 else f"· {meta['scale']:.3g}"
-    s = "S, capped" if meta.get("softcap") else f"S = Q K^{{T}} {scaled}"
+    s = "S, capped" if meta.get("softcap") else f"S = Q K^{{T}} {scaled(meta)}"
     return {"S": s, "P": "P = exp(S − tile’s max)" if own else "P = exp(S − m)"}
 
 

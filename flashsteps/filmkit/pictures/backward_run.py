@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 
 from ...runs.arguments import small_block
-from ...runs.counting import count
 from ...runs.record import record
 from ...story.telling import strongest
 from ..board import Board
-from ..input import check_own_mask, check_room
+from ..input import check_room
 from ..run import Run
 from ..tiles import whole
 
@@ -21,11 +20,11 @@ def recorded(board: Board, algorithm: str, **how: Any) -> Run:
     qkv, dO = board.input, known(board)
     (N, d), M = qkv.q.shape, len(qkv.k)
     check_room(N, M, d)
-    check_own_mask(qkv, {"mask": None})
+    board.check_mask(None)
     block_q, block_k = board.option("block_q", small_block(N)), board.option("block_k", small_block(M))
     dtype = board.option("dtype", qkv.own.get("dtype"))
-    how = qkv.options | {"block_q": block_q, "block_k": block_k, "dtype": dtype, **how}
-    dO = np.random.default_rng(0).standard_normal((N, d)).astype(qkv.q.dtype) if dO is None else dO
+    how = qkv.options | {"block_q": block_q, "block_k": block_k, "dtype": dtype, "mask": None, **how}
+    dO = np.random.default_rng(0).standard_normal((N, qkv.v.shape[1])).astype(qkv.q.dtype) if dO is None else dO
     return Run(record(algorithm, *qkv, do=dO, **how))
 
 
@@ -55,6 +54,4 @@ def worst(run: Run) -> float:
 
 def of_standard(run: Run) -> float:
     """What the run moves, as a share of what standard attention does on the same problem."""
-    meta = run.trace.meta
-    sizes = {"n": meta["queries"], "n_keys": meta["keys"], "block_q": meta["block_q"], "block_k": meta["block_k"]}
-    return run.total.total / count("standard-backward", **sizes, d=meta["d"], dtype=meta["dtype"]).total
+    return run.total.total / run.standard.total

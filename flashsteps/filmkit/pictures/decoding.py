@@ -54,12 +54,23 @@ class Toy(NamedTuple):
 
 
 def toy_of(board: Board) -> Toy:
-    """In float32: what differs is what order makes of it."""
+    """In float32: what differs is what order makes of it. Under a causal mask it is the last query that asks all keys.
+
+    Raises ValueError for a head whose model did more to its scores than to scale them.
+    """
     qkv = board.input
     check_room(len(qkv.q), len(qkv.k), qkv.q.shape[1])
+    causal = qkv.own.get("mask") == "causal"
+    if more := [name for name in (*["mask"] * (not causal), "softcap", "bias", "alibi", "sinks") if name in qkv.own]:
+        raise ValueError(
+            f"this film tells of scores that are only scaled, and this head has {more[0]}: choose a film of a whole "
+            "run, such as flash2-forward"
+        )
     how: dict[str, Any] = {"dtype": "float32", "tokens": qkv.tokens, "source": qkv.source}
+    how |= {"scale": qkv.own["scale"]} if "scale" in qkv.own else {}
     run = Run(record("standard-forward", *qkv, **how))
-    row, key = strongest(held(run, "P"))
+    P = held(run, "P")
+    row, key = (len(P) - 1, int(P[-1].argmax())) if causal else strongest(P)
     one, how = (qkv.q[row : row + 1], qkv.k, qkv.v), {**how, "block_q": 1}
     block = ceil(len(qkv.k) / PIECES / 2)
     whole = record("flash2-forward", *one, block_k=len(qkv.k), **how)

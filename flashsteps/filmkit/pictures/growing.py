@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ...story.labels import scaled
 from ...theme import hue
 from ..actors.areas import Area, Areas
 from ..actors.cards import Panel
@@ -31,11 +32,11 @@ class Growing:
         self.board, self.of = board, blocks(run)
         self.added, self.gone = [board.value(0.0) for _ in range(2)], [board.value(0.0) for _ in range(3)]
         queries, keys = (board.pick(wide=f"blocks of {axis}", square="blocks") for axis in ("queries", "keys"))
-        many, n = self.of, self.added
+        many, n, times = self.of, self.added, scaled(run.trace.meta)
         parts = (
             ("dV", "dV = Σ P^{T}dO", {"j": j}, many[0], n[0], queries, many[1], j, self.gone[0]),
-            ("dK", "dK = Σ dS^{T}Q / √d", {"j": j}, many[0], n[0], queries, many[1], j, self.gone[1]),
-            ("dQ", "dQ = Σ dS K / √d", {"i": i}, many[1], n[1], keys, many[0], i, self.gone[2]),
+            ("dK", f"dK = Σ dS^{{T}}Q {times}", {"j": j}, many[0], n[0], queries, many[1], j, self.gone[1]),
+            ("dQ", f"dQ = Σ dS K {times}", {"i": i}, many[1], n[1], keys, many[0], i, self.gone[2]),
         )
         left, bus, right = place.whole.columns(*board.pick(wide=(1000, 120, 656), square=(560, 90, 350)), gap=0)
         head = left.h - Panel.inside(left).h

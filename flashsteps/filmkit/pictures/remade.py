@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...story.labels import scores
 from ...theme import HEAD
 from ...units import number
 from ..actors.areas import Area, Areas
@@ -53,7 +54,7 @@ class Remade:
         S, P = (made(run, slot, i=self.i, j=self.j)[0] for slot in "SP")
         lse, keys = held(run, "LSE")[self.some], run.names["keys"][self.of]
         equation = Equation((
-            Tile(grid(S), "S", *span(run, "S"), "S = QK^{T} / √d", "", keys, 1, self.there["S"]),
+            Tile(grid(S), "S", *span(run, "S"), scores(run.trace.meta), "", keys, 1, self.there["S"]),
             Tile(grid(lse), "LSE", *span(run, "LSE"), "LSE", "−", places=1, seen=self.there["LSE"]),
             Tile(grid(P), "P", 0, 1, "P = exp(S − LSE)", "→", keys, seen=self.there["P"]),
         ), run.names["queries"][self.some])  # fmt: skip

@@ -68,6 +68,8 @@ def of_run(run: Run) -> TiledRow:
     meta = run.trace.meta
     if "kernel" in meta:
         raise ValueError("this film tells the reference's steps, and a kernel takes its exponentials to base 2")
+    if meta.get("sinks"):
+        raise ValueError("this film tells a softmax without sinks, and this run has one: choose flash2-forward")
     if meta["keys"] == 1:
         raise ValueError("this run has 1 key, and this film tells of two tiles of keys: give an input of more")
     if meta["keys"] <= meta["block_k"]:
