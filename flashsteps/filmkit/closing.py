@@ -177,11 +177,11 @@ def coda(board: Board, trace: Trace) -> None:
         rows = ", ".join(label(name) for name, data in trace.initial.items() if data.ndim == 1)
         stored = dtype + f", {rows} {meta['computing']}" * (dtype != meta["computing"])
         why = f"{kind.why(_constant(trace))}, standard 4 a score (S, P out and in; Q, K, V, O once)"
-        even = f"even, for large N: {'as many bytes as standard, which reads Q, K, V once' if mask else why}"
+        even = f"break-even, for large N: {'as many bytes as standard, which reads Q, K, V once' if mask else why}"
         board.put(Text(f"{even}; one head, {stored}, {of}; {MODEL}"), note, fade=0)
 
         first = moved[0].ratio
-        few = f": {_rows(kind, toy)} {kind.rows} a block, even from {moved[0].level:.0f}"
+        few = f": {_rows(kind, toy)} {kind.rows} a block, break-even at {moved[0].level:.0f}"
         few *= first > 1 and _rows(kind, toy) < moved[0].level and not more
         board.say(f"{size_of(moved[0].own)}, {first:.2f}× standard’s{few}.")
         stops = [len(grown), len(grown) + len(tall), len(path) - 1]
@@ -199,13 +199,13 @@ def coda(board: Board, trace: Trace) -> None:
             why = f": {kind.again} come less often" * (not masked)
             words += f"; larger tiles help{why}"
         board.say(f"{words}.")
-        go(stops[0], "tokens N", 1.4)
-        board.wait(0.6)
-        go(stops[1], "tile", 1.4)
+        go(stops[0], "tokens N", 1.2)
+        board.wait(0.4)
+        go(stops[1], "tile", 1.2)
         last, size = moved[-1], path[-1]
         if wide:
-            board.wait(0.6)
-            go(stops[2], "head width d", 1.0)
+            board.wait(0.4)
+            go(stops[2], "head width d", 0.8)
         words = f"d = {size.d}, {TILE} {kind.rows} a block: {last.ratio:.2f}×."
         board.say(words, given=(last.ratio <= 1) == (last.level <= TILE))
 
@@ -273,7 +273,7 @@ def _to_scale(kind: Kind, path: list[Size], now: Callable[..., Any], how: str, h
     """A block of keys, or of queries, rows downwards and d across; dashed, the one at which both are level."""
 
     def areas(size: Size, run: Moved) -> tuple[Area, ...]:
-        level = Area(0, 0, size.d, run.level, "ink", f"even from {run.level:.0f}", how, open=True, beside=True)
+        level = Area(0, 0, size.d, run.level, "ink", f"break-even: {run.level:.0f}", how, open=True, beside=True)
         return Area(0, 0, size.d, _rows(kind, size), kind.tensor), *((level,) if run.level >= 2 else ())
 
     margin = 240 if highest < 99.5 else 264  # for a third digit
