@@ -21,7 +21,7 @@ class Flash2Forward(Film):
         programs, blocks = -(-meta["queries"] // meta["block_q"]), -(-meta["keys"] // meta["block_k"])
         lanes = 1 if code else min(LANES[board.shape], programs)
         run = Run(trace, slowly=slow_rounds(trace, -1), lanes=lanes)
-        first, last = run.first, run.visited[-1]
+        first = run.first
         loops = Loop("programs i: Q, O", programs), Loop("for j: K, V", blocks)
         shown = {"device": board.option("device", ""), "code": code, "kind": "lanes" if lanes > 1 else "tile"}
         if board.short:
@@ -43,14 +43,13 @@ class Flash2Forward(Film):
         with board.chapter("Keys stream past"):
             board.say("Keys and values stream past; Q, m, ℓ and acc, the output so far, stay till the end.")
             stage.play(first.stop, seconds=4.0)
-            stage.tell(last.start, seconds=min(3.0, 0.5 * run.rounds_between(first.stop, last.start)))
+            out = run.after(tensor="O", op="store")
+            stage.tell(max(stage.at, out - 2), seconds=min(5.0, 0.8 * run.rounds_between(stage.at, out)))
 
         with board.chapter("Out, once"):
-            out = run.after(tensor="O", op="store")
             lse = "" if "kernel" in meta else " = m + ln ℓ"  # whose m has a factor of its own
             board.say(f"At last O = acc / ℓ goes out, and LSE (log-sum-exp, for the backward pass){lse}.")
-            stage.tell(max(stage.at, out - 2), seconds=min(2.0, 0.6 * run.rounds_between(stage.at, out)))
-            stage.play(len(run), seconds=3.0)
+            stage.play(len(run), seconds=3.6)
 
         other = telling.counted(run, "flash-forward")
         if other:

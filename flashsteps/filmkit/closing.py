@@ -181,7 +181,7 @@ def coda(board: Board, trace: Trace) -> None:
         board.put(Text(f"{even}; one head, {stored}, {of}; {MODEL}"), note, fade=0)
 
         first = moved[0].ratio
-        few = f": {_rows(kind, toy)} {kind.rows} a block, break-even at {moved[0].level:.0f}"
+        few = f": blocks of {_rows(kind, toy)} {kind.rows} are too flat"
         few *= first > 1 and _rows(kind, toy) < moved[0].level and not more
         board.say(f"{size_of(moved[0].own)}, {first:.2f}× standard’s{few}.")
         stops = [len(grown), len(grown) + len(tall), len(path) - 1]
@@ -273,7 +273,9 @@ def _to_scale(kind: Kind, path: list[Size], now: Callable[..., Any], how: str, h
     """A block of keys, or of queries, rows downwards and d across; dashed, the one at which both are level."""
 
     def areas(size: Size, run: Moved) -> tuple[Area, ...]:
-        level = Area(0, 0, size.d, run.level, "ink", f"break-even: {run.level:.0f}", how, open=True, beside=True)
+        level = Area(
+            0, 0, size.d, run.level, "ink", f"break-even, large N: {run.level:.0f}", how, open=True, beside=True
+        )
         return Area(0, 0, size.d, _rows(kind, size), kind.tensor), *((level,) if run.level >= 2 else ())
 
     margin = 240 if highest < 99.5 else 264  # for a third digit

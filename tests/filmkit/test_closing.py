@@ -80,7 +80,7 @@ def test_a_figure_is_said_only_while_its_bar_stands_at_it(name, ratios):
     for ratio in ratios:  # it stands there for a moment
         assert sum(value == pytest.approx(ratio, abs=0.005) for value in seen) >= 2
     assert "d = 64, 128" in script.captions[-1].name
-    even = "break-even: 50" if name == "flash-forward" else "break-even: 32"
+    even = "break-even, large N: 50" if name == "flash-forward" else "break-even, large N: 32"
     assert even in {area.name for area in shown(script, script.duration, Areas).areas}
 
 
@@ -117,7 +117,9 @@ def test_where_it_is_level_follows_from_what_is_beside_it(dtype, own):
         bracketed = f"({moved})" if "+" in moved else moved
         assert f"{bracketed} / {rows} = 4." in text
         level = (3 * d + own) / 4 if rows == "keys" else 2 * d / 4
-        assert f"break-even: {level:.0f}" in {area.name for area in shown(script, script.duration, Areas).areas}
+        assert f"break-even, large N: {level:.0f}" in {
+            area.name for area in shown(script, script.duration, Areas).areas
+        }
         statistics = "ℓ, m" if rows == "keys" else "LSE"
         assert f"one head, {dtype}{f', {statistics} float32' * (dtype == 'float16')}, forward" in text
 
@@ -134,7 +136,7 @@ def test_a_toy_is_said_to_have_too_few_keys_a_block_where_it_has(n, d, keys, few
     board, rng = Board("wide", "x"), np.random.default_rng(0)
     coda(board, fs.record("flash-forward", *rng.normal(size=(3, n, d)).astype(np.float16), block_q=keys, block_k=keys))
     (words, *_) = board.script().captions[0]
-    assert (f"{keys} keys a block, break-even at 26" in words) == few
+    assert (f"blocks of {keys} keys are too flat" in words) == few
     assert few or (float(words.split()[2].removesuffix("×")) > 1) == (d == 1)
 
 
