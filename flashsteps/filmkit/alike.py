@@ -9,12 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .encode import ticks
 from .script import Span
+
+if TYPE_CHECKING:
+    import av
 
 Picture = NDArray[np.uint8]  # (height, width, 3)
 
@@ -34,17 +38,20 @@ def kept(path: Path, frames: Sequence[int], fps: int) -> Iterator[Picture]:
     """The pictures of these frames, rising, in a GIF, which has each for as long as nothing changes."""
     import av
 
-    ahead = list(frames)
+    ahead, last = list(frames), None
     with av.open(str(path)) as film:
-        last = None
         for picture in film.decode(video=0):
             began = round(float(picture.time or 0) * 100)
             while last is not None and ahead and ticks(ahead[0], fps, 100) < began:
                 del ahead[0]
-                yield last.to_ndarray(format="rgb24")
+                yield _pixels(last)
             last = picture
-        for _ in ahead if last is not None else ():
-            yield last.to_ndarray(format="rgb24")
+        if last is not None:
+            yield from (_pixels(last) for _ in ahead)
+
+
+def _pixels(picture: av.VideoFrame) -> Picture:
+    return np.asarray(picture.to_ndarray(format="rgb24"), np.uint8)
 
 
 def alike(one: Picture, other: Picture) -> bool:

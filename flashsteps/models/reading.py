@@ -189,9 +189,10 @@ def flash(name: str, given: Mapping[str, Any], asked: Iterable[str]) -> Attentio
     rule, added = _rule(left, 0 if given.get("causal") else right), None
     slopes = given.get("alibi_slopes")
     if varlen:
-        (N, M), ends = (q.shape[2], k.shape[2]), [_ends(given, x) for x in "qk"]
-        apart = slopes is not None and (slopes.dim() > 1 or any(m - n != M - N for n, m in zip(*ends, strict=True)))
-        added = partial(_documents, rule, (N, M), *ends, slopes if apart else None)
+        (N, M), (of_q, of_k) = (q.shape[2], k.shape[2]), (_ends(given, x) for x in "qk")
+        same = all(m - n == M - N for n, m in zip(of_q, of_k, strict=True))
+        apart = slopes is not None and (slopes.dim() > 1 or not same)
+        added = partial(_documents, rule, (N, M), of_q, of_k, slopes if apart else None)
         rule, slopes = None, None if apart else slopes
     return Attention(
         name, q, k, v, scale, rule, added,

@@ -150,8 +150,7 @@ def _moved(path: Path, width: int, height: int) -> bytes:
 def test_what_differs_by_rounding_is_alike_and_what_anybody_would_see_is_not() -> None:
     """A shade off, and a bar that ends a pixel further; but not another digit, another place, another colour."""
     shown = fs.film(FILM, cut="short")
-    size = {"width": 800, "height": 450}
-    picture = shown.frame(shown.duration - 0.1, **size)[..., :3].copy()
+    picture = shown.frame(shown.duration - 0.1, width=800, height=450)[..., :3].copy()
     noise = np.random.default_rng(0).integers(-3, 4, picture.shape)
     assert alike.alike(picture, np.clip(picture + noise, 0, 255).astype(np.uint8))
     edge, bar = picture.copy(), picture.copy()

@@ -23,7 +23,8 @@ from tests.scenes.seen import said
 def head(n: int = 6, n_keys: int = 6, d: int = 8, d_v: int = 8, seed: int = 0, **own: Any) -> QKV:
     """A head, and what its model did besides."""
     rng = np.random.default_rng(seed)
-    one = check_qkv(*(rng.standard_normal(shape).astype(np.float32) for shape in ((n, d), (n_keys, d), (n_keys, d_v))))
+    q, k, v = (rng.standard_normal(shape).astype(np.float32) for shape in ((n, d), (n_keys, d), (n_keys, d_v)))
+    one = check_qkv(q, k, v)
     return QKV(one.q, one.k, one.v, one.tokens, one.source, own=own)
 
 
@@ -96,7 +97,7 @@ def test_a_sink_is_in_the_sums_from_the_start() -> None:
 @pytest.mark.parametrize("film", ["problem", "standard", "backward", "flash-forward"])
 def test_a_formula_has_the_factor_that_scores_were_multiplied_by(film: str) -> None:
     for scale, factor, other in ((5.0, "· 5", "/ √d"), (None, "/ √d", "· ")):
-        own = {} if scale is None else {"scale": scale}
+        own: dict[str, Any] = {} if scale is None else {"scale": scale}
         formulas = [
             line for line in words(fs.film(film, input=head(**own))).splitlines() if re.search("Q ?K.*|dS.*Q", line)
         ]

@@ -34,10 +34,10 @@ def costs_left(grown: list[Any]) -> Bars:
     bars = tuple(
         Bar(
             name,
-            Made(lambda u, s=own / of: 1 - (1 - s) * u, part),
+            Made(lambda u, own=own, of=of: 1 - (1 - own / of) * u, part),
             under=how,
             whole=1.0,
-            note=f"{say(own)} of {say(of)}",
+            note=Made(lambda u, say=say, own=own, of=of: f"{say(of + (own - of) * u)} of {say(of)}", part),
         )
         for (name, how, say, own, of), part in zip(pairs, grown, strict=True)
     )
