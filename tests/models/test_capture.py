@@ -356,7 +356,8 @@ def _flash_attn_qkvpacked_func(qkv: Any, dropout_p: float = 0.0, softmax_scale: 
                                num_heads_q: Any = None) -> Any:  # fmt: skip
     if qkv.dim() == 4:  # as FlashAttention-3 has it: heads of q, of k and of v side by side
         shared = (qkv.shape[2] - num_heads_q) // 2
-        return _flash_attn_func(*qkv.split([num_heads_q, shared, shared], 2), dropout_p, softmax_scale, causal)
+        q, k, v = qkv.split([num_heads_q, shared, shared], 2)
+        return _flash_attn_func(q, k, v, dropout_p, softmax_scale, causal)
     return _flash_attn_func(qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2], dropout_p, softmax_scale, causal)
 
 
