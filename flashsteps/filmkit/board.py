@@ -5,7 +5,7 @@ Nothing here draws, and nothing is imported that does.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from math import ceil
 from typing import TYPE_CHECKING, Any
@@ -91,6 +91,10 @@ class Board:
         Raises ValueError where something makes no sense, or is too large to draw.
         """
         return self._source.record(algorithm, self.option, how)
+
+    def once(self, key: Any, make: Callable[[], Trace]) -> Trace:
+        """A run that `record` can't make, made by `make`: once for all shapes, and kept where the others are."""
+        return self._source.once(key, make)
 
     def twin(self, run: Trace) -> Trace:
         """The run of an algorithm's Triton kernel on the same input, in Triton's interpreter.

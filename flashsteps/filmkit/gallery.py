@@ -58,7 +58,7 @@ class Piece(NamedTuple):
 def pieces(names: Sequence[str] = ()) -> list[Piece]:
     """All there are, or those of some films. Raises ValueError for a film that isn't known."""
     for name in names:
-        films.summary(name)
+        films.section(name)
     return [
         Piece(name, cut, colours) for name in names or films.names() for cut in CUTS for colours in theme.THEMES
     ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from math import ceil
 from typing import Any, NamedTuple
 
@@ -62,8 +63,13 @@ def toy_of(board: Board) -> Toy:
     row, key = strongest(held(run, "P"))
     one, how = (qkv.q[row : row + 1], qkv.k, qkv.v), {**how, "block_q": 1}
     block = ceil(len(qkv.k) / PIECES / 2)
-    whole = record("flash2-forward", *one, block_k=len(qkv.k), **how)
-    split = record("split-kv-decode", *one, block_k=block, splits=PIECES, **how)
-    paged = record("paged-decode", *one, block_k=2 * block, **how)
+    whole, split, paged = (
+        board.once((name, "decode"), partial(record, name, *one, **how, **more))
+        for name, more in (
+            ("flash2-forward", {"block_k": len(qkv.k)}),
+            ("split-kv-decode", {"block_k": block, "splits": PIECES}),
+            ("paged-decode", {"block_k": 2 * block}),
+        )
+    )
     names = run.names["keys"], key, run.quoted("queries", row), run.quoted("keys", key)
     return Toy(Run(whole), Run(split), Run(paged), *names)
