@@ -11,7 +11,7 @@ from .. import theme
 from ..errors import unknown
 from ..units import size_of
 from . import films, reel, spoken
-from .gallery import Piece
+from .piece import Piece
 
 
 def alt(name: str, cut: str = "full") -> str:

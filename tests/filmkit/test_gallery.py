@@ -81,9 +81,11 @@ def test_the_command_beside_a_film_makes_the_same_bytes(folder: Path, monkeypatc
 def test_the_page_has_each_film_with_its_sentence_and_links_that_lead_somewhere(folder: Path) -> None:
     text = (folder / "README.md").read_text()
     assert films.summary(FILM) in text
-    links = re.findall(r"\]\(([^)]+)\)|src=\"([^\"]+)\"", text)
-    assert len(links) == 8
-    assert all((folder / (one or other)).is_file() for one, other in links)
+    links = re.findall(r"\]\(([^)]+)\)", text)
+    assert len(links) == 7
+    assert len(files(text)) == 4
+    assert all((folder / file).is_file() for file in (*links, *files(text)))
+    assert "\n".join(embedding.lines(FILM, folder=".", width=400)).replace("./", "") in text
 
 
 def test_nothing_is_made_where_all_is_as_it_would_be(folder: Path) -> None:
