@@ -8,7 +8,7 @@ from .actors.cards import Text
 from .boxes import CANVASES
 from .script import Script, Span, unmarked
 
-FEW, EVERY = 3, 0.25  # sentences with figures, where they are told in short; seconds, between two looks at a film
+FEW, EVERY = 3, 0.5  # sentences with figures, where they are told in short; seconds, between two looks at a film
 
 
 def captions(script: Script, span: Span | None = None) -> tuple[str, ...]:

@@ -1,16 +1,22 @@
 """What a talk is, as plain data: columns of slides, one for each film, whatever file they go to.
 
-A slide is a card, which is words, or a chapter of a film. What to say is in its notes: what the chapter says itself.
+A slide is a card, which is words, or a chapter of a film. What to say is in its notes: the speaker's words, what to
+point at, what the picture says, where its figures are from, and how long it plays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import ast
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-from ..filmkit import films, reel
+from .. import algorithms
+from ..filmkit import films, reel, spoken
 from ..filmkit.reel import Reel
-from ..filmkit.script import Script, Span, unmarked
+from ..filmkit.script import Script, Span
+from ..trace import narration
+from ..trace.trace import Trace
+from .words import words
 
 TITLE, SUBTITLE = "FlashAttention", "Fast and exact attention, step by step: films that are drawn from real runs."
 
@@ -69,12 +75,17 @@ class Chapter(NamedTuple):
 
     @property
     def said(self) -> tuple[str, ...]:
-        said = (c.name for c in self.script.captions if self.span.start <= c.start < self.span.stop)
-        return tuple(map(unmarked, said))
+        return spoken.captions(self.script, self.span)
 
     @property
     def notes(self) -> str:
-        return "\n\n".join(self.said)
+        notes, small = list[str](), "; ".join(spoken.small_print(self.script, self.span))
+        if own := words().get((self.film.name, self.span.name)):
+            notes += [own.say, f"Point at {own.point}."]
+        notes.append(f"On the slide: {self.words}")
+        if small:
+            notes.append(f"In small print: {small.removesuffix('.')}.")
+        return "\n\n".join([*notes, f"Plays {self.span.stop - self.span.start:.0f} seconds, then stands."])
 
     @property
     def words(self) -> str:
@@ -107,7 +118,8 @@ def _film(name: str, **options: Any) -> Reel:
 
 def _column(film: Reel, shape: str) -> Column:
     script = film.script(shape)
-    notes = f"{film.summary}\n\n{len(script.chapters)} chapters, {script.duration:.0f} seconds."
+    lasts = f"{len(script.chapters)} chapters play {script.duration:.0f} seconds in all."
+    notes = "\n\n".join([film.summary, *_algorithms(film.told.runs), lasts])
     card = Card(films.section(film.name), film.title, _told(film), notes)
     return [card, *(Chapter(film, script, span) for span in script.chapters)]
 
@@ -116,3 +128,16 @@ def _told(film: Reel) -> str:
     """What a film is about, without its title, which stands above."""
     words = film.summary.removeprefix(f"{film.title}: ")
     return words[:1].upper() + words[1:]
+
+
+def _algorithms(runs: Sequence[Trace]) -> Iterator[str]:
+    """What ran in a film: how its file describes each algorithm; and of one alone, what its lines do, in order."""
+    of = {run.meta["algorithm"]: run for run in runs}
+    for name in of:
+        doc = ast.get_docstring(ast.parse(algorithms.source(name))) or ""
+        yield f"{name}: {' '.join(doc.split())}"
+    if len(of) == 1:
+        (run,) = of.values()
+        lines, ran = narration.of(run.meta), {event.line for event in run}
+        steps = dict.fromkeys(line.caption for number, line in lines.items() if number in ran and line.caption)
+        yield f"Its lines, in their order: {' '.join(steps)}"
