@@ -39,8 +39,15 @@ LINKS = (
     paper("FlashAttention-3", "2407.08608"),
     paper("Online softmax", "1805.02867"),
     Link("Their code", "flash-attention", "https://github.com/Dao-AILab/flash-attention"),
-)
-THIS = "The papers, and their code. The films are made by flashsteps."
+    Link("PyTorch’s own", "docs.pytorch.org",
+         "https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.scaled_dot_product_attention.html"),
+    Link("FlexAttention", "pytorch.org/blog", "https://pytorch.org/blog/flexattention/"),
+)  # fmt: skip
+THIS = "The papers, and the code. The films are made by flashsteps."
+
+#: how a talk ends: with links that can be clicked; a film's chapter of that name, where they can't, is left out of it
+READ_ON = "Read on"
+NEXT = "The first paper is worth reading for its argument, the second for its loops. Thank people, and take questions."
 
 
 class Card(NamedTuple):
@@ -100,7 +107,7 @@ def plan(names: Sequence[str], shape: str, theme: str | None = None, cut: str | 
     """The columns of a talk of these films. Raises ValueError for a film that isn't known, or can't be told so."""
     opening = Card("", TITLE, SUBTITLE, "In this talk: " + ", ".join(dict.fromkeys(map(films.section, names))) + ".")
     told = [_film(name, theme=theme, cut=cut) for name in names]
-    closing = Card("", "Read on", THIS, "The papers, and the code.", LINKS)
+    closing = Card("", READ_ON, THIS, NEXT, LINKS)
     return [[opening], *(_column(film, shape) for film in told), [closing]]
 
 
@@ -118,10 +125,11 @@ def _film(name: str, **options: Any) -> Reel:
 
 def _column(film: Reel, shape: str) -> Column:
     script = film.script(shape)
-    lasts = f"{len(script.chapters)} chapters play {script.duration:.0f} seconds in all."
+    chapters = [Chapter(film, script, span) for span in script.chapters if span.name != READ_ON]
+    lasts = f"{len(chapters)} chapters play {sum(c.span.stop - c.span.start for c in chapters):.0f} seconds in all."
     notes = "\n\n".join([film.summary, *_algorithms(film.told.runs), lasts])
     card = Card(films.section(film.name), film.title, _told(film), notes)
-    return [card, *(Chapter(film, script, span) for span in script.chapters)]
+    return [card, *chapters]
 
 
 def _told(film: Reel) -> str:

@@ -46,7 +46,12 @@ def test_the_order_of_films_has_all_of_them_once():
     assert sorted(films.names()) == sorted(files)
     assert films.OTHERS not in films.sections()
     assert films.names()[:3] == ("problem", "memory-hierarchy", "roofline")
-    assert films.section("race") == "The method"
+    assert films.section("race") == "The algorithm"
+    ours = list(films.sections())
+    paper = ["The problem", "The hardware", "Standard attention", "The method", "The algorithm", "Complexity"]
+    paper += ["Sparse attention", "Experiments", "Limitations"]
+    assert [section for section in ours if section in paper] == paper
+    assert set(ours) - set(paper) == {"Recomputation", "Applications", "A kernel"}
 
 
 def test_a_talk_is_a_column_for_each_film_with_what_its_chapters_say():
@@ -62,6 +67,18 @@ def test_a_talk_is_a_column_for_each_film_with_what_its_chapters_say():
     assert [link.address for link in LINKS if "arXiv" in link.words] == [
         f"https://arxiv.org/abs/{link.words.removeprefix('arXiv:')}" for link in LINKS if "arXiv" in link.words
     ]
+
+
+def test_it_ends_once_with_links_that_can_be_clicked():
+    """The film of limits ends so itself, with the same addresses, which there are only to be read."""
+    columns = plan(["limits"], "wide")
+    assert [slide.name for column in columns for slide in column if "Read on" in slide.name] == ["Read on"]
+    assert columns[-1][0].name == "Read on"
+    shown = import_module("flashsteps.scenes.limits").LINKS
+    assert [name for name, words in shown if not any(f"//{words}" in link.address for link in LINKS)] == []
+    assert all(link.address.startswith("https://") for link in LINKS)
+    chapters = fs.film("limits").chapters
+    assert f"{len(chapters) - 1} chapters play {chapters[-1].start:.0f} seconds in all." in columns[1][0].notes
 
 
 # ---- what there is to say
