@@ -94,7 +94,8 @@ class Board:
 
     def once(self, key: Any, make: Callable[[], Trace]) -> Trace:
         """A run that `record` can't make, made by `make`: once for all shapes, and kept where the others are."""
-        return self._source.once(key, make)
+        made: Trace = self._source.once(key, make)
+        return made
 
     def twin(self, run: Trace) -> Trace:
         """The run of an algorithm's Triton kernel on the same input, in Triton's interpreter.

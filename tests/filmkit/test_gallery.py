@@ -261,7 +261,7 @@ def test_who_does_not_see_a_film_reads_what_runs_and_how_large_it_is(name: str, 
     assert len(runs) == more.count("A run of")
     for algorithm, *sizes, moved in runs:
         n, n_keys, d, dtype, block_q, block_k = (int(one) if one.isdecimal() else one for one in sizes)
-        how = {"n": n, "n_keys": n_keys, "d": d, "dtype": dtype, "block_q": block_q, "block_k": block_k}
+        how: dict[str, Any] = {"n": n, "n_keys": n_keys, "d": d, "dtype": dtype, "block_q": block_q, "block_k": block_k}
         assert moved == size_of(fs.count(algorithm, **how, **ALSO.get((name, algorithm), {})).total)
     if not runs:
         script = fs.film(name, cut=cut).script()

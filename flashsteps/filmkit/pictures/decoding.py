@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from math import ceil
 from typing import Any, NamedTuple
 
@@ -63,13 +62,11 @@ def toy_of(board: Board) -> Toy:
     row, key = strongest(held(run, "P"))
     one, how = (qkv.q[row : row + 1], qkv.k, qkv.v), {**how, "block_q": 1}
     block = ceil(len(qkv.k) / PIECES / 2)
-    whole, split, paged = (
-        board.once((name, "decode"), partial(record, name, *one, **how, **more))
-        for name, more in (
-            ("flash2-forward", {"block_k": len(qkv.k)}),
-            ("split-kv-decode", {"block_k": block, "splits": PIECES}),
-            ("paged-decode", {"block_k": 2 * block}),
-        )
-    )
+
+    def decoded(name: str, **more: int) -> Run:
+        return Run(board.once((name, "decode"), lambda: record(name, *one, **(how | more))))
+
+    whole, paged = decoded("flash2-forward", block_k=len(qkv.k)), decoded("paged-decode", block_k=2 * block)
+    split = decoded("split-kv-decode", block_k=block, splits=PIECES)
     names = run.names["keys"], key, run.quoted("queries", row), run.quoted("keys", key)
-    return Toy(Run(whole), Run(split), Run(paged), *names)
+    return Toy(whole, split, paged, *names)
