@@ -6,7 +6,7 @@ Not a test: it only prints, and exits with 0. What is compared runs turn about a
 busy moment hits both; shown is the middle one of the rounds. The encoder alone gets the very frames of the film from
 memory, through the same code, and has to make the same file.
 
-    python tests/bench.py [--only films|sizes|core|player|host|4k] [--rounds N] [--quick]
+    python tests/bench.py [--only films|sizes|talk|core|player|host|4k] [--rounds N] [--films FILM,…] [--quick]
 """
 
 from __future__ import annotations
@@ -30,12 +30,15 @@ import numpy as np
 
 import flashsteps as fs
 from flashsteps import algorithms
-from flashsteps.filmkit import encode, films, rendering
+from flashsteps.filmkit import encode, films, gallery, rendering
 from flashsteps.filmkit.join import join
 from flashsteps.filmkit.presets import PRESETS
+from flashsteps.filmkit.processes import cores
 from flashsteps.filmkit.reel import Reel
 from flashsteps.filmkit.rendering import Look
+from flashsteps.filmkit.storyboard import CUTS
 from flashsteps.runs.arguments import takes
+from flashsteps.talk import make
 
 
 class Size(NamedTuple):
@@ -58,6 +61,7 @@ SIZES = (
 FILMS = ("flash-forward", "flash2-forward", "standard")  # of which the speed is measured: in their short cuts
 TWO_CORES, COLD = 1.7, 4.0  # times as fast as one, at least; seconds for a first GIF, at most
 GIF_BYTES = {"full": 2_000_000, "short": 1_000_000}
+TALK, TALK_BYTES, GALLERY = 360, 60_000_000, 600  # seconds, bytes and seconds, at most, on two cores
 HELP, RECORD, COUNT = 0.15, 0.3, 1.0  # seconds, at most
 ORDINARY = Path(__file__).with_name("filmkit") / "ordinary.py"
 HOST = Path(__file__).with_name("kernels") / "bench_host.py"
@@ -68,7 +72,8 @@ Changes = list[list[Patch] | None]  # one a frame; None where nothing changed
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--only", choices=("films", "sizes", "core", "player", "host", "4k"), help="one part")
+    options.add_argument("--only", choices=("films", "sizes", "talk", "core", "player", "host", "4k"), help="one part")
+    options.add_argument("--films", default="", help="talk and gallery of these alone; for all it is computed")
     options.add_argument("--rounds", type=int, help="how often each pair runs")
     options.add_argument("--quick", action="store_true", help="short films, one round: only to see that all works")
     given = options.parse_args()
@@ -79,6 +84,8 @@ def main() -> None:
             bench_films(Path(folder), given.quick, given.rounds)
         if given.only in (None, "sizes"):
             bench_sizes(Path(folder))
+        if given.only in (None, "talk"):
+            bench_talk(Path(folder), tuple(filter(None, given.films.split(","))))
     if given.only in (None, "core"):
         bench_core()
     if given.only in (None, "player"):
@@ -277,6 +284,29 @@ def dither(reel: Reel, path: Path, fps: int, every: int = 2) -> str:
         pairs = np.union1d(pairs, before << 24 | red << 16 | green << 8 | blue)
     colours, palette = len(np.unique(pairs >> 24)), len(np.unique(pairs & 0xFFFFFF))
     return f"{colours:,} colours became {palette}; {verdict(len(pairs) == colours, 'none dithered')}"
+
+
+# ---- talk and gallery
+
+
+def bench_talk(folder: Path, some: tuple[str, ...]) -> None:
+    """All of them, as one makes them. Of some films, what all would take goes by how long they last."""
+    names, all_names = some or films.names(), films.names()
+    lasts = {name: sum(fs.film(name, cut=cut).duration for cut in CUTS) for name in all_names}
+    times = sum(lasts.values()) / sum(lasts[name] for name in names)
+    print(f"\nTalk and gallery of {len(names)} of {len(all_names)} films, in {cores()} processes\n")
+    path = folder / "talk.html"
+    took = times * timed(lambda: make.Talk(path, names, PRESETS[make.PRESET]).write())
+    nbytes = times * path.stat().st_size
+    print(f"the talk:    {took:5.0f} s, {took / TALK:4.0%} of what it may; {verdict(took < TALK, f'< {TALK} s')}")
+    wanted = verdict(nbytes < TALK_BYTES, f"< {TALK_BYTES / 1e6:g} MB")
+    print(f"             {nbytes / 1e6:5.1f} MB, {nbytes / TALK_BYTES:3.0%} of what it may; {wanted}")
+    took = times * timed(gallery.make, folder / "gallery", gallery.pieces(names))
+    print(
+        f"the gallery: {took:5.0f} s, {took / GALLERY:4.0%} of what it may; {verdict(took < GALLERY, f'< {GALLERY} s')}"
+    )
+    if times > 1:
+        print(f"computed for all: these films last 1/{times:.1f} of what all do", flush=True)
 
 
 # ---- 4k

@@ -27,6 +27,18 @@ def commands(heading: str) -> list[str]:
     return re.findall(r"^\$ (.*)", section(heading), re.M)
 
 
+def entries(heading: str, part: str) -> list[str]:
+    """The lines shown there within the text, in backticks, which have this in them and end in a comma."""
+    return [line for line in re.findall(r"`([^`\n]+,)`", section(heading)) if part in line]
+
+
+def put(file: Path, after: str, text: str) -> None:
+    """Put a text into a file, after another that is there once."""
+    before, found, rest = file.read_text(encoding="utf-8").partition(after)
+    assert found, after
+    file.write_text(before + found + text + rest, encoding="utf-8")
+
+
 def copy_of_the_package(folder: Path) -> Path:
     """A folder with the package as it is installed: a newcomer's clone, to add files to."""
     for source, home in (("flashsteps", ""), ("kernels", "kernels"), ("scenes", "scenes")):

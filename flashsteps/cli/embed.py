@@ -34,7 +34,8 @@ def _forms() -> Sequence[str]:
 
 @click.command(cls=Command, epilog=EXAMPLES)
 @click.argument("name", metavar="[FILM]", type=take.FILM, required=False, help="Which film (`flashsteps list films`).")
-@option("--for", "form", type=take.Name("form", _forms), help="html, markdown, rst, reveal or jekyll  [default: html]")
+@option("--for", "form", type=take.Name("form", _forms),
+        help="html, markdown, rst (GitHub, PyPI), sphinx, reveal or jekyll  [default: html]")  # fmt: skip
 @option("--cut", type=take.CUT, help="All of it, or its short cut  [default: short]")
 @option("--folder", metavar="PATH|URL", help="Where the gallery lies  [default: renders]")
 @option("--width", type=take.NUMBER, help="How wide, in px  [default: 800]")

@@ -5,7 +5,7 @@ Nothing here draws, and nothing is imported that does.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from math import ceil
 from typing import TYPE_CHECKING, Any
@@ -96,6 +96,11 @@ class Board:
         """For a film whose first run the kit does not record: as for others, ValueError where the input's model had
         another mask, unless there is to be none."""
         self._source.check_mask(self.option, {"mask": mask})
+
+    def once(self, key: Any, make: Callable[[], Trace]) -> Trace:
+        """A run that `record` can't make, made by `make`: once for all shapes, and kept where the others are."""
+        made: Trace = self._source.once(key, make)
+        return made
 
     def twin(self, run: Trace) -> Trace:
         """The run of an algorithm's Triton kernel on the same input, in Triton's interpreter.

@@ -46,7 +46,9 @@ def names() -> tuple[str, ...]:
 
 
 def section(name: str) -> str:
-    """The section of a talk that a film is in. Raises ValueError for a name that isn't known."""
+    """The section of a talk that a film is in. Raises ValueError for a name that isn't known, and for the lecture."""
+    if name == LECTURE:
+        raise ValueError(f"the {LECTURE} is all films as one: name a film, known are {', '.join(names())}")
     found = [section for section, films in sections().items() if name in films]
     if not found:
         raise ValueError(unknown("film", name, names()))

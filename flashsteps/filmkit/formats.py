@@ -23,6 +23,7 @@ CLEAR = (".webm", ".webp", *STILLS)  # which can be transparent
 
 FPS, GIF_FPS = 240, 50  # at most; in a GIF a delay of 1/100 s is shown as 10/100
 LOOPS = 65535
+LONGEST_LOOP = 300  # seconds: nobody can stop a GIF, or find a place in it
 
 
 def is_still(path: PathLike) -> bool:
@@ -53,6 +54,14 @@ def check_film(path: PathLike, size: Size, fps: int, loop: int = 0, transparent:
         raise ValueError(f"played {loop} times: use 1 to {LOOPS}, or 0, for ever")
     if transparent:
         check_transparent(path)
+
+
+def check_length(path: PathLike, seconds: float) -> None:
+    """Raises ValueError where a film is too long for a file with this ending, which is known."""
+    if seconds > LONGEST_LOOP and (ending := Path(path).suffix.lower()) in LOOPED:
+        raise ValueError(
+            f"a {ending} of {seconds:.0f} seconds can't be stopped, nor wound: use .mp4, or one film, or --cut short"
+        )
 
 
 def check_size(path: PathLike, size: Size) -> None:

@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import files, theme
-from . import alike, films, reel
+from . import alike, embedding, films, reel
+from .piece import Piece as Piece
 from .presets import PRESETS
 from .processes import Share
 from .share import shared
@@ -33,36 +34,10 @@ BEGIN, END = "<!-- gallery -->", "<!-- end of gallery -->"
 Entry = dict[str, Any]
 
 
-class Piece(NamedTuple):
-    """A film of the gallery: which, which cut of it, in which theme."""
-
-    film: str
-    cut: str
-    theme: str
-
-    @property
-    def stem(self) -> str:
-        return self.film + "-short" * (self.cut == "short") + f"-{self.theme}" * (self.theme != theme.DEFAULT)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Its files: the film; in the usual theme its captions; and of whole films a still, for who wants no motion."""
-        captions = (f"{self.stem}.vtt",) * (self.theme == theme.DEFAULT)
-        return (f"{self.stem}.gif", *captions, *(f"{self.stem}.png",) * (self.cut == "full"))
-
-    def command(self, folder: str) -> str:
-        """What makes its film, and its captions, alone."""
-        words = [f"flashsteps render {self.film} -o {folder}/{self.stem}.gif"]
-        words += [f"--cut {self.cut}"] * (self.cut != "full") + [f"--theme {self.theme}"] * (
-            self.theme != theme.DEFAULT
-        )
-        return " ".join(words + ["--captions"] * (self.theme == theme.DEFAULT))
-
-
 def pieces(names: Sequence[str] = ()) -> list[Piece]:
     """All there are, or those of some films. Raises ValueError for a film that isn't known."""
     for name in names:
-        films.summary(name)
+        films.section(name)
     return [
         Piece(name, cut, colours) for name in names or films.names() for cut in CUTS for colours in theme.THEMES
     ]  # fmt: skip
@@ -71,7 +46,13 @@ def pieces(names: Sequence[str] = ()) -> list[Piece]:
 def digest(piece: Piece) -> str:
     """What a film says, for how long, and in which colours."""
     shown = _shown(piece)
-    told = (*PRESETS["readme"], round(shown.duration, 3), shown.chapters, shown.captions, theme.theme(piece.theme))
+    told = (
+        *PRESETS["readme"],
+        round(shown.duration, 3),
+        shown.chapters,
+        shown.script().vtt(),
+        theme.theme(piece.theme),
+    )
     return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
 
 
@@ -263,7 +244,7 @@ def page(found: dict[str, Entry]) -> str:
             continue
         short = found[f"{name}-short.gif"]
         lines.append(f"## {name}\n\n{films.summary(name)}\n")
-        lines.append(f'<img src="{name}-short.gif" width="{entry["width"] // 2}" alt="The short cut of {name}">\n')
+        lines.append("\n".join(embedding.picture(name, "short", str, entry["width"] // 2)) + "\n")
         links = [f"[whole]({name}.gif) ([light]({name}-light.gif)), {entry['seconds']:.0f} s"]
         links += [f"[short]({name}-short.gif) ([light]({name}-short-light.gif)), {short['seconds']:.0f} s"]
         links += [f"[still]({name}.png) ([light]({name}-light.png))", f"[captions]({name}.vtt)"]

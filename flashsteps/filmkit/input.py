@@ -53,8 +53,8 @@ class Input:
         """q, k and v, as `input`, `head` and `layout` say, or the `rows` of them. Raises ValueError where they can't be
         read."""
         source, where = option("input", "sample"), {name: option(name) for name in ("head", "layout")}
-        rows, whole = option("rows"), partial(self._once, "input", partial(_read, source, where))
-        found: QKV = whole() if rows is None else self._once("rows", lambda: window(whole(), rows))
+        rows, whole = option("rows"), partial(self.once, "input", partial(_read, source, where))
+        found: QKV = whole() if rows is None else self.once("rows", lambda: window(whole(), rows))
         return found
 
     def record(self, algorithm: str, option: Callable[..., Any], how: dict[str, Any]) -> Trace:
@@ -75,7 +75,7 @@ class Input:
             self.check_mask(option, how)
             how = {name: value for name, value in chosen.items() if value is not None} | how
             how = {"block_q": small_block(N), "block_k": small_block(M), **how}
-            run = self._once((algorithm, _key(how)), partial(_record, algorithm, qkv, how))
+            run = self.once((algorithm, _key(how)), partial(_record, algorithm, qkv, how))
         if not option("kernel", False):
             return run
         return self.twin(run)
@@ -99,7 +99,7 @@ class Input:
     def twin(self, run: Trace) -> Trace:
         """The run of its Triton kernel on the same input. Raises ValueError where there is none, or no Triton."""
         of = next((key for key, made in self._made.items() if made is run), id(run))
-        twin: Trace = self._once(("kernel", of), partial(_twin, run))
+        twin: Trace = self.once(("kernel", of), partial(_twin, run))
         return twin
 
     @property
@@ -131,7 +131,7 @@ class Input:
                 raise ValueError(f"{name}={value!r} is for a new run, and this film is of a saved one: leave it out")
         path = isinstance(saved, str | os.PathLike)
         load = partial(npz.load, saved) if path else lambda: saved
-        run: Trace = self._once("saved", load)
+        run: Trace = self.once("saved", load)
         meta = run.meta
         if meta["algorithm"] != algorithm:
             raise ValueError(f"this film shows {algorithm}, and this is a trace of {meta['algorithm']}")
@@ -145,10 +145,11 @@ class Input:
         if len(run.values) != len(run):
             raise ValueError(NO_VALUES)
         check_room(meta["queries"], meta["keys"], meta["d"], "record fewer")
-        self._once("proven", partial(_prove, run))
+        self.once("proven", partial(_prove, run))
         return run
 
-    def _once(self, key: Any, make: Callable[[], Any]) -> Any:
+    def once(self, key: Any, make: Callable[[], Any]) -> Any:
+        """What was made under this key, or else is made now."""
         if key not in self._made:
             self._made[key] = make()
         return self._made[key]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import films
+from . import films, formats
 from .boxes import shape_of
 from .presets import look_of
 from .script import Script, Span
@@ -153,7 +153,10 @@ class Reel:
         with tempfile.TemporaryDirectory() as folder:
             return self.render(Path(folder) / "film.gif").read_bytes()
 
-    def _repr_html_(self) -> str:
+    def _repr_html_(self) -> str | None:
+        """It plays; what is too long for that is only named."""
+        if self.duration > formats.LONGEST_LOOP:
+            return None
         data, title = base64.b64encode(self._gif).decode(), html.escape(self.title)
         return f'<img src="data:image/gif;base64,{data}" alt="{title}" title="{title}" style="max-width: 100%">'
 

@@ -123,6 +123,7 @@ def write(
     target, count = formats.check_path(path), total(look.tell(), look.fps)
     unit_of(*look.size)
     formats.check_film(path, look.size, look.fps, loop, look.transparent)
+    formats.check_length(path, count / look.fps)
     ending, done = target.suffix.lower(), 0
     joined = ending in JOINED
     spans = pieces(count, look.fps) if joined else [range(count)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -171,11 +172,20 @@ def _clock(t: float) -> str:
     return f"{ms // 3_600_000:02}:{ms // 60_000 % 60:02}:{ms // 1000 % 60:02}.{ms % 1000:03}"
 
 
+#: what can stand above a line, and below it, as characters of their own
+ABOVE = dict(zip("0123456789+-−=()Tijnmsx", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻⁼⁽⁾ᵀⁱʲⁿᵐˢˣ", strict=True))
+BELOW = dict(zip("0123456789+-−=()ijmns", "₀₁₂₃₄₅₆₇₈₉₊₋₋₌₍₎ᵢⱼₘₙₛ", strict=True))
+
+
 def unmarked(words: str) -> str:
-    """Without marks of sub- and superscripts."""
-    for mark, plain in (("^{", "^("), ("_{", "_("), ("}", ")")):
-        words = words.replace(mark, plain)
-    return words
+    """Without marks of sub- and superscripts, as one reads them in any text: `QKᵀ`, `2·10⁻⁶`, and else `e^(x − y)`."""
+
+    def written(found: re.Match[str]) -> str:
+        mark, inner = found.groups()
+        signs = {"^": ABOVE, "_": BELOW}[mark]
+        return "".join(signs[c] for c in inner) if signs.keys() >= set(inner) else f"{mark}({inner})"
+
+    return re.sub(r"([\^_])\{([^{}]*)\}", written, words)
 
 
 def plain(words: str) -> str:

@@ -1,16 +1,22 @@
 """What a talk is, as plain data: columns of slides, one for each film, whatever file they go to.
 
-A slide is a card, which is words, or a chapter of a film. What to say is in its notes: what the chapter says itself.
+A slide is a card, which is words, or a chapter of a film. What to say is in its notes: the speaker's words, what to
+point at, what the picture says, where its figures are from, and how long it plays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import ast
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-from ..filmkit import films, reel
+from .. import algorithms
+from ..filmkit import films, reel, spoken
 from ..filmkit.reel import Reel
-from ..filmkit.script import Script, Span, unmarked
+from ..filmkit.script import Script, Span
+from ..trace import narration
+from ..trace.trace import Trace
+from .words import words
 
 TITLE, SUBTITLE = "FlashAttention", "Fast and exact attention, step by step: films that are drawn from real runs."
 
@@ -33,8 +39,15 @@ LINKS = (
     paper("FlashAttention-3", "2407.08608"),
     paper("Online softmax", "1805.02867"),
     Link("Their code", "flash-attention", "https://github.com/Dao-AILab/flash-attention"),
-)
-THIS = "The papers, and their code. The films are made by flashsteps."
+    Link("PyTorch’s own", "docs.pytorch.org",
+         "https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.scaled_dot_product_attention.html"),
+    Link("FlexAttention", "pytorch.org/blog", "https://pytorch.org/blog/flexattention/"),
+)  # fmt: skip
+THIS = "The papers, and the code. The films are made by flashsteps."
+
+#: how a talk ends: with links that can be clicked; a film's chapter of that name, where they can't, is left out of it
+READ_ON = "Read on"
+NEXT = "The first paper is worth reading for its argument, the second for its loops. Thank people, and take questions."
 
 
 class Card(NamedTuple):
@@ -69,12 +82,17 @@ class Chapter(NamedTuple):
 
     @property
     def said(self) -> tuple[str, ...]:
-        said = (c.name for c in self.script.captions if self.span.start <= c.start < self.span.stop)
-        return tuple(map(unmarked, said))
+        return spoken.captions(self.script, self.span)
 
     @property
     def notes(self) -> str:
-        return "\n\n".join(self.said)
+        notes, small = list[str](), "; ".join(spoken.small_print(self.script, self.span))
+        if own := words().get((self.film.name, self.span.name)):
+            notes += [own.say, f"Point at {own.point}."]
+        notes.append(f"On the slide: {self.words}")
+        if small:
+            notes.append(f"In small print: {small.removesuffix('.')}.")
+        return "\n\n".join([*notes, f"Plays {self.span.stop - self.span.start:.0f} seconds, then stands."])
 
     @property
     def words(self) -> str:
@@ -89,7 +107,7 @@ def plan(names: Sequence[str], shape: str, theme: str | None = None, cut: str | 
     """The columns of a talk of these films. Raises ValueError for a film that isn't known, or can't be told so."""
     opening = Card("", TITLE, SUBTITLE, "In this talk: " + ", ".join(dict.fromkeys(map(films.section, names))) + ".")
     told = [_film(name, theme=theme, cut=cut) for name in names]
-    closing = Card("", "Read on", THIS, "The papers, and the code.", LINKS)
+    closing = Card("", READ_ON, THIS, NEXT, LINKS)
     return [[opening], *(_column(film, shape) for film in told), [closing]]
 
 
@@ -107,12 +125,27 @@ def _film(name: str, **options: Any) -> Reel:
 
 def _column(film: Reel, shape: str) -> Column:
     script = film.script(shape)
-    notes = f"{film.summary}\n\n{len(script.chapters)} chapters, {script.duration:.0f} seconds."
+    chapters = [Chapter(film, script, span) for span in script.chapters if span.name != READ_ON]
+    lasts = f"{len(chapters)} chapters play {sum(c.span.stop - c.span.start for c in chapters):.0f} seconds in all."
+    notes = "\n\n".join([film.summary, *_algorithms(film.told.runs), lasts])
     card = Card(films.section(film.name), film.title, _told(film), notes)
-    return [card, *(Chapter(film, script, span) for span in script.chapters)]
+    return [card, *chapters]
 
 
 def _told(film: Reel) -> str:
     """What a film is about, without its title, which stands above."""
     words = film.summary.removeprefix(f"{film.title}: ")
     return words[:1].upper() + words[1:]
+
+
+def _algorithms(runs: Sequence[Trace]) -> Iterator[str]:
+    """What ran in a film: how its file describes each algorithm; and of one alone, what its lines do, in order."""
+    of = {run.meta["algorithm"]: run for run in runs}
+    for name in of:
+        doc = ast.get_docstring(ast.parse(algorithms.source(name))) or ""
+        yield f"{name}: {' '.join(doc.split())}"
+    if len(of) == 1:
+        (run,) = of.values()
+        lines, ran = narration.of(run.meta), {event.line for event in run}
+        steps = dict.fromkeys(line.caption for number, line in lines.items() if number in ran and line.caption)
+        yield f"Its lines, in their order: {' '.join(steps)}"

@@ -88,7 +88,7 @@ def _card(made: Any, card: Card, deck: Any, unit: float, colors: Theme) -> None:
     below = title.top + title.height
     _write(_box(made, left, below, width, unit), card.words, 44, colors.dim, unit)
     for n, link in enumerate(card.links):
-        top = below + round((170 + 76 * n) * unit)
+        top = below + round((120 + 70 * n) * unit)
         _write(_box(made, left, top, width // 2, unit), link.name, 40, colors.ink, unit)
         run = _write(_box(made, left + width // 2, top, width // 2, unit), link.words, 40, colors.Q, unit)
         run.hyperlink.address = link.address

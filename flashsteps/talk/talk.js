@@ -22,8 +22,27 @@
     if (!back) play(currentSlide);
   }
 
+  // reveal shows what is around the slide that one is at; here all slides fit, whichever that is
+  function together() {
+    const slides = reveal.querySelector(".slides"), rest = 0.94;
+    slides.style.scale = slides.style.translate = "none";
+    if (!Reveal.isOverview()) return;
+    const around = () => {
+      const all = [...slides.querySelectorAll("section:is(.card, .chapter)")].map((one) => one.getBoundingClientRect());
+      const [left, top] = ["left", "top"].map((side) => Math.min(...all.map((one) => one[side])));
+      const [right, bottom] = ["right", "bottom"].map((side) => Math.max(...all.map((one) => one[side])));
+      return { x: (left + right) / 2, y: (top + bottom) / 2, w: right - left, h: bottom - top };
+    };
+    const before = around();
+    slides.style.scale = Math.min(reveal.clientWidth * rest / before.w, reveal.clientHeight * rest / before.h);
+    const now = around();
+    slides.style.translate = `${reveal.clientWidth / 2 - now.x}px ${reveal.clientHeight / 2 - now.y}px`;
+  }
+
   const reveal = document.querySelector(".reveal");
   Reveal.on("slidechanged", turn);
+  for (const moment of ["overviewshown", "overviewhidden", "slidechanged"]) Reveal.on(moment, together);
+  Reveal.on("resize", () => requestAnimationFrame(together)); // reveal says so before it has moved its slides
   calm.addEventListener("change", () => end(Reveal.getCurrentSlide()));
   reveal.querySelector(".slides").addEventListener("click", (event) => {
     if (!event.defaultPrevented && !event.target.closest("a") && !Reveal.isOverview() && !Reveal.isPrintView()) Reveal.next();

@@ -80,7 +80,7 @@ def test_what_a_board_refuses():
     board = Board("wide", "Title")
     with pytest.raises(ValueError, match="no chapter"):
         board.script()
-    with pytest.raises(ValueError, match="not as the film says: 'All is well.'"):
+    with pytest.raises(ValueError, match="it is not true that 'All is well.', as the film says: choose another input"):
         board.say("All is well.", given=1 > 2)
     with pytest.raises(ValueError, match="91 characters are more than a caption's 90"):
         board.say("x" * 91)

@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterator
 from itertools import combinations, pairwise
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
 
 import av
 import cairo
@@ -20,8 +22,12 @@ import flashsteps as fs
 from flashsteps import theme
 from flashsteps.cli import main
 from flashsteps.filmkit import alike, board, embedding, encode, films, gallery, text
+from flashsteps.filmkit.actors.cards import Text
 from flashsteps.filmkit.presets import PRESETS
+from flashsteps.filmkit.script import unmarked
 from flashsteps.filmkit.storyboard import CUTS
+from flashsteps.units import size_of
+from tests.player.browser import browser
 
 FILM = "limits"  # one that is soon drawn
 
@@ -30,6 +36,12 @@ def said(*words: str) -> list[str]:
     done = CliRunner().invoke(main, list(words))
     assert done.exit_code == 0, done.output
     return done.stdout.splitlines()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    with browser() as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -73,9 +85,11 @@ def test_the_command_beside_a_film_makes_the_same_bytes(folder: Path, monkeypatc
 def test_the_page_has_each_film_with_its_sentence_and_links_that_lead_somewhere(folder: Path) -> None:
     text = (folder / "README.md").read_text()
     assert films.summary(FILM) in text
-    links = re.findall(r"\]\(([^)]+)\)|src=\"([^\"]+)\"", text)
-    assert len(links) == 8
-    assert all((folder / (one or other)).is_file() for one, other in links)
+    links = re.findall(r"\]\(([^)]+)\)", text)
+    assert len(links) == 7
+    assert len(files(text)) == 4
+    assert all((folder / file).is_file() for file in (*links, *files(text)))
+    assert "\n".join(embedding.lines(FILM, folder=".", width=400)).replace("./", "") in text
 
 
 def test_nothing_is_made_where_all_is_as_it_would_be(folder: Path) -> None:
@@ -204,6 +218,13 @@ def test_a_digest_is_of_what_is_said_for_how_long_and_in_which_colours(monkeypat
         assert gallery.digest(piece) != before
 
 
+def test_the_lecture_is_no_piece_of_it(tmp_path: Path) -> None:
+    done = CliRunner().invoke(main, ["gallery", str(tmp_path / "x"), "--films", "lecture"])
+    assert done.exit_code == 2
+    assert "the lecture is all films as one: name a film" in done.stderr
+    assert not (tmp_path / "x").exists()
+
+
 def test_a_folder_with_a_page_of_its_own_keeps_it(folder: Path, tmp_path: Path) -> None:
     for path in folder.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
@@ -227,22 +248,102 @@ def test_a_folder_with_a_page_of_its_own_keeps_it(folder: Path, tmp_path: Path) 
 # ---- what to paste
 
 
-@pytest.mark.parametrize("form", list(embedding.FORMS))
-def test_a_film_is_put_with_both_themes_a_still_and_words(form: str) -> None:
+PICTURES = [form for form in embedding.FORMS if form != "rst"]
+STILLS_THEN_FILMS = ["race-light.png", "race.png", "race-short-light.gif", "race-short.gif"]
+
+
+def files(text: str) -> list[str]:
+    """Where the files of a picture lie, as a browser reads it."""
+    found = [html.unescape(file) for file in re.findall(r'src(?:set)?="([^"]+)"', text)]
+    return [re.sub(r"^\{\{ '/(.*)' \| relative_url \}\}$", r"\1", file) for file in found]
+
+
+@pytest.mark.parametrize("form", PICTURES)
+def test_a_film_is_put_with_both_themes_a_still_of_each_and_words(form: str) -> None:
     text = "\n".join(said("embed", "race", "--for", form, "--folder", "films/", "--width", "640"))
-    files = re.findall(r'src(?:set)?="([^"]+)"', text)
-    names = [re.sub(r"^\{\{ '/(.*)' \| relative_url \}\}$", r"\1", file) for file in files]
-    assert names == ["films/race.png", "films/race-short-light.gif", "films/race-short.gif"]
-    known = {name for piece in gallery.pieces(["race"]) for name in piece.names}
-    assert all(name.removeprefix("films/") in known for name in names)
+    assert files(text) == [f"films/{name}" for name in STILLS_THEN_FILMS]
+    assert set(STILLS_THEN_FILMS) < {name for piece in gallery.pieces(["race"]) for name in piece.names}
     assert 'width="640"' in text
-    (words,) = re.findall(r'alt="([^"]+)"', text)
-    totals = [fs.count(name, n=16, d=32, block_q=4, block_k=4).total for name in ("standard-forward", "flash2-forward")]
-    assert totals == [6144, 10304]
-    for part in ("16 queries and 16 keys of 32 numbers", "moves 6,144 B", "moves 10.3 KB", films.summary("race")):
-        assert html.escape(part) in words
+    assert [html.unescape(words) for words in re.findall(r'alt="([^"]+)"', text)] == [embedding.alt("race", "short")]
     assert ("<section>" in text) == (form == "reveal")
-    assert text.startswith(".. raw:: html\n\n   <picture>") == (form == "rst")
+    assert text.startswith(".. raw:: html\n\n   <picture>") == (form == "sphinx")
+
+
+@pytest.mark.parametrize("light", [False, True])
+@pytest.mark.parametrize("calm", [False, True])
+def test_a_reader_gets_the_file_of_what_they_like(light: bool, calm: bool, chromium: Any, tmp_path: Path) -> None:
+    """A browser chooses among files with a blank and an & in their folder's name."""
+    (tmp_path / "my films & co").mkdir()
+    for name in STILLS_THEN_FILMS:
+        with av.open(str(tmp_path / "my films & co" / name), "w", format="gif") as made:
+            stream = made.add_stream("gif", rate=1, width=16, height=16, pix_fmt="rgb8")
+            made.mux(stream.encode(av.VideoFrame(16, 16, "rgb8")))
+            made.mux(stream.encode(None))
+    page = tmp_path / "page.html"
+    page.write_text("\n".join(said("embed", "race", "--folder", "my films & co")), encoding="utf-8")
+    likes = {"color_scheme": "light" if light else "dark", "reduced_motion": "reduce" if calm else "no-preference"}
+    there = chromium.new_page(**likes)
+    there.goto(page.as_uri())
+    shown = there.evaluate("() => { const i = document.images[0]; return [i.currentSrc, i.naturalWidth]; }")
+    there.close()
+    expected = "race" + "-short" * (not calm) + "-light" * light + (".png" if calm else ".gif")
+    assert (unquote(shown[0]).rpartition("/")[2], shown[1]) == (expected, 16)
+
+
+def test_restructuredtext_has_an_image_that_needs_nothing_raw() -> None:
+    """GitHub (rest2html) and PyPI (readme_renderer) run docutils with raw_enabled off."""
+    lines = said("embed", "race", "--for", "rst", "--folder", "https://example.org/my films", "--width", "640")
+    assert lines == [
+        ".. image:: https://example.org/my%20films/race-short.gif",
+        "   :width: 640",
+        f"   :alt: {embedding.alt('race', 'short')}",
+    ]
+
+
+@pytest.mark.parametrize("form", PICTURES)
+def test_a_url_stays_one(form: str) -> None:
+    text = "\n".join(said("embed", "race", "--for", form, "--folder", "https://example.org/my%20films/"))
+    assert files(text) == [f"https://example.org/my%20films/{name}" for name in STILLS_THEN_FILMS]
+    assert "relative_url" not in text
+
+
+#: what of a run its words don't say
+ALSO: dict[tuple[str, str], dict[str, Any]] = {
+    ("causal", "flash2-forward"): {"mask": "causal"},
+    ("block-sparse", "block-sparse-forward"): {"block_mask": "butterfly"},
+    ("decode", "split-kv-decode"): {"splits": 4},
+}
+
+
+@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize("name", films.names())
+def test_who_does_not_see_a_film_reads_what_runs_and_how_large_it_is(name: str, cut: str) -> None:
+    """Bytes are counted anew, without data; the figures of a film in which nothing runs are those that it says."""
+    words = embedding.alt(name, cut)
+    assert words.startswith(films.summary(name))
+    more = words.removeprefix(films.summary(name))
+    assert re.search(r"\d", more)
+    assert not re.search(r"[{}]", more)
+    runs = re.findall(
+        r"A run of (\S+) on (\d+) quer(?:y|ies) and (\d+) keys of (\d+) numbers in (\w+), "
+        r"in blocks of (\d+) and (\d+), moves ([\d,.]+ \w+)\.",
+        more,
+    )
+    assert len(runs) == more.count("A run of")
+    for algorithm, *sizes, moved in runs:
+        n, n_keys, d, dtype, block_q, block_k = (int(one) if one.isdecimal() else one for one in sizes)
+        how: dict[str, Any] = {"n": n, "n_keys": n_keys, "d": d, "dtype": dtype, "block_q": block_q, "block_k": block_k}
+        assert moved == size_of(fs.count(algorithm, **how, **ALSO.get((name, algorithm), {})).total)
+    if not runs:
+        script = fs.film(name, cut=cut).script()
+        texts = [part.actor.words for part in script.parts if isinstance(part.actor, Text)]
+        known = " ".join(unmarked(str(words)) for words in (*texts, *(c.name for c in script.captions)))
+        assert [figure for figure in re.findall(r"\d[\d.,]*", more) if figure.strip(".,") not in known] == []
+
+
+def test_marks_become_what_stands_above_and_below_a_line() -> None:
+    assert unmarked("S = QK^{T}, 2·10^{−6}, the_{1}, H_{2}O, e^{s}") == "S = QKᵀ, 2·10⁻⁶, the₁, H₂O, eˢ"
+    assert unmarked("e^{4.03 − 4.22} and x_{q}, {as} it^is") == "e^(4.03 − 4.22) and x_(q), {as} it^is"
 
 
 @pytest.mark.parametrize(
@@ -253,6 +354,7 @@ def test_a_film_is_put_with_both_themes_a_still_and_words(form: str) -> None:
         (["race", "--part", "map"], "--part is not for a film: leave it out"),
         (["--explore", "--for", "rst"], "--for is not for --explore: leave it out"),
         (["rase"], "race"),
+        (["lecture"], "the lecture is all films as one: name a film"),
         (["race", "--for", "word"], "markdown"),
     ],
 )

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 import pytest
 
 import flashsteps as fs
-from flashsteps.filmkit import films
+from flashsteps.filmkit import films, formats
+from flashsteps.filmkit import input as input_of
 from flashsteps.filmkit.chain import chained
-from tests.cli.commands import refused, run
+from tests.cli.commands import refused, run, there
 
 NAMES = ("problem", "race")
 
@@ -25,11 +28,11 @@ def two(tmp_path, monkeypatch):
 def test_it_is_the_films_one_after_another_with_titles_between():
     lecture, told = fs.film("lecture", cut="short"), [fs.film(name, cut="short") for name in NAMES]
     names = [name for film in told for name in (film.title, *(f"{film.title}: {c.name}" for c in film.chapters))]
-    assert [chapter.name for chapter in lecture.chapters] == names
+    assert [chapter.name for chapter in lecture.chapters] == ["FlashAttention", *names, "The end"]
     assert all(a.stop == b.start for a, b in zip(lecture.chapters, lecture.chapters[1:], strict=False))
     assert lecture.chapters[-1].stop == lecture.duration
-    start = lecture.duration - told[-1].duration
-    for t in (0.0, 3.5, told[-1].duration):
+    start = lecture.chapters[-1].start - told[-1].duration
+    for t in (0.0, 3.5, told[-1].duration - 0.1):
         ours, own = lecture.script().at(start + t), told[-1].script().at(t)
         assert [s[1:] for s in ours] == [s[1:] for s in own]
     assert [c.name for c in lecture.captions] == [c.name for film in told for c in film.captions]
@@ -52,6 +55,36 @@ def test_its_file_has_a_mark_for_each_chapter_and_captions_beside_it():
     marks = [(m["metadata"]["title"], m["start"] * m["time_base"], m["end"] * m["time_base"]) for m in found]
     assert marks == [tuple(chapter) for chapter in lecture.chapters]
     assert Path("lecture.vtt").read_text(encoding="utf-8").count("-->") == len(lecture.captions)
+
+
+def test_what_was_recorded_for_its_films_goes_along_to_who_draws_it(monkeypatch):
+    lecture = fs.film("lecture", cut="short")
+    assert [run.meta["algorithm"] for run in lecture.told.runs] == [
+        run.meta["algorithm"] for name in NAMES for run in fs.film(name, cut="short").told.runs
+    ]
+    assert "animal" in lecture.told.words
+    data = pickle.dumps(lecture)
+
+    def never(*_: Any) -> None:
+        raise AssertionError("read or recorded anew")
+
+    for name in ("_record", "_read", "_twin"):
+        monkeypatch.setattr(input_of, name, never)
+    again = pickle.loads(data)
+    assert (again.chapters, again.captions) == (lecture.chapters, lecture.captions)
+    assert np.array_equal(again.frame(40, width=800, height=450), lecture.frame(40, width=800, height=450))
+    assert again.script("tall").duration > 0
+    with pytest.raises(AssertionError, match="anew"):
+        fs.film("lecture", cut="short")
+
+
+def test_a_gif_of_a_quarter_of_an_hour_is_refused_in_one_line(monkeypatch):
+    monkeypatch.setattr(formats, "LONGEST_LOOP", 30)  # as two short films are to all of them
+    for ending in ("gif", "webp"):
+        said = refused("render", "lecture", "-o", f"lecture.{ending}", "--cut", "short", "--captions")
+        assert "can't be stopped, nor wound: use .mp4, or one film, or --cut short" in said
+    assert there() == []
+    assert fs.film("lecture", cut="short")._repr_html_() is None
 
 
 def test_an_option_that_a_film_has_no_use_for_is_refused():

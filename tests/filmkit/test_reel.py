@@ -29,7 +29,7 @@ def test_a_film_knows_what_it_is():
     ]
     assert film(cut="short").duration == 6.0
     assert reel.frame(1.0, width=800, height=450).shape == (450, 800, 4)
-    assert "data:image/gif;base64,R0lG" in film(cut="short")._repr_html_()
+    assert "data:image/gif;base64,R0lG" in (film(cut="short")._repr_html_() or "")
 
 
 @pytest.mark.parametrize(

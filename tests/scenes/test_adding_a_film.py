@@ -1,5 +1,6 @@
 """To add a film is to add a file: the one that CONTRIBUTING.md shows, in a copy of the package, by its commands."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,10 @@ import pytest
 from PIL import Image
 
 import flashsteps as fs
+from flashsteps.filmkit import films
 from flashsteps.units import size_of
-from tests.contributing import commands, copy_of_the_package, example, flashsteps
+from tests.contributing import commands, copy_of_the_package, example, flashsteps, section
+from tests.scenes import test_golden
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +26,13 @@ def added(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_it_is_listed(added):
     assert "first-tile" in flashsteps(added, "list", "films").stdout
+
+
+def test_its_golden_frame_is_asked_for_by_its_name(added):
+    (name,) = re.findall(r"add `-k ([^`]+)`", section("Golden frames"))
+    assert name in flashsteps(added, "list", "films").stdout
+    (mark,) = test_golden.test_a_film_is_drawn_as_it_was.pytestmark
+    assert mark.args == ("name", films.names())  # what -k looks at
 
 
 def test_it_is_a_film_and_a_picture(added):

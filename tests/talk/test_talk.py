@@ -19,8 +19,11 @@ from pptx.opc.constants import RELATIONSHIP_TYPE
 import flashsteps as fs
 from flashsteps.filmkit import films
 from flashsteps.filmkit.presets import Preset
+from flashsteps.filmkit.storyboard import CUTS
 from flashsteps.talk import make
-from flashsteps.talk.plan import LINKS, Card, chapters, plan
+from flashsteps.talk import plan as plan_of
+from flashsteps.talk.plan import LINKS, Card, Chapter, chapters, plan
+from flashsteps.talk.words import words
 from tests.cli.commands import refused, run, there
 
 NAMES, LOOK = ("problem", "race"), Preset(800, 450, 5)
@@ -43,7 +46,12 @@ def test_the_order_of_films_has_all_of_them_once():
     assert sorted(films.names()) == sorted(files)
     assert films.OTHERS not in films.sections()
     assert films.names()[:3] == ("problem", "memory-hierarchy", "roofline")
-    assert films.section("race") == "The method"
+    assert films.section("race") == "The algorithm"
+    ours = list(films.sections())
+    paper = ["The problem", "The hardware", "Standard attention", "The method", "The algorithm", "Complexity"]
+    paper += ["Sparse attention", "Experiments", "Limitations"]
+    assert [section for section in ours if section in paper] == paper
+    assert set(ours) - set(paper) == {"Recomputation", "Applications", "A kernel"}
 
 
 def test_a_talk_is_a_column_for_each_film_with_what_its_chapters_say():
@@ -59,6 +67,75 @@ def test_a_talk_is_a_column_for_each_film_with_what_its_chapters_say():
     assert [link.address for link in LINKS if "arXiv" in link.words] == [
         f"https://arxiv.org/abs/{link.words.removeprefix('arXiv:')}" for link in LINKS if "arXiv" in link.words
     ]
+
+
+def test_it_ends_once_with_links_that_can_be_clicked():
+    """The film of limits ends so itself, with the same addresses, which there are only to be read."""
+    columns = plan(["limits"], "wide")
+    assert [slide.name for column in columns for slide in column if "Read on" in slide.name] == ["Read on"]
+    assert columns[-1][0].name == "Read on"
+    shown = import_module("flashsteps.scenes.limits").LINKS
+    assert [name for name, words in shown if not any(f"//{words}" in link.address for link in LINKS)] == []
+    assert all(link.address.startswith("https://") for link in LINKS)
+    chapters = fs.film("limits").chapters
+    assert f"{len(chapters) - 1} chapters play {chapters[-1].start:.0f} seconds in all." in columns[1][0].notes
+
+
+# ---- what there is to say
+
+
+@pytest.fixture(scope="module")
+def told() -> list[Chapter]:
+    """Each chapter of each film, of the whole and of the short cut."""
+    return [chapter for cut in CUTS for chapter in chapters(plan(films.names(), "wide", "dark", cut))]
+
+
+def test_a_chapters_notes_have_what_the_picture_does_not_say(told):
+    for chapter in told:
+        own, *rest = chapter.notes.split("\n\n")
+        assert own == words()[chapter.film.name, chapter.span.name].say, chapter.name
+        assert own.casefold() not in chapter.words.casefold(), chapter.name
+        assert not any(caption in own for caption in chapter.said), chapter.name
+        assert rest[0].startswith("Point at "), chapter.name
+        assert f"On the slide: {chapter.words}" in rest, chapter.name
+        assert rest[-1] == f"Plays {chapter.span.stop - chapter.span.start:g} seconds, then stands.", chapter.name
+        assert not re.search(r"[\^_]\{|\}", chapter.notes), chapter.name
+
+
+def test_a_chapters_notes_have_the_small_print_of_its_own_picture(told):
+    notes = {
+        (chapter.film.name, chapter.span.name): chapter.notes
+        for chapter in told
+        if not chapter.film.told.chosen.get("cut")
+    }
+    sources = {key: text.partition("In small print: ")[2] for key, text in notes.items()}
+    assert "FA1, Figure 2, A100; N = 1K" in sources["problem", "Where the time goes"]
+    assert "Figure 1" not in sources["problem", "Where the time goes"]
+    assert "Tables 1 (BERT) and 2 (GPT-2" in sources["experiments", "Training time, published"]
+    assert "measured here" in sources["experiments", "Speed, measured here"]
+    assert "published" not in sources["experiments", "Speed, measured here"].partition("measured here")[0]
+    assert "differ by 10⁻⁶" in sources["decode", "The same answer"]
+    assert sources["standard", "Softmax"] == ""
+
+
+def test_the_speakers_words_are_of_chapters_that_there_are_and_no_figure_is_among_them(told):
+    assert set(words()) == {(chapter.film.name, chapter.span.name) for chapter in told}
+    assert Path(plan_of.__file__).with_name("words.md").read_text(encoding="utf-8").count("→") == len(words()) + 1
+    for say, point in words().values():
+        assert not re.search(r"\d", f"{say} {point}".replace("FlashAttention-2", "")), say
+        assert say.endswith((".", "?"))
+        assert not point.endswith(".")
+
+
+def test_a_films_card_says_what_its_algorithm_is_and_what_its_lines_do():
+    (_, column, *_) = plan(["flash2-forward"], "wide")
+    notes = column[0].notes
+    assert "flash2-forward: FlashAttention-2 forward: one program for each block of queries" in notes
+    assert "2Nd + 2·Tr·Md + N" in notes
+    assert "Keys and values stream past, block by block. One tile of scores, made on chip." in notes
+    assert "A sink comes in" not in notes  # a line that did not run
+    film = fs.film("flash2-forward")
+    assert f"{len(film.chapters)} chapters play {film.duration:.0f} seconds in all." in notes
 
 
 # ---- as PowerPoint's file

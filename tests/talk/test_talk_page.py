@@ -57,6 +57,7 @@ def test_it_is_one_file_that_asks_for_nothing(talk):
 
 def test_arrows_go_on_and_back_and_a_chapter_plays_to_its_end_and_stands(chromium, talk):
     with opened(chromium, talk.as_uri(), offline=True) as page:
+        expect(page.locator(".keys")).to_be_visible()
         for slide in SLIDES[:3]:
             assert here(page) == slide.name
             if slide != SLIDES[2]:
@@ -88,6 +89,29 @@ def test_all_slides_are_seen_together_with_how_chapters_end(chromium, talk):
         assert (page.evaluate("Reveal.isOverview()"), here(page)) == (False, "Race")
 
 
+def test_the_overview_has_all_slides_in_the_window_from_wherever_one_comes(chromium, tmp_path):
+    names = ["problem", "standard", "online-softmax", "flash-forward", "race", "limits"]
+    path = make.Talk(tmp_path / "talk.html", names, Preset(800, 450, 1), "dark", "short").write()
+    every = (
+        "[...document.querySelectorAll('.slides section section')].map((one) => one.getBoundingClientRect().toJSON())"
+    )
+    with opened(chromium, path.as_uri(), offline=True) as page:
+        for key, at in (("Home", "first"), ("End", "last")):
+            page.keyboard.press(key)
+            page.keyboard.press("o")
+            boxes = page.evaluate(f"{every}.map((box) => [box.left, box.right, box.top, box.bottom])")
+            assert len(boxes) == page.evaluate("Reveal.getTotalSlides()")
+            for left, right, top, bottom in boxes:
+                assert 0 <= left < right <= 1440, at
+                assert 0 <= top < bottom <= 900, at
+            assert max(right for _, right, *_ in boxes) - min(left for left, *_ in boxes) > 1200
+            page.set_viewport_size({"width": 700, "height": 900})
+            page.wait_for_function(f"() => {every}.every((box) => box.right <= 700)")
+            page.set_viewport_size({"width": 1440, "height": 900})
+            page.keyboard.press("o")
+            page.wait_for_function("() => Reveal.getCurrentSlide().getBoundingClientRect().width > 1400")
+
+
 def test_notes_are_shown_in_a_window_of_their_own_and_follow(chromium, talk):
     context = chromium.new_context(offline=True)
     page = context.new_page()
@@ -112,5 +136,6 @@ def test_who_asked_for_less_motion_sees_how_chapters_end(chromium, talk):
 def test_it_is_printed_a_page_a_slide(chromium, talk):
     with opened(chromium, talk.as_uri() + "?print-pdf", offline=True) as page:
         expect(page.locator(".pdf-page")).to_have_count(len(SLIDES))
+        expect(page.locator(".keys")).to_be_hidden()
         printed = page.pdf(prefer_css_page_size=True, print_background=True)
     assert len(re.findall(rb"/Type /Page\b", printed)) == len(SLIDES)

@@ -73,8 +73,11 @@ def toy_of(board: Board) -> Toy:
     row, key = (len(P) - 1, int(P[-1].argmax())) if causal else strongest(P)
     one, how = (qkv.q[row : row + 1], qkv.k, qkv.v), {**how, "block_q": 1}
     block = ceil(len(qkv.k) / PIECES / 2)
-    whole = record("flash2-forward", *one, block_k=len(qkv.k), **how)
-    split = record("split-kv-decode", *one, block_k=block, splits=PIECES, **how)
-    paged = record("paged-decode", *one, block_k=2 * block, **how)
+
+    def decoded(name: str, **more: int) -> Run:
+        return Run(board.once((name, "decode"), lambda: record(name, *one, **(how | more))))
+
+    whole, paged = decoded("flash2-forward", block_k=len(qkv.k)), decoded("paged-decode", block_k=2 * block)
+    split = decoded("split-kv-decode", block_k=block, splits=PIECES)
     names = run.names["keys"], key, run.quoted("queries", row), run.quoted("keys", key)
-    return Toy(Run(whole), Run(split), Run(paged), *names)
+    return Toy(whole, split, paged, *names)
