@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -241,8 +243,10 @@ def test_as_much_as_is_no_less(chromium, address):
 
 
 @pytest.mark.parametrize(
-    "hash", ["#a=flash2&bq=4&bk=8&mask=causal&n=32&in=0&pin=flash,4,4&tab=step&step=64", "#tab=story&card=3"]
-)
+    "hash",
+    ["#a=flash2&bq=4&bk=8&mask=causal&n=32&in=0&pin=flash,4,4&tab=step&step=64", "#tab=story&card=3",
+     "#tab=story&card=3&bq=2&pin=none", "#tab=story&card=4&mask=none", "#tab=story&card=2&n=1048576"],
+)  # fmt: skip
 def test_a_link_holds_everything(chromium, address, hash):
     with opened(chromium, address + hash) as page:
         state = page.evaluate("window.flashsteps.state")
@@ -250,18 +254,136 @@ def test_a_link_holds_everything(chromium, address, hash):
         linked = page.url
     with opened(chromium, linked) as page:
         assert page.evaluate("window.flashsteps.state") == state
+        if "bq=2" in hash:
+            assert (state["bq"], state["pin"]) == (2, None)
+            expect(page.locator(".story .off")).to_contain_text("You have changed block_q and A: this card speaks of")
         if "step=64" in hash:
             assert (state["bk"], state["mask"], state["pin"]["a"], state["step"]) == (8, "causal", "flash-forward", 64)
             expect(page.locator(".stepping .status")).to_contain_text("step 64 of")
 
 
-def test_a_link_to_nowhere_does_no_harm(chromium, address):
-    with opened(chromium, f"{address}#a=<b>&bq=0&n=99999999") as page:
-        agrees(page)
-        for hash in ("#bq=-1&mask=x&on=zzz&in=constructor&pin=a,b", "#step=1e9&tab=__proto__"):
-            page.evaluate("hash => { location.hash = hash; }", hash)
-            page.wait_for_timeout(50)
-            assert page.evaluate("window.flashsteps.state.bq") == 4
+#: what no link may say
+NONSENSE = ("mask=foo", "algorithm=flash", "bq=0", "bk=4.5", "n=1", "n=99999999", "d=257", "a=<b>", "in=pasted",
+            "pin=a,b", "pin=flash,4,0", "on=32", "type=fp16", "card=99", "step=1e9", "tab=__proto__",
+            "constructor=1")  # fmt: skip
+
+BLOCKS, MASKS = (1, 4, 7, 64, 256), ("none", "causal", "window", "prefix", "documents")
+
+
+def a_tile(rng: random.Random) -> dict[str, Any]:
+    return {"a": rng.choice(view.chosen()), "bq": rng.choice(BLOCKS), "bk": rng.choice(BLOCKS),
+            "mask": rng.choice(MASKS)}  # fmt: skip
+
+
+def a_link(rng: random.Random) -> dict[str, Any]:
+    """Some of a state: with blocks larger than N, and with more tokens and other widths than the sample has."""
+    every = a_tile(rng) | {
+        "n": rng.choice((2, 5, 16, 17, 64, 300, 4096, 1 << 20)), "d": rng.choice((1, 32, 64, 200)),
+        "type": rng.choice(("float16", "bfloat16", "float32", "float64")), "in": rng.choice(("sample", "0", "7")),
+        "on": rng.choice(("toy", "4096", "t4", "h100")), "pin": rng.choice((None, a_tile(rng))),
+        "tab": rng.choice(("explore", "step")),
+    }  # fmt: skip
+    return {name: value for name, value in every.items() if rng.random() < 0.5}
+
+
+def parts_of(state: dict[str, Any]) -> list[str]:
+    """As a link has it."""
+    pin = lambda x: ",".join(map(str, x.values())) if x else "none"  # noqa: E731
+    return [f"{name}={pin(value) if name == 'pin' else value}" for name, value in state.items()]
+
+
+#: sets the controls one after another, as a reader would who wants what a link says
+BY_HAND = """(said) => {
+  const page = window.flashsteps, { first, inputs } = page, { pin, in: wanted, ...others } = said;
+  page.change({ ...first, ...inputs.asked(first.in) });
+  if (wanted) page.change(inputs.asked(wanted));
+  if (pin) { page.change(pin); page.keep(); page.change({ a: first.a, bq: first.bq, bk: first.bk, mask: first.mask }); }
+  for (const [name, value] of Object.entries(others)) page.change({ [name]: value });
+  return page.state;
+}"""
+
+FOLLOWED = """(hash) => new Promise((done) => {
+  addEventListener("hashchange", () => done(window.flashsteps.state), { once: true });
+  location.hash = hash;
+})"""
+
+
+def masked(kind: str, n: int) -> str | None:
+    half, quarter = n // 2, max(1, n // 4)
+    return {"none": None, "causal": "causal", "window": f"window:{quarter},0", "prefix": f"prefix:{quarter}",
+            "documents": f"document:{half},{n - half}"}[kind]  # fmt: skip
+
+
+def test_a_link_leads_to_what_the_controls_lead_to(chromium, address):
+    """And to nothing else, whatever it says; what is said there of bytes is Python's count."""
+    rng = random.Random(11)
+    read = "(name) => document.querySelector(name).textContent"
+    with opened(chromium, address) as page:
+        for n in range(40):
+            said = a_link(rng) | {"theme": ("dark", "light")[n % 2]}
+            parts = parts_of(said)
+            known = {part.split("=")[0] for part in parts}
+            wrong = [part for part in rng.sample(NONSENSE, rng.choice((0, 1, 2, 5))) if part.split("=")[0] not in known]
+            state = page.evaluate(FOLLOWED, "&".join([*wrong, *parts]))
+            assert page.locator(".left").is_visible() == bool(wrong), parts
+            if wrong:
+                more = f", and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+                told = f"Not understood, and left out: {', '.join(wrong[:3])}{more}."
+                assert page.evaluate(read, ".left") == told
+            swapped = page.evaluate(read, ".swapped")
+            agrees_with_python(page, state)
+            by_hand = page.evaluate(BY_HAND, said)
+            assert {**by_hand, "step": -1} == {**state, "step": -1}, parts
+            assert page.evaluate(read, ".swapped") == swapped, parts
+
+
+def agrees_with_python(page: Page, state: dict[str, Any]) -> None:
+    sizes: dict[str, Any] = {"n": state["n"], "d": state["d"], "block_q": state["bq"], "block_k": state["bk"],
+                             "mask": masked(state["mask"], state["n"]), "dtype": state["type"]}  # fmt: skip
+    total = fs.count(state["a"], **sizes).total
+    assert page.evaluate("state => window.flashsteps.endingOf(state).own", state) == total, state
+
+
+@pytest.mark.parametrize(
+    ("width", "hash"),
+    [(1440, "#a=flash2&bq=8&n=64"), (1440, "#d=64"), (390, "#n=64&tab=step"), (390, "#tab=story&card=1&n=64")],
+)
+def test_a_link_invents_no_tokens(chromium, address, width, hash):
+    """The sample has 16: with more, numbers are random, as with the slider, and that is told, also on a phone."""
+    with opened(chromium, address + hash, width) as page:
+        assert page.evaluate("window.flashsteps.state.in") == "0"
+        expect(page.locator(".swapped")).to_have_text(
+            "Random numbers now: “the sample, a real head” has 16 tokens, 32 wide."
+        )
+        expect(page.locator(".swapped")).to_be_visible()
+        if "step" in hash:
+            expect(page.locator(".caption").first).to_contain_text("at random: 64 tokens")
+
+
+def test_back_is_where_one_was(chromium, address):
+    """Also where numbers were pasted, and after a link was left for a control."""
+    with opened(chromium, f"{address}#n=64&mask=foo") as page:
+        expect(page.locator(".left")).to_have_text("Not understood, and left out: mask=foo.")
+        page.get_by_label("mask").select_option("causal")
+        expect(page.locator(".left")).not_to_be_visible()
+        page.get_by_label("input").select_option("paste")
+        page.get_by_label("numbers, a row a line").fill("1 0\n0 1")
+        page.get_by_role("button", name="use it").click()
+        page.get_by_role("tab", name="Step").click()
+        page.wait_for_timeout(250)
+        pasted = page.evaluate("window.flashsteps.state")
+        page.evaluate("location.hash = '#n=32'")
+        page.wait_for_function("() => window.flashsteps.state.n === 32 && window.flashsteps.state.in === '0'")
+        page.go_back()
+        page.wait_for_function("() => window.flashsteps.state.n === 2")
+        assert page.evaluate("window.flashsteps.state") == pasted
+
+
+def test_a_frame_says_what_it_does_not_know(chromium, address):
+    with opened(chromium, f"{address}?embed=zzz#n=64&tab=step&mask=foo") as page:
+        expect(page.locator(".left")).to_have_text("Not understood, and left out: embed=zzz, mask=foo.")
+        expect(page.locator(".part-map")).to_be_visible()
+        expect(page.locator(".swapped")).to_contain_text("Random numbers now")
 
 
 def test_each_card_and_each_question_is_answered(chromium, address):
@@ -461,6 +583,10 @@ def test_a_file_of_ones_own_is_embedded(chromium, tmp_path):
         agrees(page)
         expect(page.locator(".headline")).to_contain_text("tiles of 4×4")
         assert page.evaluate("[window.flashsteps.state.n, window.flashsteps.state.d]") == [12, 8]
+    with opened(chromium, (tmp_path / "mine.html").as_uri() + "#in=sample") as page:
+        expect(page.locator(".swap")).not_to_be_visible()
+        state = page.evaluate("window.flashsteps.state")
+        assert (state["in"], state["n"], state["d"]) == ("sample", 16, 32)
 
 
 @pytest.mark.parametrize(
