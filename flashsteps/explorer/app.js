@@ -1,6 +1,6 @@
 // The page: one state, shown in three ways; every change is a new state, drawn at once and written into the address.
 
-import { Player, Run, Tip, el, formula, list, palette, ratioOf, say, sizer, stepsFor, tileOrigin, toggle, unpack, whole } from "../player/player.js";
+import { Player, Run, Tip, el, formula, list, palette, ratioOf, say, sizeOf, stepsFor, tileOrigin, toggle, unpack, whole } from "../player/player.js";
 import { engine } from "./engine.js"; // arrays.js … as_run.js, joined
 import { Bar } from "./bar.js";
 import { ChartPart } from "./chart.js";
@@ -92,10 +92,10 @@ class Explorer {
     if (!this.inputs.fits(state.in, state)) [this.swapped, state.in] = [state.in, "0"];
   }
 
-  /** To the state that the address has. What it does not say is as the page has it, or the card that it is about. */
-  follow() {
+  /** To the state that an address has. What it does not say is as the page has it, or the card that it is about. */
+  follow(hash = location.hash) {
     const names = { algorithms: this.algorithms, devices: Object.keys(this.devices), inputs: Object.keys(this.inputs.held), cards: TOLD.length };
-    const { given, left } = fromHash(location.hash, names);
+    const { given, left } = fromHash(hash, names);
     if (this.embed && !FRAMED.includes(this.embed)) left.unshift(`embed=${this.embed}`);
     if (this.embed) given.tab = this.embed === "story" ? "story" : "explore";
     const own = this.own({ ...this.first, ...given }), alone = given.in && !("n" in given || "d" in given) && !this.inputs.fits(given.in, own);
@@ -156,12 +156,12 @@ class Explorer {
     const { state } = this, { total } = counted(state.a, state), plain = standardOf(state.a), { title: name, direction } = this.words[state.a];
     const title = `${name}${direction === "backward" ? ", backward," : ""}`;
     const tile = `${Math.min(state.bq, state.n)}×${Math.min(state.bk, state.n)}`, fit = fitting(state, this.devices);
-    const level = counted(plain, state).total, size = sizer(Math.max(total, level)), ratio = ratioOf(total / level), over = fit.places.find(({ fits }) => !fits);
+    const level = counted(plain, state).total, ratio = ratioOf(total / level), over = fit.places.find(({ fits }) => !fits);
     const counts = state.n > NUMBERS ? " Counted, not performed." : "";
-    if (state.a === plain) return `${title[0].toUpperCase()}${title.slice(1)} moves ${size(total)} over the bus for ${whole(state.n)} tokens, whatever its blocks.${counts}`;
+    if (state.a === plain) return `${title[0].toUpperCase()}${title.slice(1)} moves ${sizeOf(total)} over the bus for ${whole(state.n)} tokens, whatever its blocks.${counts}`;
     if (over) return `${title} with tiles of ${tile} does not fit on chip: it needs ${onChip(over.need)} of ${over.place}, there are ${onChip(over.room)}. Take a smaller tile, or more room.`;
     const answer = ratio === "1.00×" ? "as much as" : total < level ? "less than" : "more than";
-    return `${title} with tiles of ${tile} moves ${size(total)}, ${answer} the ${size(level)} of standard attention: ${ratio}.${counts}`;
+    return `${title} with tiles of ${tile} moves ${sizeOf(total)}, ${answer} the ${sizeOf(level)} of standard attention: ${ratio}.${counts}`;
   }
 
   // ---- runs
@@ -321,8 +321,9 @@ class Explorer {
   // ---- the address, the theme, the frame around
 
   listen() {
-    window.addEventListener("hashchange", () => {
-      if (location.hash !== this.address) this.follow();
+    window.addEventListener("hashchange", ({ newURL }) => { // by now, what was shown may have been written over it
+      const { hash } = new URL(newURL);
+      if (hash !== this.address) this.follow(hash);
     });
     new ResizeObserver(() => this.tellHeight()).observe(this.root);
     this.dark = matchMedia("(prefers-color-scheme: dark)");

@@ -16,6 +16,7 @@ import flashsteps as fs
 from flashsteps.cli import main
 from flashsteps.explorer import component
 from flashsteps.explorer import page as view
+from flashsteps.units import size_of
 from tests.player.browser import VIOLATIONS, browser, opened, tab
 from tests.player.firefox import firefox
 
@@ -102,7 +103,7 @@ def test_dragging_a_block_redraws_all_of_it_at_once(chromium, address):
         page.get_by_label("mask").select_option("causal")
         expect(page.locator(".part-map h2 small")).to_contain_text("skipped")
         masked = fs.count("flash2-forward", n=64, d=32, block_q=16, block_k=4, mask="causal").total
-        assert shown(page)["this run"] == f"{masked / 1e3:.1f} KB"
+        assert shown(page)["this run"] == size_of(masked)
 
 
 def test_what_is_kept_is_a(chromium, address):
@@ -111,7 +112,7 @@ def test_what_is_kept_is_a(chromium, address):
         page.get_by_label("algorithm").select_option("flash-forward")
         first, second = (fs.count(name, n=16, d=32, block_q=4, block_k=4).total
                          for name in ("flash2-forward", "flash-forward"))  # fmt: skip
-        assert shown(page) == {"A": f"{first / 1e3:.1f} KB", "B": f"{second / 1e3:.1f} KB", "standard": "6.1 KB"}
+        assert shown(page) == {"A": size_of(first), "B": size_of(second), "standard": "6,144 B"}
         expect(page.locator(".part-meters .ratio")).to_contain_text(f"{second / first:.2f}× what A moves")
 
 
@@ -227,13 +228,36 @@ def test_the_reader_is_on_the_curve(chromium, address):
 
 
 def test_a_total_is_written_the_same_wherever_it_stands(chromium, address):
-    """Also where what it stands beside is far larger; and nothing that moves is 0.0."""
-    for state in ("n=128&bq=128&in=0", "n=65536&d=64&bq=128&bk=64&in=0"):
+    """Also where what it stands beside is far larger: each tensor's bytes as Python writes them."""
+    for state in ("", "n=128&bq=128&in=0", "n=65536&d=64&bq=128&bk=64&in=0"):
         with opened(chromium, f"{address}#{state}") as page:
             own = shown(page)["this run"]
             expect(page.locator(".headline")).to_contain_text(f"moves {own}")
             expect(page.locator(".part-hbm h2 small")).to_have_text(f"{own} over the bus")
-            assert "0.0" not in page.locator(".part-hbm").inner_text()
+            now = page.evaluate("window.flashsteps.state")
+            io = fs.count("flash2-forward", n=now["n"], d=now["d"], block_q=now["bq"], block_k=now["bk"])
+            rows = [row.split("\t") for row in page.locator(".part-hbm tbody tr").all_inner_texts()]
+            said = {name: tuple(cells) for name, _, *cells, _ in rows}
+            assert said == {name: tuple(size_of(n) if n else "–" for n in (moved.read, moved.written))
+                            for name, moved in io.by_tensor.items()}  # fmt: skip
+
+
+def test_programs_too_many_to_draw_are_told(chromium, address):
+    with opened(chromium, f"{address}#n=256&in=0") as page:
+        expect(page.locator(".part-strip .strip > div")).to_have_count(24)
+        set_slider(page, "n", 512)
+        expect(page.locator(".part-strip .strip")).to_have_text(
+            "They are drawn one by one for up to 256 tokens; with 512 there are too many."
+        )
+
+
+def test_a_link_followed_right_after_a_change_is_followed(chromium, address):
+    with opened(chromium, address) as page:
+        page.evaluate(
+            "() => { flashsteps.change({ bq: 8 }); location.hash = 'mask=causal'; flashsteps.write('replaceState'); }"
+        )
+        page.wait_for_function("() => window.flashsteps.state.mask === 'causal'")
+        assert page.evaluate("window.flashsteps.state.bq") == 4
 
 
 def test_as_much_as_is_no_less(chromium, address):
@@ -342,6 +366,8 @@ def agrees_with_python(page: Page, state: dict[str, Any]) -> None:
                              "mask": masked(state["mask"], state["n"]), "dtype": state["type"]}  # fmt: skip
     total = fs.count(state["a"], **sizes).total
     assert page.evaluate("state => window.flashsteps.endingOf(state).own", state) == total, state
+    if state["tab"] == "explore":
+        assert page.locator(".part-hbm h2 small").inner_text() == f"{size_of(total)} over the bus"
 
 
 @pytest.mark.parametrize(
@@ -652,6 +678,6 @@ def test_it_is_the_same_in_firefox(address):
                             "setTimeout(wait, 50) : done(window.flashsteps.agrees); wait(); })") is True  # fmt: skip
         tab.evaluate("window.flashsteps.change({ n: 64, bq: 8, mask: 'causal' })")
         own = fs.count("flash2-forward", n=64, d=32, block_q=8, block_k=4, mask="causal").total
-        assert f"{own / 1e3:.1f} KB" in tab.evaluate("document.querySelector('.headline').textContent")
+        assert size_of(own) in tab.evaluate("document.querySelector('.headline').textContent")
         tab.evaluate("window.flashsteps.change({ tab: 'step', step: 12 })")
         assert "step 12 of" in tab.evaluate("document.querySelector('.stepping .status').textContent")
