@@ -16,7 +16,7 @@ Examples:
   flashsteps embed flash-forward
   flashsteps embed race --cut full --for rst --folder https://example.org/films
   flashsteps embed --explore
-  flashsteps embed --explore --part chart --at "a=flash2&bq=8&n=64" --src /static/explorer.html
+  flashsteps embed --explore --part chart --at "a=flash2&bq=8&n=64&in=0" --src /static/explorer.html
 """
 
 #: the parts of the explorer that can stand in a frame alone

@@ -1,6 +1,6 @@
 // The page: one state, shown in three ways; every change is a new state, drawn at once and written into the address.
 
-import { Player, Run, Tip, el, formula, list, palette, ratioOf, say, sizer, stepsFor, tileOrigin, toggle, unpack, whole } from "../player/player.js";
+import { Player, Run, Tip, el, formula, list, palette, ratioOf, say, sizeOf, stepsFor, tileOrigin, toggle, unpack, whole } from "../player/player.js";
 import { engine } from "./engine.js"; // arrays.js … as_run.js, joined
 import { Bar } from "./bar.js";
 import { ChartPart } from "./chart.js";
@@ -9,6 +9,9 @@ import { counted, fitting, settings, standardOf } from "./model.js";
 import { HbmPart, MapPart, MeterPart, SramPart, StripPart, onChip } from "./parts.js";
 import { NUMBERS, TABS, fromHash, short, toHash } from "./state.js";
 import { CARDS, QUESTIONS, TERMS, pieces, termsIn } from "./story.js";
+
+/** All that Story goes through, and the parts that can stand in a frame alone. */
+const TOLD = [...CARDS, ...QUESTIONS], FRAMED = ["map", "sram", "story", "chart"];
 
 /** What of the state a card speaks of, in words. */
 const SAID = { a: "the algorithm", bq: "block_q", bk: "block_k", mask: "the mask", n: "N", d: "d", type: "the type", on: "the chip", in: "the input", pin: "A" };
@@ -32,12 +35,9 @@ class Explorer {
     this.parts = [new MapPart(this), new SramPart(this), new HbmPart(this), new MeterPart(this), new StripPart(this),
       new ChartPart(this, "tokens", "Bytes against N", "tokens"), new ChartPart(this, "tiles", "Bytes against the tile", "tiles")];
     this.layout();
-    this.names = { algorithms: this.algorithms, devices: Object.keys(this.devices), inputs: Object.keys(this.inputs.held) };
-    this.state = fromHash(location.hash, this.first, this.names);
-    if (this.embed) this.state.tab = this.embed === "story" ? "story" : "explore";
     this.listen();
     this.paint();
-    this.show();
+    this.follow();
   }
 
   // ---- layout
@@ -59,8 +59,9 @@ class Explorer {
       story: el("section", { role: "tabpanel", id: "panel-story", "aria-labelledby": "tab-story" }),
       step: el("section", { role: "tabpanel", id: "panel-step", "aria-labelledby": "tab-step" }, this.stepHost) };
     this.footer = el("footer", { class: "dim foot" }, el("p", { text: "Two levels of memory, no L2, no overlap: bytes are counted, not timed." }), glossary("What the words mean", Object.keys(TERMS)));
-    this.root.append(header, this.bar.element, el("main", {}, ...Object.values(this.panels)), this.footer);
-    if (this.embed) this.root.classList.add("embed", `embed-${/^(map|sram|story|chart)$/.test(this.embed) ? this.embed : "map"}`);
+    this.left = el("p", { class: "left", role: "status", hidden: true });
+    this.root.append(header, this.left, this.bar.element, el("main", {}, ...Object.values(this.panels)), this.footer);
+    if (this.embed) this.root.classList.add("embed", `embed-${FRAMED.includes(this.embed) ? this.embed : "map"}`);
   }
 
   tabKey(event, name) {
@@ -78,12 +79,37 @@ class Explorer {
   change(more, push = false) {
     const was = this.state, next = { ...was, ...more };
     if ("in" in more) this.swapped = null;
-    if (("n" in more || "d" in more) && !("in" in more) && !this.inputs.fits(next.in, next)) [this.swapped, next.in] = [next.in, "0"]; // the bar says so
+    this.left.hidden = true;
+    this.fit(next);
     if ("n" in more || "a" in more || "bq" in more || "bk" in more || "in" in more) next.step = "step" in more ? more.step : -1;
     this.state = next;
-    if (push || (more.tab && more.tab !== was.tab) || "card" in more) this.push();
     this.show();
+    if (push || (more.tab && more.tab !== was.tab) || "card" in more) this.push();
   }
+
+  /** An input has the numbers that it has: where more are wanted, or others, they are random ones, and the bar says so. */
+  fit(state) {
+    if (!this.inputs.fits(state.in, state)) [this.swapped, state.in] = [state.in, "0"];
+  }
+
+  /** To the state that an address has. What it does not say is as the page has it, or the card that it is about. */
+  follow(hash = location.hash) {
+    const names = { algorithms: this.algorithms, devices: Object.keys(this.devices), inputs: Object.keys(this.inputs.held), cards: TOLD.length };
+    const { given, left } = fromHash(hash, names);
+    if (this.embed && !FRAMED.includes(this.embed)) left.unshift(`embed=${this.embed}`);
+    if (this.embed) given.tab = this.embed === "story" ? "story" : "explore";
+    const own = this.own({ ...this.first, ...given }), alone = given.in && !("n" in given || "d" in given) && !this.inputs.fits(given.in, own);
+    this.state = { ...own, ...(alone ? this.inputs.asked(given.in) : {}), ...given };
+    this.swapped = null;
+    this.fit(this.state);
+    say(this.left, `Not understood, and left out: ${left.slice(0, 3).map((one) => one.length > 40 ? `${one.slice(0, 39)}…` : one).join(", ")}${left.length > 3 ? `, and ${left.length - 3} more` : ""}.`);
+    this.left.hidden = !left.length;
+    if (this.state.tab === "story") this.openCard(this.state);
+    else this.show();
+  }
+
+  /** What a state is before anything is changed: the page's own, or, in Story, that of its card. */
+  own({ tab, card }) { return tab === "story" ? { ...this.first, ...TOLD[card].state } : this.first; }
 
   keep() {
     const { pin, a, bq, bk, mask } = this.state;
@@ -130,12 +156,12 @@ class Explorer {
     const { state } = this, { total } = counted(state.a, state), plain = standardOf(state.a), { title: name, direction } = this.words[state.a];
     const title = `${name}${direction === "backward" ? ", backward," : ""}`;
     const tile = `${Math.min(state.bq, state.n)}×${Math.min(state.bk, state.n)}`, fit = fitting(state, this.devices);
-    const level = counted(plain, state).total, size = sizer(Math.max(total, level)), ratio = ratioOf(total / level), over = fit.places.find(({ fits }) => !fits);
+    const level = counted(plain, state).total, ratio = ratioOf(total / level), over = fit.places.find(({ fits }) => !fits);
     const counts = state.n > NUMBERS ? " Counted, not performed." : "";
-    if (state.a === plain) return `${title[0].toUpperCase()}${title.slice(1)} moves ${size(total)} over the bus for ${whole(state.n)} tokens, whatever its blocks.${counts}`;
+    if (state.a === plain) return `${title[0].toUpperCase()}${title.slice(1)} moves ${sizeOf(total)} over the bus for ${whole(state.n)} tokens, whatever its blocks.${counts}`;
     if (over) return `${title} with tiles of ${tile} does not fit on chip: it needs ${onChip(over.need)} of ${over.place}, there are ${onChip(over.room)}. Take a smaller tile, or more room.`;
     const answer = ratio === "1.00×" ? "as much as" : total < level ? "less than" : "more than";
-    return `${title} with tiles of ${tile} moves ${size(total)}, ${answer} the ${size(level)} of standard attention: ${ratio}.${counts}`;
+    return `${title} with tiles of ${tile} moves ${sizeOf(total)}, ${answer} the ${sizeOf(level)} of standard attention: ${ratio}.${counts}`;
   }
 
   // ---- runs
@@ -237,16 +263,17 @@ class Explorer {
 
   // ---- the story
 
-  openCard() {
-    const { state } = this, last = CARDS.length + QUESTIONS.length - 1, n = Math.max(0, Math.min(last, state.card ?? 0));
-    const question = n >= CARDS.length ? QUESTIONS[n - CARDS.length] : null, card = question ?? CARDS[n];
-    this.shownCard = state.card = n;
-    this.state = { ...state, ...card.state, card: n, tab: "story", theme: state.theme };
-    this.swapped = null;
+  /** Opens the card of the state, on the card's own run, or on what of it a link has changed. */
+  openCard(changed = null) {
+    const { state } = this, n = state.card, last = TOLD.length - 1, card = TOLD[n], question = n >= CARDS.length ? card : null;
+    const told = { ...state, ...card.state };
+    this.shownCard = n;
+    if (!changed) this.swapped = null;
+    this.state = changed ?? told;
     const move = (to, text, name) => el("button", { type: "button", text, disabled: to < 0 || to > last, "aria-label": name, onclick: () => this.change({ card: to }) });
     this.card = card;
-    this.mark = card.find ? this.firstShrink(this.state) : null;
-    const body = question ? this.question(question) : this.telling(card);
+    this.mark = card.find ? this.firstShrink(told) : null;
+    const body = question ? this.question(question, told) : this.telling(card, told);
     this.story.replaceChildren(el("p", { class: "dim", text: question ? `Question ${n - CARDS.length + 1} of ${QUESTIONS.length}` : `${n + 1} of ${CARDS.length}` }),
       el("h2", { text: question ? question.ask : card.title }), this.off, ...body,
       el("p", { class: "row" }, move(n - 1, "◀ back", "card before"), move(n + 1, n + 1 === CARDS.length ? "check yourself ▶" : "next ▶", "next card")));
@@ -254,8 +281,8 @@ class Explorer {
     this.show();
   }
 
-  telling(card) {
-    const text = el("p", { class: "text" }, ...pieces(card.text(this.state, this)).map((piece) => typeof piece === "string" ? piece : this.word(piece)));
+  telling(card, state) {
+    const text = el("p", { class: "text" }, ...pieces(card.text(state, this)).map((piece) => typeof piece === "string" ? piece : this.word(piece)));
     const see = this.mark ? el("button", { type: "button", text: "see that step", onclick: () => this.change({ ...card.state, tab: "step", step: this.mark.step }) }) : null;
     return [text, see, glossary("the words here", termsIn(`${card.title} ${text.textContent}`)), el("p", { class: "dim", text: "Change anything: the panels follow." })].filter(Boolean);
   }
@@ -275,8 +302,8 @@ class Explorer {
     return mark;
   }
 
-  question({ choices, right, because }) {
-    const said = el("p", { class: "text", role: "status" }), { state } = this;
+  question({ choices, right, because }, state) {
+    const said = el("p", { class: "text", role: "status" });
     const buttons = choices.map((choice) => el("button", { type: "button", text: choice, onclick: () => {
       const answer = right(state);
       buttons.forEach((one) => { toggle(one, "right", one.textContent === answer); toggle(one, "wrong", one.textContent === choice && choice !== answer); });
@@ -294,12 +321,9 @@ class Explorer {
   // ---- the address, the theme, the frame around
 
   listen() {
-    window.addEventListener("hashchange", () => {
-      if (location.hash === toHash(this.state, this.first)) return;
-      this.state = fromHash(location.hash, this.first, this.names);
-      this.swapped = null;
-      this.shownCard = this.state.tab === "story" ? null : this.shownCard;
-      this.show();
+    window.addEventListener("hashchange", ({ newURL }) => { // by now, what was shown may have been written over it
+      const { hash } = new URL(newURL);
+      if (hash !== this.address) this.follow(hash);
     });
     new ResizeObserver(() => this.tellHeight()).observe(this.root);
     this.dark = matchMedia("(prefers-color-scheme: dark)");
@@ -330,8 +354,10 @@ class Explorer {
 
   push() { this.write("pushState"); }
 
+  get address() { return toHash(this.state, this.own(this.state)); }
+
   write(how) {
-    const hash = toHash(this.state, this.first);
+    const hash = this.address;
     try {
       if (location.hash !== hash) history[how](null, "", hash);
     } catch { /* a frame may keep no history of its own */ }

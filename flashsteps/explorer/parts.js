@@ -1,6 +1,6 @@
 // The parts of the page: the map of tiles, SRAM, HBM, meters, the strip of programs. Each has `show(state)`.
 
-import { el, say, toggle, css, mix, labelled, labelParts, list, meaning, plainLabel, sizer, sizeOf, whole, times, ratioOf } from "../player/player.js";
+import { el, say, toggle, css, mix, labelled, labelParts, list, meaning, plainLabel, sizeOf, whole, times, ratioOf } from "../player/player.js";
 import { counted, fitting, kernelsOf, standardOf, tileMap } from "./model.js";
 import { DRAWN, NUMBERS, short } from "./state.js";
 import { TERMS } from "./story.js";
@@ -216,13 +216,13 @@ export class HbmPart extends Part {
     const itemsize = (name) => (/^(m|l|LSE|D|LSE_s|O_s)$/.test(name) ? Math.max(4, page.itemsize[state.type]) : page.itemsize[state.type]);
     const square = (name) => /^d?[SP]$/.test(name), vector = (name) => /^(m|l|LSE|D)$/.test(name);
     const sizes = names.map((name) => (square(name) ? state.n * state.n : vector(name) ? state.n : state.n * state.d) * itemsize(name));
-    const size = sizer(Math.max(total, ...sizes)), often = (bytes, n) => { const many = bytes / sizes[n]; return `${many < 10 ? Number(many.toFixed(2)) : whole(many)}×`; };
-    say(this.said, `${size(total)} over the bus`);
+    const often = (bytes, n) => { const many = bytes / sizes[n]; return `${many < 10 ? Number(many.toFixed(2)) : whole(many)}×`; };
+    say(this.said, `${sizeOf(total)} over the bus`);
     this.body.replaceChildren(...names.map((name, n) => {
       const [read, written] = moved[name], label = labelled(labelParts(labelOf(page, state.a, name)));
       label.style.color = hueOf(page, state.a, name);
       label.title = meaning(name);
-      return el("tr", {}, el("th", { scope: "row" }, label), el("td", { text: size(sizes[n]) }), el("td", { text: read ? size(read) : "–" }), el("td", { text: written ? size(written) : "–" }),
+      return el("tr", {}, el("th", { scope: "row" }, label), el("td", { text: sizeOf(sizes[n]) }), el("td", { text: read ? sizeOf(read) : "–" }), el("td", { text: written ? sizeOf(written) : "–" }),
         el("td", { text: [read && `in ${often(read, n)}`, written && `out ${often(written, n)}`].filter(Boolean).join(", ") }));
     }));
   }
@@ -242,7 +242,7 @@ export class MeterPart extends Part {
     const { page } = this, { pin } = state, plain = standardOf(state.a);
     const runs = [...(pin ? [["A", pin.a, { ...state, ...pin }]] : []), [pin ? "B" : "this run", state.a, state],
       ...(state.a === plain && !pin ? [] : [["standard", plain, state]])];
-    const counts = runs.map(([, a, of]) => counted(a, of)), most = Math.max(...counts.map(({ total }) => total)), size = sizer(most);
+    const counts = runs.map(([, a, of]) => counted(a, of)), most = Math.max(...counts.map(({ total }) => total));
     this.rows.replaceChildren(...runs.map(([name, a], n) => {
       const bar = el("div", { class: `bar${name === "standard" ? " plain" : ""}` });
       for (const [tensor, sides] of Object.entries(counts[n].by_tensor)) {
@@ -254,7 +254,7 @@ export class MeterPart extends Part {
           bar.append(part);
         });
       }
-      return el("div", {}, el("span", { text: name, title: a }), bar, el("b", { text: size(counts[n].total) }));
+      return el("div", {}, el("span", { text: name, title: a }), bar, el("b", { text: sizeOf(counts[n].total) }));
     }));
     const own = counts[pin ? 1 : 0].total, level = counts.at(-1).total;
     say(this.words, !fitting(state, page.devices).fits ? "It does not fit on chip: the bars say what it would move." : state.a === plain ? `S and P are ${Math.round(100 * scores(counts[pin ? 1 : 0]) / own)} % of it.`
@@ -276,9 +276,8 @@ export class StripPart extends Part {
   show(state) {
     const kernels = kernelsOf(state), { page } = this;
     if (!kernels) {
-      say(this.said, `one by one up to ${DRAWN} tokens`);
-      this.rows.replaceChildren();
-      return;
+      say(this.said, "");
+      return this.rows.replaceChildren(el("p", { class: "dim", text: `They are drawn one by one for up to ${DRAWN} tokens; with ${whole(state.n)} there are too many.` }));
     }
     const totals = ({ moved }) => Object.values(moved).flat().reduce((a, b) => a + b, 0), [{ programs: [, second] }] = kernels;
     const largest = Math.max(1, ...kernels.flatMap(({ programs }) => programs.map(totals))), most = Math.floor(24 / kernels.length);

@@ -33,36 +33,40 @@ export function maskFor(kind, n) {
 const SHORT = { "flash-forward": "flash", "flash2-forward": "flash2", "standard-forward": "standard" };
 const shortName = (name) => SHORT[name] ?? name;
 const longName = (name, names) => names.find((one) => one === name || SHORT[one] === name);
-const isWhole = (text, least, most) => /^-?\d{1,7}$/.test(text) && Number(text) >= least && Number(text) <= most;
+const written = (pin) => pin ? `${shortName(pin.a)},${pin.bq},${pin.bk},${pin.mask}` : "none";
 
-/** The state as the address has it, only what differs from the page's own. */
-export function toHash(state, defaults) {
-  const parts = [["a", shortName(state.a)], ["bq", state.bq], ["bk", state.bk], ["mask", state.mask], ["n", state.n], ["d", state.d],
-    ["type", state.type], ["on", state.on], ["in", state.in], ["tab", state.tab], ["card", state.card], ["step", state.step], ["theme", state.theme],
-    ["pin", state.pin && `${shortName(state.pin.a)},${state.pin.bq},${state.pin.bk},${state.pin.mask}`]];
-  const own = { ...defaults, a: shortName(defaults.a), pin: null };
-  return `#${parts.filter(([name, value]) => value !== null && value !== undefined && value !== own[name]).map(([name, value]) => `${name}=${value}`).join("&")}`;
+/** The state as the address has it, only what differs from `own`: what the page, or the card that is told, has by itself. */
+export function toHash(state, own) {
+  const parts = [["a", shortName], ["bq"], ["bk"], ["mask"], ["n"], ["d"], ["type"], ["on"], ["in"], ["tab"], ["card"], ["step"], ["theme"], ["pin", written]];
+  const said = parts.map(([name, words = String]) => [name, words(state[name]), words(own[name])]);
+  return `#${said.filter(([, now, was]) => now !== was).map(([name, now]) => `${name}=${now}`).join("&")}`;
 }
 
-/** A state from an address: what makes no sense there is left as the page has it. `page` says which names there are. */
-export function fromHash(hash, defaults, page) {
-  const found = { ...defaults }, wanted = new URLSearchParams(hash.replace(/^#/, ""));
-  const take = (name, fits, make = (text) => text) => { const text = wanted.get(name); if (text !== null && fits(text)) found[name] = make(text); };
-  take("a", (text) => longName(text, page.algorithms), (text) => longName(text, page.algorithms));
-  for (const name of ["bq", "bk"]) take(name, (text) => isWhole(text, 1, 256), Number);
-  take("n", (text) => isWhole(text, 2, 1 << 20), Number);
-  take("d", (text) => isWhole(text, 1, 256), Number);
-  take("mask", (text) => MASKS.includes(text));
-  take("type", (text) => TYPES.includes(text));
-  take("on", (text) => text === "toy" || page.devices.includes(text) || isWhole(text, 64, 1 << 24));
-  take("in", (text) => page.inputs.includes(text) || isWhole(text, 0, 999999));
-  take("tab", (text) => TABS.includes(text));
-  take("card", (text) => isWhole(text, 0, 99), Number);
-  take("step", (text) => isWhole(text, -1, 9999999), Number);
-  take("theme", (text) => text === "dark" || text === "light");
-  const pin = (wanted.get("pin") ?? "").split(","), a = longName(pin[0], page.algorithms);
-  if (a && isWhole(pin[1] ?? "", 1, 256) && isWhole(pin[2] ?? "", 1, 256)) {
-    found.pin = { a, bq: Number(pin[1]), bk: Number(pin[2]), mask: MASKS.includes(pin[3]) ? pin[3] : "none" };
+const within = (least, most) => (text) => /^-?\d{1,7}$/.test(text) && Number(text) >= least && Number(text) <= most ? Number(text) + 0 : undefined;
+const oneOf = (names) => (text) => names.find((name) => name === text);
+const side = within(1, 256), toy = within(64, 9999999), seed = within(0, 999999);
+
+/** How each part of an address is read, where `page` says which names there are; undefined is what makes no sense. */
+const READ = new Map(Object.entries({
+  a: (text, page) => longName(text, page.algorithms),
+  bq: side, bk: side, n: within(2, 1 << 20), d: within(1, 256), mask: oneOf(MASKS), type: oneOf(TYPES),
+  on: (text, page) => oneOf(["toy", ...page.devices])(text) ?? toy(text)?.toString(),
+  in: (text, page) => oneOf(page.inputs)(text) ?? seed(text)?.toString(),
+  tab: oneOf(TABS), card: (text, page) => within(0, page.cards - 1)(text), step: within(-1, 9999999), theme: oneOf(["dark", "light"]),
+  pin: (text, page) => {
+    const [a, bq, bk, mask = "none", ...more] = text.split(",");
+    const pin = { a: longName(a, page.algorithms), bq: side(bq), bk: side(bk), mask: oneOf(MASKS)(mask) };
+    return text === "none" ? null : more.length || Object.values(pin).includes(undefined) ? undefined : pin;
+  },
+}));
+
+/** What an address says: {given: of the state, left: what in it makes no sense, as it is written there}. */
+export function fromHash(hash, page) {
+  const given = {}, left = [];
+  for (const [name, text] of new URLSearchParams(hash.replace(/^#/, ""))) {
+    const value = Object.hasOwn(given, name) ? undefined : READ.get(name)?.(text, page);
+    if (value === undefined) left.push(text ? `${name}=${text}` : name);
+    else given[name] = value;
   }
-  return found;
+  return { given, left };
 }

@@ -1,7 +1,7 @@
 // What a reader asks of a run: cards about one tile, about all of them, about tensors and about programs.
 
 import { LOAD, STORE, COMPUTE, lastUpTo } from "./run.js";
-import { MOST_SHOWN, besides, short, sizer, whole, times, labelParts, plainLabel, rowName, tileOrigin, tileName,
+import { MOST_SHOWN, besides, short, sizeOf, whole, times, labelParts, plainLabel, rowName, tileOrigin, tileName,
   tileRanges, visitName, stepWords } from "./words.js";
 import { el, say, toggle, labelled } from "./draw.js";
 
@@ -27,8 +27,7 @@ export class VisitCard {
     say(this.title, visit ? `Tile of S at ${visitName(visit)}: before and after` : "Tiles of S");
     if (!visit) return say(this.said, "This run makes no tiles of S.");
     const { run } = this, { queries, keys } = tileRanges(run, visit.i, visit.j);
-    const size = sizer(run.movedBy(run.last));
-    const moved = `${size(run.movedBy(visit.first - 1))} → ${size(run.movedBy(visit.last))} moved`;
+    const moved = `${sizeOf(run.movedBy(visit.first - 1))} → ${sizeOf(run.movedBy(visit.last))} moved`;
     say(this.said, visit.skipped ? `${queries}, ${keys}: skipped at step ${whole(visit.first)}`
       : `${queries}, ${keys} · steps ${whole(visit.first)}–${whole(visit.last)} · ${moved}`);
     if (visit.skipped) return;
@@ -224,7 +223,7 @@ export class ProgramCard {
   constructor(run, host) {
     this.run = run;
     const shown = run.programs.slice(0, MOST_SHOWN), most = Math.max(1, ...shown.map(({ moved }) => moved.flat().reduce((a, b) => a + b, 0)));
-    const size = sizer(most), deepest = shown.map(({ first, last }) => run.loopsAt(last)[0] ?? run.loopsAt(first)[0]);
+    const deepest = shown.map(({ first, last }) => run.loopsAt(last)[0] ?? run.loopsAt(first)[0]);
     this.rows = shown.map((program, n) => {
       const bar = el("div", { class: "bar" }), total = program.moved.flat().reduce((a, b) => a + b, 0);
       program.moved.forEach((sides, tensor) => sides.forEach((bytes, side) => {
@@ -237,7 +236,7 @@ export class ProgramCard {
       const name = deepest[n] ? `${n} · ${deepest[n][0]} = ${deepest[n][1]}` : String(n);
       const button = el("button", { type: "button", class: "plain", text: name, "aria-label": `go to program ${name}`,
         onclick: () => host.seek(program.first) });
-      return { program, row: el("tr", {}, el("td", {}, button), el("td", { class: "wide" }, bar), el("td", { text: size(total) })) };
+      return { program, row: el("tr", {}, el("td", {}, button), el("td", { class: "wide" }, bar), el("td", { text: sizeOf(total) })) };
     });
     const more = run.programs.length - shown.length;
     this.element = el("section", { class: "panel card", "aria-label": "What each program moves", hidden: run.programs.length < 2 },

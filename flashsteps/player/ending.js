@@ -1,6 +1,6 @@
 // The card at a run's end: what it moved beside standard attention and why, where that turns, and how exact it is.
 
-import { plainLabel, sizer, times, whole } from "./words.js";
+import { plainLabel, sizeOf, times, whole } from "./words.js";
 import { el } from "./draw.js";
 
 /** A ratio as it is written: 2.69×. */
@@ -9,16 +9,16 @@ export const ratioOf = (ratio) => `${ratio >= 0.01 ? ratio.toFixed(2) : ratio.to
 /** The sentences of the card, from `ending.py`'s numbers: {title, why, where, real, exact}, "" where there is nothing to say. */
 export function endingWords(run) {
   const { own, standard, crossover, real, error } = run.ending;
-  const size = sizer(Math.max(own, standard ?? 0)), direction = run.direction === "backward" ? "gradients" : "O";
+  const direction = run.direction === "backward" ? "gradients" : "O";
   const words = { title: "", why: "", where: "", real: "", exact: "" };
   if (standard === null) {
     const scores = run.tensors.filter(({ columns }) => columns === "keys");
     const extra = scores.reduce((sum, one) => sum + run.movedTotal(one), 0);
-    words.title = `${size(own)} moved: ${size(extra)} of it for ${list(scores.map(({ label }) => plainLabel(label)))}, which nobody asked for.`;
+    words.title = `${sizeOf(own)} moved: ${sizeOf(extra)} of it for ${list(scores.map(({ label }) => plainLabel(label)))}, which nobody asked for.`;
     words.why = `${list(scores.map(({ label }) => plainLabel(label)))} have a number for each query and key: they grow with N².`;
   } else {
     const less = own < standard;
-    words.title = `${size(own)} moved: ${ratioOf(own / standard)} what standard attention moves at this size, ${size(standard)}.`;
+    words.title = `${sizeOf(own)} moved: ${ratioOf(own / standard)} what standard attention moves at this size, ${sizeOf(standard)}.`;
     words.why = `${reason(run)} ${ratioOf(own / standard) === "1.00×" ? "That is as much as to write S and P and read them again."
       : less ? "That is still less than to write S and P and read them again." : "With tiles so small that costs more than S and P would."}`;
     if (crossover !== null) {
@@ -67,11 +67,11 @@ export class Ending {
     const words = endingWords(run), { own, standard, real } = run.ending;
     const para = (text) => text ? el("p", { text }) : null;
     const bars = (a, b) => {
-      const size = sizer(Math.max(a, b)), most = Math.max(a, b, 1);
+      const most = Math.max(a, b, 1);
       return el("div", { class: "bars" }, ...[["this run", a, ""], ["standard", b, "plain"]].map(([name, bytes, kind]) => {
         const bar = el("i", { class: kind });
         bar.style.width = `${bytes / most * 100}%`;
-        return el("div", {}, el("span", { text: name }), el("div", { class: "long" }, bar), el("b", { text: size(bytes) }));
+        return el("div", {}, el("span", { text: name }), el("div", { class: "long" }, bar), el("b", { text: sizeOf(bytes) }));
       }));
     };
     element.append(...[el("h2", { text: words.title }), standard === null ? null : bars(own, standard), para(words.why), para(words.where),
@@ -79,7 +79,7 @@ export class Ending {
       real && standard !== null ? bars(real.own, real.standard) : null,
       real && standard !== null ? para(`${ratioOf(real.own / real.standard)} what standard attention moves${real.crossover
         ? `; it is less from tiles of ${real.crossover}×${real.crossover} on` : ""}.`) : null,
-      real && standard === null ? para(`${sizer(real.own)(real.own)} moved for one head.`) : null,
+      real && standard === null ? para(`${sizeOf(real.own)} moved for one head.`) : null,
       para(words.exact), el("p", { class: "dim", text: "counted between HBM and SRAM only" })].filter(Boolean));
   }
 }

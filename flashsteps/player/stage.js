@@ -361,6 +361,7 @@ class Slot {
     table.style.setProperty("--side", `${sideLabels(columns)}px`);
     table.style.setProperty("--cell", `${width}px`);
     table.style.setProperty("--high", `${high}px`);
+    this.wide = width;
     Object.assign(this.matrix.style, { width: `${width * columns}px`, height: `${high * rows}px`,
       marginLeft: first ? `${sideLabels(columns)}px` : "", marginTop: named ? "20px" : "" });
     this.matrix.prepend(table);
@@ -414,6 +415,8 @@ class Slot {
     const [nameRow, nameColumn] = holder < 0 ? [null, null] : slotNames(run, holder);
     this.sides.forEach((side, r) => head(side, r < rows ? nameRow(r).name : ""));
     this.heads.forEach((one, c) => head(one, c < width && nameColumn ? nameColumn(c).name : ""));
+    const longest = Math.max(1, ...this.heads.map((one) => [...one.textContent].length)); // it fits, where it can be read so small
+    this.matrix.style.setProperty("--label", `${Math.max(9, Math.min(12, (this.wide - 3) / (0.58 * longest)))}px`);
   }
 }
 

@@ -1,7 +1,7 @@
 // What a run adds up to: the traffic meter and the map of tiles.
 
 import { LOAD, STORE, lastUpTo } from "./run.js";
-import { MOST_SHOWN, sizer, tileRanges, times, whole } from "./words.js";
+import { MOST_SHOWN, sizeOf, tileRanges, times, whole } from "./words.js";
 import { el, say, css, mix, Pointed } from "./draw.js";
 
 // ---- the traffic meter
@@ -10,9 +10,8 @@ export class Meter {
   constructor(run, host) {
     this.run = run;
     const all = host.player.runs.flatMap((one) => [one.movedBy(one.last), one.ending?.standard ?? 0]);
-    const largest = Math.max(1, ...all), standard = run.ending?.standard ?? 0; // one scale and one unit for two runs
+    const largest = Math.max(1, ...all), standard = run.ending?.standard ?? 0; // one scale for two runs
     this.scale = 100 / largest;
-    this.size = sizer(largest);
     this.sofar = el("b", {});
     this.parts = [];
     const bar = el("div", { class: "bar" });
@@ -34,13 +33,13 @@ export class Meter {
     if (ghost) ghost.firstChild.style.width = `${standard * this.scale}%`;
     this.element = el("div", { class: "meter" },
       el("p", {}, el("span", { text: "HBM traffic so far" }), this.sofar), bar,
-      standard ? el("p", { class: "dim" }, el("span", { text: "standard, in all" }), el("b", { text: this.size(standard) })) : null,
+      standard ? el("p", { class: "dim" }, el("span", { text: "standard, in all" }), el("b", { text: sizeOf(standard) })) : null,
       ghost,
       el("p", { class: "dim key" }, el("span", { text: "solid: read · hatched: written" })));
   }
 
   show(step) {
-    say(this.sofar, `${this.size(this.run.movedBy(step))} of ${this.size(this.run.movedBy(this.run.last))}`);
+    say(this.sofar, `${sizeOf(this.run.movedBy(step))} of ${sizeOf(this.run.movedBy(this.run.last))}`);
     for (const [part, tensor, side] of this.parts) part.style.width = `${this.run.movedOf(tensor, side, step) * this.scale}%`;
   }
 }

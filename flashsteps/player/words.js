@@ -7,24 +7,20 @@ import { formula, meaning } from "./explain.js";
 export const whole = (n) => Math.abs(n) < 999.5 ? String(Math.round(n)) : grouped.format(Math.round(n));
 const grouped = new Intl.NumberFormat("en-US");
 
-/** Bytes as people read them: 6,144 B, 16.5 KB. */
-export function sizeOf(bytes) {
-  if (bytes < 10000) return `${whole(bytes)} B`;
-  for (const unit of ["KB", "MB", "GB"]) {
-    bytes /= 1000;
-    if (bytes < 999.5) return `${bytes < 99.95 ? bytes.toFixed(1) : whole(bytes)} ${unit}`;
-  }
-  return `${(bytes / 1000).toFixed(1)} TB`;
+/** With so many places, as Python rounds: of two numbers that are as near, the even one. */
+function rounded(x, places = 0) {
+  const tie = places ? x % 1 === 0.25 : x % 2 === 0.5; // of which toFixed takes the larger
+  return (tie ? x - (places ? 0.05 : 0.5) : x).toFixed(places).replace(/\B(?=(\d{3})+\b)/g, ",");
 }
 
-/** The same for several that stand together: all in the unit of the largest, 10.7 KB of 137 KB; but what would be 0.0 has its own. */
-export function sizer(most) {
-  const unit = most < 10000 ? 0 : [999.5e3, 999.5e6, 999.5e9].findIndex((end) => most < end) + 1 || 4;
-  if (!unit) return (bytes) => `${whole(bytes)} B`;
-  return (bytes) => {
-    const size = bytes / 1000 ** unit;
-    return bytes && size < 0.05 ? sizeOf(bytes) : `${size < 99.95 ? size.toFixed(1) : whole(size)} ${["KB", "MB", "GB", "TB"][unit - 1]}`;
-  };
+/** Bytes as people read them, 6,144 B, 16.5 KB: as units.py has them. */
+export function sizeOf(bytes) {
+  if (bytes < 10000) return `${rounded(bytes)} B`;
+  for (const unit of ["KB", "MB", "GB"]) {
+    bytes /= 1000;
+    if (bytes < 999.5) return `${rounded(bytes, bytes < 99.95 ? 1 : 0)} ${unit}`;
+  }
+  return `${rounded(bytes / 1000, 1)} TB`;
 }
 
 /** A value as short as a cell wants it: at most five signs; no minus zero. */

@@ -31,7 +31,7 @@ def svg(trace: Trace, width: int, height: int, *, theme: str = themes.DEFAULT, a
         app.run(headless=True, size=(width, height), auto_pilot=pilot)
     if app.return_code:  # it has said why: a picture of half of it would be none
         raise RuntimeError("the stepper could not be drawn")
-    return _own_font(drawn[-1])
+    return _framed(_own_font(drawn[-1]), themes.theme(theme))
 
 
 @contextmanager
@@ -65,3 +65,13 @@ def _own_font(drawn: str) -> str:
     """The picture without a font that it would fetch from elsewhere."""
     own = re.sub(r"\s*@font-face \{.*?\}", "", drawn, flags=re.DOTALL)
     return own.replace("Fira Code", "JetBrains Mono, Menlo, Consolas")
+
+
+#: what Rich draws a window with, whatever is in it: ground, edge, and letters
+_GROUND, _EDGE, _LETTERS = 'fill="#292929"', 'stroke="rgba(255,255,255,0.35)"', "#c5c8c6"
+
+
+def _framed(drawn: str, theme: themes.Theme) -> str:
+    """The picture with a window that suits its theme."""
+    own = drawn.replace(_GROUND, f'fill="{theme.bg}"', 1).replace(_EDGE, f'stroke="{theme.line}"', 1)
+    return own.replace(_LETTERS, theme.ink)

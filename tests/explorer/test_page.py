@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ import flashsteps as fs
 from flashsteps.cli import main
 from flashsteps.explorer import component
 from flashsteps.explorer import page as view
+from flashsteps.units import size_of
 from tests.player.browser import VIOLATIONS, browser, opened, tab
 from tests.player.firefox import firefox
 
@@ -100,7 +103,7 @@ def test_dragging_a_block_redraws_all_of_it_at_once(chromium, address):
         page.get_by_label("mask").select_option("causal")
         expect(page.locator(".part-map h2 small")).to_contain_text("skipped")
         masked = fs.count("flash2-forward", n=64, d=32, block_q=16, block_k=4, mask="causal").total
-        assert shown(page)["this run"] == f"{masked / 1e3:.1f} KB"
+        assert shown(page)["this run"] == size_of(masked)
 
 
 def test_what_is_kept_is_a(chromium, address):
@@ -109,7 +112,7 @@ def test_what_is_kept_is_a(chromium, address):
         page.get_by_label("algorithm").select_option("flash-forward")
         first, second = (fs.count(name, n=16, d=32, block_q=4, block_k=4).total
                          for name in ("flash2-forward", "flash-forward"))  # fmt: skip
-        assert shown(page) == {"A": f"{first / 1e3:.1f} KB", "B": f"{second / 1e3:.1f} KB", "standard": "6.1 KB"}
+        assert shown(page) == {"A": size_of(first), "B": size_of(second), "standard": "6,144 B"}
         expect(page.locator(".part-meters .ratio")).to_contain_text(f"{second / first:.2f}× what A moves")
 
 
@@ -225,13 +228,36 @@ def test_the_reader_is_on_the_curve(chromium, address):
 
 
 def test_a_total_is_written_the_same_wherever_it_stands(chromium, address):
-    """Also where what it stands beside is far larger; and nothing that moves is 0.0."""
-    for state in ("n=128&bq=128&in=0", "n=65536&d=64&bq=128&bk=64&in=0"):
+    """Also where what it stands beside is far larger: each tensor's bytes as Python writes them."""
+    for state in ("", "n=128&bq=128&in=0", "n=65536&d=64&bq=128&bk=64&in=0"):
         with opened(chromium, f"{address}#{state}") as page:
             own = shown(page)["this run"]
             expect(page.locator(".headline")).to_contain_text(f"moves {own}")
             expect(page.locator(".part-hbm h2 small")).to_have_text(f"{own} over the bus")
-            assert "0.0" not in page.locator(".part-hbm").inner_text()
+            now = page.evaluate("window.flashsteps.state")
+            io = fs.count("flash2-forward", n=now["n"], d=now["d"], block_q=now["bq"], block_k=now["bk"])
+            rows = [row.split("\t") for row in page.locator(".part-hbm tbody tr").all_inner_texts()]
+            said = {name: tuple(cells) for name, _, *cells, _ in rows}
+            assert said == {name: tuple(size_of(n) if n else "–" for n in (moved.read, moved.written))
+                            for name, moved in io.by_tensor.items()}  # fmt: skip
+
+
+def test_programs_too_many_to_draw_are_told(chromium, address):
+    with opened(chromium, f"{address}#n=256&in=0") as page:
+        expect(page.locator(".part-strip .strip > div")).to_have_count(24)
+        set_slider(page, "n", 512)
+        expect(page.locator(".part-strip .strip")).to_have_text(
+            "They are drawn one by one for up to 256 tokens; with 512 there are too many."
+        )
+
+
+def test_a_link_followed_right_after_a_change_is_followed(chromium, address):
+    with opened(chromium, address) as page:
+        page.evaluate(
+            "() => { flashsteps.change({ bq: 8 }); location.hash = 'mask=causal'; flashsteps.write('replaceState'); }"
+        )
+        page.wait_for_function("() => window.flashsteps.state.mask === 'causal'")
+        assert page.evaluate("window.flashsteps.state.bq") == 4
 
 
 def test_as_much_as_is_no_less(chromium, address):
@@ -241,8 +267,10 @@ def test_as_much_as_is_no_less(chromium, address):
 
 
 @pytest.mark.parametrize(
-    "hash", ["#a=flash2&bq=4&bk=8&mask=causal&n=32&in=0&pin=flash,4,4&tab=step&step=64", "#tab=story&card=3"]
-)
+    "hash",
+    ["#a=flash2&bq=4&bk=8&mask=causal&n=32&in=0&pin=flash,4,4&tab=step&step=64", "#tab=story&card=3",
+     "#tab=story&card=3&bq=2&pin=none", "#tab=story&card=4&mask=none", "#tab=story&card=2&n=1048576"],
+)  # fmt: skip
 def test_a_link_holds_everything(chromium, address, hash):
     with opened(chromium, address + hash) as page:
         state = page.evaluate("window.flashsteps.state")
@@ -250,18 +278,138 @@ def test_a_link_holds_everything(chromium, address, hash):
         linked = page.url
     with opened(chromium, linked) as page:
         assert page.evaluate("window.flashsteps.state") == state
+        if "bq=2" in hash:
+            assert (state["bq"], state["pin"]) == (2, None)
+            expect(page.locator(".story .off")).to_contain_text("You have changed block_q and A: this card speaks of")
         if "step=64" in hash:
             assert (state["bk"], state["mask"], state["pin"]["a"], state["step"]) == (8, "causal", "flash-forward", 64)
             expect(page.locator(".stepping .status")).to_contain_text("step 64 of")
 
 
-def test_a_link_to_nowhere_does_no_harm(chromium, address):
-    with opened(chromium, f"{address}#a=<b>&bq=0&n=99999999") as page:
-        agrees(page)
-        for hash in ("#bq=-1&mask=x&on=zzz&in=constructor&pin=a,b", "#step=1e9&tab=__proto__"):
-            page.evaluate("hash => { location.hash = hash; }", hash)
-            page.wait_for_timeout(50)
-            assert page.evaluate("window.flashsteps.state.bq") == 4
+#: what no link may say
+NONSENSE = ("mask=foo", "algorithm=flash", "bq=0", "bk=4.5", "n=1", "n=99999999", "d=257", "a=<b>", "in=pasted",
+            "pin=a,b", "pin=flash,4,0", "on=32", "type=fp16", "card=99", "step=1e9", "tab=__proto__",
+            "constructor=1")  # fmt: skip
+
+BLOCKS, MASKS = (1, 4, 7, 64, 256), ("none", "causal", "window", "prefix", "documents")
+
+
+def a_tile(rng: random.Random) -> dict[str, Any]:
+    return {"a": rng.choice(view.chosen()), "bq": rng.choice(BLOCKS), "bk": rng.choice(BLOCKS),
+            "mask": rng.choice(MASKS)}  # fmt: skip
+
+
+def a_link(rng: random.Random) -> dict[str, Any]:
+    """Some of a state: with blocks larger than N, and with more tokens and other widths than the sample has."""
+    every = a_tile(rng) | {
+        "n": rng.choice((2, 5, 16, 17, 64, 300, 4096, 1 << 20)), "d": rng.choice((1, 32, 64, 200)),
+        "type": rng.choice(("float16", "bfloat16", "float32", "float64")), "in": rng.choice(("sample", "0", "7")),
+        "on": rng.choice(("toy", "4096", "t4", "h100")), "pin": rng.choice((None, a_tile(rng))),
+        "tab": rng.choice(("explore", "step")),
+    }  # fmt: skip
+    return {name: value for name, value in every.items() if rng.random() < 0.5}
+
+
+def parts_of(state: dict[str, Any]) -> list[str]:
+    """As a link has it."""
+    pin = lambda x: ",".join(map(str, x.values())) if x else "none"  # noqa: E731
+    return [f"{name}={pin(value) if name == 'pin' else value}" for name, value in state.items()]
+
+
+#: sets the controls one after another, as a reader would who wants what a link says
+BY_HAND = """(said) => {
+  const page = window.flashsteps, { first, inputs } = page, { pin, in: wanted, ...others } = said;
+  page.change({ ...first, ...inputs.asked(first.in) });
+  if (wanted) page.change(inputs.asked(wanted));
+  if (pin) { page.change(pin); page.keep(); page.change({ a: first.a, bq: first.bq, bk: first.bk, mask: first.mask }); }
+  for (const [name, value] of Object.entries(others)) page.change({ [name]: value });
+  return page.state;
+}"""
+
+FOLLOWED = """(hash) => new Promise((done) => {
+  addEventListener("hashchange", () => done(window.flashsteps.state), { once: true });
+  location.hash = hash;
+})"""
+
+
+def masked(kind: str, n: int) -> str | None:
+    half, quarter = n // 2, max(1, n // 4)
+    return {"none": None, "causal": "causal", "window": f"window:{quarter},0", "prefix": f"prefix:{quarter}",
+            "documents": f"document:{half},{n - half}"}[kind]  # fmt: skip
+
+
+def test_a_link_leads_to_what_the_controls_lead_to(chromium, address):
+    """And to nothing else, whatever it says; what is said there of bytes is Python's count."""
+    rng = random.Random(11)
+    read = "(name) => document.querySelector(name).textContent"
+    with opened(chromium, address) as page:
+        for n in range(40):
+            said = a_link(rng) | {"theme": ("dark", "light")[n % 2]}
+            parts = parts_of(said)
+            known = {part.split("=")[0] for part in parts}
+            wrong = [part for part in rng.sample(NONSENSE, rng.choice((0, 1, 2, 5))) if part.split("=")[0] not in known]
+            state = page.evaluate(FOLLOWED, "&".join([*wrong, *parts]))
+            assert page.locator(".left").is_visible() == bool(wrong), parts
+            if wrong:
+                more = f", and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+                told = f"Not understood, and left out: {', '.join(wrong[:3])}{more}."
+                assert page.evaluate(read, ".left") == told
+            swapped = page.evaluate(read, ".swapped")
+            agrees_with_python(page, state)
+            by_hand = page.evaluate(BY_HAND, said)
+            assert {**by_hand, "step": -1} == {**state, "step": -1}, parts
+            assert page.evaluate(read, ".swapped") == swapped, parts
+
+
+def agrees_with_python(page: Page, state: dict[str, Any]) -> None:
+    sizes: dict[str, Any] = {"n": state["n"], "d": state["d"], "block_q": state["bq"], "block_k": state["bk"],
+                             "mask": masked(state["mask"], state["n"]), "dtype": state["type"]}  # fmt: skip
+    total = fs.count(state["a"], **sizes).total
+    assert page.evaluate("state => window.flashsteps.endingOf(state).own", state) == total, state
+    if state["tab"] == "explore":
+        assert page.locator(".part-hbm h2 small").inner_text() == f"{size_of(total)} over the bus"
+
+
+@pytest.mark.parametrize(
+    ("width", "hash"),
+    [(1440, "#a=flash2&bq=8&n=64"), (1440, "#d=64"), (390, "#n=64&tab=step"), (390, "#tab=story&card=1&n=64")],
+)
+def test_a_link_invents_no_tokens(chromium, address, width, hash):
+    """The sample has 16: with more, numbers are random, as with the slider, and that is told, also on a phone."""
+    with opened(chromium, address + hash, width) as page:
+        assert page.evaluate("window.flashsteps.state.in") == "0"
+        expect(page.locator(".swapped")).to_have_text(
+            "Random numbers now: “the sample, a real head” has 16 tokens, 32 wide."
+        )
+        expect(page.locator(".swapped")).to_be_visible()
+        if "step" in hash:
+            expect(page.locator(".caption").first).to_contain_text("at random: 64 tokens")
+
+
+def test_back_is_where_one_was(chromium, address):
+    """Also where numbers were pasted, and after a link was left for a control."""
+    with opened(chromium, f"{address}#n=64&mask=foo") as page:
+        expect(page.locator(".left")).to_have_text("Not understood, and left out: mask=foo.")
+        page.get_by_label("mask").select_option("causal")
+        expect(page.locator(".left")).not_to_be_visible()
+        page.get_by_label("input").select_option("paste")
+        page.get_by_label("numbers, a row a line").fill("1 0\n0 1")
+        page.get_by_role("button", name="use it").click()
+        page.get_by_role("tab", name="Step").click()
+        page.wait_for_timeout(250)
+        pasted = page.evaluate("window.flashsteps.state")
+        page.evaluate("location.hash = '#n=32'")
+        page.wait_for_function("() => window.flashsteps.state.n === 32 && window.flashsteps.state.in === '0'")
+        page.go_back()
+        page.wait_for_function("() => window.flashsteps.state.n === 2")
+        assert page.evaluate("window.flashsteps.state") == pasted
+
+
+def test_a_frame_says_what_it_does_not_know(chromium, address):
+    with opened(chromium, f"{address}?embed=zzz#n=64&tab=step&mask=foo") as page:
+        expect(page.locator(".left")).to_have_text("Not understood, and left out: embed=zzz, mask=foo.")
+        expect(page.locator(".part-map")).to_be_visible()
+        expect(page.locator(".swapped")).to_contain_text("Random numbers now")
 
 
 def test_each_card_and_each_question_is_answered(chromium, address):
@@ -461,6 +609,10 @@ def test_a_file_of_ones_own_is_embedded(chromium, tmp_path):
         agrees(page)
         expect(page.locator(".headline")).to_contain_text("tiles of 4×4")
         assert page.evaluate("[window.flashsteps.state.n, window.flashsteps.state.d]") == [12, 8]
+    with opened(chromium, (tmp_path / "mine.html").as_uri() + "#in=sample") as page:
+        expect(page.locator(".swap")).not_to_be_visible()
+        state = page.evaluate("window.flashsteps.state")
+        assert (state["in"], state["n"], state["d"]) == ("sample", 16, 32)
 
 
 @pytest.mark.parametrize(
@@ -526,6 +678,6 @@ def test_it_is_the_same_in_firefox(address):
                             "setTimeout(wait, 50) : done(window.flashsteps.agrees); wait(); })") is True  # fmt: skip
         tab.evaluate("window.flashsteps.change({ n: 64, bq: 8, mask: 'causal' })")
         own = fs.count("flash2-forward", n=64, d=32, block_q=8, block_k=4, mask="causal").total
-        assert f"{own / 1e3:.1f} KB" in tab.evaluate("document.querySelector('.headline').textContent")
+        assert size_of(own) in tab.evaluate("document.querySelector('.headline').textContent")
         tab.evaluate("window.flashsteps.change({ tab: 'step', step: 12 })")
         assert "step 12 of" in tab.evaluate("document.querySelector('.stepping .status').textContent")

@@ -15,6 +15,7 @@ from flashsteps.player.ending import ending
 from flashsteps.player.pack import pack
 from flashsteps.runs import record as run
 from flashsteps.trace.trace import Trace
+from flashsteps.units import size_of
 from tests.player.browser import VIOLATIONS, browser, opened, tab
 from tests.problems import ALL, Problem
 
@@ -69,7 +70,7 @@ def test_the_end_says_what_was_moved_and_why(chromium, pages):
         page.keyboard.press("ArrowRight")
         expect(card).to_be_visible()
         text = card.inner_text()
-        assert f"{own / 1e3:.1f} KB moved: {own / standard:.2f}× what standard attention moves at this size" in text
+        assert f"{size_of(own)} moved: {own / standard:.2f}× what standard attention moves at this size" in text
         assert "Its tile is 4×4, so Q, O, ℓ and m come in 4 times." in text
         page.keyboard.press("ArrowLeft")
         expect(card).not_to_be_visible()
@@ -181,10 +182,13 @@ def test_larger_tiles_show_their_numbers(chromium, pages):
         assert page.evaluate(fits)
 
 
-def test_one_figure_has_one_unit(chromium, pages):
-    with opened(chromium, f"{pages['first']}#step=40") as page:
+def test_bytes_are_written_as_in_films(chromium, pages):
+    trace, step = sample(), 40
+    with opened(chromium, f"{pages['first']}#step={step}") as page:
+        sofar, own = sum(event.nbytes for event in trace[: step + 1]), trace.io().total
+        standard = fs.count("standard-forward", n=16, d=32, block_q=4, block_k=4).total
         figures = page.locator(".meter b").all_inner_texts()
-        assert {unit for text in figures for unit in re.findall(r"[KMG]?B\b", text)} == {"KB"}
+        assert figures == [f"{size_of(sofar)} of {size_of(own)}", size_of(standard)]
 
 
 # ---- arrows, letters, jumps

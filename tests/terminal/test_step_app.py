@@ -461,6 +461,14 @@ def test_one_screen_is_drawn_to_a_file_and_is_the_same_each_time(tmp_path):
     assert svg(TRACE, 100, 30, at=60) == text
 
 
+@pytest.mark.parametrize("look", ["dark", "light"])
+def test_the_window_suits_its_theme(look):
+    drawn, colors = svg(TRACE, 100, 30, theme=look, at=60), theme.theme(look)
+    frame = re.search(r'<rect fill="(.*?)" stroke="(.*?)".*?<text class="\S*-title" fill="(.*?)"', drawn)
+    assert frame
+    assert frame.groups() == (colors.bg, colors.line, colors.ink)
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [

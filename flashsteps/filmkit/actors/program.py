@@ -110,7 +110,10 @@ class ProgramHeads(OfRun):
         if at.acc:
             pen.label(at.acc.box.x + at.acc.box.w / 2, y, "acc", "O", weight=700, align="center")
         need = need_of(held, self.run.sram)
-        left = box.x + pen.label(box.x, y, f"{name_of(self.run)}, each", "ink", weight=600) + pen.px(16)
+        place, note = name_of(self.run), scores.base(self.run.trace)
+        left = box.x + pen.label(box.x, y, f"{place}, each" if not note else place, "ink", weight=600) + pen.px(16)
+        if note and left + pen.width(note, LABEL) <= middle - pen.px(16):
+            left += pen.label(left, y, note) + pen.px(16)
         room = middle - pen.px(16) - left - pen.figure_width(need) - pen.px(10)
         if room > -pen.px(10):
             how = next((words for words in NEEDS if pen.width(words, LABEL) <= room), "")

@@ -63,9 +63,9 @@ def draw(pen: Pen, box: Box, run: Run, now: float, program: int | None, *, lit: 
     room = at.tile.box.right - box.x
     formula = formulas(run.trace)[shown.slot if shown else "S"]
     drawn = box.x + pen.text(box.x, y, formula, LABEL, "S", weight=600, room=room) + pen.px(16)
-    dtype, stored = run.trace.meta["computing"], run.trace.meta["dtype"]
-    if dtype != stored and drawn + pen.width(dtype, LABEL) <= at.tile.box.right:  # tiles that were loaded take less
-        pen.label(drawn, y, dtype)
+    note = remark(run.trace)
+    if note and drawn + pen.width(note, LABEL) <= at.tile.box.right:
+        pen.label(drawn, y, note)
     for name, column in at.stats.items():
         found = run.shown(now, program, STATS[name])
         pen.label(column.box.x + column.box.w / 2, y, called(run, name, found), "stat", weight=700, align="center")
@@ -85,6 +85,17 @@ def formulas(trace: Trace) -> dict[str, str]:
     own = any(event.slot == "m_ij" for event in trace)  # FA1 takes exponentials against the tile's own max
     s = "S, capped" if meta.get("softcap") else f"S = Q K^{{T}} {scaled(meta)}"
     return {"S": s, "P": "P = exp(S − tile’s max)" if own else "P = exp(S − m)"}
+
+
+def base(trace: Trace) -> str:
+    """What a kernel's m is: `m in base 2`; "" where it is natural, as in the formulas."""
+    return "m in base 2" if "kernel" in trace.meta and any(event.slot == "m_i" for event in trace) else ""
+
+
+def remark(trace: Trace) -> str:
+    """What else is to be known of these numbers: their base, or their type; tiles that were loaded take less."""
+    meta = trace.meta
+    return base(trace) or ("" if meta["computing"] == meta["dtype"] else str(meta["computing"]))
 
 
 def tile(pen: Pen, grid: cells.Grid, run: Run, shown: Shown, lit: int | None = None) -> None:

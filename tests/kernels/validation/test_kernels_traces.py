@@ -1,6 +1,7 @@
 """A trace recorded from a kernel is a trace: it saves, replays, shows and films, and its values are the reference's."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,17 @@ from click.testing import CliRunner
 
 import flashsteps as fs
 from flashsteps.cli import main
+from flashsteps.filmkit.actors.code import Code
+from flashsteps.filmkit.actors.scores import remark
 from flashsteps.kernels import twin
 from flashsteps.kernels.validation import compare, subjects
 from flashsteps.kernels.validation.cases import TWINS, Case, Shape, cases
 from flashsteps.trace import narration
 from flashsteps.trace import strangers as trace_check
 from flashsteps.trace.trace import Trace
+from tests.scenes.seen import actor
+
+ROOT = Path(__file__).parents[3]
 
 #: what the kernel's own value is, in units of the reference's: scores are scaled later, and exponents are of 2
 UNITS = {"S": lambda meta: meta["scale"], "m_i": lambda meta: np.log(2)}
@@ -186,6 +192,19 @@ def test_the_code_pane_has_the_kernels_own_lines():
     assert "p = tl.math.exp2(x) if CUT or MASK else tl.math.exp2(x) + lost(x)" in kernel.meta["code"]
     pictures = [of.frame(12.0, width=800, height=450) for of in (with_code, fs.film("flash2-forward", trace=kernel))]
     assert (pictures[0] != pictures[1]).any()
+
+
+def test_a_film_says_that_a_kernels_m_is_in_base_2():
+    """As UNITS has it, which the values are held against."""
+    assert [remark(trace) for trace in sample()] == ["m in base 2", "float32"]
+
+
+def test_lines_run_in_the_gallerys_picture_of_a_kernel():
+    commands = (ROOT / "renders" / "README.md").read_text(encoding="utf-8")
+    moments = set(re.findall(r"kernel-run\S* .*--at (\d+)", commands))
+    assert len(moments) == 1
+    script = fs.film("flash2-forward", kernel=True, code=True).script()
+    assert actor(script, float(moments.pop()), Code).seen()
 
 
 def test_a_film_takes_the_traces_that_it_can_draw():
