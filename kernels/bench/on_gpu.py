@@ -60,7 +60,7 @@ def _shared(stage: Stage) -> tuple[Stage, ...]:
 ORDER: tuple[tuple[Stage, ...], ...] = (
     (Stage("machine", 30),),
     (Stage("compile", 90, patience=90), Stage("baselines", 60)),
-    _shared(Stage("check", 60)),
+    _shared(Stage("check", 90)),
     _shared(Stage("calls", 60)),
     (Stage("tune", 90, "tune"),),
     (Stage("duel", 75, "duel"),),
@@ -68,7 +68,7 @@ ORDER: tuple[tuple[Stage, ...], ...] = (
     (Stage("grouped", 30),),
     (Stage("beside", 45, "beside"),),
     (Stage("tune-others", 60, "tune"),),
-    (Stage("tune-wide", 30, "tune"),),
+    (Stage("tune-wide", 45, "tune"),),
     _shared(Stage("validate", 60)),
     (Stage("profile", 60, patience=60),),
     (Stage("train", 140, "train", patience=90),),

@@ -69,6 +69,13 @@ def test_the_fastest_of_each_kernel_is_the_best(fake):
     assert {row["n"] for row in rows} == {N}
 
 
+def test_heads_are_tuned_in_the_order_in_which_they_come(fake):
+    todo = [one._replace(d=d) for d in (16, 8, 32) for one in TODO]
+    rows = rows_of(fake, todo)
+    assert {row["status"] for row in rows} == {"ok"}, [row["why"] for row in rows]
+    assert list(dict.fromkeys(row["d"] for row in rows)) == [16, 8, 32]
+
+
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_a_wrong_tile_is_neither_timed_nor_best(fake, monkeypatch, kernel):
     right = tune.call

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from flashsteps import results
-from flashsteps.kernels.bench import beside, calls, machine, numbers, on_gpu, stages
+from flashsteps.kernels.bench import beside, calls, machine, modes, numbers, on_gpu, stages, tune
 from flashsteps.kernels.bench.on_gpu import Stage
 from flashsteps.kernels.bench.stages import Asked
 from flashsteps.kernels.bench.trial import Failed
@@ -23,6 +23,7 @@ from flashsteps.kernels.targets import configs, tuned
 from flashsteps.kernels.targets.target import Target
 from flashsteps.kernels.validation import standard
 from tests.cli.test_cli_errors import refused
+from tests.kernels.bench.bench_machine import FakeMachine
 
 #: a process that does three things, and breaks in the second in the way that it is told
 PROCESS = """
@@ -308,6 +309,41 @@ def test_what_is_checked_on_a_gpu_is_of_every_kind_and_the_first_of_it_of_both_p
     }
     for part in ("window", "group", "dtype"):
         assert {one.name for one in checks if part in one.options} == {"forward", "backward"}
+
+
+def test_heads_of_256_are_checked_and_tuned_with_hoppers_own_passes_after_all_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hopper, gpu, tuned_now = Target("cuda", 90), FakeMachine(), list[list[tune.Candidate]]()
+    gpu.kind = "cuda"
+    for module in (numbers, tune):
+        monkeypatch.setattr(module, "target", lambda device: hopper)
+    monkeypatch.setattr(numbers, "errors", lambda machine, check: {"d": check.options["d"], "check": check})
+    monkeypatch.setattr(tune, "run", lambda machine, todo, **given: tuned_now.append(todo) or iter(()))
+    monkeypatch.setattr(tune, "compile_all", lambda todo, *given: tuned_now.append(todo) or {})
+    whole = Asked(gpu, 60, Path(), False)
+    own = {name: {one for one in configs.tried(name, 256, hopper) if one.hopper} for name in ("forward", "backward")}
+    assert all(own.values())
+
+    checked = [line["check"] for line in stages.check(whole)]
+    dims = [one["d"] for one in checked]
+    assert dims[dims.index(256) :] == [256] * dims.count(256)
+    assert set(dims) == {64, 128, 256}
+    for name, tiles in own.items():
+        mine = [one["check"] for one in checked if one["d"] == 256 and one["check"].name == name]
+        for causal in (False, True):
+            plain = [one.config for one in mine if one.options == {"d": 256, "n": 1100, "m": 1100, "causal": causal}]
+            assert set(plain) == tiles | {None}
+
+    list(stages.STAGES["compile"](whole))
+    list(stages.STAGES["tune-wide"](whole))
+    list(modes.tune_results(machine=gpu))
+    for todo in tuned_now:
+        for name, tiles in own.items():
+            for causal in (False, True):
+                mine = {one.config for one in todo if one[:3] == (name, 256, causal)}
+                assert mine >= tiles | ({None} if name == "backward" else set())
+    assert [one.d for one in tuned_now[2]] == sorted([one.d for one in tuned_now[2]], key=[128, 64, 256].index)
 
 
 def test_memory_that_outputs_are_made_of_holds_no_zeros() -> None:
