@@ -7,12 +7,14 @@ import os
 import sys
 import tarfile
 import time
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from flashsteps import results
 from flashsteps.kernels.bench import beside, calls, machine, modes, numbers, on_gpu, stages, tune
@@ -249,7 +251,9 @@ def test_numbers_are_checked_and_wrong_ones_seen(monkeypatch: pytest.MonkeyPatch
         return o, lse
 
     monkeypatch.setattr(numbers, "forward", wrong)
-    assert not any(line["check"]["holds"] for line in stages.check(asked(hung="backward")))
+    found = [line["check"] for line in stages.check(asked(hung="backward")) if "forward" in line["check"]["what"]]
+    assert found
+    assert {(one["holds"], one["errors"]["O"][0]) for one in found} == {(False, 1e30)}
 
 
 def test_what_people_call_is_held_against_float64_and_what_is_wrong_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -346,11 +350,31 @@ def test_heads_of_256_are_checked_and_tuned_with_hoppers_own_passes_after_all_ot
     assert [one.d for one in tuned_now[2]] == sorted([one.d for one in tuned_now[2]], key=[128, 64, 256].index)
 
 
+class Allocated(TorchDispatchMode):  # type: ignore[misc]
+    """Hears of every tensor that is made, and keeps what it held, but not the tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made: list[tuple[weakref.ref[torch.Tensor], torch.Tensor]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        if isinstance(made, torch.Tensor):
+            self.made.append((weakref.ref(made), made.clone()))
+        return made
+
+
 def test_memory_that_outputs_are_made_of_holds_no_zeros() -> None:
-    """What is poisoned is what the next tensor of that shape gets, where an allocator keeps what is free."""
-    like = torch.empty(1000)
-    numbers.poison(like)  # on a CPU nothing is promised: only that it does no harm
-    assert like.shape == (1000,)
+    """Tensors of those shapes, several of each, were full of NaN when they were given back; and they were."""
+    like = [torch.zeros(10, 4), torch.zeros(1000, dtype=torch.bfloat16)]
+    with Allocated() as allocated:
+        numbers.poison(*like)
+    for one in like:
+        mine = [held for _, held in allocated.made if (held.shape, held.dtype) == (one.shape, one.dtype)]
+        assert len(mine) >= 3  # dQ, dK and dV may be of one shape
+        assert all(held.isnan().all() for held in mine)
+        assert not one.any()
+    assert all(made() is None for made, _ in allocated.made)
 
 
 def test_a_row_is_said_once() -> None:
