@@ -192,7 +192,7 @@ def others(asked: Asked) -> Iterator[Line]:
 
 
 def proof(asked: Asked) -> Iterator[Line]:
-    """All kernels against the reference, case by case, and the tiles that the forward kernel's own log has."""
+    """All kernels against the reference, case by case, and the tiles that the plain forward kernel's own log has."""
     device = asked.machine.kind
     for case in asked.part(cases((), (), device)[: 2 if asked.quick else None]):
         try:
