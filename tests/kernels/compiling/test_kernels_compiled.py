@@ -20,6 +20,8 @@ import triton
 
 import flashsteps as fs
 from flashsteps import kernels
+from flashsteps.kernels.targets import tuned
+from flashsteps.kernels.targets.configs import Config
 from flashsteps.machine.devices import DEVICES
 from flashsteps.machine.events import Event
 
@@ -193,6 +195,20 @@ def test_hoppers_kernels_fetch_tiles_in_the_traces_order_and_make_all_its_produc
                 assert all(["add", "dQ"] in loop for one in makers for loop in _loops(one)), row["build"]
             case _:
                 assert all(set(each) == {products} for each in made), row["build"]
+
+
+def test_each_of_hoppers_tiles_that_some_gpu_runs_is_compiled() -> None:
+    """All that are in tuned.json; of heads of 256 the backward pass is two kernels."""
+    rows = [row for what in HOPPER for row in compiled(what)]
+    found = {(row["kernel"], row["d"], row["causal"], Config(*row["config"])) for row in rows}
+    lines = json.loads(tuned.PATH.read_text("utf-8"))
+    hoppers = [line for line in lines if line["hopper"]]
+    assert any(line["in_turn"] for line in hoppers)
+    for line in hoppers:
+        config = Config(**{name: line[name] for name in Config._fields})
+        wide = line["kernel"] == "backward" and line["d"] == 256
+        for kernel in ("dkdv", "dq") if wide else (line["kernel"],):
+            assert (kernel, line["d"], line["causal"], config) in found, line
 
 
 def _loops(one: list[Any]) -> list[list[Any]]:
