@@ -69,7 +69,7 @@ ORDER: tuple[tuple[Stage, ...], ...] = (
     (Stage("beside", 45, "beside"),),
     (Stage("tune-others", 60, "tune"),),
     (Stage("tune-wide", 45, "tune"),),
-    _shared(Stage("validate", 60)),
+    _shared(Stage("validate", 75)),
     (Stage("profile", 60, patience=60),),
     (Stage("train", 140, "train", patience=90),),
     (Stage("table", 240, "speed", patience=60),),

@@ -188,6 +188,34 @@ def test_kernels_take_the_tile_that_was_kept_for_their_gpu_and_no_other(tmp_path
     assert tile() != LARGE
 
 
+def test_a_window_is_hoppers_where_that_is_faster_without_one(monkeypatch):
+    """One rule for both passes: full or causal by whether later keys are seen; what Hopper's can't do stays plain."""
+    monkeypatch.setattr(tuned, "name", lambda device: "A GPU")
+    monkeypatch.setattr(configs, "target", lambda device: Target("cuda", 90))
+    full, causal = (configs.tried("forward", 128, Target("cuda", 90))[at] for at in (-1, -2))
+    assert full.hopper
+    assert causal.hopper
+    found = {False: full, True: causal}
+    monkeypatch.setattr(tuned, "best", lambda gpu, kernel, d, causal, bits: found[causal]._asdict())
+    q = torch.empty(1, 2, 64, 128, dtype=torch.float16)
+
+    def tiles(**options):
+        usual = {"causal": False, "window": None, "scale": None, "softcap": None}
+        problem = checks.problem(q, q, q, **usual | options)._replace(device=torch.device("cuda"))
+        assert not configs.shipped("forward", problem, plain=True).hopper
+        assert not any(configs.shipped(kernel, problem).hopper for kernel in ("dkdv", "dq", "block_sparse"))
+        forward = configs.shipped("forward", problem)
+        return forward if forward.hopper else None, configs.of_hopper("backward", problem)
+
+    assert tiles() == tiles(window=(9, -1)) == (full, full)
+    assert tiles(causal=True) == tiles(window=(9, 0)) == tiles(window=(9, 4)) == (causal, causal)
+    assert tiles(softcap=5.0) == tiles(softcap=5.0, window=(9, 0)) == (None, None)
+    found[True] = LARGE  # a plain one, which was not tuned beside a window either
+    assert tiles(window=(9, 0)) == (None, None)
+    window = checks.problem(q, q, q, causal=False, window=(9, 0), scale=None, softcap=None)
+    assert configs.shipped("forward", window._replace(device=torch.device("cuda"))) not in (LARGE, causal)
+
+
 def test_results_come_kernel_by_kernel_and_the_best_are_kept_at_once(fake, monkeypatch, tmp_path):
     monkeypatch.setattr(tuned, "PATH", tmp_path / "tuned.json")
     rows = rows_of(fake)

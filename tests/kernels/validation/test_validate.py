@@ -64,7 +64,7 @@ def own_tile(case: Case) -> configs.Config | None:
     k = torch.empty(shape.batch, shape.kv_heads, shape.m, shape.d, dtype=dtype)
     options = {"causal": case.causal, "window": case.window, "scale": case.scale, "softcap": case.softcap}
     problem = checks.problem(q, k, k, **options)._replace(device=torch.device("cuda"))
-    found = configs.shipped("forward", problem) if case.kernel == "forward" else configs.shipped_backward(problem)
+    found = configs.shipped("forward", problem) if case.kernel == "forward" else configs.of_hopper("backward", problem)
     return found if found and found.hopper else None
 
 
