@@ -88,10 +88,12 @@ def hopper_wide() -> list[Build]:
 
 
 def _and_found(kernel: str, builds: list[Build]) -> list[Build]:
-    """These, and what tuning has found; of the backward pass of heads of 256 `hopper_wide` has all that there is."""
+    """These, and what tuning has found, beside a window, too; of the backward pass of heads of 256 `hopper_wide` has
+    all that there is."""
     for (_, of, d, causal, _), tile in tuned.found().items():
         if of == kernel and tile.get("hopper") and (kernel == "forward" or d <= 128):
-            builds.append(Build(kernel, d, causal=causal, config=configs.Config(**tile)))
+            config, window = configs.Config(**tile), (256, 64 if causal else -1)
+            builds += [Build(kernel, d, causal=causal, config=config), Build(kernel, d, window=window, config=config)]
     return list(dict.fromkeys(builds))
 
 

@@ -293,7 +293,7 @@ def ratios() -> str:
 
 def slower() -> str:
     """Of the README: where cuDNN is faster on both GPUs, from which N on, and by how much at most."""
-    found, sizes = [], [4 << 10, 8 << 10, 16 << 10, 32 << 10]
+    found, sizes = list[str](), [4 << 10, 8 << 10, 16 << 10, 32 << 10]
     for which, causal in product(("forward", "backward"), (False, True)):
         behind = []
         for name in ("h100", "h200"):

@@ -8,7 +8,7 @@ import sys
 import tarfile
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -323,8 +323,13 @@ def test_heads_of_256_are_checked_and_tuned_with_hoppers_own_passes_after_all_ot
     for module in (numbers, tune):
         monkeypatch.setattr(module, "target", lambda device: hopper)
     monkeypatch.setattr(numbers, "errors", lambda machine, check: {"d": check.options["d"], "check": check})
-    monkeypatch.setattr(tune, "run", lambda machine, todo, **given: tuned_now.append(todo) or iter(()))
-    monkeypatch.setattr(tune, "compile_all", lambda todo, *given: tuned_now.append(todo) or {})
+
+    def run(machine: Any, todo: list[tune.Candidate], **given: Any) -> Iterator[Any]:
+        tuned_now.append(todo)
+        return iter(())
+
+    monkeypatch.setattr(tune, "run", run)
+    monkeypatch.setattr(tune, "compile_all", lambda todo, *given: dict(run(None, todo)))
     whole = Asked(gpu, 60, Path(), False)
     own = {name: {one for one in configs.tried(name, 256, hopper) if one.hopper} for name in ("forward", "backward")}
     assert all(own.values())
@@ -345,8 +350,8 @@ def test_heads_of_256_are_checked_and_tuned_with_hoppers_own_passes_after_all_ot
     for todo in tuned_now:
         for name, tiles in own.items():
             for causal in (False, True):
-                mine = {one.config for one in todo if one[:3] == (name, 256, causal)}
-                assert mine >= tiles | ({None} if name == "backward" else set())
+                of_all = {one.config for one in todo if one[:3] == (name, 256, causal)}
+                assert of_all >= tiles | ({None} if name == "backward" else set())
     assert [one.d for one in tuned_now[2]] == sorted([one.d for one in tuned_now[2]], key=[128, 64, 256].index)
 
 
