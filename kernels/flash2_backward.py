@@ -264,9 +264,10 @@ def backward(
     which less than −1e30 is added is their mean, and gives no gradient: what it would take is lost in its LSE. Raises
     ValueError for arguments that make no sense.
 
-    Where tuning found it faster, on an H100, it is `hopper_backward` that runs, but for blocks of your own: its dq, of
-    heads of at most 128, is not the same to the last digit each time. It never runs where `deterministic` or torch asks
-    for algorithms that are (torch.use_deterministic_algorithms).
+    Where tuning found it faster, on an H100, it is `hopper_backward` that runs, but for blocks of your own; beside a
+    window, which no tuning has timed, where it is faster without. Its dq, of heads of at most 128, is not the same to
+    the last digit each time. It never runs where `deterministic` or torch asks for algorithms that are
+    (torch.use_deterministic_algorithms).
     """
     problem = checks.problem(
         q, k, v, causal=causal, window=window, scale=scale, softcap=softcap, attn_mask=attn_mask, sinks=sinks
@@ -304,7 +305,7 @@ def gradients(
 ) -> Gradients:
     """`backward` of a problem that was checked; `starts` are those of packed queries and keys."""
     problem = checks.with_mask(problem, attn_mask)
-    fast = configs.shipped_backward(problem) if config is None else config
+    fast = configs.of_hopper("backward", problem) if config is None else config
     as_it_likes = block_q is None and block_k is None
     reproducible = deterministic or torch.are_deterministic_algorithms_enabled()
     if fast and fast.hopper and as_it_likes and not reproducible and hopper_backward.takes(problem, q, k, v, do):

@@ -27,7 +27,7 @@ Examples:
 
 KERNEL = "Only this kernel; may be given again: forward, backward, block-sparse, split-kv-decode, paged-decode."
 SHAPES = "Another shape; may be given again: 1,4/2,20/33,24 is batch 1, 4 heads on 2 of keys, 20 queries, 33 keys."
-SAVE = "With cuda: keep the order of tiles on each SM, with times, as the forward kernel's own log has it."
+SAVE = "With cuda: keep the order of tiles on each SM, with times, as the plain forward kernel's own log has it."
 
 
 def _kernels() -> Sequence[str]:
@@ -56,8 +56,8 @@ def validate(
     """Hold the Triton kernels against the reference, load by load.
 
     Without a GPU, in Triton's interpreter: there each load and store of a kernel is compared with the trace, tile by
-    tile. On a GPU, numbers are, and the order of tiles that the forward kernel logs. An error may be twice that of
-    standard attention in the same type, and 1e-5 more. Exit code 0 if all is the same, 1 if anything differs.
+    tile. On a GPU, numbers are, and the order of tiles that the plain forward kernel logs. An error may be twice that
+    of standard attention in the same type, and 1e-5 more. Exit code 0 if all is the same, 1 if anything differs.
     """
     asked = [kernels.module("validation.cases").shape(text) for text in shapes]
     device = device or _device()

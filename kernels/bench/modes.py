@@ -37,6 +37,9 @@ DEFAULTS = {
     ("cpu", True): Sizes((128, 256), (64,), 256, 128, "float32"),
 }
 
+#: heads that are tuned, too, after those
+WIDE = (256,)
+
 
 def speed_results(
     *,
@@ -159,8 +162,9 @@ def tune_results(
         raise ValueError(unknown("dtype", dtype, DTYPES))
     usual = DEFAULTS[machine.kind, quick]
     dtype, hidden, n = dtype or usual.dtype, usual.hidden, usual.tokens
-    speed.points([n], dims or usual.dims, masks, n, hidden)  # refuses what is wrong
-    todo = tune.all_candidates(dims or usual.dims, masks, torch.device(machine.kind), kernels or tuple(tune.MAKES))
+    dims = dims or (usual.dims if quick else (*usual.dims, *WIDE))
+    speed.points([n], dims, masks, n, hidden)  # refuses what is wrong
+    todo = tune.all_candidates(dims, masks, torch.device(machine.kind), kernels or tuple(tune.MAKES))
     settings = {"dtype": dtype, "n": n, "hidden": hidden, "seconds_a_candidate": tune.BUDGET}
     settings |= {"time": "median of runs that take turns, the cache flushed before each; dkdv and dq: a whole backward"}
     about = machine.about()

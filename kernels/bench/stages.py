@@ -42,8 +42,11 @@ T = TypeVar("T")
 #: all that are tuned
 KERNELS = tuple(tune.MAKES)
 
-#: the head that the aims are about, those that are tuned after it, and those of which only the forward pass is
-FIRST, OTHERS, WIDE = 128, (64,), (256,)
+#: the head that the aims are about, those that are tuned after it, and those that are tuned last
+FIRST, OTHERS, WIDE = 128, (64,), modes.WIDE
+
+#: of the last only whole passes are tuned: Hopper's own is held against the two plain kernels as they are shipped
+PASSES_ALONE = ("forward", "backward")
 
 #: how often what is held against each other is timed
 TURNS = 30
@@ -136,8 +139,12 @@ def baselines(asked: Asked) -> Iterator[Line]:
 
 def check(asked: Asked) -> Iterator[Line]:
     """The kernels' numbers at sizes that are and are not multiples of their tiles, outputs poisoned beforehand."""
-    dims, sizes = ((FIRST, *OTHERS), numbers.SIZES) if asked.gpu else ((asked.d,), numbers.SMALL)
-    return _checked(asked, numbers.problems(asked.machine.kind, dims, sizes), numbers.errors)
+    kind = asked.machine.kind
+    if not asked.gpu:
+        return _checked(asked, numbers.problems(kind, (asked.d,), numbers.SMALL), numbers.errors)
+    todo = numbers.problems(kind, (FIRST, *OTHERS), numbers.SIZES)
+    todo += numbers.problems(kind, WIDE, numbers.SIZES[:1])  # after all others, and at one size
+    return _checked(asked, todo, numbers.errors)
 
 
 def called(asked: Asked) -> Iterator[Line]:
@@ -184,7 +191,7 @@ def others(asked: Asked) -> Iterator[Line]:
 
 
 def proof(asked: Asked) -> Iterator[Line]:
-    """All kernels against the reference, case by case, and the tiles that the forward kernel's own log has."""
+    """All kernels against the reference, case by case, and the tiles that the plain forward kernel's own log has."""
     device = asked.machine.kind
     for case in asked.part(cases((), (), device)[: 2 if asked.quick else None]):
         try:
@@ -263,7 +270,7 @@ STAGES: dict[str, Callable[[Asked], Iterator[Line]]] = {
     "validate": proof,
     "schedule": schedule,
     "tune-others": partial(tuning, dims=OTHERS),
-    "tune-wide": partial(tuning, dims=WIDE, kernels=("forward",)),
+    "tune-wide": partial(tuning, dims=WIDE, kernels=PASSES_ALONE),
     "train": training,
     "table": table,
     "profile": profile,
@@ -307,7 +314,7 @@ def _speed(asked: Asked, **options: Any) -> Iterator[Results]:
 
 def _candidates() -> list[tune.Candidate]:
     gpu, masks = torch.device("cuda"), (False, True)
-    found = tune.all_candidates((FIRST, *OTHERS), masks, gpu) + tune.all_candidates(WIDE, masks, gpu, ("forward",))
+    found = tune.all_candidates((FIRST, *OTHERS), masks, gpu) + tune.all_candidates(WIDE, masks, gpu, PASSES_ALONE)
     return sorted(found, key=lambda one: not (one.config and one.config.hopper))  # what may hang is begun first
 
 

@@ -82,12 +82,13 @@ def run(
     deadline: Deadline,
     prepare: Callable[..., dict[Candidate, str]] | None = None,
 ) -> Iterator[list[Row]]:
-    """The rows of one kernel, d and mask after the other; the best of them is marked."""
+    """The rows of one kernel, d and mask after the other, by d as they come; the best of them is marked."""
     harmful = (prepare or compile_all)(todo, hidden, dtype, deadline)
     lost = ""
     groups = list(dict.fromkeys((one.d, one.causal, one.kernel) for one in todo))
+    dims = list(dict.fromkeys(one.d for one in todo))
     given: tuple[tuple[int, bool], Inputs] | None = None
-    for d, causal, kernel in sorted(groups, key=lambda group: (-group[0], group[1])):
+    for d, causal, kernel in sorted(groups, key=lambda group: (dims.index(group[0]), group[1])):
         mine = [one for one in todo if (one.d, one.causal, one.kernel) == (d, causal, kernel)]
         failed = {str(one): ("not available", harmful[one]) for one in mine if one in harmful}
         seconds: dict[str, list[float]] = {}

@@ -14,6 +14,8 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 
+import triton
+
 from ..targets import configs
 from ..targets.target import Target, interpreted
 from . import builds
@@ -42,7 +44,7 @@ def main() -> None:
                     rows.append({**row, "config": list(build.config), **taken._asdict()})
     if given.tried:
         text = ",\n".join(json.dumps(row) for row in rows)
-        configs.COMPILED.write_text(f"[\n{text}\n]\n")
+        configs.COMPILED.write_text(f'{{"triton": "{triton.__version__}", "rows": [\n{text}\n]}}\n')
 
 
 if __name__ == "__main__":

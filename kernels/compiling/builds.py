@@ -11,7 +11,7 @@ from ..flash2_block_sparse import block_sparse
 from ..flash2_forward import forward
 from ..paged import paged_decode
 from ..split_kv import split_kv_decode
-from ..targets import configs
+from ..targets import configs, tuned
 from ..targets.target import Launch, Target, pretend
 from .offline import TYPES, Resources, compile_for, resources
 
@@ -41,6 +41,7 @@ class Build(NamedTuple):
         said += f" mask of {self.mask}" if self.mask else ""
         tile = f" {self.config.block_m}×{self.config.block_n}" if self.config else ""
         stages = f" {self.config.num_warps} warps {self.config.num_stages} stages" if self.config else ""
+        stages += " in turn" if self.config and self.config.in_turn else ""
         return said + " softcap" * (self.softcap is not None) + tile + stages
 
 
@@ -61,11 +62,12 @@ def shipped() -> list[Build]:
 
 
 def hopper() -> list[Build]:
-    """`hopper_forward`, which is shipped on no GPU but one where tuning found it faster, in what makes a difference."""
+    """`hopper_forward`, which is shipped on no GPU but one where tuning found it faster: in what makes a difference,
+    and with each tile that was found."""
     first = {d: next(one for one in configs.tried("forward", d, SM_90) if one.hopper) for d in configs.HEAD_DIMS}
     plain = [Build("forward", d, causal=causal, config=first[d]) for d in configs.HEAD_DIMS for causal in (False, True)]
     grouped = Build("forward", 128, torch.float16, causal=True, group=4, config=first[128])
-    return [*plain, grouped, Build("forward", 128, window=(256, 64), config=first[128])]
+    return _and_found("forward", [*plain, grouped, Build("forward", 128, window=(256, 64), config=first[128])])
 
 
 def hopper_backward() -> list[Build]:
@@ -74,7 +76,7 @@ def hopper_backward() -> list[Build]:
     plain = [Build("backward", d, causal=causal, config=first[d]) for d in first for causal in (False, True)]
     grouped = Build("backward", 128, torch.float16, causal=True, group=4, config=first[128])
     deep = Build("backward", 128, config=configs.tried("backward", 128, SM_90)[-1])
-    return [*plain, grouped, Build("backward", 128, window=(256, 64), config=first[128]), deep]
+    return _and_found("backward", [*plain, grouped, Build("backward", 128, window=(256, 64), config=first[128]), deep])
 
 
 def hopper_wide() -> list[Build]:
@@ -83,6 +85,16 @@ def hopper_wide() -> list[Build]:
     options: list[dict[str, Any]] = [{}, {"causal": True}, {"window": (256, 64)}]
     options += [{"dtype": torch.float16, "causal": True, "group": 4}]
     return [Build(kernel, 256, config=config, **one) for kernel in ("dkdv", "dq") for one in options]
+
+
+def _and_found(kernel: str, builds: list[Build]) -> list[Build]:
+    """These, and what tuning has found, beside a window, too; of the backward pass of heads of 256 `hopper_wide` has
+    all that there is."""
+    for (_, of, d, causal, _), tile in tuned.found().items():
+        if of == kernel and tile.get("hopper") and (kernel == "forward" or d <= 128):
+            config, window = configs.Config(**tile), (256, 64 if causal else -1)
+            builds += [Build(kernel, d, causal=causal, config=config), Build(kernel, d, window=window, config=config)]
+    return list(dict.fromkeys(builds))
 
 
 def tried(on: Target) -> list[Build]:

@@ -20,7 +20,7 @@ from ..tile import ADDED
 from . import tuned
 from .target import Target, target
 
-#: what each candidate takes on chip, as compiled: a row a build
+#: what each candidate takes on chip, as compiled by one version of Triton, which it names: a row a build
 COMPILED = Path(__file__).with_name("compiled.json")
 
 
@@ -122,9 +122,10 @@ SPILLS = 128
 def candidates(kernel: str, d: int, on: Target, *, causal: bool) -> list[Config]:
     """The tiles to try on a GPU for one of `TUNED`, 16-bit types and a head dimension: those that spill little.
 
-    What spills was found out beforehand for sm_80 and sm_90 (compiled.json); on other GPUs nothing is left out.
+    What spills was found out beforehand for sm_80 and sm_90 (compiled.json); on other GPUs nothing is left out. With
+    another version of Triton it is a few bytes more or less.
     """
-    found = json.loads(COMPILED.read_text())
+    found = json.loads(COMPILED.read_text())["rows"]
     spilling = {
         Config(*row["config"])
         for row in found
@@ -224,7 +225,7 @@ STREAMING: dict[str, Config] = {
 def shipped(kernel: str, problem: Problem, *, plain: bool = False) -> Config:
     """The tile that a kernel uses for a problem, on the GPU where its tensors are.
 
-    A `hopper` tile is given only for "forward", where tuning on such a GPU found it the fastest; with `plain` never.
+    A `hopper` tile is given only for "forward", as `of_hopper` has it; with `plain` never.
     """
     on = target(problem.device)
     plain = plain or kernel != "forward"
@@ -246,14 +247,12 @@ def shipped(kernel: str, problem: Problem, *, plain: bool = False) -> Config:
         few = problem.mask > ADDED.value or (on.descriptors and problem.mask_in_tiles and problem.group == 1)
         chosen = (FEW_ADDRESSES if few else {}).get((family(on), kernel, d)) or beside_a_mask(family(on), kernel, d)
         return chosen._replace(descriptors=on.descriptors)
+    if not plain and (own := of_hopper("forward", problem)):
+        return own
     if problem.softcap > 0 or problem.left >= 0 or (kernel == "dkdv" and problem.group > 1):
         return smaller._replace(descriptors=on.descriptors)
-    if problem.device.type == "cuda":  # not one that is only pretended
-        gpu, bits = tuned.name(problem.device), 8 * problem.dtype.itemsize
-        fastest = tuned.best(gpu, kernel, d, problem.right >= 0, bits)
-        if fastest and not (plain and fastest.get("hopper")):
-            return Config(**fastest)
-    return config._replace(descriptors=on.descriptors)
+    fastest = _fastest(kernel, problem)
+    return fastest if fastest and not fastest.hopper else config._replace(descriptors=on.descriptors)
 
 
 def beside_a_mask(family: str, kernel: str, d: int) -> Config:
@@ -265,13 +264,25 @@ def beside_a_mask(family: str, kernel: str, d: int) -> Config:
     return config._replace(block_m=config.block_m // 2) if narrow else config._replace(block_n=config.block_n // 2)
 
 
-def shipped_backward(problem: Problem) -> Config | None:
-    """The tile of Hopper's own pass, where tuning on such a GPU found it faster than "dkdv" and "dq", else None."""
-    if problem.device.type != "cuda" or target(problem.device) != Target("cuda", 90) or not problem.usual:
+def of_hopper(kernel: str, problem: Problem) -> Config | None:
+    """The tile of Hopper's own "forward" or "backward", where tuning on such a GPU found it faster than the plain ones.
+
+    Tuning times no windows: beside one it is the tile that was the fastest without it, full or causal by whether later
+    keys are seen.
+    """
+    if target(problem.device) != Target("cuda", 90) or not problem.usual:
         return None
-    gpu, bits = tuned.name(problem.device), 8 * problem.dtype.itemsize
-    fastest = tuned.best(gpu, "backward", head_dim(problem.d), problem.right >= 0, bits)
-    return Config(**fastest) if fastest and fastest.get("hopper") else None
+    fastest = _fastest(kernel, problem)
+    return fastest if fastest and fastest.hopper else None
+
+
+def _fastest(kernel: str, problem: Problem) -> Config | None:
+    """What tuning found, on this GPU or its twin."""
+    if problem.device.type != "cuda":  # one that is only pretended
+        return None
+    gpu, bits, d = tuned.name(problem.device), 8 * problem.dtype.itemsize, head_dim(max(problem.d, problem.d_v))
+    found = tuned.best(gpu, kernel, d, problem.right >= 0, bits)
+    return Config(**found) if found else None
 
 
 @cache

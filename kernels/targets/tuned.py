@@ -23,9 +23,14 @@ KEY = ("gpu", "kernel", "d", "causal", "bits")
 TWINS = {"NVIDIA H200": "NVIDIA H100 80GB HBM3"}
 
 
+def found() -> dict[tuple[Any, ...], dict[str, Any]]:
+    """All that there is: what a tile is for, as `KEY` names it, and the tile."""
+    return _all(PATH)
+
+
 def best(gpu: str, kernel: str, d: int, causal: bool, bits: int) -> dict[str, Any] | None:
     """The fastest tile that was found on this GPU or its twin, by the names of a Config, or None where none was."""
-    tiles, of = _all(PATH), (kernel, d, causal, bits)
+    tiles, of = found(), (kernel, d, causal, bits)
     return tiles.get((gpu, *of)) or tiles.get((TWINS.get(gpu, gpu), *of))
 
 
@@ -35,7 +40,7 @@ def keep(gpu: str, bits: int, rows: Iterable[Mapping[str, Any]]) -> None:
     A best row without a tile says that none of them is faster than what is there without it: then none is written down.
     Raises ValueError where the file cannot be written.
     """
-    tiles = dict(_all(PATH))
+    tiles = dict(found())
     tiles |= {(gpu, row["kernel"], row["d"], row["causal"], bits): row["config"] for row in rows if row["best"]}
     lines = [json.dumps(dict(zip(KEY, key, strict=True)) | one) for key, one in sorted(tiles.items()) if one]
     with whole(PATH) as aside:
@@ -47,8 +52,8 @@ def keep(gpu: str, bits: int, rows: Iterable[Mapping[str, Any]]) -> None:
 def _all(path: Path) -> dict[tuple[Any, ...], dict[str, Any]]:
     if not path.exists():
         return {}
-    found = json.loads(path.read_text(encoding="utf-8"))
-    return {tuple(one.pop(name) for name in KEY): one for one in found}
+    lines = json.loads(path.read_text(encoding="utf-8"))
+    return {tuple(one.pop(name) for name in KEY): one for one in lines}
 
 
 @cache

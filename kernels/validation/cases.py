@@ -167,7 +167,16 @@ _OURS = (
 
 _LARGE, _LONG = Shape(2, 8, 2, 1000, 1000, 64), Shape(1, 8, 2, 1, 3000, 128)
 
-_ON_A_GPU = tuple(
+#: what a Hopper GPU runs kernels of its own for (those for heads of 64 are among the others)
+_OF_HOPPER = tuple(
+    Case(name, Shape(1, 4, 2, 500, 777, d), dtype, block_q=None, block_k=None, **options)
+    for d, how in ((128, ({}, {"causal": True}, {"window": (200, -1)})), (256, ({}, {"causal": True})))
+    for options in how
+    for name in ("forward", "backward")
+    for dtype in ("bfloat16", "float16")
+)
+
+_ON_A_GPU = _OF_HOPPER + tuple(
     replace(case, dtype=dtype)
     for case in (
         *(Case(name, _LARGE, causal=causal, block_q=None, block_k=None)

@@ -1,7 +1,8 @@
 """Kernel and reference on the same inputs: what each case moved, how far its numbers are off, what differs first.
 
 In the interpreter each load and store of a kernel is held against the trace. On a GPU they cannot be seen: there the
-numbers are, and the tiles that the forward kernel's own log says it visited.
+numbers are, of the kernel that such a GPU runs, and the tiles that the plain forward kernel's own log says it visited:
+Hopper's keep no log.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from .cases import Case
 class Result:
     """A case with what came of it, and how long that took, in seconds.
 
-    `programs` is how many the trace has. `visits` is the log of the forward kernel on a GPU (`trace_log.ENTRY`).
+    `programs` is how many the trace has. `visits` is the log of the plain forward kernel on a GPU (`trace_log.ENTRY`).
     """
 
     case: Case
@@ -74,7 +75,7 @@ def _in_interpreter(case: Case) -> tuple[int, compare.Comparison, None]:
 
 
 def on_a_gpu(case: Case, device: str) -> tuple[int, compare.Comparison, np.ndarray | None]:
-    """The same where no load can be seen: numbers, and, of the forward kernel, the tiles that its log has.
+    """The same where no load can be seen: numbers, and the tiles that the plain forward kernel's log has.
 
     (On the CPU, in the interpreter, it does the same, with no SM and no clock.)
     """
@@ -94,7 +95,7 @@ def on_a_gpu(case: Case, device: str) -> tuple[int, compare.Comparison, np.ndarr
 
 
 def forward_tiles(case: Case, given: standard.Tensors) -> launch.Tiles:
-    """The tiles that the forward kernel takes for a case on these tensors, where they are."""
+    """The tiles that the plain forward kernel takes for a case on these tensors, where they are."""
     options = {name: getattr(case, name) for name in ("causal", "window", "scale", "softcap")}
     problem = checks.problem(given.q, given.k, given.v, attn_mask=given.bias, sinks=given.sinks, **options)
     config = configs.shipped("forward", checks.with_mask(problem, given.bias), plain=True)
@@ -102,7 +103,7 @@ def forward_tiles(case: Case, given: standard.Tensors) -> launch.Tiles:
 
 
 def visited(case: Case, given: standard.Tensors) -> np.ndarray:
-    """The log of the forward kernel, built with its TRACE switch on: each tile that each program visited, in order."""
+    """The log of the plain forward kernel, built with TRACE on: each tile that each program visited, in order."""
     log = subjects.empty_log(case, given)
     subjects.subject(case, given).launch(trace=log)
     return trace_log.read(log)

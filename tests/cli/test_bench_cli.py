@@ -291,6 +291,35 @@ def ratios() -> str:
     return ", ".join(f"{line.rsplit('|', 2)[1].strip()} ({line.split('|')[1].strip()})" for line in lines)
 
 
+def slower() -> str:
+    """Of the README: where cuDNN is faster on both GPUs, from which N on, and by how much at most."""
+    found, sizes = list[str](), [4 << 10, 8 << 10, 16 << 10, 32 << 10]
+    for which, causal in product(("forward", "backward"), (False, True)):
+        behind = []
+        for name in ("h100", "h200"):
+            speeds = {(row["n"], row["backend"]): row["tflops"] for row in gpu("duel", name).rows
+                      if (row["pass"], row["causal"]) == (which, causal)}  # fmt: skip
+            assert sorted({n for n, _ in speeds}) == sizes
+            behind.append({n: 1 - speeds[n, "flashsteps"] / speeds[n, "cudnn"] for n in sizes})
+        of = [n for n in sizes if max(each[n] for each in behind) > 0]
+        assert of == sizes[len(sizes) - len(of) :]
+        if of:
+            most = [f"{max(each.values()):.0%}".replace("%", " %") for each in behind]
+            on = [" on the H100", " on the H200"] if not found else ["", ""]
+            since = f" from {short(of[0])} tokens on" if of != sizes else ""
+            words = f"a {'causal' if causal else 'full'} {which} pass{since}"
+            found.append(f"{words}, by up to {most[0]}{on[0]} and {most[1]}{on[1]}")
+    return f"Where this package is slower than cuDNN: {'; '.join(found)}."
+
+
+def pages() -> str:
+    """Of the README: decoding from pages, beside decoding from one piece."""
+    took = {row["backend"]: row["seconds"]["median"] for row in gpu("beside", "h200").rows
+            if row["what"].startswith("decoding, 16 ×") and row["seconds"]}  # fmt: skip
+    in_pages, in_one = (f"{1000 * took[name]:.2f}" for name in ("flashsteps, pages", "flashsteps"))
+    return f"16 queries on the H200: {in_pages} ms, where one piece takes {in_one}"
+
+
 def beside_table() -> str:
     """Of the README: what else is called, on an H200."""
     rows = {(row["what"], row["pass"], row["backend"]): row["seconds"] for row in gpu("beside", "h200").rows}
@@ -344,9 +373,19 @@ def test_what_was_not_tuned_on_a_gpu_is_as_it_was_on_one_of_the_same_chip():
     assert tuned.best("NVIDIA X", "forward", 128, False, 16) is None
 
 
+def test_hoppers_kernels_are_used_where_the_readme_says_so():
+    """With heads of 128 as tuned on both; of 64, backward, and 256, forward, on an H200 as an H100 has them."""
+    used = {name: {key[1:3] for key, tile in tuned.found().items() if key[0] == name and tile["hopper"]}
+            for name in ("NVIDIA H200", "NVIDIA H100 80GB HBM3")}  # fmt: skip
+    assert [*used.values()] == [
+        {("forward", 128), ("backward", 128)},
+        {("forward", 128), ("backward", 128), ("forward", 256), ("backward", 64)},
+    ]
+
+
 def test_the_readme_shows_what_was_measured():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    for part in (memory_table(), duel_table(), ratios(), beside_table(), steps()):
+    for part in (memory_table(), duel_table(), ratios(), slower(), pages(), beside_table(), steps()):
         assert " ".join(part.split()) in " ".join(text.split()), part
 
 

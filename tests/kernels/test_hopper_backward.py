@@ -216,11 +216,11 @@ def test_where_tuning_found_it_faster_it_is_chosen(monkeypatch: pytest.MonkeyPat
     sizes = CallProblem(1, 4, 1, 256, 256, 64, 64, -1, -1, 0.1, 0.0, torch.bfloat16, torch.device("cuda"))
     with pretend(SM_90):
         monkeypatch.setattr(tuned, "best", lambda *key: HOPPER._asdict() if key[1] == "backward" else None)
-        assert configs.shipped_backward(sizes) == HOPPER
+        assert configs.of_hopper("backward", sizes) == HOPPER
         monkeypatch.setattr(tuned, "best", lambda *key: HOPPER._asdict() if key[2] == 64 else None)
-        assert configs.shipped_backward(sizes._replace(d=256, d_v=256)) is None
+        assert configs.of_hopper("backward", sizes._replace(d=256, d_v=256)) is None
         monkeypatch.setattr(tuned, "best", lambda *key: None)
-        assert configs.shipped_backward(sizes) is None
+        assert configs.of_hopper("backward", sizes) is None
     with pretend(Target("cuda", 100)):
         monkeypatch.setattr(tuned, "best", lambda *key: HOPPER._asdict())
-        assert configs.shipped_backward(sizes) is None
+        assert configs.of_hopper("backward", sizes) is None

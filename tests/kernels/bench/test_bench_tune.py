@@ -69,6 +69,13 @@ def test_the_fastest_of_each_kernel_is_the_best(fake):
     assert {row["n"] for row in rows} == {N}
 
 
+def test_heads_are_tuned_in_the_order_in_which_they_come(fake):
+    todo = [one._replace(d=d) for d in (16, 8, 32) for one in TODO]
+    rows = rows_of(fake, todo)
+    assert {row["status"] for row in rows} == {"ok"}, [row["why"] for row in rows]
+    assert list(dict.fromkeys(row["d"] for row in rows)) == [16, 8, 32]
+
+
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_a_wrong_tile_is_neither_timed_nor_best(fake, monkeypatch, kernel):
     right = tune.call
@@ -181,6 +188,34 @@ def test_kernels_take_the_tile_that_was_kept_for_their_gpu_and_no_other(tmp_path
     assert tile() != LARGE
 
 
+def test_a_window_is_hoppers_where_that_is_faster_without_one(monkeypatch):
+    """One rule for both passes: full or causal by whether later keys are seen; what Hopper's can't do stays plain."""
+    monkeypatch.setattr(tuned, "name", lambda device: "A GPU")
+    monkeypatch.setattr(configs, "target", lambda device: Target("cuda", 90))
+    full, causal = (configs.tried("forward", 128, Target("cuda", 90))[at] for at in (-1, -2))
+    assert full.hopper
+    assert causal.hopper
+    found = {False: full, True: causal}
+    monkeypatch.setattr(tuned, "best", lambda gpu, kernel, d, causal, bits: found[causal]._asdict())
+    q = torch.empty(1, 2, 64, 128, dtype=torch.float16)
+
+    def tiles(**options):
+        usual = {"causal": False, "window": None, "scale": None, "softcap": None}
+        problem = checks.problem(q, q, q, **usual | options)._replace(device=torch.device("cuda"))
+        assert not configs.shipped("forward", problem, plain=True).hopper
+        assert not any(configs.shipped(kernel, problem).hopper for kernel in ("dkdv", "dq", "block_sparse"))
+        forward = configs.shipped("forward", problem)
+        return forward if forward.hopper else None, configs.of_hopper("backward", problem)
+
+    assert tiles() == tiles(window=(9, -1)) == (full, full)
+    assert tiles(causal=True) == tiles(window=(9, 0)) == tiles(window=(9, 4)) == (causal, causal)
+    assert tiles(softcap=5.0) == tiles(softcap=5.0, window=(9, 0)) == (None, None)
+    found[True] = LARGE  # a plain one, which was not tuned beside a window either
+    assert tiles(window=(9, 0)) == (None, None)
+    window = checks.problem(q, q, q, causal=False, window=(9, 0), scale=None, softcap=None)
+    assert configs.shipped("forward", window._replace(device=torch.device("cuda"))) not in (LARGE, causal)
+
+
 def test_results_come_kernel_by_kernel_and_the_best_are_kept_at_once(fake, monkeypatch, tmp_path):
     monkeypatch.setattr(tuned, "PATH", tmp_path / "tuned.json")
     rows = rows_of(fake)
@@ -211,7 +246,7 @@ def test_the_table_shows_every_candidate(fake, tmp_path, monkeypatch):
 @pytest.mark.parametrize("gpu", [80, 90])
 def test_each_candidate_was_compiled_beforehand(gpu):
     """So that what spills much is known, and left out. Hopper's own are on sm_90 alone, and none of them does."""
-    on, rows = Target("cuda", gpu), json.loads(configs.COMPILED.read_text(encoding="utf-8"))
+    on, rows = Target("cuda", gpu), json.loads(configs.COMPILED.read_text(encoding="utf-8"))["rows"]
     for kernel in configs.TUNED:
         for d in configs.HEAD_DIMS:
             for causal in (False, True):

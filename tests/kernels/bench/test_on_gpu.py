@@ -7,15 +7,17 @@ import os
 import sys
 import tarfile
 import time
-from collections.abc import Sequence
+import weakref
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from flashsteps import results
-from flashsteps.kernels.bench import beside, calls, machine, numbers, on_gpu, stages
+from flashsteps.kernels.bench import beside, calls, machine, modes, numbers, on_gpu, stages, tune
 from flashsteps.kernels.bench.on_gpu import Stage
 from flashsteps.kernels.bench.stages import Asked
 from flashsteps.kernels.bench.trial import Failed
@@ -23,6 +25,7 @@ from flashsteps.kernels.targets import configs, tuned
 from flashsteps.kernels.targets.target import Target
 from flashsteps.kernels.validation import standard
 from tests.cli.test_cli_errors import refused
+from tests.kernels.bench.bench_machine import FakeMachine
 
 #: a process that does three things, and breaks in the second in the way that it is told
 PROCESS = """
@@ -248,7 +251,9 @@ def test_numbers_are_checked_and_wrong_ones_seen(monkeypatch: pytest.MonkeyPatch
         return o, lse
 
     monkeypatch.setattr(numbers, "forward", wrong)
-    assert not any(line["check"]["holds"] for line in stages.check(asked(hung="backward")))
+    found = [line["check"] for line in stages.check(asked(hung="backward")) if "forward" in line["check"]["what"]]
+    assert found
+    assert {(one["holds"], one["errors"]["O"][0]) for one in found} == {(False, 1e30)}
 
 
 def test_what_people_call_is_held_against_float64_and_what_is_wrong_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -310,11 +315,71 @@ def test_what_is_checked_on_a_gpu_is_of_every_kind_and_the_first_of_it_of_both_p
         assert {one.name for one in checks if part in one.options} == {"forward", "backward"}
 
 
+def test_heads_of_256_are_checked_and_tuned_with_hoppers_own_passes_after_all_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hopper, gpu, tuned_now = Target("cuda", 90), FakeMachine(), list[list[tune.Candidate]]()
+    gpu.kind = "cuda"
+    for module in (numbers, tune):
+        monkeypatch.setattr(module, "target", lambda device: hopper)
+    monkeypatch.setattr(numbers, "errors", lambda machine, check: {"d": check.options["d"], "check": check})
+
+    def run(machine: Any, todo: list[tune.Candidate], **given: Any) -> Iterator[Any]:
+        tuned_now.append(todo)
+        return iter(())
+
+    monkeypatch.setattr(tune, "run", run)
+    monkeypatch.setattr(tune, "compile_all", lambda todo, *given: dict(run(None, todo)))
+    whole = Asked(gpu, 60, Path(), False)
+    own = {name: {one for one in configs.tried(name, 256, hopper) if one.hopper} for name in ("forward", "backward")}
+    assert all(own.values())
+
+    checked = [line["check"] for line in stages.check(whole)]
+    dims = [one["d"] for one in checked]
+    assert dims[dims.index(256) :] == [256] * dims.count(256)
+    assert set(dims) == {64, 128, 256}
+    for name, tiles in own.items():
+        mine = [one["check"] for one in checked if one["d"] == 256 and one["check"].name == name]
+        for causal in (False, True):
+            plain = [one.config for one in mine if one.options == {"d": 256, "n": 1100, "m": 1100, "causal": causal}]
+            assert set(plain) == tiles | {None}
+
+    list(stages.STAGES["compile"](whole))
+    list(stages.STAGES["tune-wide"](whole))
+    list(modes.tune_results(machine=gpu))
+    for todo in tuned_now:
+        for name, tiles in own.items():
+            for causal in (False, True):
+                of_all = {one.config for one in todo if one[:3] == (name, 256, causal)}
+                assert of_all >= tiles | ({None} if name == "backward" else set())
+    assert [one.d for one in tuned_now[2]] == sorted([one.d for one in tuned_now[2]], key=[128, 64, 256].index)
+
+
+class Allocated(TorchDispatchMode):  # type: ignore[misc]
+    """Hears of every tensor that is made, and keeps what it held, but not the tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made: list[tuple[weakref.ref[torch.Tensor], torch.Tensor]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        if isinstance(made, torch.Tensor):
+            self.made.append((weakref.ref(made), made.clone()))
+        return made
+
+
 def test_memory_that_outputs_are_made_of_holds_no_zeros() -> None:
-    """What is poisoned is what the next tensor of that shape gets, where an allocator keeps what is free."""
-    like = torch.empty(1000)
-    numbers.poison(like)  # on a CPU nothing is promised: only that it does no harm
-    assert like.shape == (1000,)
+    """Tensors of those shapes, several of each, were full of NaN when they were given back; and they were."""
+    like = [torch.zeros(10, 4), torch.zeros(1000, dtype=torch.bfloat16)]
+    with Allocated() as allocated:
+        numbers.poison(*like)
+    for one in like:
+        mine = [held for _, held in allocated.made if (held.shape, held.dtype) == (one.shape, one.dtype)]
+        assert len(mine) >= 3  # dQ, dK and dV may be of one shape
+        assert all(held.isnan().all() for held in mine)
+        assert not one.any()
+    assert all(made() is None for made, _ in allocated.made)
 
 
 def test_a_row_is_said_once() -> None:

@@ -48,7 +48,8 @@ def hopper(found: list[builds.Build]) -> list[dict[str, Any]]:
         kernel = offline.compile_for(builds.launch_of(build, builds.SM_90), builds.SM_90)
         taken = offline.resources(kernel, builds.SM_90)._asdict()
         keys = build.config.block_n if build.config else 0
-        said = {"build": str(build), "kernel": build.kernel, "keys": keys, **taken}
+        said = {"build": str(build), "kernel": build.kernel, "d": build.d, "causal": build.causal}
+        said |= {"config": build.config, "keys": keys, **taken}
         moves = offline.moves(kernel.asm["ttgir"])
         rows.append({**said, "moves": moves, "order": offline.order(kernel, builds.SM_90)})
     return rows

@@ -1,4 +1,4 @@
-"""The kernels compiled for GPUs that are not there: they fit, spill nothing, and move tiles in the trace's order."""
+"""The kernels compiled for GPUs that are not there: they fit, spill no more than is said, move as the trace does."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ import triton
 
 import flashsteps as fs
 from flashsteps import kernels
+from flashsteps.kernels.targets import tuned
+from flashsteps.kernels.targets.configs import Config
 from flashsteps.machine.devices import DEVICES
 from flashsteps.machine.events import Event
 
@@ -34,21 +37,51 @@ HOPPER = ("hopper", "hopper_backward", "hopper_wide")
 #: what compile_kernels.py said of the kernels as they are now: to hear it again takes minutes
 KEPT = HERE / "kept.json"
 
+#: the Triton that is here, and the one with which the H100 and the H200 were measured (renders/data)
+HERE_NOW, MEASURED = triton.__version__, "3.6.0"
+
+#: what is compiled with each of them
+VERSIONS = {MEASURED: ("90", *HOPPER)} | {HERE_NOW: (*GPUS, *HOPPER)}
+
+#: bytes a thread that builds for sm_90 spill at most with that one; all others, and all with the pinned one, nothing
+SPILLED = {
+    "dkdv d=128 bf16": 8,
+    "dkdv d=128 bf16 causal": 8,
+    "dkdv d=64 bf16 causal mask of scores": 44,
+    "dkdv d=128 bf16 causal mask of scores": 8,
+    "dq d=128 fp32 causal mask of scores": 16,
+}
+
 
 @functools.cache
-def compiled(what: str) -> Any:
+def compiled(what: str, version: str = HERE_NOW) -> Any:
     """What compile_kernels.py says: kept, if it was said of these very kernels, or compiled now."""
     kept = json.loads(KEPT.read_text("utf-8")) if KEPT.exists() else {}
-    return kept["said"][what] if kept.get("of") == digest() and what in kept["said"] else compile_now(what)
+    said = kept["said"].get(version, {}) if kept.get("of") == digest() else {}
+    if what not in said and version != HERE_NOW:
+        pytest.skip("what is kept was not said of these kernels")  # which is another test's failure
+    return said[what] if what in said else compile_now(what)
 
 
-def compile_now(what: str) -> Any:
+def compile_now(what: str, version: str = HERE_NOW) -> Any:
     """The same, in a process of its own, where Triton is no interpreter."""
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    if version != HERE_NOW:
+        environment["PYTHONPATH"] = str(other(version))
     command = [sys.executable, str(HERE / "compile_kernels.py"), what]
     done = subprocess.run(command, cwd=HERE.parent, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+@functools.cache
+def other(version: str) -> Path:
+    """Where another Triton is: in the folder that OTHER_TRITON names, or fetched now, beside what is here."""
+    folder = Path(os.environ.get("OTHER_TRITON") or tempfile.mkdtemp())
+    if not (folder / "triton").exists():
+        words = ["install", "--quiet", "--no-deps", "--target", str(folder), f"triton=={version}"]
+        subprocess.run([sys.executable, "-m", "pip", *words], check=True)
+    return folder
 
 
 def digest() -> str:
@@ -65,17 +98,17 @@ def digest() -> str:
 
 
 def test_what_is_kept_was_said_of_these_kernels(request: pytest.FixtureRequest) -> None:
-    """Where this fails, `pytest --regenerate tests/kernels/compiling` compiles them all and keeps what is said."""
+    """Where this fails, `pytest --regenerate tests/kernels/compiling` compiles them all and keeps what is said.
+
+    For the other Triton it is fetched, unless OTHER_TRITON names a folder where it was unpacked.
+    """
     if request.config.getoption("--regenerate"):
-        said = {what: compile_now(what) for what in (*GPUS, *HOPPER)}
-        lines = [
-            f"{json.dumps(what)}: [\n{(',' + chr(10)).join(map(json.dumps, rows))}\n]" for what, rows in said.items()
-        ]
-        KEPT.write_text(f'{{"of": "{digest()}", "said": {{\n{("," + chr(10)).join(lines)}\n}}}}\n', "utf-8")
+        said = {of: {what: compile_now(what, of) for what in all_of} for of, all_of in VERSIONS.items()}
+        KEPT.write_text(json.dumps({"of": digest(), "said": said}).replace('{"build"', '\n{"build"') + "\n", "utf-8")
     kept = json.loads(KEPT.read_text("utf-8"))
     assert kept["of"] == digest()
-    assert set(kept["said"]) == {*GPUS, *HOPPER}
-    rows = [(gpu, row) for gpu in GPUS for row in kept["said"][gpu]]
+    assert {of: tuple(said) for of, said in kept["said"].items()} == VERSIONS
+    rows = [(gpu, row) for gpu in GPUS for row in kept["said"][HERE_NOW][gpu]]
     gpu, row = rows[int(digest()[:8], 16) % len(rows)]  # one of them is compiled anew, another with each change
     assert row in compile_now(f"{gpu} {row['build']}")
 
@@ -132,12 +165,15 @@ def moves(kernel: str, mask: bool) -> tuple[list[Any], int]:
     return found, products
 
 
-@pytest.mark.parametrize("gpu", GPUS)
-def test_what_is_shipped_fits_spills_nothing_and_moves_as_the_trace_does(gpu: str) -> None:
+@pytest.mark.parametrize(("version", "gpu"), [(of, what) for of in VERSIONS for what in VERSIONS[of] if what in GPUS])
+def test_what_is_shipped_fits_spills_no_more_than_is_said_and_moves_as_the_trace_does(version: str, gpu: str) -> None:
+    """With the Triton that is pinned nothing is spilled."""
     room = DEVICES[GPUS[gpu]].shared_per_block * 1024
-    for row in compiled(gpu):
+    rows, spilled = compiled(gpu, version), SPILLED if (version, gpu) == (MEASURED, "90") else {}
+    assert {*spilled} <= {row["build"] for row in rows}
+    for row in rows:
         assert row["registers"] > 0, row
-        assert row["spilled"] == 0, row
+        assert row["spilled"] <= spilled.get(row["build"], 0), row
         assert 0 < row["shared"] <= room, row
         expected, products = moves(row["kernel"], "mask of" in row["build"])
         body = next((one for one in expected if isinstance(one[0], list)), None)
@@ -173,10 +209,11 @@ def test_without_its_switch_the_code_is_the_same() -> None:
     assert "%globaltimer" not in code["off"]
 
 
+@pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("what", HOPPER)
-def test_hoppers_kernels_fetch_tiles_in_the_traces_order_and_make_all_its_products(what: str) -> None:
+def test_hoppers_kernels_fetch_tiles_in_the_traces_order_and_make_all_its_products(what: str, version: str) -> None:
     """One partition fetches; two others multiply, by turns or each a half, and store what comes of it."""
-    for row in compiled(what):
+    for row in compiled(what, version):
         expected, products = moves({"backward": "dkdv"}.get(row["kernel"], row["kernel"]), mask=False)
         *makers, fetching = row["moves"]
         (body,), (fetched,) = _loops(expected), _loops(fetching)
@@ -195,6 +232,20 @@ def test_hoppers_kernels_fetch_tiles_in_the_traces_order_and_make_all_its_produc
                 assert all(set(each) == {products} for each in made), row["build"]
 
 
+def test_each_of_hoppers_tiles_that_some_gpu_runs_is_compiled() -> None:
+    """All that are in tuned.json; of heads of 256 the backward pass is two kernels."""
+    rows = [row for what in HOPPER for row in compiled(what)]
+    found = {(row["kernel"], row["d"], row["causal"], Config(*row["config"])) for row in rows}
+    lines = json.loads(tuned.PATH.read_text("utf-8"))
+    hoppers = [line for line in lines if line["hopper"]]
+    assert any(line["in_turn"] for line in hoppers)
+    for line in hoppers:
+        config = Config(**{name: line[name] for name in Config._fields})
+        wide = line["kernel"] == "backward" and line["d"] == 256
+        for kernel in ("dkdv", "dq") if wide else (line["kernel"],):
+            assert (kernel, line["d"], line["causal"], config) in found, line
+
+
 def _loops(one: list[Any]) -> list[list[Any]]:
     return [each for each in one if isinstance(each, list) and each[0] not in ("load", "store", "add")]
 
@@ -205,11 +256,12 @@ def _tensors(one: list[Any], what: str) -> list[str]:
     return list(dict.fromkeys(name for name in named if name not in ("Rows", "LSE", "D")))
 
 
-def test_hoppers_exponentials_are_taken_while_the_last_output_is_still_being_made() -> None:
-    """hopper_forward spills nothing, a window three addresses; and ptxas has left the order of each of its loops."""
-    for row in compiled("hopper"):
+@pytest.mark.parametrize("version", VERSIONS)
+def test_hoppers_exponentials_are_taken_while_the_last_output_is_still_being_made(version: str) -> None:
+    """hopper_forward spills nothing, and ptxas has left the order of each of its loops."""
+    for row in compiled("hopper", version):
         assert row["registers"] == 168, row["build"]
-        assert row["spilled"] <= (12 if "window" in row["build"] else 0), row["build"]
+        assert row["spilled"] == 0, row["build"]
         assert row["shared"] <= DEVICES["h200"].shared_per_block * 1024, row["build"]
         runs = [(one, len(list(equal))) for one, equal in groupby(row["order"])]
         begun = [at for at, (one, _) in enumerate(runs) if one == "wait 1"]
@@ -222,11 +274,12 @@ def test_hoppers_exponentials_are_taken_while_the_last_output_is_still_being_mad
             assert runs[at + 3][0] == "HGMMA", row["build"]
 
 
-def test_hoppers_backward_pass_keeps_its_tiles_in_registers() -> None:
-    """hopper_backward spills a few addresses at most, and its order is as it is meant."""
-    for row in compiled("hopper_backward"):
+@pytest.mark.parametrize("version", VERSIONS)
+def test_hoppers_backward_pass_keeps_its_tiles_in_registers(version: str) -> None:
+    """hopper_backward spills a few addresses at most, beside a window some more, and its order is as it is meant."""
+    for row in compiled("hopper_backward", version):
         assert row["registers"] == 168, row["build"]
-        assert row["spilled"] <= 128, row["build"]
+        assert row["spilled"] <= (160 if "window" in row["build"] else 128), row["build"]
         assert row["shared"] <= DEVICES["h200"].shared_per_block * 1024, row["build"]
         waits = [one for one in row["order"] if one.startswith("wait")]
         # S; then a tile: dP, dV and dK, dQ, S of the next; for each of two warpgroups
@@ -238,13 +291,15 @@ def test_hoppers_backward_pass_keeps_its_tiles_in_registers() -> None:
             assert not any("E" in one for one in halves[first + 1 : first + 5]), row["build"]
 
 
-def test_hoppers_backward_pass_of_wide_heads_spills_nothing() -> None:
-    """hopper_backward_wide and hopper_dq keep all in registers, and their order is as it is meant."""
-    rows = compiled("hopper_wide")
+@pytest.mark.parametrize("version", VERSIONS)
+def test_hoppers_backward_pass_of_wide_heads_spills_nothing(version: str) -> None:
+    """hopper_backward_wide and hopper_dq keep all in registers (with an older Triton, beside a window, all but two
+    addresses), and their order is as it is meant."""
+    rows = compiled("hopper_wide", version)
     assert {row["kernel"] for row in rows} == {"dkdv", "dq"}
     for row in rows:
         assert row["registers"] == 168, row["build"]
-        assert row["spilled"] == 0, row["build"]
+        assert row["spilled"] <= (8 if version == MEASURED and "window" in row["build"] else 0), row["build"]
         assert row["shared"] <= DEVICES["h200"].shared_per_block * 1024, row["build"]
         waits = [one for one in row["order"] if one.startswith("wait")]
         parts = "".join({"HGMMA": "H", "MUFU.EX2": "E"}.get(one, "|") for one in row["order"]).split("|")

@@ -13,7 +13,8 @@ import torch
 from click.testing import CliRunner
 
 from flashsteps.cli import main
-from flashsteps.kernels import flash2_forward, trace_log
+from flashsteps.kernels import checks, flash2_forward, trace_log
+from flashsteps.kernels.targets import configs, target, tuned
 from flashsteps.kernels.validation import compare, standard, subjects, validate
 from flashsteps.kernels.validation.cases import TWINS, Case, Shape, cases, shape
 from tests.problems import Problem, attention, gradients
@@ -54,6 +55,32 @@ def test_all_kernels_and_what_they_can_do_are_among_the_cases():
         assert any(case.shape.d & (case.shape.d - 1) for case in of)
     assert {case.dtype for case in cases(device="cuda")} == {"float16", "bfloat16", "float32"}
     assert {case.kernel for case in cases(device="cuda")} == set(TWINS)
+
+
+def own_tile(case: Case) -> configs.Config | None:
+    """The tile of a kernel of Hopper's own that a case runs on the GPU that is pretended, or None."""
+    shape, dtype = case.shape, getattr(torch, case.dtype)
+    q = torch.empty(shape.batch, shape.heads, shape.n, shape.d, dtype=dtype)
+    k = torch.empty(shape.batch, shape.kv_heads, shape.m, shape.d, dtype=dtype)
+    options = {"causal": case.causal, "window": case.window, "scale": case.scale, "softcap": case.softcap}
+    problem = checks.problem(q, k, k, **options)._replace(device=torch.device("cuda"))
+    found = configs.shipped("forward", problem) if case.kernel == "forward" else configs.of_hopper("backward", problem)
+    return found if found and found.hopper else None
+
+
+def test_what_a_hopper_gpu_is_shipped_with_is_among_the_cases(monkeypatch):
+    """Each of Hopper's own kernels and tiles that some GPU runs."""
+    monkeypatch.setattr(configs, "target", lambda device: target.Target("cuda", 90))
+    tried = [case for case in cases(("forward", "backward"), device="cuda") if not (case.bias or case.sinks)]
+    assert all(case.block_q is None for case in tried)
+    found = [(key, tile) for key, tile in tuned.found().items() if tile["hopper"]]
+    assert found
+    for (gpu, kernel, d, causal, _), tile in found:
+        monkeypatch.setattr(tuned, "name", lambda device, gpu=gpu: gpu)
+        own = [case for case in tried if case.kernel == kernel and case.causal == causal and not case.window]
+        tiles = [own_tile(case) for case in own if configs.head_dim(case.shape.d) == d]
+        assert configs.Config(**tile) in tiles, (gpu, kernel, d, causal)
+    assert ("backward", 256) in {(case.kernel, case.shape.d) for case in tried}  # where tuning will find it faster
 
 
 # ---- kernels with one fault each
