@@ -112,7 +112,7 @@ def held(board: Board, place: Stage, speed: Results) -> None:
     grown = board.value(0.0)
     chart, alone = memory(speed, grown)
     ours = any(hue == OURS for _, hue in chart.kinds)
-    flat = "FlashAttention-2’s and ours stay" if ours else "SDPA’s flash backend’s stays"
+    flat = "FlashAttention’s stays" if ours else "SDPA’s flash backend’s stays"
     words = f"Fewer, longer sequences: standard’s memory grows; {flat}."
     said = f"measured here, {speed.date}, {speed.machine['name']}: {versions(speed)}; {bits(speed.settings['dtype'])}"
     turn(board, words, (chart, place.whole), below(place, said), given=alone, grows=(grown.to(1.0),), seconds=1.0)
