@@ -18,7 +18,8 @@ class Term(NamedTuple):
 
 
 class Equals(NamedTuple):
-    """The `result` is what `how` makes of the terms."""
+    """The `result` is what `how` makes of the terms. Where it is of a kind of its own, there are always places enough;
+    one that is of its terms' kind gets as many as they do, and may never hold."""
 
     result: Term
     how: Callable[..., float]
@@ -78,10 +79,10 @@ def _alike(found: Places, pair: tuple[Term, Term]) -> bool:
 
 
 def _more(found: Places, one: Equals) -> set[str]:
-    """The kinds that get a further place: its terms' that have the fewest; its result's own, where only that helps."""
+    """What gets a further place: the first kind of its terms that has the fewest; its own, where only that
+    helps."""
     own, exact = one.result.kind, [found.reads(x) if x.kind == one.result.kind else x.value for x in one.terms]
-    room = {term.kind for term in one.terms if term.kind != own and found[term.kind] < MOST}
+    room = [term.kind for term in one.terms if term.kind != own and found[term.kind] < MOST]
     if not room or not _found(found, one, exact):
         return {own}
-    fewest = min(found[kind] for kind in room)
-    return {kind for kind in room if found[kind] == fewest}
+    return {min(room, key=lambda kind: found[kind])}

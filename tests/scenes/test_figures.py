@@ -71,8 +71,11 @@ def test_online_softmax(data):
         if "Now ℓ" in caption.name:
             (old, tile, _), _ = read(caption.name)
             holds(old + tile, caption.name.split("=")[-1])
-        if "of themselves" in caption.name:
-            assert read(caption.name)[0][0] < 1  # it does shrink, as it is written
+            (bars,) = actors(script, "Tile by tile", Bars)
+            (before,), _ = read(bars.says.format(bars.bars[0].value))
+            (alpha,) = (read(one.name)[0][0] for one in script.captions if "of themselves" in one.name)
+            assert alpha < 1  # it does shrink, as it is written
+            holds(before * alpha, caption.name.split("=")[1].split("+")[0])
     (one, two, both), arrows = actors(script, "In any order", Panel), actors(script, "In any order", Arrow)
     ls = [bars.says.format(bars.bars[0].value) for bars in actors(script, "In any order", Bars)]
     m = read(both.note)[0][0]

@@ -72,7 +72,7 @@ class TiledRow(NamedTuple):
     def sum(self) -> tuple[Term, Term, Term]:
         """As figures: what is left of ℓ, what the tile that moves the max adds, and what that makes."""
         tile = self.tiles[self.moving]
-        return Term("part", self.old), Term("part", sum(tile.P)), Term("ℓ", tile.l)
+        return Term("part", self.old), Term("part", sum(tile.P)), Term("sum", tile.l)
 
     def written(self) -> Places:
         """With how many places m, α, ℓ and its parts stand: the same in all chapters that tell of them."""
@@ -83,7 +83,7 @@ class TiledRow(NamedTuple):
         *parts, whole = self.sum
         if self.moves:
             before = Term("ℓ", self.tiles[self.moving - 1].l)
-            equations += [Equals(Term("ℓ", self.old), mul, (alpha, before)), Equals(whole, add, tuple(parts))]
+            equations += [Equals(parts[0], mul, (alpha, before)), Equals(whole, add, tuple(parts))]
         return places(equations, [(was, now), (alpha, Term("α", 1.0))])
 
     def row(self, **how: Any) -> Row:
