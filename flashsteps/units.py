@@ -60,6 +60,18 @@ def number(x: float, places: int = 2, room: int = 5) -> str:
     return f"{mantissa}e{int(exponent)}".replace("-", "−")
 
 
+def fixed(x: float, places: int, least: int | None = None) -> str:
+    """A value with so many places, or with `least` where it has no digit beyond them; a very large one as `number`."""
+    if least is not None and least < places and math.isfinite(x) and round(x, least) == x:
+        places = least
+    return number(x, places, 8 + places)
+
+
+def places(most: float, least: int = 1) -> int:
+    """With how many places values up to `most` are told apart: the largest has five units of the last one, or more."""
+    return max(least, min(6, -math.floor(math.log10(most / 5)))) if 0 < most < math.inf else least
+
+
 #: how many times as large a rounding error may be on another processor, which sums in another order
 ELSEWHERE = 3
 

@@ -17,7 +17,7 @@ from flashsteps.filmkit.places import Stage, below, note, stage, turn
 from flashsteps.filmkit.tiles import held, made
 from flashsteps.machine.devices import MODEL, Device, device
 from flashsteps.story.labels import a
-from flashsteps.units import at_most, number, size_of
+from flashsteps.units import at_most, size_of
 
 #: what it is: the log of the sum of a row's exponentials
 LSE = "LSE = m + ln ℓ = ln Σ e^{s}"
@@ -121,7 +121,7 @@ def merge(board: Board, place: Stage, toy: Toy) -> None:
     if board.short:
         words = "Each piece’s LSE says what it weighs."
     turn(board, words, *merged.pictures, given=apart < 1e-2 and abs(float(merged.weights.sum()) - 1) < 1e-3)
-    how = f"weight = exp(LSE − LSE of all), together 1; LSE of all: {number(merged.LSE)}"
+    how = f"weight = exp(LSE − LSE of all), together 1; LSE of all: {merged.whole}"
     board.put(Text(how), merged.under)
     note(board, place, f"{toy.asks} asks; {toy.answers} lies in piece {toy.piece}; {LSE} over a piece’s scores s")
     merged.add_up(0.3 if board.short else 0.6, 0.0 if board.short else 0.2)

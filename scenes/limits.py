@@ -1,7 +1,5 @@
 """Limits: what FlashAttention does not do, and what came next. Every product remains; each variant needs a kernel."""
 
-from typing import Any
-
 from flashsteps.filmkit import Board, Film
 from flashsteps.filmkit.actors.cards import Card
 from flashsteps.filmkit.actors.table import Table
@@ -123,8 +121,8 @@ def later(board: Board, place: Stage) -> None:
     first = f"{was.value} → {now.value} {now.unit}"
     cards = (
         Card("FlashAttention", "2022. S stays on chip.", ((now.hardware, first),), "accent"),
-        Card("FlashAttention-2", "2023. Queries outside, more programs.", speed(two, "a100-40gb"), "accent"),
-        Card("FlashAttention-3", "2024. Copies and products overlap.", speed(three, "h100"), "accent"),
+        Card("FlashAttention-2", "2023. Queries outside, more programs.", speed("fa2"), "accent"),
+        Card("FlashAttention-3", "2024. Copies and products overlap.", speed("fa3"), "accent"),
         Card("PyTorch", "scaled_dot_product_attention picks a fused kernel where one fits."),
         Card("FlexAttention", "flex_attention(q, k, v, score_mod) compiles a fused kernel for each variant."),
     )
@@ -148,6 +146,7 @@ def five(board: Board, box: Box) -> list[Box]:
     return [*(upper.columns(3) if across else upper.rows(3)), *(lower.columns(2) if across else lower.rows(2))]
 
 
-def speed(found: Any, gpu: str) -> tuple[tuple[str, str], ...]:
-    """A published speed, and what its GPU can do."""
-    return ((found.hardware, f"{found.value:.0f} of {device(gpu).tflops:g} {found.unit}"),)
+def speed(paper: str) -> tuple[tuple[str, str], ...]:
+    """A published speed and, as published, its share of what the GPU can do."""
+    fast, share = figure(f"{paper}-speed"), figure(f"{paper}-share")
+    return ((fast.hardware, f"{fast.value:g} {fast.unit}, {share.value:g} {share.unit}"),)

@@ -4,12 +4,12 @@ from typing import Any
 
 from flashsteps.filmkit import Board, Film, Made, linear
 from flashsteps.filmkit.actors.bars import Bar, Bars, Piece
-from flashsteps.filmkit.actors.number import fill
 from flashsteps.filmkit.actors.row import Level, Row
 from flashsteps.filmkit.board import LONGEST_CAPTION
 from flashsteps.filmkit.pictures.either_order import EitherOrder
 from flashsteps.filmkit.pictures.tiled_row import MARGIN, RowTiles, TiledRow, of_run
 from flashsteps.filmkit.run import Run
+from flashsteps.story.written import Term
 from flashsteps.theme import HEAD
 
 
@@ -53,13 +53,15 @@ def all_at_once(board: Board, data: TiledRow) -> None:
     board.move(seen.to(float(count)), seconds=1.8)
     board.set(level.to(0.0))
     board.move(level.to(largest), seconds=0.8)
-    board.set(name.to(fill("m = #", largest)))
+    board.set(name.to(data.written().fill("m = #", Term("m", largest))))
     board.wait(0.4)
     title, note = "exp(score − m)", "laid end to end: ℓ"
-    board.put(Row(data.P, "P", 0, 1.02, seen=summed, places=2, title=title, note=note, margin=MARGIN), exps)
+    board.put(Row(data.P, "P", 0, 1.02, seen=summed, figures=False, title=title, note=note, margin=MARGIN), exps)
     length: Any = Made(laid, summed)
     pieces = tuple(Piece(p, "S") for p in data.P)
-    board.put(Bars((Bar("ℓ", length, "stat", pieces),), data.longest, "{:.2f}", size=HEAD), total)
+    board.put(
+        Bars((Bar("ℓ", length, "stat", pieces),), data.longest, f"{{:.{data.written()['ℓ']}f}}", size=HEAD), total
+    )
     board.move(summed.to(float(count)), seconds=2.4, ease=linear)
 
 
@@ -74,7 +76,7 @@ def first(board: Board, row: RowTiles) -> None:
 
 def shrink(board: Board, row: RowTiles) -> None:
     """The one moment that the film is about: only then does anything get smaller. Words come with what they tell."""
-    factor = f"{row.data.tiles[row.data.moving].alpha:.2f}"
+    factor = shrinks_to(row)
     beaten = f"{row.data.who} beats the old max."
     row.come(row.data.moving, seconds=0.9)
     board.say(beaten if len(beaten) <= LONGEST_CAPTION else "A larger score: the old max is beaten.", lead=0.0)
@@ -85,11 +87,9 @@ def shrink(board: Board, row: RowTiles) -> None:
 
 def grow(board: Board, row: RowTiles) -> None:
     """Then comes what the tile itself has."""
-    j = row.data.moving
-    before, tile = row.data.tiles[j - 1], row.data.tiles[j]
     board.say("Then the tile is added.", lead=0.0)
-    row.add(j, seconds=1.6)
-    board.say(fill("Now ℓ = # + # = #.", tile.alpha * before.l, sum(tile.P), tile.l))
+    row.add(row.data.moving, seconds=1.6)
+    board.say(row.data.written().fill("Now ℓ = # + # = #.", *row.data.sum))
 
 
 def divide(board: Board, row: RowTiles) -> None:
@@ -104,8 +104,13 @@ def divide(board: Board, row: RowTiles) -> None:
             unbeaten = all(tile.alpha == 1 for tile in tiles[j:])
             board.say(words if unbeaten else "So on, tile by tile.", lead=0.0)
         row.add(j, seconds=0.7)
-    board.say(f"At the end divide by ℓ = {tiles[-1].l:.2f}, once.", lead=0.0)
+    board.say(row.data.written().fill("At the end divide by ℓ = #, once.", Term("ℓ", tiles[-1].l)), lead=0.0)
     row.finish()
+
+
+def shrinks_to(row: RowTiles) -> str:
+    """α of the tile that moves the max, as it is written."""
+    return row.data.written().fill("#", row.data.terms(row.data.moving)[2])
 
 
 def short(board: Board, row: RowTiles) -> None:
@@ -117,8 +122,8 @@ def short(board: Board, row: RowTiles) -> None:
         row.take(n, seconds=0.35)
     row.come(j, seconds=0.5)
     if row.data.moves:
-        words = f"{row.data.who} beats the old max: both sums shrink to {tiles[j].alpha:.2f}."
-        board.say(words if len(words) <= 60 else f"The max moves: both sums shrink to {tiles[j].alpha:.2f}.", lead=0.0)
+        words = f"{row.data.who} beats the old max: both sums shrink to {shrinks_to(row)}."
+        board.say(words if len(words) <= 60 else f"The max moves: both sums shrink to {shrinks_to(row)}.", lead=0.0)
         row.max_moves(pace=0.6)
         row.old_shrinks(pace=0.6)
     else:

@@ -7,7 +7,7 @@ from flashsteps.filmkit.board import LONGEST_CAPTION
 from flashsteps.filmkit.pictures import grows
 from flashsteps.filmkit.pictures.grows import DOUBLED, FOURFOLD, HEADS, MOST, D, held
 from flashsteps.filmkit.pictures.heaviest import heaviest, in_hbm
-from flashsteps.filmkit.pictures.time_of_step import BATCH, MOVED, SIZE, TOOK, TimeOfStep
+from flashsteps.filmkit.pictures.time_of_step import BATCH, MOVED, PRINTED, SIZE, TOOK, TimeOfStep
 from flashsteps.filmkit.places import Stage, note, stage, turn
 from flashsteps.filmkit.run import Run
 from flashsteps.filmkit.script import Part
@@ -128,11 +128,14 @@ def time(board: Board, place: Stage) -> None:
     words = "Its bytes alone take most of it." if board.short else "To move its bytes takes most of it, even at best."
     turn(board, words, (step.chart, place.whole), given=to_move > took / 2)
     size = f"N = {short(SIZE)}, d = {D}, {HEADS} heads, batch {BATCH}; the N×N share is our fit"
-    note(board, place, f"{took:g} ms, {MOVED.value:g} GB: {TOOK.source}, {TOOK.hardware}; {size}")
+    ours = f"; GFLOP: counted, it prints {PRINTED.value:g}" * board.short
+    said = note(board, place, f"{took:g} ms, {MOVED.value:g} GB: {TOOK.source}, {TOOK.hardware}; {size}{ours}")
     for now, value in zip(step.grown, step.ms, strict=True):
         board.move(now.to(value), seconds=(0.5 + value / 42) / (2 if board.short else 1))
         board.wait(0.0 if board.short else 0.3)
     if not board.short:
+        prints = f"the figure prints {PRINTED.value:g}, and not how it counts"
+        board.swap(said, Text(f"{step.work:.0f} GFLOP: {step.counted}, counted here; {prints}"))
         board.say(f"To multiply would take 1/{took / to_multiply:.0f} of the {took:g} ms.")
 
 

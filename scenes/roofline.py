@@ -88,7 +88,7 @@ def one_step(board: Board, chart: RoofChart, side: Box, part: Part) -> list[Plac
     lower = lower._replace(h=min(lower.h, 190))
     at, most = N / 20, f"{part.intensity:.0f}"
     areas = Area(at, at, N, N, "S", "S", f"{short(N)} × {short(N)}"), Area(0, at, D, N, "Q"), Area(at, 0, N, D, "K")
-    figures = ("FLOPs", f"{part.work.total / 1e9:.1f} billion"), ("bytes", size_of(part.total)), ("FLOPs a byte", most)
+    figures = ("FLOPs", f"{part.work.matmul / 1e9:.1f} billion"), ("bytes", size_of(part.total)), ("FLOPs a byte", most)
     parts = [board.put(Areas(areas, N + at, N + at), upper), board.put(Card("", "", figures), lower)]
     board.say(f"S = QK^{{T}}: {most} FLOPs a byte. Its S has to be written out.")
     chart.enter("QK", part.intensity, f"S = QK^{{T}}: {most}", "S", "above left", seconds=1.4)
@@ -99,17 +99,17 @@ def standard(
     board: Board, chart: RoofChart, side: Box, parts: tuple[Part, ...], beside: list[Placed], limit: float
 ) -> list[Placed]:
     """All three steps, and the whole of them; then what each does and moves."""
-    qk, softmax, pv = (part.intensity for part in parts)
+    qk, softmax, pv = parts[0].intensity, parts[1].of_all, parts[2].intensity  # softmax has no product
     every = whole("standard-forward", n=N, d=D, block_q=BLOCK, block_k=BLOCK)
     wide = board.shape == "wide"
     if board.short:
         board.say(f"Standard attention: {every.intensity:.0f} FLOPs a byte.", given=every.intensity < limit)
     else:
         words = "Every step lies left of the ridge: arithmetic waits for HBM, in softmax most of all."
-        board.say(words, given=softmax < qk < limit and pv < limit)
+        board.say(words, given=softmax < qk == pv < limit)
         chart.enter("softmax", softmax, f"{'P = softmax(S)' if wide else 'softmax'}: {softmax:.2f}", "S", "below right")
         chart.enter("PV", pv, "", "S", "left")
-        chart.mark("QK", qk, f"QK^{{T}} and PV: {qk:.0f} and {pv:.0f}", "S", "above left")
+        chart.mark("QK", qk, f"QK^{{T}} and PV: {qk:.0f} each", "S", "above left")
     name = f"{'the whole' if wide else 'all'}: {every.intensity:.0f}"
     chart.enter("whole", every.intensity, name, "ink", "below right", hollow=True)
     if board.short:

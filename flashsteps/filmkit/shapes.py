@@ -126,11 +126,11 @@ def strips(read: float, sizes: tuple[int, ...], box: Box) -> tuple[Area, ...]:
     return tuple(areas)
 
 
-def weights(shares: tuple[float, ...], shown: tuple[float, ...], box: Box) -> tuple[Area, ...]:
-    """Shares of 1 as parts of one bar that fills a box, each as far as it has grown."""
+def weights(shares: tuple[float, ...], said: tuple[str, ...], shown: tuple[float, ...], box: Box) -> tuple[Area, ...]:
+    """Shares of 1 as parts of one bar that fills a box, each with what is `said` of it, as far as it has grown."""
     areas, start = list[Area](), 0.0
-    for n, (share, part) in enumerate(zip(shares, shown, strict=True)):
+    for n, (share, part, words) in enumerate(zip(shares, shown, said, strict=True)):
         wide = max(0.0, box.w * share * part - 3)
-        areas.append(Area(start, 0, wide, box.h, "stat", f"{share:.2f}", strength=(1.0, 0.6)[n % 2]))
+        areas.append(Area(start, 0, wide, box.h, "stat", words, strength=(1.0, 0.6)[n % 2]))
         start += box.w * share
     return tuple(areas)

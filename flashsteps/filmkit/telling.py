@@ -33,10 +33,12 @@ def max_moves(board: Board, stage: RunStage, moves: Shrink) -> None:
     asks, by = run.quoted("queries", moves.query), run.quoted("keys", moves.key)
     stage.light(row)
     stage.play(run.after(found, slot="P", op="compute"), seconds=0.5)
-    where, counts = f"Key block {moves.event.loop['j'] + 1}: ", f"its old sum counts α = {moves.alpha:.2f}."
+    rescaled = _rescaled(held, row, asks, told)
+    alpha = rescaled.written().write("factor", moves.alpha)
+    where, counts = f"Key block {moves.event.loop['j'] + 1}: ", f"its old sum counts α = {alpha}."
     wordings = f"{by} beats the old max of {asks}", f"{asks} has a new max", "a max moves"
     stage.hide("meter")
-    card = board.put(_rescaled(held, row, asks, told), stage.places.meter)
+    card = board.put(rescaled, stage.places.meter)
     board.say(next(said for words in wordings if len(said := f"{where}{words}: {counts}") <= LONGEST_CAPTION))
     stage.play(run.after(found, slot="m_new", op="compute"))
     _tell(board, told)
@@ -48,8 +50,9 @@ def max_moves(board: Board, stage: RunStage, moves: Shrink) -> None:
         row, again = int(stays.argmax()), board.value(0.0)
         asks = run.quoted("queries", moves.query - moves.row + row)
         stage.light(row)
-        card = board.swap(card, _rescaled(held, row, asks, again))
-        counts = f"this tile’s sum counts β = {beta[row]:.2f}."
+        rescaled = _rescaled(held, row, asks, again)
+        card = board.swap(card, rescaled)
+        counts = f"this tile’s sum counts β = {rescaled.written().write('factor', float(beta[row]))}."
         kept = f"{asks[0].upper()}{asks[1:]} keeps its max", "A max stays"
         board.say(next(said for words in kept if len(said := f"{words}: {counts}") <= LONGEST_CAPTION))
         _tell(board, again)

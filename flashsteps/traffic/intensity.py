@@ -25,8 +25,18 @@ class Part(NamedTuple):
 
     @property
     def intensity(self) -> float:
-        """FLOPs a byte: products, exponentials and all others (products alone: `flashsteps count`)."""
+        return of(self.work, self.total)
+
+    @property
+    def of_all(self) -> float:
+        """FLOPs of all kinds a byte, for a step that has no product: other units do them, below the same roof."""
         return self.work.total / self.total
+
+
+def of(work: Work, nbytes: int) -> float:
+    """The intensity wherever one is shown: FLOPs of matrix products a byte. The roof is the tensor cores', and they do
+    no others."""
+    return work.matmul / nbytes if nbytes else 0.0
 
 
 class _Parts:

@@ -25,6 +25,9 @@ _HIERARCHY = ("FA1, Figure 1", "A100 40 GB")
 #: FA1, Figure 2, left: attention of GPT-2 medium, N = 1024, d = 64, 16 heads, batch 64, forward and backward
 _GPT2_MEDIUM = ("FA1, Figure 2", "A100")
 
+#: FA2, section 4, and FA3, abstract: the fastest forward pass, and its share of what the GPU can do, as they print it
+_FA2, _FA3 = ("FA2 (arXiv 2307.08691)", "A100"), ("FA3 (arXiv 2407.08608)", "H100")
+
 FIGURES = {
     "sram-bandwidth": Figure(19.0, "TB/s", *_HIERARCHY),
     "sram-size": Figure(20.0, "MB", *_HIERARCHY),
@@ -35,9 +38,12 @@ FIGURES = {
     "dram-size": Figure(1.0, "TB", *_HIERARCHY),  # more than that
     "gpt2-medium-standard-time": Figure(41.7, "ms", *_GPT2_MEDIUM),
     "gpt2-medium-standard-traffic": Figure(40.3, "GB", *_GPT2_MEDIUM),
+    "gpt2-medium-standard-work": Figure(66.6, "GFLOP", *_GPT2_MEDIUM),  # the paper does not say how it is counted
     "gpt2-medium-flash-time": Figure(7.3, "ms", *_GPT2_MEDIUM),
-    "fa2-speed": Figure(230.0, "TFLOP/s", "FA2 (arXiv 2307.08691)", "A100"),
-    "fa3-speed": Figure(740.0, "TFLOP/s", "FA3 (arXiv 2407.08608)", "H100"),
+    "fa2-speed": Figure(230.0, "TFLOP/s", *_FA2),
+    "fa2-share": Figure(73.0, "%", *_FA2),
+    "fa3-speed": Figure(740.0, "TFLOP/s", *_FA3),
+    "fa3-share": Figure(75.0, "%", *_FA3),
 }
 
 #: FA1, Figure 2, right: block-sparse attention at N = 4K, forward and backward, by the share of blocks kept; the last

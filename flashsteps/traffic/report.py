@@ -17,6 +17,7 @@ from ..runs import counting
 from ..runs.arguments import own_size, takes
 from ..scalars import MOST, whole
 from ..trace import rules
+from . import intensity
 from .footprint import footprint, training
 from .standard import beside
 
@@ -206,8 +207,7 @@ def too_large(found: Sequence[Row]) -> list[Row]:
 
 
 def _amounts(io: IO) -> dict[str, Any]:
-    intensity = io.work.matmul / io.total if io.total else 0.0
-    return {"read": io.read, "written": io.written, **io.work._asdict(), "intensity": intensity}
+    return {"read": io.read, "written": io.written, **io.work._asdict(), "intensity": intensity.of(io.work, io.total)}
 
 
 def _allocated(name: str, shape: dict[str, Any]) -> dict[str, Any]:

@@ -341,6 +341,8 @@ def test_a_runs_places_keep_apart_and_stay_on_the_board(shape, kind, code):
 OTHERS = [
     Rescale("“cross”", (3.46, 4.47, 4.47), (0.36, 1.0), (1.69, 1.04, 1.66), 0.5),
     Rescale("“the_{2}”", (-13.69, -11.31, -11.31), (0.09, 1.0), (11.2, 11.29, 11.32), 2),
+    Rescale("“the_{2}”", (-113.6934, -112.3127, -112.3127), (0.25141, 1.0), (11.2071, 11.2907, 14.1083), 2),
+    Rescale("“a”", (0.00112, 0.00233, 0.00233), (0.99879, 1.0), (3.99712, 3.99813, 7.99041), 2),
     Fit((("4×4", 1536), ("8×8", 3328)), 2048, note="loaded tiles float16, all else float32"),
     Loops((Loop("for j", 4), Loop("for i", 300)), (2, -1)),
     Turned(Loop("for j", 4), Loop("for i", 3), 0.4),

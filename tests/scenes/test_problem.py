@@ -81,8 +81,12 @@ def test_the_time_of_a_step_is_that_of_its_bytes(script):
     assert sum(piece.amount for piece in bars[1].pieces) == pytest.approx(bars[1].value)
     assert f"1/{41.7 / (products / 312e12 * 1e3):.0f} of the 41.7 ms" in said(script)
     sources = [text.words for text in [actor(script, "Where the time goes", Text)]]
-    assert "FA1, Figure 2, A100" in sources[0]
-    assert "our fit" in sources[0]
+    begun = script.time("Sixteen heads") + 3
+    assert "FA1, Figure 2, A100" in (first := str(actor(script, begun, Text).words))
+    assert "our fit" in first
+    assert "6 products of 2N²d" in sources[0]  # at last, where the work is from, which the figure prints otherwise
+    assert f"{products / 1e9:.0f} GFLOP" in sources[0]
+    assert "the figure prints 66.6" in sources[0]
 
 
 def test_of_many_keys_the_heaviest_are_shown():

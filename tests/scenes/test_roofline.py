@@ -6,10 +6,11 @@ import pytest
 
 import flashsteps as fs
 from flashsteps.filmkit.actors.bars import Bars
+from flashsteps.filmkit.actors.cards import Text
 from flashsteps.filmkit.actors.columns import Stack
 from flashsteps.filmkit.actors.curve import Curve
 from flashsteps.machine.devices import DEVICES
-from flashsteps.traffic import intensity
+from flashsteps.traffic import intensity, report
 from tests.scenes.seen import actor, actors, said
 
 N, D = 8192, 64
@@ -21,14 +22,24 @@ def script():
 
 
 def test_intensities_of_the_three_steps_are_those_of_closed_forms(script):
-    """Products are 2N²d; the scale is one FLOP a score; softmax takes five: max, subtract, exp, sum, divide."""
-    qk, softmax, pv = intensity.programs("standard-forward", n=N, d=D, block_q=128, block_k=128)
-    assert qk.intensity == pytest.approx((2 * N * N * D + N * N) / (2 * (2 * N * D + N * N)), rel=1e-3)
-    assert softmax.intensity == pytest.approx(5 * N * N / (2 * 2 * N * N), rel=1e-3)
-    assert pv.intensity == pytest.approx(2 * N * N * D / (2 * (2 * N * D + N * N)), rel=1e-3)
-    dots = {dot.name: dot.x for dot in actor(script, "Standard attention", Curve).dots}
-    assert dots[f"P = softmax(S): {softmax.intensity:.2f}"] == pytest.approx(softmax.intensity)
-    assert dots[f"QK^{{T}} and PV: {qk.intensity:.0f} and {pv.intensity:.0f}"] == pytest.approx(qk.intensity)
+    """Products are 2N²d; softmax has none, and takes five FLOPs a score: max, subtract, exp, sum, divide."""
+    product = 2 * N * N * D / (2 * (2 * N * D + N * N))
+    curve, softmax = actor(script, "Standard attention", Curve), 5 * N * N / (2 * 2 * N * N)
+    dots = {dot.name: dot.x for dot in curve.dots}
+    assert dots[f"P = softmax(S): {softmax:.2f}"] == pytest.approx(softmax, rel=1e-3)
+    assert dots[f"QK^{{T}} and PV: {product:.0f} each"] == pytest.approx(product)
+    assert intensity.programs("standard-forward", n=N, d=D, block_q=128, block_k=128)[1].intensity == 0
+
+
+def test_intensities_are_those_that_io_tells_and_that_follow_from_count(script):
+    """One definition: FLOPs of matrix products a byte, said below the chart."""
+    dots = {dot.name: dot.x for dot in actor(script, "Fused", Curve).dots}
+    for name, (q, k) in (("flash-forward", (128, 128)), ("flash2-forward", (128, 64)), ("flash2-forward", (256, 64))):
+        (row,) = report.rows([name], [N], d=D, block_q=q, block_k=k)
+        io = fs.count(name, n=N, d=D, block_q=q, block_k=k)
+        assert dots[f"{row.intensity:.0f}"] == pytest.approx(row.intensity) == pytest.approx(io.work.matmul / io.total)
+        assert io.work.matmul == 4 * N * N * D
+    assert any("FLOPs of products" in str(text.words) for text in actors(script, "Fused", Text))
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -60,11 +71,10 @@ def test_fused_moves_what_the_closed_forms_say(script):
     assert [bar.value for bar in bars] == [standard, fa1, *fa2]
     for bar in bars:
         assert sum(piece.amount for piece in bar.pieces) == bar.value
-    products, slack = 4 * N * N * D, 1.05  # exponentials and the rest are a few per cent
     dots = {dot.name: dot.x for dot in actor(script, "Fused", Curve).dots if dot.hue == "accent"}
     assert len(dots) == 3
     for x, moved in zip(dots.values(), [fa1, *fa2], strict=True):
-        assert products / moved <= x <= slack * products / moved
+        assert x == pytest.approx(4 * N * N * D / moved)
 
 
 def test_softmax_does_little_and_moves_much(script):

@@ -50,7 +50,7 @@ def test_a_max_that_moves_and_one_that_stays_are_told_of_the_sample():
     script, (q, k, _) = fs.film("flash-forward").script(), (x.astype(np.float64) for x in fs.load_qkv("sample"))
     S = q @ k.T / np.sqrt(q.shape[1])
     moved, stays = [c for c in script.captions if "α =" in c.name or "β =" in c.name]
-    assert moved.name == "Key block 3: “street” beats the old max of “cross”: its old sum counts α = 0.36."
+    assert moved.name == "Key block 3: “street” beats the old max of “cross”: its old sum counts α = 0.365."
     assert stays.name == "“the_{2}” keeps its max: this tile’s sum counts β = 0.09."
     for caption, row in ((moved, 6), (stays, 7)):
         times = np.linspace(caption.start + 0.5, caption.stop - 0.5, 40)  # the factors are there when they are said

@@ -18,7 +18,7 @@ from .writing import line, width, write
 if TYPE_CHECKING:
     from ..pen import Pen
 
-APART, BESIDE, LOWER = 24, 16, 8  # units: between tiles, besides a sign; between labels and cells, beside and below
+APART, BESIDE, LOWER = 20, 16, 8  # units: between tiles, besides a sign; between labels and cells, beside and below
 
 
 class Tile(NamedTuple):
@@ -85,14 +85,14 @@ class Equation(Actor):
 
     def _tile(self, pen: Pen, tile: Tile, place: Box, cell: tuple[int, int], box: Box) -> None:
         from ...theme import ink_on, mix
-        from ...units import number
+        from ...units import fixed
 
         (w, h), high, base, full = cell, line(pen, LABEL), pen.color(self.base), pen.color(hue(tile.tensor))
         wide = ceil(width(pen, tile.title, LABEL, weight=600)) + 2
         left = min(max(box.x, place.x + (place.w - wide) // 2), max(box.x, box.right - wide))
         write(pen, Box(left, place.y - high - pen.px(8), wide, high), tile.title, LABEL, full, weight=600)
         gap, shape = self._gap(pen, w, h), (len(tile.values), tile.wide)
-        room = max(len(number(x, tile.places, 3 + tile.places)) for row in tile.values for x in row if x is not None)
+        room = max(len(fixed(x, tile.places)) for row in tile.values for x in row if x is not None)
         size = cells.digits(pen, w - gap, room) if h >= 0.9 * high else None
         for n, (r, c) in enumerate(np.ndindex(shape)):
             here, x = Box(place.x + c * w, place.y + r * h, w - gap, h - gap), tile.values[r][c]
@@ -106,7 +106,7 @@ class Equation(Actor):
             color = mix(base, full, 0.12 + 0.88 * share)
             pen.fill(here, color, radius=5)
             if size:
-                pen.digits(here, number(x, tile.places, 3 + tile.places), size, ink_on(color))
+                pen.digits(here, fixed(x, tile.places), size, ink_on(color))
         step = 1 if w >= pen.px(46) else ceil(pen.px(46) / w)
         for k, c in enumerate(range(0, len(tile.columns), step)):
             words, middle = tile.columns[c], place.x + (c + 0.5) * w - gap / 2

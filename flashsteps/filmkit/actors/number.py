@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...theme import BODY, LABEL, TITLE
+from ...units import fixed
 from ..boxes import Box
 from .actor import Actor
 from .writing import line, width, write
@@ -14,15 +15,6 @@ if TYPE_CHECKING:
     from ..pen import Pen
 
 PAD = 24
-
-
-def fill(formula: str, *values: float, places: int = 2) -> str:
-    """The formula with each # replaced by a value: "exp(# − #)", 3.459, 4.468 → "exp(3.46 − 4.47)"."""
-    from ...units import number
-
-    for value in values:
-        formula = formula.replace("#", number(value, places, 9), 1)
-    return formula
 
 
 @dataclass(frozen=True)
@@ -42,8 +34,6 @@ class Number(Actor):
     bare: bool = False
 
     def draw(self, pen: Pen, box: Box) -> None:
-        from ...units import number
-
         lit = bool(self.lit) and self.lit == self.name
         if not self.bare:
             pen.fill(box, "panel", radius=18)
@@ -58,7 +48,7 @@ class Number(Actor):
         write(pen, Box(box.x, box.bottom - below, box.w, below), self.how, LABEL, mono=True)
         if self.value is None:
             return
-        shown = self.value if isinstance(self.value, str) else number(self.value, self.places, 9)
+        shown = self.value if isinstance(self.value, str) else fixed(self.value, self.places, 2)
         named, middle = f"{self.name} = " if self.name else "", Box(box.x, box.y + above, box.w, box.h - above - below)
         most = named + max(shown, "0.00", key=len)  # so that −∞ is as large as what follows it
         tall = middle.h >= line(pen, TITLE) and width(pen, most, TITLE, weight=600, mono=True) <= middle.w

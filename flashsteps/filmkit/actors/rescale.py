@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import exp
 from typing import TYPE_CHECKING
 
+from ...story.written import Equals, Places, Term, places
 from ..boxes import Box
 from .actor import Actor
 
@@ -31,9 +33,7 @@ class Rescale(Actor):
     step: float = 0.0
 
     def draw(self, pen: Pen, box: Box) -> None:
-        from ...units import number
-
-        wide = box.w >= pen.px(1200)
+        wide, of = box.w >= pen.px(1200), self.written()
         left = box.x + pen.px(330 if wide else 236)
         pitch = min(pen.px(52), box.h // 3)
         high = min(pen.px(36), round(pitch * 0.72))
@@ -41,30 +41,42 @@ class Rescale(Actor):
         names = (f"max of {self.row}", "factors", "ℓ_{new} = α ℓ_{old} + β ℓ_{tile}")
         for n, name in enumerate(names if wide else ("max", "factors", "α ℓ_{old} + β ℓ_{tile}")):
             pen.label(box.x, box.y + n * pitch + base, name, room=left - box.x - pen.px(16))
-        old, tile, new = (number(x, 2) for x in self.m)
+        old, tile, new = (of.write("m", x) for x in self.m)
         larger = "the larger: " * wide + "m_{new}"
         three = (("m_{old}", old, "stat"), ("m_{tile}", tile, "S"), (larger, new, "ink"))
         _say(
             pen, left, box.y + base, [said for words, x, hue in three for said in ((words, hue, False), (x, hue, True))]
         )
         half, factors = (box.right - left) // 2, (("α", old, "stat"), ("β", tile, "S"))
-        for n, ((name, of, hue), factor) in enumerate(zip(factors, self.factors, strict=True)):
-            powers = (f"exp({of} − {new})", "dim", True), (f"e^{{{of} − {new}}}", "dim", False)
-            wordings = [[(f"{name} =", hue, False), power, (f"= {factor:.2f}", hue, True)] for power in powers]
-            how = wordings[_width(pen, wordings[0]) > half]
+        for n, ((name, was, hue), factor) in enumerate(zip(factors, self.factors, strict=True)):
+            powers = (f"exp({was} − {new})", "dim", True), (f"e^{{{was} − {new}}}", "dim", False)
+            equals = f"= {of.write('factor', factor)}"
+            wordings: list[list[Said]] = [[(f"{name} =", hue, False), power, (equals, hue, True)] for power in powers]
+            how = next((some for some in wordings if _width(pen, some) <= half), [(f"{name} {equals}", hue, True)])
             _say(pen, left + n * half, box.y + pitch + base, how)
-        self._sum(pen, Box(left, box.y + 2 * pitch, box.right - left, high), base)
+        self._sum(pen, Box(left, box.y + 2 * pitch, box.right - left, high), base, of)
 
-    def _sum(self, pen: Pen, box: Box, base: int) -> None:
+    def written(self) -> Places:
+        """With how many places its max, factors, sums and the new sum stand."""
+        (*m, new), (old, tile, whole) = self.m, self.l
+        factors = [Term("factor", factor) for factor in self.factors]
+        equations = [
+            Equals(factor, lambda was, now: exp(was - now), (Term("m", x), Term("m", new)))
+            for factor, x in zip(factors, m, strict=True)
+        ]
+        terms = (*factors, Term("ℓ", old), Term("ℓ", tile))
+        equations.append(Equals(Term("new", whole), lambda a, b, x, y: a * x + b * y, terms))
+        moved = Term("m", min(m)), Term("m", new)
+        return places(equations, [moved, *((factor, Term("factor", 1.0)) for factor in factors)])
+
+    def _sum(self, pen: Pen, box: Box, base: int, of: Places) -> None:
         """The sum as a bar: what counts of the old one, and of the tile's own, in the hue of its weights."""
-        from ...units import number
-
         old, tile, new = self.l
         kept, added = (x * f for x, f in zip((old, tile), self.factors, strict=True))
         shrunk = min(1.0, max(0.0, self.step))
         lengths = [x + (y - x) * shrunk for x, y in ((old, kept), (tile, added))]
-        a, b, whole = (number(x, 2) for x in self.l)
-        alpha, beta = (f"{factor:.2f}" for factor in self.factors)
+        a, b, whole = of.write("ℓ", old), of.write("ℓ", tile), of.write("new", new)
+        alpha, beta = (of.write("factor", factor) for factor in self.factors)
         products: list[Said] = [(f"{alpha} × {a}", "stat", True), ("+", "dim", True), (f"{beta} × {b}", "S", True)]
         parts: list[list[Said]] = [
             [("ℓ_{old}", "stat", False), (a, "stat", True), ("ℓ_{tile}", "S", False), (b, "S", True)],

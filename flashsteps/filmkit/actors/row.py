@@ -7,6 +7,7 @@ from math import ceil, cos, inf, isfinite, sin
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...theme import BODY, LABEL, SMALL, hue
+from ...units import fixed, places
 from ..boxes import Box
 from .actor import Actor
 from .writing import line, spread, width, write
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from ..pen import Pen
 
 TURN = 1.05  # rad: by how much labels lean where they would touch
+TO_COME = 22  # units: by how far the outline of a number that is to come goes up and down from the zero line
 LINE_HIGH = 220  # units: lower ones are no lines to go on in
 
 
@@ -55,7 +57,8 @@ class Row(Actor):
     dashed. `now` are those that are dealt with, in a gold frame where `tile` (how many keys a tile holds) is set; the
     others are paler. `was` is what the numbers were before, as dashed outlines. Where labels would touch, they stand in
     two lines, every other one lower; where that is not enough, the row goes on below, or they are turned. `margin`
-    units at the right are for names of levels that end there. `ground` is what it stands on."""
+    units at the right are for names of levels that end there. `ground` is what it stands on. Figures have `places`, or
+    so many more as the scale asks for, or with `figures` False are left out."""
 
     values: tuple[float, ...]
     tensor: str
@@ -72,6 +75,16 @@ class Row(Actor):
     note: str = ""
     margin: float = 0.0
     ground: str = "bg"
+    figures: bool = True
+
+    @property
+    def digits(self) -> int:
+        """With how many places its figures stand."""
+        return places(self._most, self.places)
+
+    @property
+    def _most(self) -> float:
+        return max(abs(self.low), abs(self.high))
 
     def draw(self, pen: Pen, box: Box) -> None:
         if self.title or self.note:
@@ -102,9 +115,9 @@ class Row(Actor):
         return max([per for per in fit if count % per == 0] or fit or [count])
 
     def _line(self, pen: Pen, box: Box, pitch: float, start: int, stop: int) -> None:
-        shape = "−0." + "0" * self.places
+        shape = f"−{self._most:.{self.digits}f}"
         size = next((size for size in (LABEL, SMALL) if pen.figure_width(shape, size) <= pitch - 2), LABEL)
-        over = line(pen, size) if pen.fits(size) and pen.figure_width(shape, size) <= pitch - 2 else 0
+        over = line(pen, size) if self.figures and pen.fits(size) and pen.figure_width(shape, size) <= pitch - 2 else 0
         under = self._under(pen, pitch)
         top, bottom = box.y + over + pen.px(12), box.bottom - under - (over if self.low < 0 else 0) - pen.px(8)
         if bottom - top < pen.px(16):
@@ -175,7 +188,7 @@ class Row(Actor):
         left = min(left, scale.x(scale.stop) - wide)
         there = min(1.0, max(0.0, self.seen - k))
         if there == 0:
-            up, down = min(pen.px(22), zero - top), min(pen.px(22), bottom - zero)
+            up, down = min(pen.px(TO_COME), zero - top), min(pen.px(TO_COME), bottom - zero)
             pen.frame(Box(left, zero - up, wide, max(2, up + down)), "faint", radius=6, dash=7)
             return
         if k < len(self.was):
@@ -188,9 +201,7 @@ class Row(Actor):
 
     def _number(self, pen: Pen, scale: Scale, k: int, high: int, size: float, plate: str) -> None:
         """Beyond the bar's tip, on a plate of its own: a level's line does not run through it."""
-        from ...units import number
-
-        words, tip = number(self.values[k], self.places, 3 + self.places), scale.y(self.values[k])
+        words, tip = fixed(self.values[k], self.digits), scale.y(self.values[k])
         wide = min(ceil(pen.figure_width(words, size)) + pen.px(6), scale.x(k + 1) - scale.x(k))
         left = (scale.x(k) + scale.x(k + 1) - wide) // 2
         place = Box(left, tip - high if self.values[k] >= 0 else tip + pen.px(2), wide, high)
@@ -208,11 +219,17 @@ class Row(Actor):
         high = line(pen, BODY)
         named = [one for one in there if one.name and scale.start < min(one.stop, len(self.values)) <= scale.stop]
         named = named[max(0, len(named) - int(margin.h // high)) :]  # where height is short, the last ones
-        wanted = [scale.y(float(level.value or 0)) - high / 2 for level in named]
+        wanted = [self._clear(pen, scale, scale.y(float(level.value or 0)) - high / 2, high, level) for level in named]
         for level, y in zip(named, spread(wanted, high, margin.y, margin.bottom - high), strict=True):
             left = scale.x(level.stop) + pen.px(16)
             place = Box(left, round(y), margin.right - left, high)
             write(pen, place, level.name, BODY, level.hue, weight=600, mono=True)
+
+    def _clear(self, pen: Pen, scale: Scale, y: float, high: int, level: Level) -> float:
+        """Where a name stands that would lie on outlines of what is to come: above them or below, what is nearer."""
+        above, below = scale.y(0) - pen.px(TO_COME + 2) - high, scale.y(0) + pen.px(TO_COME + 2)
+        free = min(level.stop, self.seen) >= len(self.values) or not above < y < below
+        return y if free else above if y - above <= below - y else below
 
 
 def _between(left: int, wide: int, a: int, b: int) -> Box:

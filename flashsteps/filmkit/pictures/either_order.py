@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...story.written import Term
 from ..actors.bars import Piece
-from ..actors.number import fill
 from ..actors.table import Table
 from ..actors.wires import Arrow
 from ..board import Board
 from .tiled_row import TiledRow
-from .two_parts import cut, halves, places, put_part
+from .two_parts import boxes, cut, halves, put_part, written
 
 ORDERS = ("one", "two"), ("two", "one")
 
@@ -23,7 +23,7 @@ class EitherOrder:
         merged = {f"{x}, then {y}": self.parts[x].merged(self.parts[y]) for x, y in ORDERS}
         self.merged, whole = {**merged, "all at once": data.whole}, [data.whole.l, *data.whole.acc]
         self.same = all(np.allclose([x.l, *x.acc], whole, atol=1e-4) for x in self.merged.values())
-        self.sides, self.arrows, self.result, self.digits = places(board)
+        self.sides, self.arrows, self.result, self.digits = boxes(board)
 
     def put_parts(self) -> None:
         """Both, each with the keys that it is of."""
@@ -34,8 +34,9 @@ class EitherOrder:
     def put_arrows(self) -> None:
         """What each is multiplied by, against the max of the whole row."""
         to = self.board.pick(wide="right", square="down")
+        of = written(self.data)
         for part, box in zip(self.parts.values(), self.arrows, strict=True):
-            self.board.put(Arrow(to, fill("× #", float(part.shrunk(self.data.whole.m)))), box)
+            self.board.put(Arrow(to, of.fill("× #", Term("×", float(part.shrunk(self.data.whole.m))))), box)
 
     def merge(self) -> None:
         """One part first, then both; then again the other way round, and what all at once is."""

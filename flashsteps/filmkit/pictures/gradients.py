@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from ...story.written import Equals, Places, Term, places
 from ...theme import HEAD
 from ..actors.cards import Panel, Text
 from ..actors.equation import Equation, Tile
@@ -61,11 +64,12 @@ class FromP:
         self.P, self.dP, self.dS = (made(run, slot, i=i, j=j)[0] for slot in ("P", "dP", "dS"))
         self.D, self.there = held(run, "D")[some], [board.value(0.0) for _ in range(2)]
         keys, asks = run.names["keys"][of], run.names["queries"][some]
-        one = Tile(grid(self.P), "P", 0, 1, "P", columns=keys)
-        two = Tile(grid(self.dP), "dP", *span(run, "dP"), "dP = dO V^{T}", "∘ (", keys, 1, self.there[0])
-        three = Tile(grid(self.D), "D", *span(run, "D"), "D", "−", places=1)
+        few = self._written()
+        one = Tile(grid(self.P), "P", 0, 1, "P", columns=keys, places=few["P"])
+        two = Tile(grid(self.dP), "dP", *span(run, "dP"), "dP = dO V^{T}", "∘ (", keys, few["dP"], self.there[0])
+        three = Tile(grid(self.D), "D", *span(run, "D"), "D", "−", places=few["D"])
         how = "dS = P ∘ (dP − D)"
-        four = Tile(grid(self.dS), "dS", *span(run, "dS"), how, ") →", keys, seen=self.there[1])
+        four = Tile(grid(self.dS), "dS", *span(run, "dS"), how, ") →", keys, few["dS"], self.there[1])
         box = place.whole
         self.pictures: Pictures = [
             (Panel("SRAM", "in kernels 2 and 3: one tile, its queries and its keys", sram=True), box)
@@ -76,3 +80,14 @@ class FromP:
             upper, lower = Panel.inside(box).rows(2, gap=30)
             self.pictures.append((Equation((one, two._replace(sign=""), three), asks), upper))
             self.pictures.append((Equation((four._replace(sign=""),), asks), lower))
+
+    def _written(self) -> Places:
+        """With how many places the numbers of the tiles stand: dS follows from P, dP and D in each of its cells."""
+        cells = (
+            Equals(
+                Term("dS", float(self.dS[r, c])), lambda p, dp, d: p * (dp - d),
+                (Term("P", float(self.P[r, c])), Term("dP", float(self.dP[r, c])), Term("D", float(self.D[r, 0]))),
+            )
+            for r, c in np.ndindex(self.dS.shape)
+        )  # fmt: skip
+        return places(cells, least={"dP": 1, "D": 1})

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from math import exp
 from typing import Any
 
 import numpy as np
 
-from ...units import number
+from ...story.written import Equals, Places, Term, places
 from ..actors.bars import Bar, Bars
 from ..run import Run
 from ..values import Made
@@ -21,12 +22,23 @@ def heaviest(run: Run, row: int, key: int, grown: Any) -> Bars:
     title = f"weights of {cut(asks)}: e^{{score}} over their sum"
     if len(shown) < len(keys):
         title = f"the {HEAVIEST} heaviest {title}"
+    of = written(S[row].tolist(), P[row].tolist()) if len(shown) == len(keys) else Places(score=1)
     bars = tuple(
         Bar(cut(keys[n]), Made(lambda u, p=float(P[row, n]): p * u, grown), "accent" if n == key else "S",
-            note=f"score {number(float(S[row, n]), 1)}")
+            note=f"score {of.write('score', float(S[row, n]))}")
         for n in shown
     )  # fmt: skip
-    return Bars(bars, 1.0, "{:.2f}", title=title)
+    return Bars(bars, 1.0, f"{{:.{of['weight']}f}}", title=title)
+
+
+def written(S: list[float], P: list[float]) -> Places:
+    """With how many places the scores and the weights of a whole row stand."""
+    scores = tuple(Term("score", x) for x in S)
+    equations = [
+        Equals(Term("weight", p), lambda *s, n=n: exp(s[n] - max(s)) / sum(exp(x - max(s)) for x in s), scores)
+        for n, p in enumerate(P)
+    ]
+    return places(equations, least={"score": 1})
 
 
 def cut(name: str) -> str:

@@ -19,7 +19,7 @@ N, D, BLOCK = 8192, 64, 128
 STEPS = ("QK^{T}", "softmax", "PV")
 FUSED = (("FlashAttention", "flash-forward", 128, 128), ("FlashAttention-2", "flash2-forward", 128, 64),
          ("FlashAttention-2", "flash2-forward", 256, 64))  # fmt: skip
-COUNTED = f"one head, N = {short(N)}, d = {D}, fp16, forward; {MODEL}, not measured"
+COUNTED = f"one head, N = {short(N)}, d = {D}, fp16, forward; FLOPs of products, and of softmax all; {MODEL}"
 
 
 class Fused(NamedTuple):
@@ -35,7 +35,7 @@ def stacks(parts: Sequence[Part]) -> tuple[Stack, Stack]:
     sums = sum(part.work.total for part in parts), sum(part.total for part in parts)
     shares = [(part.work.total, part.total) for part in parts]
     made = []
-    for n, (title, total) in enumerate((("arithmetic", f"{sums[0] / 1e9:.1f} GFLOP"), ("bytes", size_of(sums[1])))):
+    for n, (title, total) in enumerate((("all arithmetic", f"{sums[0] / 1e9:.1f} GFLOP"), ("bytes", size_of(sums[1])))):
         pieces = tuple(Piece(share[n], "dim" if k != 1 else "S", name=STEPS[k]) for k, share in enumerate(shares))
         made.append(Stack(pieces, sums[n], title, total))
     return made[0], made[1]

@@ -10,6 +10,7 @@ from ...machine.devices import Device
 from ...machine.events import IO
 from ...runs.counting import count
 from ...story.labels import a
+from ...traffic.intensity import of, ridge
 from ...units import short, size_of
 from ..actors.bars import Bar, Bars, Piece
 from ..actors.number import Number
@@ -38,7 +39,7 @@ def read() -> int:
 
 def intensity() -> float:
     """FLOPs for each byte that moves."""
-    return counted(1).work.total / counted(1).total
+    return of(counted(1).work, counted(1).total)
 
 
 # ---- shots
@@ -46,10 +47,9 @@ def intensity() -> float:
 
 def for_each_byte(gpu: Device) -> tuple[Number, Number]:
     """FLOPs that are done for each byte, and those that this GPU could do while a byte comes."""
-    ridge = gpu.tflops / gpu.bandwidth
     done, at = (
         Number("", f"{value:.1f}" if value < 10 else f"{value:.0f}", says=says)
-        for says, value in (("FLOPs done for each byte", intensity()), (f"{a(gpu.model)} could do", ridge))
+        for says, value in (("FLOPs done for each byte", intensity()), (f"{a(gpu.model)} could do", ridge(gpu)))
     )
     return done, at
 

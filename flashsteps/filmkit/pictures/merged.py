@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ...units import number
+from ...story.written import Equals, Places, Term, places
 from .. import shapes
 from ..actors.areas import Areas
 from ..actors.cards import Panel, Text
@@ -18,6 +18,9 @@ from ..places import Stage
 from ..tiles import held
 from ..values import Made
 from .decoding import Toy
+from .tiled_row import against
+
+NAMED = 22  # letters of how a weight comes about, that leave room for its name
 
 
 class Merged:
@@ -25,28 +28,46 @@ class Merged:
     below the bar."""
 
     def __init__(self, board: Board, place: Stage, toy: Toy) -> None:
-        self.board, self.Os, Ls = board, held(toy.split, "O_s"), held(toy.split, "LSE_s")[:, 0]
+        self.board, self.Os, self.Ls = board, held(toy.split, "O_s"), held(toy.split, "LSE_s")[:, 0]
         self.O, self.LSE = held(toy.split, "O")[0], float(held(toy.split, "LSE")[0, 0])
-        self.weights, self.most = np.exp(Ls - self.LSE), 1.05 * float(max(np.abs(self.Os).max(), np.abs(self.O).max()))
-        self.grown, self.sums = [board.value(0.0) for _ in Ls], board.value((0.0,) * len(self.O))
+        self.weights, self.most = (
+            np.exp(self.Ls - self.LSE),
+            1.05 * float(max(np.abs(self.Os).max(), np.abs(self.O).max())),
+        )
+        self.grown, self.sums = [board.value(0.0) for _ in self.Ls], board.value((0.0,) * len(self.O))
+        of = self.written()
+        self.whole = of.write("LSE", self.LSE)
         upper, self.wires, bar, self.under, self.lower = place.whole.rows(
             *board.pick(wide=(300, 64, 60, 40, 216), square=(300, 50, 60, 44, 200), tall=(560, 120, 70, 60, 400)), gap=8
         )
         self.pictures = list[tuple[Any, Box]]()
-        boxes, wide = upper.columns(len(Ls), gap=board.pick(wide=24, square=14)), board.shape == "wide"
+        boxes, wide = upper.columns(len(self.Ls), gap=board.pick(wide=24, square=14)), board.shape == "wide"
         for n, (keys, box) in enumerate(zip(toy.pieces, boxes, strict=True)):
-            names, inside, LSE = toy.span(keys.start, keys.stop), Panel.inside(box), f"LSE {number(Ls[n])}"
+            names, inside = toy.span(keys.start, keys.stop), Panel.inside(box)
+            LSE, weight = (
+                of.write(kind, x) for kind, x in (("LSE", float(self.Ls[n])), ("weight", float(self.weights[n])))
+            )
             parts = inside.rows(*board.pick(wide=(1, 1, 3), square=(1, 2, 2), tall=(1, 2, 3)), gap=6)
-            how = f"weight e^{{{number(Ls[n])} − {number(self.LSE)}}} = {self.weights[n]:.2f}"
+            how = f"e^{{{LSE} − {self.whole}}} = {weight}"
+            how = f"weight {how}" if len(how) <= NAMED else how  # what it is stands below the bar, too
             self.pictures += [
-                (Panel(f"piece {n}", LSE if wide else "", sram=True), box),
-                (Text(names if wide else LSE, color="dim" if wide else "stat"), parts[0]),
-                (Text(how if wide else f"weighs {self.weights[n]:.2f}", color="ink"), parts[1]),
-                (Row(tuple(self.Os[n].tolist()), "O", -self.most, self.most, ground="sram"), parts[2]),
+                (Panel(f"piece {n}", f"LSE {LSE}" * wide, sram=True), box),
+                (Text(names if wide else f"LSE {LSE}", color="dim" if wide else "stat"), parts[0]),
+                (Text(how if wide else f"weighs {weight}", color="ink"), parts[1]),
+                (Row(tuple(self.Os[n].tolist()), "O", -self.most, self.most, ground="sram", figures=False), parts[2]),
             ]
         weights = tuple(self.weights.tolist())
-        length = Made(lambda *shown: shapes.weights(weights, shown, bar), *self.grown)
+        said = tuple(of.write("weight", weight) for weight in weights)
+        length = Made(lambda *shown: shapes.weights(weights, said, shown, bar), *self.grown)
         self.pictures.append((Areas(length, bar.w, bar.h), bar))
+
+    def written(self) -> Places:
+        """With how many places LSEs and weights stand."""
+        equations = [
+            Equals(Term("weight", float(weight)), against, (Term("LSE", float(LSE)), Term("LSE", self.LSE)))
+            for weight, LSE in zip(self.weights, self.Ls, strict=True)
+        ]
+        return places(equations)
 
     def add_up(self, seconds: float, pause: float) -> None:
         """Each piece's weight becomes a part of the bar, and its output of the sum."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ...story.labels import scores
+from ...story.written import Equals, Places, Term, places
 from ...theme import HEAD
-from ...units import number
 from ..actors.areas import Area, Areas
 from ..actors.cards import Panel, Text
 from ..actors.equation import Equation, Tile
@@ -17,6 +19,7 @@ from ..places import Stage
 from ..run import Run
 from ..tiles import held, made, rows, span, texture
 from .backward_run import hardest
+from .tiled_row import against
 
 CAME = "Q", "K", "LSE"
 
@@ -30,7 +33,7 @@ class Remade:
         self.some, self.of = rows(run, self.i), rows(run, self.j, "keys")
         self.frames = {"Q": self.some, "LSE": self.some, "K": self.of}
         if board.shape == "wide":
-            hbm, self.bus, self.sram = place.whole.columns(764, 64, 948, gap=0)
+            hbm, self.bus, self.sram = place.whole.columns(752, 62, 962, gap=0)
         else:
             heights = board.pick(wide=(), square=(236, 46, 459), tall=(600, 90, 700))
             hbm, self.bus, self.sram = place.whole.rows(*heights, gap=0)
@@ -53,10 +56,11 @@ class Remade:
         board, run = self.board, self.run
         S, P = (made(run, slot, i=self.i, j=self.j)[0] for slot in "SP")
         lse, keys = held(run, "LSE")[self.some], run.names["keys"][self.of]
+        self.written = of = written(S, lse, P)
         equation = Equation((
-            Tile(grid(S), "S", *span(run, "S"), scores(run.trace.meta), "", keys, 1, self.there["S"]),
-            Tile(grid(lse), "LSE", *span(run, "LSE"), "LSE", "−", places=1, seen=self.there["LSE"]),
-            Tile(grid(P), "P", 0, 1, "P = exp(S − LSE)", "→", keys, seen=self.there["P"]),
+            Tile(grid(S), "S", *span(run, "S"), scores(run.trace.meta), "", keys, of["S"], self.there["S"]),
+            Tile(grid(lse), "LSE", *span(run, "LSE"), "LSE", "−", places=of["LSE"], seen=self.there["LSE"]),
+            Tile(grid(P), "P", 0, 1, "P = exp(S − LSE)", "→", keys, of["P"], self.there["P"]),
         ), run.names["queries"][self.some])  # fmt: skip
         board.put(equation, self.body, fade=0)
         for name, slot in zip(CAME, (*self.slots.columns(2, gap=60), None), strict=True):
@@ -76,7 +80,8 @@ class Remade:
         r, c = self.row - self.some.start, self.key - self.of.start
         S, P = (made(run, slot, i=self.i, j=self.j)[0][r, c] for slot in "SP")
         left, right = self.below.columns(5, 7) if board.shape == "wide" else self.below.columns(5, 8)
-        how = f"e^{{{number(S)} − {number(float(held(run, 'LSE')[self.row, 0]))}}} = {number(P)}"
+        lse = float(held(run, "LSE")[self.row, 0])
+        how = self.written.fill("e^{# − #} = #", Term("S", S), Term("LSE", lse), Term("P", P))
         board.put(Text(how, HEAD, "ink", 500, mono=True, middle=True), left)
         board.put(Text(whose, middle=True), right)
 
@@ -91,6 +96,15 @@ class Remade:
         part = board.put(actor, ends[0], fade=0)
         board.move(part.to(ends[1]), seconds=seconds)
         board.set(part.fade(0.0))
+
+
+def written(S: np.ndarray, lse: np.ndarray, P: np.ndarray) -> Places:
+    """With how many places the numbers of the tiles stand: P follows from S and LSE in each of its cells."""
+    cells = (
+        Equals(Term("P", float(P[r, c])), against, (Term("S", float(S[r, c])), Term("LSE", float(lse[r, 0]))))
+        for r, c in np.ndindex(P.shape) if np.isfinite(S[r, c])
+    )  # fmt: skip
+    return places(cells, least={"S": 1, "LSE": 1})
 
 
 def missing(box: Box) -> Areas:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from math import exp
+from operator import add, mul
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ...story.row import Held, Sum, held, moving_most
+from ...story.written import Equals, Places, Term, places
 from ...theme import HEAD
 from ..actors.bars import Bar, Bars, Piece
-from ..actors.number import Number, fill
+from ..actors.number import Number
 from ..actors.row import Level, Row
 from ..board import Board
 from ..run import Run
@@ -40,6 +43,11 @@ class TiledRow(NamedTuple):
         return self.tiles[self.moving].alpha < 1
 
     @property
+    def old(self) -> float:
+        """What the tile that moves the max leaves of ℓ."""
+        return self.tiles[self.moving].alpha * self.tiles[self.moving - 1].l
+
+    @property
     def longest(self) -> float:
         """Of all ℓ that are shown."""
         return 1.02 * max([float(self.whole.l), *(tile.l for tile in self.tiles)])
@@ -55,12 +63,38 @@ class TiledRow(NamedTuple):
         words = self.run.quoted("keys", tile.start + int(np.argmax(tile.S)))
         return words[0].upper() + words[1:] if words.startswith("key") else words
 
+    def terms(self, j: int) -> tuple[Term, Term, Term]:
+        """As figures: the max before a tile, the max after it, and α."""
+        before, tile = self.tiles[j - 1], self.tiles[j]
+        return Term("m", before.m), Term("m", tile.m), Term("α", tile.alpha)
+
+    @property
+    def sum(self) -> tuple[Term, Term, Term]:
+        """As figures: what is left of ℓ, what the tile that moves the max adds, and what that makes."""
+        tile = self.tiles[self.moving]
+        return Term("part", self.old), Term("part", sum(tile.P)), Term("sum", tile.l)
+
+    def written(self) -> Places:
+        """With how many places m, α, ℓ and its parts stand: the same in all chapters that tell of them."""
+        equations = [
+            Equals(alpha, against, (was, now)) for was, now, alpha in map(self.terms, range(1, len(self.tiles)))
+        ]
+        was, now, alpha = self.terms(self.moving)
+        *parts, whole = self.sum
+        if self.moves:
+            before = Term("ℓ", self.tiles[self.moving - 1].l)
+            equations += [Equals(parts[0], mul, (alpha, before)), Equals(whole, add, tuple(parts))]
+        return places(equations, [(was, now), (alpha, Term("α", 1.0))])
+
     def row(self, **how: Any) -> Row:
-        low, high = min(0.0, *self.S.tolist()) * 1.02, max(0.5, *self.S.tolist()) * 1.05
+        low, high = min(0.0, *self.S.tolist()), max(0.0, *self.S.tolist())
+        high = max(high, 0.1 * (high - low)) or 0.5
         title = (
             f"scores of {'the query ' * bool(self.run.trace.meta['tokens'])}{self.run.quoted('queries', self.query)}"
         )
-        return Row(tuple(self.S.tolist()), "S", low, high, labels=self.run.names["keys"], title=title, **how)
+        return Row(
+            tuple(self.S.tolist()), "S", 1.02 * low, 1.05 * high, labels=self.run.names["keys"], title=title, **how
+        )
 
 
 def of_run(run: Run) -> TiledRow:
@@ -104,10 +138,11 @@ class RowTiles:
         levels = before, Level(self.level, self.name, "stat", 0, self.start, self.stop)
         tile = data.run.trace.meta["block_k"]
         board.put(data.row(seen=self.seen, now=self.now, tile=tile, levels=levels, margin=MARGIN), upper)
-        board.put(Number("m", self.m, self.m_how, "largest score so far", lit=self.lit), m_box)
-        board.put(Number("α", self.alpha, self.alpha_how, "old sums are multiplied by", lit=self.lit), alpha_box)
+        of, many = data.written(), ("largest score so far", "old sums are multiplied by")
+        board.put(Number("m", self.m, self.m_how, many[0], places=of["m"], lit=self.lit), m_box)
+        board.put(Number("α", self.alpha, self.alpha_how, many[1], places=of["α"], lit=self.lit), alpha_box)
         bar = Bar("ℓ", self.l, "stat", self.pieces, whole=self.l_was)
-        board.put(Bars((bar,), data.longest, "{:.2f}", size=HEAD), l_box)
+        board.put(Bars((bar,), data.longest, f"{{:.{of['ℓ']}f}}", size=HEAD), l_box)
         board.put(Row(self.O, "O", -data.most, data.most, was=self.O_was, title="O", note=self.note), O_box)
 
     def take(self, j: int, seconds: float = 0.8) -> None:
@@ -125,17 +160,17 @@ class RowTiles:
 
     def measure(self, j: int) -> None:
         """m and α are written down; a line that has to go up goes first."""
-        board, tile = self.board, self.data.tiles[j]
+        board, tile, of = self.board, self.data.tiles[j], self.data.written()
         if j == 0:
             board.set(self.level.to(0.0), self.stop.to(tile.stop))
         if self.level.at(board.now) != tile.m:
             board.move(self.level.to(tile.m), seconds=0.5)
-        board.set(self.m.to(tile.m), self.name.to(fill("m = #", tile.m)))
+        board.set(self.m.to(tile.m), self.name.to(of.fill("m = #", Term("m", tile.m))))
         if j:
-            before = self.data.tiles[j - 1].m
-            board.set(self.alpha.to(tile.alpha), self.alpha_how.to(fill("exp(# − #)", before, tile.m)))
-            if before < tile.m:
-                board.set(self.m_how.to(fill("# → #", before, tile.m)), self.lit.to("α"))
+            was, now, _ = self.data.terms(j)
+            board.set(self.alpha.to(tile.alpha), self.alpha_how.to(of.fill("exp(# − #)", was, now)))
+            if was.value < now.value:
+                board.set(self.m_how.to(of.fill("# → #", was, now)), self.lit.to("α"))
 
     def max_moves(self, pace: float = 1.0) -> None:
         """The tile has come: the line goes up to its largest score, and α is written down."""
@@ -168,6 +203,11 @@ class RowTiles:
         board.set(self.now.to((0, 0)), self.O_was.to(last.acc), self.old.to(None), self.start.to(0), self.lit.to(""))
         board.set(self.pieces.to(_pieces(last.l, 0.0)), self.l_was.to(None), self.note.to(DONE))
         board.move(self.O.to(self.data.out), seconds=seconds, step="done")
+
+
+def against(was: float, now: float) -> float:
+    """What is left of a sum when the max moves."""
+    return exp(was - now)
 
 
 def _pieces(old: float, new: float) -> tuple[Piece, Piece]:

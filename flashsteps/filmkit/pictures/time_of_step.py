@@ -11,23 +11,24 @@ from ..board import Board
 from .grows import HEADS, D
 
 BATCH, SIZE = 64, 1024  # of GPT-2 medium, whose times were published
-TOOK, MOVED = (published.figure(f"gpt2-medium-standard-{what}") for what in ("time", "traffic"))
+TOOK, MOVED, PRINTED = (published.figure(f"gpt2-medium-standard-{what}") for what in ("time", "traffic", "work"))
 
 
 class TimeOfStep:
     """Three bars on one axis: measured, to move, to multiply, on the paper's A100; `ms` are their ends, `grown` what
-    they have come to so far."""
+    they have come to so far, and `work` is what there is to multiply, in GFLOP."""
 
     def __init__(self, board: Board) -> None:
         gpu, ways = device("a100-40gb"), ("forward", "backward")
         passes = [count(f"standard-{way}", n=SIZE, d=D, block_q=D, block_k=D).work.matmul for way in ways]
-        products = sum(passes) * HEADS * BATCH
-        self.ms = TOOK.value, MOVED.value / gpu.bandwidth, products / gpu.tflops / 1e9
+        each, self.work = 2 * SIZE * SIZE * D, sum(passes) * HEADS * BATCH / 1e9
+        self.ms = TOOK.value, MOVED.value / gpu.bandwidth, self.work / gpu.tflops
+        self.counted = f"{sum(passes) // each} products of 2N²d a head and sequence"
         self.grown = [board.value(0.0) for _ in self.ms]
         names = (
             "measured: attention of GPT-2 medium, forward and backward",
             f"to move its {MOVED.value:g} GB, at {a(gpu.model)}’s full {gpu.bandwidth:g} TB/s",
-            f"to multiply: {products / 1e9:.0f} GFLOP, at its full {gpu.tflops} TFLOP/s",
+            f"to multiply: {self.work:.0f} GFLOP, at its full {gpu.tflops} TFLOP/s",
         )
         bars = tuple(
             Bar(name, now, hue, pieces=parts)

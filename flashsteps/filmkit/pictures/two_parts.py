@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from ...story.row import Sum
+from ...story.written import Equals, Places, Term, places
 from ..actors.bars import Bar, Bars
 from ..actors.cards import Panel
-from ..actors.number import fill
 from ..actors.row import Row
 from ..board import Board
 from ..boxes import Box
-from .tiled_row import TiledRow
+from .tiled_row import TiledRow, against
 
 
 def put_part(
@@ -19,11 +19,12 @@ def put_part(
 ) -> None:
     """A panel with ℓ as a length and O as bars: of a program's part, on chip, or of what they make, as it is `now`."""
     length, pieces, O = now or (float(part.l), (), tuple(part.acc.tolist()))
-    board.put(Panel(title, fill("m = #", part.m), sram=now is None), box)
+    of, kind = written(data), "part" if now is None else "whole"
+    board.put(Panel(title, of.fill("m = #", Term("m", part.m)), sram=now is None), box)
     above, below = Panel.inside(box).rows(2, 3, gap=10)
     ground = "sram" if now is None else "panel"
     most = 1.02 * max(float(abs(x.acc).max()) for x in (*halves(data).values(), data.whole))
-    board.put(Bars((Bar("ℓ", length, "stat", pieces),), data.longest, "{:.3f}", ground=ground), above)
+    board.put(Bars((Bar("ℓ", length, "stat", pieces),), data.longest, f"{{:.{of[kind]}f}}", ground=ground), above)
     board.put(Row(O, "O", -most, most, title="O", ground=ground), below)
 
 
@@ -38,7 +39,19 @@ def halves(data: TiledRow) -> dict[str, Sum]:
     return {name: Sum.of(data.S[some], data.V[some]) for name, some in cut(data).items()}
 
 
-def places(board: Board) -> tuple[list[Box], list[Box], Box, Box]:
+def written(data: TiledRow) -> Places:
+    """With how many places both, their factors and what they make stand."""
+    whole, parts = data.whole, halves(data).values()
+    by = [Term("×", float(part.shrunk(whole.m))) for part in parts]
+    equations = [
+        Equals(factor, against, (Term("m", part.m), Term("m", whole.m))) for factor, part in zip(by, parts, strict=True)
+    ]
+    terms = (*by, *(Term("part", float(part.l)) for part in parts))
+    equations.append(Equals(Term("whole", float(whole.l)), lambda a, b, x, y: a * x + b * y, terms))
+    return places(equations, least={"m": data.written()["m"]})
+
+
+def boxes(board: Board) -> tuple[list[Box], list[Box], Box, Box]:
     """Where two halves, arrows, what they make, as large as a half, and its digits stand."""
     if board.shape == "wide":
         left, between, middle, right = board.main.columns(51, 14, 51, 55, gap=26)
