@@ -188,15 +188,18 @@ def _usage(error: click.UsageError, command: click.Command) -> str:
 
 def _as_options(message: str, command: click.Command) -> str:
     """A message that speaks of Python's arguments (`dtype='float32'`) in the command's words (`--dtype float32`)."""
-    names = {param.name: param.opts[-1] for param in command.params if isinstance(param, click.Option)}
+    options = {param.name: param for param in command.params if isinstance(param, click.Option)}
+    names = {name: param.opts[-1] for name, param in options.items()}
 
     def option(found: re.Match[str]) -> str:
         if not found[1]:
             return found[0]
         name, value = names[found[1]], (found[2] or "").strip("'(),").replace(" ", "")
+        if value == "True" and options[found[1]].is_flag:
+            return name
         return f"no {name}" if value == "None" else f"{name} {value}".rstrip()
 
-    quoted = r"'[^']*'|\"[^\"]*\""  # is as it was given, whatever it looks like
+    quoted = r"(?<!\w)'[^']*'|\"[^\"]*\""  # is as it was given, whatever it looks like; no "doesn't" begins it
     pattern = rf"(?<![^\s])({'|'.join(names)})=('[^']*'|\([-\d, ]*\)|[-\w.]+)?|{quoted}"
     return re.sub(pattern, option, message) if names else message
 

@@ -226,10 +226,12 @@ class Board:
         return Script(self.shape, self.title, self.now, tuple(self.parts), tuple(self.chapters), said, dict(self.steps))
 
     def _turn(self) -> None:
-        """To the name of the chapter that has begun."""
+        """To the name of the chapter that has begun; what was said in the one before is over once something happens."""
         if self._turning:
+            self._turning = False
             self._chapter.move(len(self.chapters), self.now, self.now)
-        self._turning = False
+            if self.captions and self.chapters and self.captions[-1].start < self.chapters[-1].stop:
+                self.hush()
 
     def _until_read(self) -> None:
         if self.captions:

@@ -134,11 +134,17 @@ class Input:
         run: Trace = self.once("saved", load)
         meta = run.meta
         if meta["algorithm"] != algorithm:
-            raise ValueError(f"this film shows {algorithm}, and this is a trace of {meta['algorithm']}")
+            raise ValueError(
+                f"this film shows {algorithm}, and this is a trace of {meta['algorithm']}: record that one, or leave "
+                "the trace out"
+            )
         for name, value in how.items():
-            if meta.get(name, value) != value:
+            free = value is None and name != "mask"  # of any size: no user is asked, and none is told
+            if meta.get(name, value) != value and not free:
+                shows, has = f"{name}={value!r}", f"{name}={meta[name]!r}"
                 raise ValueError(
-                    f"this film shows a run with {name} {value}, and this trace is of one with {meta[name]}"
+                    f"this film shows a run with {shows}, and this trace is of one with {has}: record one so, or "
+                    "leave the trace out"
                 )
         if meta.get("heads", 1) > 1:
             raise ValueError(f"this trace is of {meta['heads']} heads, and a film shows one: record one head")

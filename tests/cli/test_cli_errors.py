@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+import flashsteps as fs
 from flashsteps.cli import main
 from flashsteps.filmkit import encode, rendering, vector
 from flashsteps.filmkit.boxes import LARGEST_SCALE
@@ -41,6 +42,10 @@ WRONG = [
     (f"{RENDER} --preset slide", "preset 'slide'", "did you mean 'slides'"),
     ("count flash-forward --n 64 --d 8 --rule fig2", "rule 'fig2'", "fa1-figure-2"),
     ("count flash2-forward --n 64 --d 8 --rule fa1-figure-2", "not for flash2-forward", "use --rule all"),
+    # what a film doesn't take, as it was typed
+    ("render limits -o a.gif --code", "doesn't take --code: leave it out", ""),
+    ("render problem -o a.gif --mask window:2,0", "doesn't take --mask window:2,0: leave it out", ""),
+    ("render limits -o a.gif --dtype float16", "doesn't take --dtype float16: leave it out", ""),
     # numbers
     (f"{RENDER} --fps 0", "--fps '0'", "1 or more"),
     (f"{RENDER} --fps 12.5", "--fps '12.5'", "whole number"),
@@ -310,3 +315,22 @@ def test_a_name_is_quoted_as_it_was_given(files, monkeypatch, name):
     for command in ("view", "step", "show", "record flash2-forward -o a.npz --input"):
         more = ["-o", "a.html"] if command == "view" else []
         assert repr(name) in refused([*command.split(), name, *more])
+
+
+def test_a_saved_run_with_blocks_of_its_own_is_shown_and_one_that_is_another_is_refused_in_words(tmp_path, monkeypatch):
+    """Where a film's blocks are not to be chosen, any will do."""
+
+    def told(words):
+        result = CliRunner().invoke(main, words.split())
+        return result.exit_code, result.output + result.stderr
+
+    monkeypatch.chdir(tmp_path)
+    made = "record flash2-forward --input random:12,4 --block-q 3 --block-k 4"
+    assert told(f"{made} -o own.npz")[0] == told(f"{made} --mask causal -o masked.npz")[0] == 0
+    assert fs.film("online-softmax", trace="own.npz").duration > 30
+    code, said = told("render online-softmax --trace masked.npz -o b.png")
+    assert code == 2
+    assert "a run with no --mask, and this trace is of one with --mask causal: record one so" in said
+    code, said = told("render causal --trace own.npz -o b.png")
+    assert code == 2
+    assert "a run with --mask causal, and this trace is of one with no --mask" in said

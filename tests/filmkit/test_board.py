@@ -76,6 +76,25 @@ def test_a_chart_grows_alone_and_then_its_words_come():
         assert words.start - before.stop == pytest.approx(2.0 if cut == "full" else 0.0)
 
 
+def test_words_of_a_chapter_are_over_when_something_happens_in_the_next():
+    """They stand while nothing moves, and early words of the next one stay."""
+    board = Board("wide", "Title")
+    moved = board.value(0.0)
+    with board.chapter("One"):
+        board.say("Words of what is seen in the first chapter, and of nothing else.")
+    with board.chapter("Two"):
+        board.move(moved.to(1.0), seconds=3.0)
+        board.say("Words of the second.")
+    with board.chapter("Three"):
+        board.say("Early words.", early=True)
+        board.move(moved.to(2.0), seconds=3.0)
+    one, two, three = (script := board.script()).captions
+    first, second, _ = script.chapters
+    assert (one.stop, two.start) == (first.stop, first.stop + 3.0)
+    assert two.stop == three.start == second.stop
+    assert three.stop == script.duration
+
+
 def test_what_a_board_refuses():
     board = Board("wide", "Title")
     with pytest.raises(ValueError, match="no chapter"):

@@ -365,3 +365,43 @@ def test_a_number_does_not_stand_on_the_edge_of_what_is_the_whole(value):
     edge = extent(of(picture, "dim"))
     wide = 7 * 0.6 * 32 * 0.6
     assert not x - 2 < edge[0] + edge[2] < x + wide
+
+
+class Layering(Pen):
+    """A pen that keeps in which order lines, grounds and words are drawn, and from where to where across."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.drawn = []
+
+    def line(self, points, color, **options):
+        self.drawn.append(("line", points[0][0], points[-1][0]))
+        return super().line(points, color, **options)
+
+    def fill(self, box, color, **options):
+        self.drawn.append(("fill", box.x, box.right))
+        return super().fill(box, color, **options)
+
+    def text(self, x, y, words, size, color="ink", **options):
+        wide = super().text(x, y, words, size, color, **options)
+        left = x - wide * {"left": 0, "center": 0.5, "right": 1}[options.get("align", "left")]
+        self.drawn.append(("text", left, left + wide))
+        return wide
+
+
+@settings(max_examples=60)
+@given(st.floats(0, 10), st.lists(st.floats(0.5, 10), min_size=1, max_size=3), st.booleans(), st.booleans())
+def test_no_line_runs_through_words_of_a_bar(value, marks, hatched, stacked):
+    """Words move, or have a ground of their own: no line is drawn over them, and one that was there is covered."""
+    pieces = (Piece(4, "S", hatched, "first"), Piece(6, "Q", False, "second")) if stacked else ()
+    bar = Bar("", value, "S", pieces, inside="" if stacked else "what is inside")
+    surface = cairo.ImageSurface(cairo.FORMAT_RGB24, WIDE, HIGH)
+    pen = Layering(cairo.Context(surface), DARK, 0.6)
+    Bars((bar,), 10.0, "{:.2f} MB", tuple(Mark(at, "", "V") for at in marks)).draw(pen, BOX)
+    drawn = [(kind, left, right, n) for n, (kind, left, right) in enumerate(pen.drawn)]
+    lines, words = ([one for one in drawn if one[0] == kind] for kind in ("line", "text"))
+    assert len(lines) == len(marks)
+    for _, left, right, at in words:
+        for _, x, _, since in lines:
+            if left - 3 < x < right + 3 and left < right:
+                assert any(a <= x <= b and since < n < at for kind, a, b, n in drawn if kind == "fill")

@@ -65,6 +65,8 @@ def test_it_is_told_so_that_it_can_be_followed(name, which, shape):
     for words, start, stop in script.captions:
         assert 0 < len(words) <= LONGEST_CAPTION
         assert stop - start >= reading_time(words) - 1e-9, words
+        within = next(chapter for chapter in script.chapters if chapter.start <= start < chapter.stop)
+        assert stop <= within.stop + FADE + 1e-9, words  # it goes with its picture
         assert not any(sign in words for sign in "\n\t\u0000"), words
     assert script.at(script.duration - HOLD) == script.at(script.duration)  # the last state holds
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from ..pen import Pen
 
 
+CLEAR = 10  # units: nearer to a line a number does not stand, where there is room beyond
+
+
 class Piece(NamedTuple):
     """A part of a bar, in a hue. What is written is hatched."""
 
@@ -110,9 +113,10 @@ class Bars(Actor):
         for mark in self.marks:
             if mark.value is not None and 0 <= mark.value <= self.most:
                 self._mark(pen, mark, plot, box)
-        for bar, here, name in places:
+        for bar, here, name in places:  # words come last: no line runs through them
             if names:
                 self._name(pen, bar, name, beside)
+            self._inside(pen, bar, here)
             self._figure(pen, bar, here, box)
 
     def length(self, value: float, room: float) -> int:
@@ -155,27 +159,14 @@ class Bars(Actor):
     def _bar(self, pen: Pen, bar: Bar, room: Box) -> None:
         from ...theme import ink_on
 
-        at, end = 0.0, self.length(bar.value, room.w)
-        for piece in bar.pieces or (Piece(bar.value, bar.hue),):
-            start, stop = (self.length(min(bar.value, edge), room.w) for edge in (at, at + piece.amount))
-            at += piece.amount
-            gap = 1 if bar.pieces and stop - start > 8 and at < bar.value else 0  # like pieces are told apart
-            thin = bar.value > 0 and not bar.pieces  # and yet there
-            here = Box(room.x + start, room.y, max(stop - start - gap, int(thin)), room.h)
-            if here.w > 0:
-                pen.fill(here, piece.hue, radius=0 if bar.pieces else 4)
-                if piece.written:
-                    pen.hatch(here, "bg")
-                if piece.name:
-                    self._inside(pen, here, piece.name, piece.hue, plate=piece.written)
+        for piece, here in self._pieces(bar, room):
+            pen.fill(here, piece.hue, radius=0 if bar.pieces else 4)
+            if piece.written:
+                pen.hatch(here, "bg")
         if bar.whole is not None:
             pen.frame(Box(room.x, room.y, max(2, self.length(bar.whole, room.w)), room.h), "dim", radius=4, dash=8)
-        if bar.inside:
-            within = Box(room.x, room.y, end, room.h).inset(pen.px(14), 0)
-            size = next((s for s in (BODY, LABEL, SMALL) if width(pen, bar.inside, s, weight=500) <= within.w), SMALL)
-            if width(pen, bar.inside, size, weight=500) <= within.w:
-                write(pen, within, bar.inside, size, ink_on(pen.color(bar.hue)), weight=500)
         if bar.error:
+            end = self.length(bar.value, room.w)
             ends = [room.x + self.length(bar.value + by, room.w) for by in (-bar.error, bar.error)]
             middle, half = room.y + room.h // 2, min(pen.px(12), room.h // 2)
             on = ink_on(pen.color(bar.hue))  # a bar may be as bright as ink is
@@ -183,6 +174,24 @@ class Bars(Actor):
             pen.line([(room.x + end, middle), (ends[1], middle)], "ink", width=3)
             for x, color in zip(ends, (on, "ink"), strict=True):
                 pen.line([(x, middle - half), (x, middle + half)], color, width=3)
+
+    def _pieces(self, bar: Bar, room: Box) -> list[tuple[Piece, Box]]:
+        """Where each that is there stands."""
+        found, at = [], 0.0
+        for piece in bar.pieces or (Piece(bar.value, bar.hue),):
+            start, stop = (self.length(min(bar.value, edge), room.w) for edge in (at, at + piece.amount))
+            at += piece.amount
+            gap = 1 if bar.pieces and stop - start > 8 and at < bar.value else 0  # like pieces are told apart
+            thin = bar.value > 0 and not bar.pieces  # and yet there
+            here = Box(room.x + start, room.y, max(stop - start - gap, int(thin)), room.h)
+            if here.w > 0:
+                found.append((piece, here))
+        return found
+
+    def _lines(self, bar: Bar, room: Box) -> list[float]:
+        """Where lines cross a bar, in px from the left."""
+        values = [bar.whole, *(mark.value for mark in self.marks)]
+        return sorted(room.x + self.length(value, room.w) for value in values if value)
 
     def _figure(self, pen: Pen, bar: Bar, room: Box, box: Box) -> None:
         """The number and what is said of it, right after the bar, or after a line that would run through them."""
@@ -196,10 +205,11 @@ class Bars(Actor):
         wide = width(pen, said, self.size, weight=600, mono=True) + bool(bar.note) * (
             width(pen, bar.note, LABEL) + pen.px(14)
         )
-        for line_at in sorted((bar.whole or 0, *(mark.value or 0 for mark in self.marks))):
-            edge = room.x + self.length(line_at, room.w)
-            if x - pen.px(6) < edge < x + wide + pen.px(6) and edge + pen.px(18) + wide <= box.right:  # beyond it
-                x = edge + pen.px(18)
+        clear, after = pen.px(CLEAR), pen.px(18)
+        for edge in self._lines(bar, room):
+            if x - clear < edge < x + wide + clear:  # close to what it is after, else beyond the line
+                before = edge - clear - wide
+                x = before if x - after + clear <= before else min(edge + after, max(x, box.right - wide))
         place = place._replace(x=x, w=box.right - x)
         if wide:
             pen.fill(Box(x - pen.px(6), place.y, min(place.w, wide + pen.px(12)), place.h), self.ground)
@@ -207,10 +217,28 @@ class Bars(Actor):
         used += pen.px(14) if used else 0
         write(pen, Box(x + used, place.y, place.w - used, place.h), bar.note, LABEL, "dim")
 
-    def _inside(self, pen: Pen, box: Box, words: str, color: str, plate: bool) -> None:
-        """A piece's name in its middle, if there is room; on a plate where there are hatches."""
+    def _inside(self, pen: Pen, bar: Bar, room: Box) -> None:
+        """What stands on a bar: its pieces' names, and what is `inside`."""
         from ...theme import ink_on
 
+        lines = self._lines(bar, room)
+        for piece, here in self._pieces(bar, room):
+            if piece.name:
+                self._piece(pen, here, piece, lines)
+        if bar.inside:
+            within = Box(room.x, room.y, self.length(bar.value, room.w), room.h).inset(pen.px(14), 0)
+            size = next((s for s in (BODY, LABEL, SMALL) if width(pen, bar.inside, s, weight=500) <= within.w), SMALL)
+            wide = width(pen, bar.inside, size, weight=500)
+            if wide <= within.w:
+                if any(within.x <= x <= within.x + wide for x in lines):
+                    pen.fill(within._replace(w=ceil(wide)), bar.hue)
+                write(pen, within, bar.inside, size, ink_on(pen.color(bar.hue)), weight=500)
+
+    def _piece(self, pen: Pen, box: Box, piece: Piece, lines: list[float]) -> None:
+        """A piece's name in its middle, if there is room; on a plate where there are hatches, or a line."""
+        from ...theme import ink_on
+
+        words, color = piece.name, piece.hue
         wide = width(pen, words, LABEL, weight=600) + pen.px(16)
         if not pen.fits(LABEL) or wide > box.w or box.h < line(pen, LABEL):
             return
@@ -220,7 +248,7 @@ class Bars(Actor):
             round(wide),
             line(pen, LABEL),
         )
-        if plate:
+        if piece.written or any(place.x <= x <= place.right for x in lines):
             pen.fill(place, color, radius=8)
         write(pen, place, words, LABEL, ink_on(pen.color(color)), weight=600, align="center")
 
