@@ -52,7 +52,11 @@ Made = list[tuple[Path, str]]
 @option(
     "--trace", type=click.Path(path_type=Path), metavar="RUN.npz", help="Draw this saved run, instead of a new one."
 )
-@option("--device", type=take.DEVICE, help="The GPU that the panels name  [default: the film's own]")
+@option(
+    "--device",
+    type=take.DEVICE,
+    help=f"The GPU that panels name  [default: the film's own, mostly {take.devices.DEFAULT}]",
+)
 @option("--sram", type=take.BYTES, help="The toy's SRAM, in which the run has to fit  [default: what it takes]")
 @option("--theme", type=take.THEME, help=f"Its colours  {take.THEME_DEFAULT}")
 @option("--preset", type=take.PRESET, help="Its size and frame rate  [default: by the file's ending]")

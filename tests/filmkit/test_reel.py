@@ -77,6 +77,29 @@ def test_a_file_is_the_same_whatever_the_number_of_processes(ending, tmp_path):
         assert np.abs(shown[max(time for time in shown if time <= t + 0.01)] - wanted).mean() < 3, t
 
 
+LEFT = """
+import gc
+import av, numpy as np
+from flashsteps.filmkit import encode
+from flashsteps.filmkit.processes import in_order
+
+gc.disable()
+graph = encode._filter("palettegen", "stats_mode=full", (640, 360))
+graph.push(encode._timed(av.VideoFrame.from_ndarray(np.zeros((360, 640, 4), np.uint8), "rgba"), 0, 100))
+circle = [graph]
+circle.append(circle)
+del circle, graph
+print(*in_order(lambda n, told: n + 0 * gc.collect(), 4, 2, print))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere processes are no forks")
+def test_what_waits_to_be_freed_does_not_hold_up_a_process():
+    """A filter that an error left behind has threads, which a fork has not, and would wait for them to end."""
+    done = subprocess.run([sys.executable, "-c", LEFT], capture_output=True, text=True, timeout=60)
+    assert (done.stdout.split(), done.stderr) == (["0", "1", "2", "3"], "")
+
+
 def test_work_comes_back_in_order_and_what_it_raises_is_raised_here():
     def task(n: int, told) -> int:
         if n == 5:

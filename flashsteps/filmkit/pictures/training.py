@@ -87,7 +87,7 @@ class Losses:
         lines = tuple(self._line(one, each) for one, each in self.off.items())
         rule = Rule(self.moves, f"the loss moves {self.moves:.2g} a step (median)", upright=False, hue="dim")
         others = ", ".join(short(n) for n in self.sizes if n != self.n)
-        title = "difference from standard’s loss" + f" (no larger at N = {others})" * bool(others)
+        title = "|difference| from standard’s loss" + f" (no larger at N = {others})" * bool(others)
         return Curve(self._x, Axis(0, most, ticks), lines, rules=(rule,), upto=self.steps, title=title)
 
     @property
