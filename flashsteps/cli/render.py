@@ -13,6 +13,7 @@ import click
 
 from ..files import whole
 from ..filmkit.boxes import shape_of
+from ..machine import devices
 from ..units import size_of
 from . import options as take
 from . import outputs
@@ -55,7 +56,7 @@ Made = list[tuple[Path, str]]
 @option(
     "--device",
     type=take.DEVICE,
-    help=f"The GPU that panels name  [default: the film's own, mostly {take.devices.DEFAULT}]",
+    help=f"The GPU that panels name  [default: the film's own, mostly {devices.DEFAULT}]",
 )
 @option("--sram", type=take.BYTES, help="The toy's SRAM, in which the run has to fit  [default: what it takes]")
 @option("--theme", type=take.THEME, help=f"Its colours  {take.THEME_DEFAULT}")

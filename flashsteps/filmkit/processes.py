@@ -96,7 +96,7 @@ def _collected(ends: list[Connection], count: int, told: Told) -> Iterator[Any]:
 def _work(task: Callable[[int, Told], Any], end: Connection, other: Connection) -> None:
     """A process: a number comes in, what the task makes of it goes out, until the one who asks is gone."""
     other.close()
-    gc.freeze()  # what was left to be freed stays: a filter of libav would wait for its threads, which did not come along
+    gc.freeze()  # what was left to be freed stays: a filter of libav would wait for its threads, which stayed behind
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the one who asks, and he ends this
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
