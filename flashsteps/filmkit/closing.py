@@ -274,7 +274,7 @@ def _to_scale(kind: Kind, path: list[Size], now: Callable[..., Any], how: str, h
 
     def areas(size: Size, run: Moved) -> tuple[Area, ...]:
         level = Area(
-            0, 0, size.d, run.level, "ink", f"break-even, large N: {run.level:.0f}", how, open=True, beside=True
+            0, 0, size.d, run.level, "ink", f"break-even: {run.level:.0f}", how, open=True, beside=True
         )
         return Area(0, 0, size.d, _rows(kind, size), kind.tensor), *((level,) if run.level >= 2 else ())
 

@@ -80,7 +80,7 @@ def test_a_figure_is_said_only_while_its_bar_stands_at_it(name, ratios):
     for ratio in ratios:  # it stands there for a moment
         assert sum(value == pytest.approx(ratio, abs=0.005) for value in seen) >= 2
     assert "d = 64, 128" in script.captions[-1].name
-    even = "break-even, large N: 50" if name == "flash-forward" else "break-even, large N: 32"
+    even = "break-even: 50" if name == "flash-forward" else "break-even, large N: 32"
     assert even in {area.name for area in shown(script, script.duration, Areas).areas}
 
 
@@ -117,7 +117,7 @@ def test_where_it_is_level_follows_from_what_is_beside_it(dtype, own):
         bracketed = f"({moved})" if "+" in moved else moved
         assert f"{bracketed} / {rows} = 4." in text
         level = (3 * d + own) / 4 if rows == "keys" else 2 * d / 4
-        assert f"break-even, large N: {level:.0f}" in {
+        assert f"break-even: {level:.0f}" in {
             area.name for area in shown(script, script.duration, Areas).areas
         }
         statistics = "ℓ, m" if rows == "keys" else "LSE"
