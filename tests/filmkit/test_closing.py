@@ -80,7 +80,7 @@ def test_a_figure_is_said_only_while_its_bar_stands_at_it(name, ratios):
     for ratio in ratios:  # it stands there for a moment
         assert sum(value == pytest.approx(ratio, abs=0.005) for value in seen) >= 2
     assert "d = 64, 128" in script.captions[-1].name
-    even = "break-even: 50" if name == "flash-forward" else "break-even, large N: 32"
+    even = "break-even: 50" if name == "flash-forward" else "break-even: 32"
     assert even in {area.name for area in shown(script, script.duration, Areas).areas}
 
 
