@@ -194,12 +194,13 @@ export class Player {
     this.go(at);
   }
 
-  /** Scrolls to where the action is, if it is out of sight: the part of the stage that has something framed. */
+  /** Scrolls to where the action is, if it is out of sight, and no further: the part of the stage that has something framed. */
   sight() {
     if (!this.options.hash) return;
     const [{ stage }] = this.views, lit = stage.querySelector(".ending:not([hidden])") ?? stage.querySelector(".slot.made, .frame.now:not([hidden])") ?? stage;
     const box = lit.getBoundingClientRect(), end = this.deck.getBoundingClientRect().top;
-    if (box.top < 0 || box.bottom > end) lit.scrollIntoView({ block: box.height > end ? "start" : "center" });
+    if (box.top < 0 || box.height > end) scrollBy(0, box.top);
+    else if (box.bottom > end) scrollBy(0, box.bottom - end);
   }
 
   go(at, moving = CROSSING) {

@@ -30,7 +30,7 @@ def main() -> None:
         for target, scheme in zip(sys.argv[1:], ("dark", "light"), strict=True):
             address = f"{page_file.as_uri()}#step={step}"
             settings = {"color_scheme": scheme, "device_scale_factor": 1.25}
-            with opened(running, address, 1280, 720, **settings) as page:
+            with opened(running, address, 1280, 750, **settings) as page:
                 cell = page.locator('.slot:has(.name:text-is("S")) [role=grid]').bounding_box()
                 assert cell
                 page.mouse.move(cell["x"] + cell["width"] / 8, cell["y"] + cell["height"] * 5 / 8)

@@ -762,6 +762,22 @@ def test_it_fits_every_width(chromium, second, pair, folder):
                 page.get_by_role("button", name="step", exact=True).click()
 
 
+SIGHT = """() => { const lit = document.querySelector(".slot.made").getBoundingClientRect();
+  return [scrollY, lit.top, document.querySelector(".dock").getBoundingClientRect().top - lit.bottom]; }"""
+
+
+def test_a_link_to_a_step_brings_it_into_sight_and_scrolls_no_further(chromium, folder):
+    trace = sample(block_q=4, block_k=4)
+    step = next(event.step for event in trace if event.slot == "alpha" and event.loop == {"j": 2, "i": 1})
+    address = written(folder, trace)
+    for height in (600, 720, 1000):
+        with opened(chromium, f"{address}#step={step}", 1280, height) as page:
+            scrolled, above, below = page.evaluate(SIGHT)
+            assert above >= -1
+            assert below >= -1
+            assert scrolled < 1 or below <= 2, height  # as far as it had to
+
+
 # ---- from strangers
 
 
