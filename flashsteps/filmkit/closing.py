@@ -273,9 +273,7 @@ def _to_scale(kind: Kind, path: list[Size], now: Callable[..., Any], how: str, h
     """A block of keys, or of queries, rows downwards and d across; dashed, the one at which both are level."""
 
     def areas(size: Size, run: Moved) -> tuple[Area, ...]:
-        level = Area(
-            0, 0, size.d, run.level, "ink", f"break-even: {run.level:.0f}", how, open=True, beside=True
-        )
+        level = Area(0, 0, size.d, run.level, "ink", f"break-even: {run.level:.0f}", how, open=True, beside=True)
         return Area(0, 0, size.d, _rows(kind, size), kind.tensor), *((level,) if run.level >= 2 else ())
 
     margin = 240 if highest < 99.5 else 264  # for a third digit

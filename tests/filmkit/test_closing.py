@@ -117,9 +117,7 @@ def test_where_it_is_level_follows_from_what_is_beside_it(dtype, own):
         bracketed = f"({moved})" if "+" in moved else moved
         assert f"{bracketed} / {rows} = 4." in text
         level = (3 * d + own) / 4 if rows == "keys" else 2 * d / 4
-        assert f"break-even: {level:.0f}" in {
-            area.name for area in shown(script, script.duration, Areas).areas
-        }
+        assert f"break-even: {level:.0f}" in {area.name for area in shown(script, script.duration, Areas).areas}
         statistics = "ℓ, m" if rows == "keys" else "LSE"
         assert f"one head, {dtype}{f', {statistics} float32' * (dtype == 'float16')}, forward" in text
 
