@@ -154,8 +154,11 @@ def coda(board: Board, trace: Trace) -> None:
         shown = (("tokens N", _tokens), ("head width d", lambda s, _: str(s.d)), ("tile", _tile))
         board.put(Chips(tuple((name, now(of)) for name, of in shown), lit), chips, fade=0)
         board.put(Text(now(lambda s, _: _block(kind, s))), block_head, fade=0)
-        how = kind.rows if mask else kind.formula(_constant(trace))
-        board.put(_to_scale(kind, path, now, how, max(run.level for run in moved)), block, fade=0)
+        even, how = (
+            board.pick(wide="break-even:", square="even at"),
+            kind.rows if mask else kind.formula(_constant(trace)),
+        )
+        board.put(_to_scale(kind, path, now, even, how, max(run.level for run in moved)), block, fade=0)
         most = max(2.0, max(run.ratio for run in moved) * 1.08)
         own = Bar(kind.name, now(lambda _, run: run.ratio), whole=was)
         apart = 1 if most < 10 else 5 if most < 30 else 10 * ceil(most / 60)  # and 0 only where it keeps clear of 1
@@ -177,8 +180,8 @@ def coda(board: Board, trace: Trace) -> None:
         rows = ", ".join(label(name) for name, data in trace.initial.items() if data.ndim == 1)
         stored = dtype + f", {rows} {meta['computing']}" * (dtype != meta["computing"])
         why = f"{kind.why(_constant(trace))}, standard 4 a score (S, P out and in; Q, K, V, O once)"
-        even = f"break-even, for large N: {'as many bytes as standard, which reads Q, K, V once' if mask else why}"
-        board.put(Text(f"{even}; one head, {stored}, {of}; {MODEL}"), note, fade=0)
+        why = f"break-even, for large N: {'as many bytes as standard, which reads Q, K, V once' if mask else why}"
+        board.put(Text(f"{why}; one head, {stored}, {of}; {MODEL}"), note, fade=0)
 
         first = moved[0].ratio
         few = f": blocks of {_rows(kind, toy)} {kind.rows} are too flat"
@@ -269,11 +272,11 @@ def _figures(_: Size, run: Moved) -> tuple[Run, ...]:
     )
 
 
-def _to_scale(kind: Kind, path: list[Size], now: Callable[..., Any], how: str, highest: float) -> Areas:
+def _to_scale(kind: Kind, path: list[Size], now: Callable[..., Any], even: str, how: str, highest: float) -> Areas:
     """A block of keys, or of queries, rows downwards and d across; dashed, the one at which both are level."""
 
     def areas(size: Size, run: Moved) -> tuple[Area, ...]:
-        level = Area(0, 0, size.d, run.level, "ink", f"break-even: {run.level:.0f}", how, open=True, beside=True)
+        level = Area(0, 0, size.d, run.level, "ink", f"{even} {run.level:.0f}", how, open=True, beside=True)
         return Area(0, 0, size.d, _rows(kind, size), kind.tensor), *((level,) if run.level >= 2 else ())
 
     margin = 240 if highest < 99.5 else 264  # for a third digit
