@@ -43,9 +43,9 @@ def pieces(names: Sequence[str] = ()) -> list[Piece]:
     ]  # fmt: skip
 
 
-def digest(piece: Piece) -> str:
-    """What a film says, for how long, and in which colours."""
-    shown = _shown(piece)
+def digest(piece: Piece, shown: reel.Reel | None = None) -> str:
+    """What a film says, for how long, and in which colours; it is told anew unless it is at hand, `shown`."""
+    shown = shown or _shown(piece)
     told = (
         *PRESETS["readme"],
         round(shown.duration, 3),
@@ -97,7 +97,7 @@ def _now(some: Sequence[Piece], folder: Path, n: int, told: Callable[[int], None
     shown, (width, height, fps) = _shown(some[n]), PRESETS["readme"]
     frames = alike.moments(shown.chapters, fps)
     drawn = (shown.frame(k / fps, width=width, height=height)[..., :3] for k in frames)
-    return _Now(digest(some[n]), frames, [zlib.compress(picture.tobytes(), 1) for picture in drawn])
+    return _Now(digest(some[n], shown), frames, [zlib.compress(picture.tobytes(), 1) for picture in drawn])
 
 
 def strangers(folder: Path) -> list[str]:

@@ -84,16 +84,16 @@ class Input:
         """Raises ValueError where the first run that a film shows has another mask than its model had, for its scores
         would be others; unless it has none, and that was asked for: mask none."""
         own = self.qkv(option).own.get("mask")
-        if self._shows_own_mask or own is None or "mask" not in how:
-            pass  # where it was shown, another may stand beside it
-        elif (bare := not how["mask"]) and option("mask") == "none":
+        first = not self._shows_own_mask and "mask" in how  # later another may stand beside it
+        if first and own is not None and not np.array_equal(how["mask"], own):
+            bare = not how["mask"]
+            if not bare or option("mask") != "none":
+                said, other = own if isinstance(own, str) else "of its own", "give mask none to see it without, or "
+                raise ValueError(
+                    f"this film shows runs with mask {how['mask'] or 'none'}, and this head has the mask {said}: "
+                    f"{other * bare}choose a film of a whole run, such as flash2-forward"
+                )
             self._bared = True
-        elif not np.array_equal(how["mask"], own):
-            said, other = own if isinstance(own, str) else "of its own", "give mask none to see it without, or "
-            raise ValueError(
-                f"this film shows runs with mask {how['mask'] or 'none'}, and this head has the mask {said}: "
-                f"{other * bare}choose a film of a whole run, such as flash2-forward"
-            )
         self._shows_own_mask = True
 
     def twin(self, run: Trace) -> Trace:
