@@ -60,8 +60,15 @@ class Box(NamedTuple):
         x, y = max(self.x, other.x), max(self.y, other.y)
         return Box(x, y, min(self.right, other.right) - x, min(self.bottom, other.bottom) - y)
 
+    def around(self, other: Box) -> Box:
+        """The smallest box that both are in."""
+        x, y = min(self.x, other.x), min(self.y, other.y)
+        return Box(x, y, max(self.right, other.right) - x, max(self.bottom, other.bottom) - y)
+
     def overlaps(self, other: Box) -> bool:
-        return self.x < other.right and other.x < self.right and self.y < other.bottom and other.y < self.bottom
+        x, y, w, h = self
+        left, top, wide, high = other
+        return x < left + wide and left < x + w and y < top + high and top < y + h
 
 
 def _shares(length: float, weights: tuple[float, ...], gap: float) -> list[tuple[float, float]]:

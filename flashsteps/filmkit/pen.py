@@ -33,6 +33,7 @@ class Pen:
     ) -> None:
         self.ctx, self.theme, self.unit, self.all_text, self.outlines = ctx, theme, unit, all_text, outlines
         self.clip: Box | None = None  # where alone it draws just now, in px
+        self._rgb: dict[str, RGB] = {}
 
     def sees(self, box: Box) -> bool:
         """Is any of this box to be drawn just now?"""
@@ -47,8 +48,10 @@ class Pen:
 
     def rgb(self, color: str) -> RGB:
         """A colour in cairo's order, which for pixels is blue, green, red."""
-        red, green, blue = rgb(self.color(color))
-        return (red, green, blue) if self.outlines else (blue, green, red)
+        if (found := self._rgb.get(color)) is None:
+            red, green, blue = rgb(self.color(color))
+            found = self._rgb[color] = (red, green, blue) if self.outlines else (blue, green, red)
+        return found
 
     def source(self, color: str, alpha: float = 1.0) -> None:
         self.ctx.set_source_rgba(*self.rgb(color), alpha)

@@ -56,6 +56,7 @@ class Run:
         self._looks: dict[object, object] = {}
         self._shapes: dict[tuple[int | None, ...], dict[str, tuple[int, ...]]] = {}
         self._now: float | None = None
+        self._kept: tuple[int, float, frozenset[int]] | None = None
         self._work: dict[int, tuple[Moment, Moment, frozenset[int]]] = {}
         self._places: dict[tuple[int, tuple[str, ...]], Shown | None] = {}
 
@@ -250,10 +251,18 @@ class Run:
         if program is None:
             return None
         if self._now != now:  # of one picture, each place asks for its look, and again to be drawn
-            self._now, self._work, self._places = now, {}, {}
+            self._now, then = now, self._like(now)
+            if self._kept != then:
+                self._kept, self._work, self._places = then, {}, {}
         if (program, slots) not in self._places:
             self._places[program, slots] = self._shown(now, program, slots)
         return self._places[program, slots]
+
+    def _like(self, now: float) -> tuple[int, float, frozenset[int]]:
+        """What slots show follows from this: while tiles only travel, nothing of it changes."""
+        number, u = self.split(now)
+        computes = any(event.op == "compute" for event in self.events(now))
+        return number, u if computes else u > 0, self.landed(now)
 
     def _shown(self, now: float, program: int, slots: tuple[str, ...]) -> Shown | None:
         number, u = self.split(now)

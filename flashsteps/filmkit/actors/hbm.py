@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from math import ceil
 from typing import TYPE_CHECKING, Self
 
@@ -43,12 +44,11 @@ class Hbm(OfRun):
         columns, labels = places(pen, box, self.run)
         (old, was), (new, now) = before._held(), self._held()
         others = {name for name in columns if old[name] is not new[name] or was[name] != now[name]}
-        found = [cells.edge(pen.unit, column.box) for name, column in columns.items() if name in others]
-        high = pen.px(LABEL)  # a label may be higher than its row
-        for axis, column in labels.items():
-            if AXES[axis] in others:
-                at = cells.edge(pen.unit, column.box)
-                found.append(Box(at.x, at.y - high, at.w, at.h + 2 * high))
+        found = [_around(pen, column.box) for axis, column in labels.items() if AXES[axis] in others]
+        for other, stretch in groupby(columns, others.__contains__):
+            if other:  # neighbours are drawn as one
+                edges = [cells.edge(pen.unit, columns[name].box) for name in stretch]
+                found.append(edges[0].around(edges[-1]))
         return tuple(found)
 
     def _held(self) -> tuple[Mapping[str, np.ndarray], dict[str, list[Tile]]]:
@@ -58,28 +58,34 @@ class Hbm(OfRun):
 
     def draw(self, pen: Pen, box: Box) -> None:
         pen.panel(box)
-        base, flat = box.y + pen.px(52), box.h < pen.px(430)
-        if flat:
-            base = box.y + pen.px(44)
-        x = box.x + pen.px(28)
-        x += round(pen.text(x, base, "HBM", HEAD, weight=700))
         columns, labels = places(pen, box, self.run)
+        if pen.sees(box._replace(h=min(column.box.y for column in columns.values()) - box.y)):
+            self._heads(pen, box, columns)
+        data, tiles = self._held()
+        for name, column in columns.items():
+            if pen.sees(cells.edge(pen.unit, column.box)):
+                self._column(pen, name, column, data[name], tiles[name])
+        for axis, column in labels.items():
+            if not pen.sees(_around(pen, column.box)):
+                continue
+            lit = {row for tile in tiles.get(AXES[axis], ()) for row in range(tile.start, tile.stop)}
+            names = self.run.names[axis]
+            alone = frozenset(lit if len(lit) < len(names) else ())
+            cells.row_labels(pen, column, names, column.box.right, column.box.w, alone)
+
+    def _heads(self, pen: Pen, box: Box, columns: dict[str, cells.Grid]) -> None:
+        """What stands over the columns: whose memory it is, and their names."""
+        flat = box.h < pen.px(430)
+        base, x = box.y + pen.px(44 if flat else 52), box.x + pen.px(28)
+        x += round(pen.text(x, base, "HBM", HEAD, weight=700))
         if not flat:
             self._notes(pen, box, x + pen.px(20), base, columns)
-        data, tiles = self._held()
         for name, column in columns.items():
             words = theme.label(name)
             pen.text(
                 column.box.x + column.box.w / 2, column.box.y - pen.px(16), words, BODY if len(words) == 1 else LABEL,
                 theme.hue(name), weight=700, align="center",
             )  # fmt: skip
-            if pen.sees(cells.edge(pen.unit, column.box)):
-                self._column(pen, name, column, data[name], tiles[name])
-        for axis, column in labels.items():
-            lit = {row for tile in tiles.get(AXES[axis], ()) for row in range(tile.start, tile.stop)}
-            names = self.run.names[axis]
-            alone = frozenset(lit if len(lit) < len(names) else ())
-            cells.row_labels(pen, column, names, column.box.right, column.box.w, alone)
 
     def _notes(self, pen: Pen, box: Box, left: float, base: float, columns: dict[str, cells.Grid]) -> None:
         """Whose memory, how many columns share a cell, and what dark and bright mean; as much as there is room for."""
@@ -125,6 +131,12 @@ class Hbm(OfRun):
                 part = grid.part(start + a, start + b, left, right)
                 pen.texture(part, shown[a // grid.bins[0] : ceil(b / grid.bins[0])])
             pen.frame(cells.edge(pen.unit, box), "ink", width=3, radius=5)
+
+
+def _around(pen: Pen, labels: Box) -> Box:
+    """Where labels of rows may reach to: they may be higher than their row."""
+    at, high = cells.edge(pen.unit, labels), pen.px(LABEL)
+    return Box(at.x, at.y - high, at.w, at.h + 2 * high)
 
 
 def _missing(data: np.ndarray) -> np.ndarray:

@@ -26,7 +26,7 @@ class Kernel(OfRun):
         return Look((program, self._rows(), self.run.taken(program)), tuple(shown))
 
     def differs(self, before: Self, pen: Pen, box: Box) -> tuple[Box, ...]:
-        was, now = before.seen(), self.seen()
+        was, now = before.looks, self.looks
         if before.run != self.run or was.whose != now.whose:
             return (box,)
         others = set(differing(was.shown, now.shown))

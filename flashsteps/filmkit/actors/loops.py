@@ -102,7 +102,7 @@ class RunLoops(OfRun):
         return self.loops[n].times if any(name in one.loop for one in before) else -1
 
     def draw(self, pen: Pen, box: Box) -> None:
-        draw(pen, box, self.loops, self.seen(), bool(self.names))
+        draw(pen, box, self.loops, self.looks, bool(self.names))
 
 
 def draw(pen: Pen, box: Box, loops: tuple[Loop, ...], cursor: tuple[Cursor, ...], nested: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from ... import theme
 from ...machine.devices import MODEL
@@ -33,20 +33,34 @@ class Meter(OfRun):
     def seen(self) -> Hashable:
         return tuple(sorted(self.run.moved(self.now).items()))
 
+    def differs(self, before: Self, pen: Pen, box: Box) -> tuple[Box, ...]:
+        """Reading draws nothing anew of what was written."""
+        if (before.run, before.standard) != (self.run, self.standard):
+            return (box,)
+        was, now = dict(before.looks), dict(self.looks)
+        *ways, both = _rows(pen, box)
+        names = {*was, *now}
+        changed = (any(was.get(n, (0, 0))[side] != now.get(n, (0, 0))[side] for n in names) for side in (0, 1))
+        return *(way for way, other in zip(ways, changed, strict=True) if other), both
+
     def draw(self, pen: Pen, box: Box) -> None:
-        run, moved, less = self.run, self.run.moved(self.now), box.w < pen.px(1200)
+        run, moved, less = self.run, dict(self.looks), box.w < pen.px(1200)
         so_far = [sum(pair[side] for pair in moved.values()) for side in (0, 1)]
         standard = (run.standard.read, run.standard.written) if self.standard else (0, 0)
-        gap, pitch = pen.px(16), min(pen.px(52), box.h // len(ROWS))
+        gap, rows = pen.px(16), _rows(pen, box)
+        pitch = int(rows[0].h)
         base = pitch // 2 + pen.px(10)
         figure = box.x + max(pen.width(words[less], theme.LABEL) for words in ROWS) + gap
         left = round(figure + pen.figure_width(max("00.0 KB", size_of(run.total.total), key=len)) + gap)
         scale = (box.right - left) / max(1, run.total.read, run.total.written, *standard)
-        for n, (words, nbytes) in enumerate(zip(ROWS, (*so_far, sum(so_far)), strict=True)):
-            pen.label(box.x, box.y + n * pitch + base, words[less])
-            pen.figure(left - gap, box.y + n * pitch + base, size_of(nbytes), align="right")
+        for row, words, nbytes in zip(rows, ROWS, (*so_far, sum(so_far)), strict=True):
+            if pen.sees(row):
+                pen.label(box.x, row.y + base, words[less])
+                pen.figure(left - gap, row.y + base, size_of(nbytes), align="right")
         for side, whole in enumerate(standard):
-            y, high = box.y + side * pitch, pitch - pen.px(16)
+            if not pen.sees(rows[side]):
+                continue
+            y, high = rows[side].y, pitch - pen.px(16)
             pieces = list(_pieces(moved, side, left, scale, y + (pitch - pen.px(2) - high) // 2, high))
             for name, piece in pieces:
                 pen.fill(piece, theme.hue(name))
@@ -62,7 +76,7 @@ class Meter(OfRun):
                 )
             for name, piece in pieces:
                 _name(pen, name, piece)
-        y, x = box.y + 2 * pitch + base, float(left)
+        y, x = rows[-1].y + base, float(left)
         if self.standard:
             swatch = Box(x, y - pen.px(24), pen.px(34), pen.px(28)).whole()
             if pen.fits(theme.LABEL):
@@ -72,6 +86,12 @@ class Meter(OfRun):
             x += pen.figure(x, y, size_of(run.standard.total), "dim") + pen.px(36)
         if x + pen.width(MODEL, theme.LABEL) <= box.right:
             pen.label(box.right, y, MODEL, align="right")
+
+
+def _rows(pen: Pen, box: Box) -> list[Box]:
+    """Where what is read, what is written, and both stand."""
+    pitch = min(pen.px(52), box.h // len(ROWS))
+    return [Box(box.x, box.y + n * pitch, box.w, pitch) for n in range(len(ROWS))]
 
 
 def _pieces(

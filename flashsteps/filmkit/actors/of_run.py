@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from .. import values
 from ..run import Run, Shown
@@ -44,6 +44,11 @@ class OfRun(Actor):
             kept = given, plain
             object.__setattr__(self, "_kept", kept)
         return kept[1]
+
+    @property
+    def looks(self) -> Any:
+        """What is to be seen now, worked out once."""
+        return self.seen() if self.look is None else self.look
 
     def seen(self) -> Hashable:
         """What is to be seen now: two that are equal look the same."""

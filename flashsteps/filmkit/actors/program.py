@@ -44,12 +44,8 @@ class Program(OfRun):
         late = scores.behind(self.run, self.now, program, "ℓ")
         return Look((program, skips, first_row(self.run, self.now, program)), late, tuple(shown.items()))
 
-    @property
-    def _look(self) -> Look:
-        return self.look if isinstance(self.look, Look) else self.seen()
-
     def differs(self, before: Self, pen: Pen, box: Box) -> tuple[Box, ...]:
-        was, now = before._look, self._look
+        was, now = before.looks, self.looks
         if (before.run, before.lane) != (self.run, self.lane) or was.whose != now.whose:
             return (box,)
         at, names = places(pen.unit, box, self.run), differing(was.shown, now.shown)
@@ -63,7 +59,7 @@ class Program(OfRun):
 
     def draw(self, pen: Pen, box: Box) -> None:
         pen.panel(box, sram=True)
-        (program, skips, first), late, pairs = self._look
+        (program, skips, first), late, pairs = self.looks
         shown, at = dict(pairs), places(pen.unit, box, self.run)
         seen = {name: pen.sees(edge) for name, edge in at.edges.items()}
         name = "idle" if program is None else f"program {program}"
@@ -103,7 +99,7 @@ class ProgramHeads(OfRun):
         at = places(pen.unit, Box(box.x, box.y, box.w, pen.px(146)), self.run)
         y = box.bottom - pen.px(12)
         middle = at.scores.box.x + at.scores.box.w / 2
-        name, held = self.seen()
+        name, held = self.looks
         pen.label(middle, y, name, "S", weight=700, align="center")
         for name, grid in at.stats.items():
             pen.label(grid.box.x + grid.box.w / 2, y, name, "stat", weight=700, align="center")

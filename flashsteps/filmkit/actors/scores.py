@@ -60,12 +60,13 @@ def draw(pen: Pen, box: Box, run: Run, now: float, program: int | None, *, lit: 
     at = places(pen, box, run, alpha=alpha)
     shown = run.shown(now, program, SCORES)
     y = at.tile.box.y - pen.px(14)
-    room = at.tile.box.right - box.x
-    formula = formulas(run.trace)[shown.slot if shown else "S"]
-    drawn = box.x + pen.text(box.x, y, formula, LABEL, "S", weight=600, room=room) + pen.px(16)
-    note = remark(run.trace)
-    if note and drawn + pen.width(note, LABEL) <= at.tile.box.right:
-        pen.label(drawn, y, note)
+    if pen.sees(box._replace(h=at.tile.box.y - box.y)):
+        room = at.tile.box.right - box.x
+        formula = formulas(run.trace)[shown.slot if shown else "S"]
+        drawn = box.x + pen.text(box.x, y, formula, LABEL, "S", weight=600, room=room) + pen.px(16)
+        note = remark(run.trace)
+        if note and drawn + pen.width(note, LABEL) <= at.tile.box.right:
+            pen.label(drawn, y, note)
     for name, column in at.stats.items():
         found = run.shown(now, program, STATS[name])
         pen.label(column.box.x + column.box.w / 2, y, called(run, name, found), "stat", weight=700, align="center")

@@ -37,7 +37,7 @@ class Sram(OfRun):
         return Look((program, self.run.taken(program)), tuple(shown))
 
     def differs(self, before: Self, pen: Pen, box: Box) -> tuple[Box, ...]:
-        was, now = before.seen(), self.seen()
+        was, now = before.looks, self.looks
         told = (before.run, before.lit, before.alpha) == (self.run, self.lit, self.alpha)
         if not told or was.whose != now.whose:
             return (box,)
@@ -57,11 +57,13 @@ class Sram(OfRun):
 
     def draw(self, pen: Pen, box: Box) -> None:
         pen.panel(box, sram=True)
-        program, areas = self.run.program(self.now), areas_of(pen, box, len(tiles_of(self.run)))
-        head(pen, areas.head, self.run, self.run.taken(program))
+        (program, taken), pairs = self.looks
+        shown, areas = dict(pairs), areas_of(pen, box, len(tiles_of(self.run)))
+        if pen.sees(areas.head):
+            head(pen, areas.head, self.run, taken)
         for slot, place in zip(tiles_of(self.run), areas.tiles, strict=True):
             if pen.sees(cells.edge(pen.unit, place)):
-                draw_slot(pen, place, self.run, slot, self.run.shown(self.now, program, (slot,)))
+                draw_slot(pen, place, self.run, slot, shown[slot])
         if pen.sees(areas.scores):
             scores.draw(pen, areas.scores, self.run, self.now, program, lit=self.lit, alpha=self.alpha)
 
