@@ -55,8 +55,8 @@ class Size(NamedTuple):
 
 SIZES = (
     Size("480p15", 854, 480, 15, 3, None, None),
-    Size("720p30", 1280, 720, 30, 2, 0.8, 24),
-    Size("1080p60", 1920, 1080, 60, 2, 0.8, 10),
+    Size("720p30", 1280, 720, 30, 5, 0.8, 24),
+    Size("1080p60", 1920, 1080, 60, 3, 0.8, 10),
 )
 FILMS = ("flash-forward", "flash2-forward", "standard")  # of which the speed is measured: in their short cuts
 TWO_CORES, COLD = 1.7, 4.0  # times as fast as one, at least; seconds for a first GIF, at most

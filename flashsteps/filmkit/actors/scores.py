@@ -59,6 +59,9 @@ def draw(pen: Pen, box: Box, run: Run, now: float, program: int | None, *, lit: 
     """The tile with its formula, its tokens and its statistics."""
     at = places(pen, box, run, alpha=alpha)
     shown = run.shown(now, program, SCORES)
+    if shown and pen.clip and pen.clip.within(at.tile.box) == pen.clip:  # only cells have come
+        tile(pen, at.tile, run, shown, lit)
+        return
     y = at.tile.box.y - pen.px(14)
     if pen.sees(box._replace(h=at.tile.box.y - box.y)):
         room = at.tile.box.right - box.x
