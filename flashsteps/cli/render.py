@@ -49,7 +49,7 @@ Made = list[tuple[Path, str]]
 @option("--rows", metavar="A:B", help="A window of the tokens: the first, and the one after the last, 0:64.")
 @option("--format", "form", type=take.FORMAT, help="What -o - is: gif, mp4 … as the ending of a file would say.")
 @take.input_options
-@take.block_options("a quarter of them, at least 2", of_input=True)
+@take.block_options("a quarter of them, rounded up to a power of two", of_input=True)
 @option(
     "--trace", type=click.Path(path_type=Path), metavar="RUN.npz", help="Draw this saved run, instead of a new one."
 )

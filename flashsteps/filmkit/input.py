@@ -58,7 +58,7 @@ class Input:
         return found
 
     def record(self, algorithm: str, option: Callable[..., Any], how: dict[str, Any]) -> Trace:
-        """An algorithm's run; what `how` leaves open is the user's choice, and blocks are else max(2, ⌈N/4⌉).
+        """An algorithm's run; what `how` leaves open is the user's choice, and blocks are else small ones.
 
         A saved run (`trace`, a path or a Trace) stands for it where one was given, and with `kernel` that of its Triton
         kernel. Raises ValueError where something makes no sense, or is too large to draw.

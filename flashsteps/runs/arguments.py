@@ -158,5 +158,6 @@ def own_size(algorithm: str, name: str, other: int) -> int:
 
 
 def small_block(rows: int) -> int:
-    """The block size for a run to be looked at, of so many queries or keys: a few of them, max(2, ⌈rows/4⌉)."""
-    return min(rows, max(2, -(-rows // 4)))
+    """The block size for a run to be looked at, of so many queries or keys: the power of two, as kernels have them,
+    that a quarter of the rows fits into; 2 at least."""
+    return min(rows, max(2, 1 << (-(-rows // 4) - 1).bit_length()))

@@ -31,6 +31,11 @@ def test_every_transfer_is_there_and_agrees():
     assert pairs.seen == 44
 
 
+@pytest.mark.parametrize("tokens", [1, 3, 12, 17])
+def test_it_needs_no_blocks_to_be_given(tokens):
+    assert fs.film("kernel", input=f"random:{tokens},8").duration > 0  # blocks that nobody gave are powers of two
+
+
 def test_the_lines_that_are_lit_make_the_transfer_at_hand():
     begun = SCRIPT.time("Does it do the same?")
     for t in np.linspace(begun + 1, SCRIPT.time("Pair by pair") - 0.1, 20):
