@@ -44,12 +44,13 @@ class Shown(NamedTuple):
 
 class Run:
     """A trace, cut into moments. Rounds in `slowly` (by number) are told step by step, all others in phases: what comes
-    in, what is computed, what goes out. With `lanes`, so many programs run side by side: a model of the schedule."""
+    in, what is computed, what goes out. With `lanes`, so many programs run side by side: a model of the schedule.
+    `singly`, in these rounds, is each step: where every slot has a place of its own, and none waits for another."""
 
-    def __init__(self, trace: Trace, *, slowly: Collection[int] = (0,), lanes: int = 1) -> None:
+    def __init__(self, trace: Trace, *, slowly: Collection[int] = (0,), lanes: int = 1, singly: bool = False) -> None:
         self.trace, self.lanes = trace, lanes
         self.round_of = rounds(trace)
-        self.moments = tuple(grouped(trace, self.round_of, slowly, lanes))
+        self.moments = tuple(grouped(trace, self.round_of, slowly, lanes, singly))
         self.pictures = tuple(pictures(trace, self.moments))
         self.ranges = ranges(trace)
         self.rounds = tuple(rounds_of(trace, self.round_of, self.moments, lanes))

@@ -1,0 +1,314 @@
+"""The run of any algorithm as a film: each of its lines once, in its own words; how exact it is; and what it moved.
+
+Nothing here knows an algorithm by its name: kernels, loops, slots and tensors are those of the run.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from .. import algorithms
+from ..machine.devices import DEFAULT, MODEL, Device, device
+from ..machine.events import IO
+from ..machine.masks import ARRAY, for_any_size
+from ..runs import arguments, exact
+from ..runs.counting import count
+from ..story.kernels import Kernel, kernels, moved
+from ..story.labels import a, opening
+from ..story.rounds import rounds
+from ..theme import hue, label
+from ..trace import narration
+from ..trace.trace import Trace
+from ..traffic.report import fits
+from ..traffic.standard import beside
+from ..units import at_most, short, size_of
+from . import places, telling
+from .actors.bars import Bar, Bars, Legend, Piece
+from .actors.cards import Text
+from .board import LEAD, LONGEST_CAPTION, Board, reading_time
+from .line_by_line import Told, told
+from .moments import SCORES
+from .run import Run
+from .run_stage import RunStage
+from .storyboard import Storyboard
+from .text import literal
+
+#: what of its own an algorithm may take; and the block mask of a run for which none was chosen
+OWN, BLOCK_MASK = ("block_mask", "splits", "softcap", "alibi", "dropout", "seed"), "butterfly"
+
+#: a real head, and a real tile
+N, D, TILE = 4096, 64, 128
+
+#: so many times as far from exact attention as the standard one (or as this): that is no rounding
+FAR, LEAST = 20.0, 1e-6
+
+#: seconds that are for the lines' words; less for each kernel beyond the first, which has a chapter
+#: of its own, and where there are tiles to be told of that are left out
+LINES, KERNEL, SKIPS = 35.0, 4.5, 6.0
+
+#: seconds for a first look at all that stands there
+FIRST = 5.0
+
+#: seconds in which rounds go by that were told already: for each, and all together
+ROUND, ROUNDS = 0.4, 2.4
+
+
+class AnyRun(Storyboard):
+    """Of the algorithm of that name."""
+
+    def __init__(self, algorithm: str, **options: Any) -> None:
+        self.algorithm, self.about = algorithm, algorithms.algorithm(algorithm)
+        title = self.about.title
+        self.title = f"{title[:1].upper()}{title[1:]}, {self.about.direction}"
+        super().__init__(**options)
+
+    @property
+    def words(self) -> str:
+        """With those of its author."""
+        codes = {run.meta["code"]: narration.of(run.meta).values() for run in self.runs}
+        lines = (line.caption + line.code * bool(self.chosen.get("code")) for of in codes.values() for line in of)
+        return "".join([super().words, self.title, algorithms.summary(self.algorithm), *lines])
+
+    def storyboard(self, board: Board) -> None:
+        trace = board.record(self.algorithm, **own_options(board, self.algorithm))
+        parts = kernels(trace)
+        skips = any(event.op == "skip" for event in trace)
+        lines = told(trace, parts, LINES - KERNEL * (len(parts) - 1) - SKIPS * skips)
+        of, steps = rounds(trace), [one.step for each in lines for one in each]
+        run = Run(trace, slowly={of[step] for step in steps or [0]}, singly=True)
+        how: dict[str, Any] = {"device": board.option("device", ""), "code": bool(board.option("code", False))}
+        how |= {"kind": "slots", "tile": tile_of(trace)}
+        if board.short:
+            return in_short(board, RunStage(board, run, **how))
+        with board.chapter("What it is"):
+            stage = RunStage(board, run, without=("meter",), **how)
+            board.put(Text(how_it_is_run(board, trace)), stage.places.meter)
+            board.say(what_it_is(self.algorithm))
+            board.wait(FIRST)
+        for n, (kernel, each) in enumerate(zip(parts, lines, strict=True)):
+            with board.chapter(f"Kernel {n + 1}" if len(parts) > 1 else "Line by line"):
+                if n == 0:
+                    board.read()
+                    board.remove(board.parts[-1])
+                    stage.bring("meter")
+                else:
+                    stage.begin()
+                line_by_line(board, stage, kernel, each, others=n == 0)
+                if n == len(parts) - 1:
+                    how_exact(board, run)
+        with board.chapter("What it moved"):
+            what_it_moved(board, run, device(how["device"] or DEFAULT))
+
+
+# ---- what the run is
+
+
+def own_options(board: Board, algorithm: str) -> dict[str, Any]:
+    """What of its own the user chose. Of one that it doesn't take nobody asks, and so it is refused."""
+    taken = [name for name in OWN if arguments.takes(algorithm, name)]
+    found = {name: value for name in taken if (value := board.option(name)) is not None}
+    if "block_mask" in taken and board.option("trace") is None:
+        found.setdefault("block_mask", BLOCK_MASK)
+    return found
+
+
+def tile_of(trace: Trace) -> tuple[int, int] | None:
+    """Of how many queries and keys each tile of scores is, where one kernel makes all of them, tile by tile."""
+    meta, found = trace.meta, set[tuple[int, int]]()
+    if len(kernels(trace)) > 1:
+        return None
+    for event in trace:
+        if event.op == "compute" and event.slot in SCORES:
+            if "i" not in event.loop or len(event.shape) != 2:
+                return None
+            size = meta["block_q"], meta["block_k"] if "j" in event.loop else meta["keys"]
+            at = event.loop["i"], event.loop.get("j", 0)
+            whole = zip(size, at, (meta["queries"], meta["keys"]), strict=True)
+            if event.shape != tuple(min(of, end - of * n) for of, n, end in whole):
+                return None
+            found.add(size)
+    return found.pop() if len(found) == 1 else None
+
+
+# ---- shots
+
+
+def what_it_is(algorithm: str) -> str:
+    """The first line of its file, without the source in brackets at its end; its title, where that is too long."""
+    words = re.sub(r"\s*\([^()]*\)\.?$", "", literal(algorithms.summary(algorithm))).rstrip(".") + "."
+    title = algorithms.algorithm(algorithm).title
+    return words if len(words) <= LONGEST_CAPTION else f"{title[:1].upper()}{title[1 : LONGEST_CAPTION - 2]}."
+
+
+def how_it_is_run(board: Board, trace: Trace) -> str:
+    """Whose input it is, and how that is run."""
+    meta = trace.meta
+    options = [f"{name.replace('_', ' ')} {meta[name]}" for name in OWN if meta.get(name) is not None]
+    blocks = f"{_many(meta['block_q'], 'query', 'queries')} and {_many(meta['block_k'], 'key', 'keys')}"
+    said = ", ".join([f"Blocks of {blocks}", f"mask {meta['mask'] or 'none'}", *options, meta["dtype"]])
+    if "dO" in trace.initial and board.option("trace") is None:
+        known = getattr(board.input, "do", None) is not None
+        said += "; dO, the gradient of O, is " + ("that of its step" if known else "drawn at random, seed 0")
+    return f"{opening(trace)} {said}."
+
+
+def _many(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"
+
+
+def line_by_line(board: Board, stage: RunStage, kernel: Kernel, lines: list[Told], others: bool) -> None:
+    """Each line's words, then what it does; what goes round after that, quickly, is what was told already."""
+    run = stage.run
+    ends = [*(moment_of(run, one.step) for one in lines[1:]), moment_of(run, kernel.stop - 1) + 1]
+    stage.play(moment_of(run, lines[0].step) if lines else stage.at)
+    again = first_again(run, kernel)
+    for one, end in zip(lines, ends, strict=True):
+        board.say(one.words)
+        stage.begin()
+        quick = max(stage.at, min(end, again))
+        stage.play(quick, min(seconds(run, stage.at, quick), max(1.0, reading_time(one.words) - LEAD)))
+        if quick < end:
+            if end == ends[-1]:
+                words = rest_of(run, kernel, quick) if others else ""
+                board.say(words) if words else board.hush()
+            stage.tell(end, min(ROUNDS, ROUND * max(1, run.rounds_between(quick, end))))
+            again = end if end != ends[-1] else again
+
+
+def moment_of(run: Run, step: int) -> int:
+    return next(n for n, moment in enumerate(run.moments) if any(event.step == step for event in moment))
+
+
+def seconds(run: Run, start: int, stop: int) -> float:
+    return sum(map(run.seconds, range(start, stop)))
+
+
+def first_again(run: Run, kernel: Kernel) -> int:
+    """The moment in which the kernel does first what it did before."""
+    seen = set[int]()
+    for number in range(moment_of(run, kernel.start), len(run)):
+        lines = {event.line for event in run.moments[number]}
+        if lines & seen:
+            return number
+        seen |= lines
+    return len(run)
+
+
+def rest_of(run: Run, kernel: Kernel, start: int) -> str:
+    """What is said of all that is left."""
+    left = kernel.programs[-1] - run.moments[start - 1][0].program
+    if len(kernel.programs) > 1 and left:
+        return f"The other {left} programs do the same." if left > 1 else "The other program does the same."
+    return "So it goes on, round by round." if run.rounds_between(start, len(run)) > 1 else ""
+
+
+def how_exact(board: Board, run: Run) -> None:
+    """What it made, beside the definition; or that it is none of that, where tiles were left out."""
+    trace = run.trace
+    found, meta = exact.error(trace), trace.meta
+    out = sum(len(r.hidden) for r in run.rounds)
+    if meta.get("block_mask") and meta["mask"] is None and out:
+        tiles = out + sum(len(r.tiles) for r in run.rounds)
+        board.say(f"{out} of {tiles} tiles are left out: this is no longer attention to all keys.")
+    if found is None:
+        return
+    made, (own, standard) = _listed([label(name) for name in trace.outputs if name != "LSE"]), found.values()
+    are = f"{made} {'are' if ' and ' in made else 'is'} exact to {at_most(own)}, beside float64"
+    if own > FAR * max(standard, LEAST):
+        board.say(f"{made}: up to {own:.2g} from exact attention; standard attention: {standard:.1g}.")
+    elif meta["algorithm"] == f"standard-{trace.direction}":
+        board.say(f"{are}.")
+    else:
+        board.say(f"{are}; standard attention to {at_most(standard)}.")
+
+
+def what_it_moved(board: Board, run: Run, gpu: Device) -> None:
+    """This toy's bytes, and a real head's, beside standard attention of that direction: by tensor, each on its axis."""
+    trace = run.trace
+    whole, below = board.main.rows(*board.pick(wide=(10, 1), square=(6, 1), tall=(10, 1)))
+    own, meta = trace.meta["algorithm"], trace.meta
+    alone, real = own == f"standard-{trace.direction}", at_real_size(trace)
+    charts = [(f"this run: {meta['queries']} × {meta['keys']} scores, d = {meta['d']}", run.total, run.standard)]
+    charts += [real] if real else []
+    sides = whole.columns(2, gap=places.APART) if board.shape == "wide" else whole.rows(2, gap=places.APART)
+    boxes = sides if real else (whole,)
+    board.clear()
+    for (title, moves, theirs), box in zip(charts, boxes, strict=True):
+        upper, lower = box.rows(*board.pick(wide=(6, 1), square=(5, 1), tall=(6, 1)))
+        totals = {algorithms.algorithm(own).title: moves} | ({} if alone else {"standard": theirs})
+        bars = tuple(Bar(name, io.total, "ink", telling.pieces_of(io.by_tensor)) for name, io in totals.items())
+        board.put(Bars(bars, max(io.total for io in totals.values()), title=title), upper)
+        board.put(Legend((Piece(1, "dim", name="read from HBM"), Piece(1, "dim", True, "written"))), lower)
+    board.put(Text(f"{on_chip(own, real[1], gpu)}; {MODEL}" if real else MODEL), below)
+    words = f"It moves {size_of(run.total.total)}"
+    words += "" if alone else f", standard attention {size_of(run.standard.total)}"
+    if real:
+        words += f"; at {short(N)} keys {size_of(real[1].total)}" + f" and {size_of(real[2].total)}" * (not alone)
+    board.say(f"{words}.")
+
+
+def at_real_size(trace: Trace) -> tuple[str, IO, IO] | None:
+    """What it moves at a real size, and standard attention does there; None where this can't be counted."""
+    meta, name = trace.meta, trace.meta["algorithm"]
+    about, mask = algorithms.algorithm(name), for_any_size(meta["mask"])
+    more = {of: meta[of] for of in ("block_mask", "splits") if meta.get(of) is not None}
+    if str(more.get("block_mask")).startswith((ARRAY, "file")):
+        return None
+    n = 1 if about.decodes else N
+    block_k = arguments.own_size(name, "block_k", TILE)
+    sizes: dict[str, Any] = {"n": n, "n_keys": N, "d": D, "dtype": meta["dtype"]}
+    try:
+        own = count(name, **sizes, block_q=TILE, block_k=block_k, mask=mask, **more)
+    except ValueError:
+        return None
+    words = [f"{short(n)} × {short(N)} scores, d = {D}, tiles {min(n, TILE)}×{block_k}"]
+    words += [mask] * (mask is not None) + [f"{of.replace('_', ' ')} {value}" for of, value in more.items()]
+    return ", ".join(words), own, beside(name, **sizes)
+
+
+def on_chip(algorithm: str, io: IO, gpu: Device) -> str:
+    """What a program needs there at most, and whether an SM has it."""
+    shared, registers = map(_kib, io.peak[:2])
+    needs = f"at {short(N)} keys a program needs {shared} of shared memory, {registers} of registers"
+    enough = fits(algorithm, io, gpu)
+    if enough is None:
+        return "matrix products are taken to be ideal: on chip is room for what they need"
+    return f"{needs}: {'fits' if enough else 'too large for'} {'on ' * enough}an SM of {a(gpu.chip)}"
+
+
+def _kib(nbytes: int) -> str:
+    return f"{nbytes / 1024:,.1f}".removesuffix(".0") + " KiB"
+
+
+def in_short(board: Board, stage: RunStage) -> None:
+    """What comes in, what stays, what it comes to: in three captions."""
+    run, trace = stage.run, stage.run.trace
+    half = run.visited[0].stop if run.visited else len(run) // 4
+    with board.chapter("In short"):
+        board.say(f"{_listed(moved(trace, 'load'))} come in, tile by tile.")
+        stage.play(half, seconds=3.0)
+        board.say(made_on_chip(trace))
+        stage.play(len(run), seconds=3.2)
+        alone = trace.meta["algorithm"] == f"standard-{trace.direction}"
+        words = size_of(run.total.total)
+        board.say(f"{words} in all." if alone else f"{words} in all; standard: {size_of(run.standard.total)}.")
+
+
+def made_on_chip(trace: Trace) -> str:
+    """Whether what has the size of all scores leaves the chip."""
+    made = {event.slot: None for event in trace if event.op == "compute" and len(event.shape) == 2}
+    large = [slot for slot in made if hue(slot) == "S"]
+    out = [slot for slot in large if slot in moved(trace, "store")]
+    if out:
+        return f"{_listed(out)} {'go' if len(out) > 1 else 'goes'} out to HBM."
+    if large:
+        return f"{_listed(large)} {'never leave' if len(large) > 1 else 'never leaves'} the chip."
+    return f"{_listed(moved(trace, 'store'))} go out."
+
+
+def _listed(names: Iterable[str]) -> str:
+    """`Q, K and V`."""
+    *first, last = map(label, names)
+    return f"{', '.join(first)} and {last}" if first else last
