@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from .. import algorithms
+from ..errors import shorten
 from ..machine.devices import DEFAULT, MODEL, Device, device
 from ..machine.events import IO
 from ..machine.masks import ARRAY, for_any_size
@@ -31,12 +32,16 @@ from .board import LEAD, LONGEST_CAPTION, Board, reading_time
 from .line_by_line import Told, told
 from .moments import SCORES
 from .run import Run
-from .run_stage import RunStage
+from .run_stage import RunStage, news
 from .storyboard import Storyboard
 from .text import literal
 
+#: signs that a film's head has room for, on each canvas
+HEAD = 38
+
 #: what of its own an algorithm may take; and the block mask of a run for which none was chosen
 OWN, BLOCK_MASK = ("block_mask", "splits", "softcap", "alibi", "dropout", "seed"), "butterfly"
+COUNTED = OWN[:2]  # at any size, too
 
 #: a real head, and a real tile
 N, D, TILE = 4096, 64, 128
@@ -46,7 +51,7 @@ FAR, LEAST = 20.0, 1e-6
 
 #: seconds that are for the lines' words; less for each kernel beyond the first, which has a chapter
 #: of its own, and where there are tiles to be told of that are left out
-LINES, KERNEL, SKIPS = 35.0, 4.5, 6.0
+LINES, KERNEL = 32.5, 4.5
 
 #: seconds for a first look at all that stands there
 FIRST = 5.0
@@ -60,8 +65,9 @@ class AnyRun(Storyboard):
 
     def __init__(self, algorithm: str, **options: Any) -> None:
         self.algorithm, self.about = algorithm, algorithms.algorithm(algorithm)
-        title = self.about.title
-        self.title = f"{title[:1].upper()}{title[1:]}, {self.about.direction}"
+        called = literal(shorten(self.about.title, LONGEST_CAPTION))
+        titles = f"{called[:1].upper()}{called[1:]}, {self.about.direction}", algorithm
+        self.title = next((title for title in titles if len(title) <= HEAD), shorten(algorithm, HEAD))
         super().__init__(**options)
 
     @property
@@ -74,8 +80,8 @@ class AnyRun(Storyboard):
     def storyboard(self, board: Board) -> None:
         trace = board.record(self.algorithm, **own_options(board, self.algorithm))
         parts = kernels(trace)
-        skips = any(event.op == "skip" for event in trace)
-        lines = told(trace, parts, LINES - KERNEL * (len(parts) - 1) - SKIPS * skips)
+        more = sum(map(reading_time, news(Run(trace)).values()))
+        lines = told(trace, parts, LINES - KERNEL * (len(parts) - 1) - more)
         of, steps = rounds(trace), [one.step for each in lines for one in each]
         run = Run(trace, slowly={of[step] for step in steps or [0]}, singly=True)
         how: dict[str, Any] = {"device": board.option("device", ""), "code": bool(board.option("code", False))}
@@ -136,10 +142,12 @@ def tile_of(trace: Trace) -> tuple[int, int] | None:
 
 
 def what_it_is(algorithm: str) -> str:
-    """The first line of its file, without the source in brackets at its end; its title, where that is too long."""
-    words = re.sub(r"\s*\([^()]*\)\.?$", "", literal(algorithms.summary(algorithm))).rstrip(".") + "."
-    title = algorithms.algorithm(algorithm).title
-    return words if len(words) <= LONGEST_CAPTION else f"{title[:1].upper()}{title[1 : LONGEST_CAPTION - 2]}."
+    """The first line of its file, without the source in brackets at its end, and as much of it as a caption holds."""
+    words = re.sub(r"\s*\([^()]*\)\.?$", "", literal(algorithms.summary(algorithm))).rstrip(".")
+    ends = (found.start() for signs in ("[:;.]", ",") for found in reversed([*re.finditer(rf"{signs}\s", words)]))
+    if len(words) >= LONGEST_CAPTION:
+        words = words[: next((end for end in ends if end < LONGEST_CAPTION), LONGEST_CAPTION - 2)]
+    return f"{words or algorithm}."
 
 
 def how_it_is_run(board: Board, trace: Trace) -> str:
@@ -227,8 +235,9 @@ def how_exact(board: Board, run: Run) -> None:
 def what_it_moved(board: Board, run: Run, gpu: Device) -> None:
     """This toy's bytes, and a real head's, beside standard attention of that direction: by tensor, each on its axis."""
     trace = run.trace
-    whole, below = board.main.rows(*board.pick(wide=(10, 1), square=(6, 1), tall=(10, 1)))
+    whole, below = board.main.rows(*board.pick(wide=(9, 1), square=(7, 1), tall=(12, 1)))
     own, meta = trace.meta["algorithm"], trace.meta
+    name = shorten(algorithms.algorithm(own).title, HEAD)
     alone, real = own == f"standard-{trace.direction}", at_real_size(trace)
     charts = [(f"this run: {meta['queries']} × {meta['keys']} scores, d = {meta['d']}", run.total, run.standard)]
     charts += [real] if real else []
@@ -237,11 +246,11 @@ def what_it_moved(board: Board, run: Run, gpu: Device) -> None:
     board.clear()
     for (title, moves, theirs), box in zip(charts, boxes, strict=True):
         upper, lower = box.rows(*board.pick(wide=(6, 1), square=(5, 1), tall=(6, 1)))
-        totals = {algorithms.algorithm(own).title: moves} | ({} if alone else {"standard": theirs})
+        totals = {name: moves} | ({} if alone else {"standard": theirs})
         bars = tuple(Bar(name, io.total, "ink", telling.pieces_of(io.by_tensor)) for name, io in totals.items())
         board.put(Bars(bars, max(io.total for io in totals.values()), title=title), upper)
         board.put(Legend((Piece(1, "dim", name="read from HBM"), Piece(1, "dim", True, "written"))), lower)
-    board.put(Text(f"{on_chip(own, real[1], gpu)}; {MODEL}" if real else MODEL), below)
+    board.put(Text(on_chip(trace, real[1], gpu) if real else MODEL), below)
     words = f"It moves {size_of(run.total.total)}"
     words += "" if alone else f", standard attention {size_of(run.standard.total)}"
     if real:
@@ -253,7 +262,7 @@ def at_real_size(trace: Trace) -> tuple[str, IO, IO] | None:
     """What it moves at a real size, and standard attention does there; None where this can't be counted."""
     meta, name = trace.meta, trace.meta["algorithm"]
     about, mask = algorithms.algorithm(name), for_any_size(meta["mask"])
-    more = {of: meta[of] for of in ("block_mask", "splits") if meta.get(of) is not None}
+    more = {of: meta[of] for of in COUNTED if meta.get(of) is not None}
     if str(more.get("block_mask")).startswith((ARRAY, "file")):
         return None
     n = 1 if about.decodes else N
@@ -263,19 +272,20 @@ def at_real_size(trace: Trace) -> tuple[str, IO, IO] | None:
         own = count(name, **sizes, block_q=TILE, block_k=block_k, mask=mask, **more)
     except ValueError:
         return None
-    words = [f"{short(n)} × {short(N)} scores, d = {D}, tiles {min(n, TILE)}×{block_k}"]
-    words += [mask] * (mask is not None) + [f"{of.replace('_', ' ')} {value}" for of, value in more.items()]
-    return ", ".join(words), own, beside(name, **sizes)
+    return f"{short(n)} × {short(N)} scores, d = {D}, blocks {min(n, TILE)}×{block_k}", own, beside(name, **sizes)
 
 
-def on_chip(algorithm: str, io: IO, gpu: Device) -> str:
-    """What a program needs there at most, and whether an SM has it."""
+def on_chip(trace: Trace, io: IO, gpu: Device) -> str:
+    """What a program needs there at most at the real size, and whether an SM has it."""
+    meta = trace.meta
+    options = [f"{name.replace('_', ' ')} {meta[name]}" for name in COUNTED if meta.get(name) is not None]
+    where = ", ".join([f"at {short(N)} keys", *[for_any_size(meta["mask"]) or ""] * bool(meta["mask"]), *options])
     shared, registers = map(_kib, io.peak[:2])
-    needs = f"at {short(N)} keys a program needs {shared} of shared memory, {registers} of registers"
-    enough = fits(algorithm, io, gpu)
+    enough = fits(meta["algorithm"], io, gpu)
     if enough is None:
         return "matrix products are taken to be ideal: on chip is room for what they need"
-    return f"{needs}: {'fits' if enough else 'too large for'} {'on ' * enough}an SM of {a(gpu.chip)}"
+    held = f"{'fits' if enough else 'too large for'} {'on ' * enough}an SM of {a(gpu.chip)}"
+    return f"{where}: a program needs {shared} of shared memory, {registers} of registers: {held}"
 
 
 def _kib(nbytes: int) -> str:

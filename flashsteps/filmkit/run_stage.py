@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from ..story.kernels import kernels
 from ..story.telling import SKIPPED
 from .actors.bus import Bus
 from .actors.code import Code
-from .actors.course import Course
+from .actors.course import Course, rails
 from .actors.hbm import Hbm
 from .actors.kernel import Kernel
 from .actors.loops import Loop, RunLoops
@@ -74,7 +73,7 @@ def places(shape: str, main: Box, kind: Kind = "tile", code: bool = False) -> Pl
         left, aside = main.columns(1332, 420)
         upper, lower = left.rows(*((600, 150) if kind != "lanes" else (636, 150)), gap=50 if kind != "lanes" else 14)
         loops, tiles = aside.rows(190, 590, gap=20) if kind != "kernels" else aside.rows(290, 300, gap=10)
-        memory, way = {"tile": (580, 124), "lanes": (440, 140), "kernels": (560, 140), "slots": (700, 124)}[kind]
+        memory, way = {"tile": (580, 124), "lanes": (440, 140), "kernels": (560, 140), "slots": (690, 136)}[kind]
         hbm, bus, sram = _across(upper, memory, way)
         if kind == "lanes":  # a rail on a level with each program
             bus = Box(bus.x, bus.y + HEADS, bus.w, bus.h - HEADS)
@@ -120,13 +119,15 @@ def _down(box: Box, *heights: float) -> list[Box]:
 
 
 def _of_kernels(at: Places, shape: str, many: int) -> Places:
-    """Kernels, a line each, and the code in the place of a map; in a square picture there is no room for it."""
+    """Kernels or loops, a line each, and code in the place of a map; in a square picture there is no room for it."""
     assert at.loops
     if shape == "tall":
         return at._replace(code=at.map)
     both = Box(at.loops.x, at.loops.y, at.loops.w, at.map.bottom - at.loops.y)
     if shape == "square":
         return at._replace(loops=both)
+    if not many:
+        return at._replace(code=both)
     high = min(many * RAIL, both.h / 2)
     loops, code = both.rows(high, both.h - high - 20, gap=20)
     return at._replace(loops=loops, code=code)
@@ -146,7 +147,7 @@ class RunStage:
         self.lit = board.value(None)
         self.places = places(board.shape, board.main, kind, code)
         if kind == "slots" and tile is None and self.places.loops:  # there is no map: in its place is code
-            self.places = _of_kernels(self.places, board.shape, len(kernels(run.trace)))
+            self.places = _of_kernels(self.places, board.shape, len(rails(run)))
         self.parts: dict[str, Part] = {}
         at, now = self.places, self.now
         actors: dict[str, tuple[OfRun, Box]] = {

@@ -11,7 +11,7 @@ from ... import theme
 from ...story.kernels import Kernel, kernels
 from ...trace.trace import Trace
 from ..boxes import Box
-from ..moments import SCORES
+from ..moments import SCORES, STATS
 from ..run import Run
 from . import cells, scores
 from .of_run import Look, OfRun, differing
@@ -20,8 +20,8 @@ from .sram import draw_value, head
 if TYPE_CHECKING:
     from ..pen import Pen
 
-#: units: the height of a name, the gap between places, the width of one number a row, the largest cell
-NAME, GAP, ROW, MOST = 36, 16, 92, 64
+#: units: the height of a name, the gap between places, how wide numbers of rows and scores are at least, a cell at most
+NAME, GAP, ROW, LEAST, MOST = 36, 12, 80, 110, 64
 
 #: a place of scores is so much higher than others; and a tile looks best so many times as wide as high
 HIGHER, WIDE = 1.6, 3.5
@@ -67,41 +67,58 @@ class Slots(OfRun):
         return Box(box.x + side, box.y, box.w - 2 * side, pen.px(76 if box.h >= pen.px(430) else 60))
 
     def _places(self, pen: Pen, box: Box) -> list[Place]:
-        """Lines of matrices, as many in each as look best; then scores, and beside them, or below, numbers of rows."""
-        top, of = self._head(pen, box), self._kept
+        """Lines of matrices, as many in each as look best; then scores and numbers of rows, as many as fit."""
+        top, of, gap, name = self._head(pen, box), self._kept, pen.px(GAP), pen.px(NAME)
         inside = Box(top.x, top.bottom, top.w, box.bottom - top.bottom - pen.px(14))
-        name, gap, row = pen.px(NAME), pen.px(GAP), pen.px(ROW)
-        beside = len(of.scores) * pen.px(120) + len(of.rows) * (row + gap) <= inside.w
-        below = [line for line in ([of.scores + of.rows] if beside else [of.scores, of.rows]) if line]
-        weights = [HIGHER if of.scores and line[0] == of.scores[0] else 1.0 for line in below]
+        below = self._below(pen, inside.w)
+        weights = [HIGHER if line[0] in of.scores else 1.0 for line in below]
 
-        def across(many: int) -> tuple[float, float]:
-            """How large a matrix gets with so many in a line: its height, its width."""
+        def size(many: int) -> tuple[float, float]:
+            """How high and how wide a matrix gets with so many in a line."""
             lines = ceil(len(of.tiles) / many)
             free = inside.h - (lines + len(below)) * (name + gap)
             return free / (lines + sum(weights)), (inside.w - (many - 1) * gap) / many
 
         counts = range(1, min(len(of.tiles), 6) + 1)
-        many = max(counts, key=lambda many: min(WIDE * across(many)[0], across(many)[1]), default=1)
-        high = across(many)[0]
-        lines = [of.tiles[n : n + many] for n in range(0, len(of.tiles), many)]
+        many = max(counts, key=lambda many: min(WIDE * size(many)[0], size(many)[1]), default=1)
+        high, wide = size(many)
         found, y = [], inside.y
-        for line, weight in [*((line, 1.0) for line in lines), *zip(below, weights, strict=True)]:
-            numbers = [slots for slots in line if slots in of.rows]
-            free = inside.w - len(numbers) * (row + gap) - (len(line) - len(numbers) - 1) * gap
-            count = many if line in lines else max(1, len(line) - len(numbers))
-            wide, x = (free if line not in lines else inside.w - (many - 1) * gap) / count, inside.x
+        for n in range(0, len(of.tiles), many):
+            areas = (Box(inside.x + k * (wide + gap), y, wide, name + high).whole() for k in range(many))
+            found += [Place(slots, area) for slots, area in zip(of.tiles[n : n + many], areas, strict=False)]
+            y += name + high + gap
+        for line, weight in zip(below, weights, strict=True):
+            x, slack = inside.x, inside.w - sum(self._least(pen, slots) for slots in line) - (len(line) - 1) * gap
+            share = slack / max(1, sum(slots in of.scores for slots in line))
             for slots in line:
-                w = row if slots in numbers else min(wide, self._widest(pen, slots))
+                least = self._least(pen, slots)
+                w = min(least + share, self._most(pen, slots)) if slots in of.scores else least
                 found.append(Place(slots, Box(x, y, w, name + weight * high).whole()))
-                x += (wide if line in lines else w) + gap
+                x += w + gap
             y += name + weight * high + gap
         return found
 
-    def _widest(self, pen: Pen, slots: tuple[str, ...]) -> float:
+    def _below(self, pen: Pen, room: float) -> list[list[tuple[str, ...]]]:
+        """Scores and numbers of rows, in lines that have room for all of theirs."""
+        lines: list[list[tuple[str, ...]]] = []
+        left = 0.0
+        for slots in self._kept.scores + self._kept.rows:
+            wide = self._least(pen, slots)
+            if not lines or wide > left:
+                lines.append([])
+                left = room
+            lines[-1].append(slots)
+            left -= wide + pen.px(GAP)
+        return lines
+
+    def _least(self, pen: Pen, slots: tuple[str, ...]) -> float:
+        """How much room a place of scores, or of numbers of rows, takes: its name has to fit."""
+        names = (pen.width(called(slot, self.run.trace), theme.LABEL, weight=600) for slot in slots)
+        return max(pen.px(LEAST if slots in self._kept.scores else ROW), *names) + pen.px(14)
+
+    def _most(self, pen: Pen, slots: tuple[str, ...]) -> float:
         """How wide a place of scores may get: cells are no larger than their numbers want."""
-        rows_columns = self._kept.shapes[slots[0]]
-        return max(pen.px(ROW), rows_columns[1] * pen.px(MOST) + pen.px(16)) if slots in self._kept.scores else 1e9
+        return max(self._least(pen, slots), self._kept.shapes[slots[0]][1] * pen.px(MOST) + pen.px(16))
 
     def _place(self, pen: Pen, place: Place, program: int | None) -> None:
         """A slot's name, and below it what the slot holds, or where it will be."""
@@ -155,10 +172,15 @@ def _kept(run: Run, kernel: Kernel) -> Kept:
     places = tuple((slot,) for slot in of_scores)
     if set(of_scores) == set(SCORES) and shapes["S"] == shapes["P"]:  # P takes the place of S
         places = (SCORES,)
-    return Kept(tiles, places, tuple((slot,) for slot in shapes if slot not in matrices), shapes)
+    rows = [slot for slot in shapes if slot not in matrices]
+    old = {slots[1]: slots for slots in STATS.values() if set(slots[:2]) <= set(rows) and len(slots) > 1}
+    new = {slots[0] for slots in old.values()}  # takes the place of the old one
+    return Kept(tiles, places, tuple(old.get(slot, (slot,)) for slot in rows if slot not in new), shapes)
 
 
 def called(slot: str, trace: Trace) -> str:
     """A slot as films write it: one that has a tensor's name in small letters as that tensor, `m_i` as m."""
+    if slot.endswith("_new"):
+        return f"{theme.label(slot)}_{{new}}"
     tensors = {name.lower(): name for name in trace.initial}
     return theme.label(slot if slot in theme.NAMES else tensors.get(slot, slot))
