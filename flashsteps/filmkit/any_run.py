@@ -51,13 +51,13 @@ FAR, LEAST = 20.0, 1e-6
 
 #: seconds that are for the lines' words; less for each kernel beyond the first, which has a chapter
 #: of its own, and where there are tiles to be told of that are left out
-LINES, KERNEL = 32.5, 4.5
+LINES, KERNEL = 37.0, 1.5
 
 #: seconds for a first look at all that stands there
-FIRST = 5.0
+FIRST = 4.5
 
 #: seconds in which rounds go by that were told already: for each, and all together
-ROUND, ROUNDS = 0.4, 2.4
+ROUND, ROUNDS = 0.4, 1.8
 
 
 class AnyRun(Storyboard):
@@ -101,9 +101,7 @@ class AnyRun(Storyboard):
                     stage.bring("meter")
                 else:
                     stage.begin()
-                line_by_line(board, stage, kernel, each, others=n == 0)
-                if n == len(parts) - 1:
-                    how_exact(board, run)
+                line_by_line(board, stage, kernel, each, others=len(parts) == 1)
         with board.chapter("What it moved"):
             what_it_moved(board, run, device(how["device"] or DEFAULT))
 
@@ -144,9 +142,9 @@ def tile_of(trace: Trace) -> tuple[int, int] | None:
 def what_it_is(algorithm: str) -> str:
     """The first line of its file, without the source in brackets at its end, and as much of it as a caption holds."""
     words = re.sub(r"\s*\([^()]*\)\.?$", "", literal(algorithms.summary(algorithm))).rstrip(".")
-    ends = (found.start() for signs in ("[:;.]", ",") for found in reversed([*re.finditer(rf"{signs}\s", words)]))
     if len(words) >= LONGEST_CAPTION:
-        words = words[: next((end for end in ends if end < LONGEST_CAPTION), LONGEST_CAPTION - 2)]
+        ends = [found.start() for found in re.finditer(r"[,:;.]\s", words) if found.start() < LONGEST_CAPTION]
+        words = words[: max(ends, default=LONGEST_CAPTION - 2)]
     return f"{words or algorithm}."
 
 
@@ -212,31 +210,28 @@ def rest_of(run: Run, kernel: Kernel, start: int) -> str:
     return "So it goes on, round by round." if run.rounds_between(start, len(run)) > 1 else ""
 
 
-def how_exact(board: Board, run: Run) -> None:
-    """What it made, beside the definition; or that it is none of that, where tiles were left out."""
-    trace = run.trace
-    found, meta = exact.error(trace), trace.meta
-    out = sum(len(r.hidden) for r in run.rounds)
+def how_exact(run: Run) -> tuple[str, bool]:
+    """What it made, beside the definition, where that can be told; and whether it is something else."""
+    trace, found = run.trace, exact.error(run.trace)
+    meta, out = trace.meta, sum(len(r.hidden) for r in run.rounds)
     if meta.get("block_mask") and meta["mask"] is None and out:
         tiles = out + sum(len(r.tiles) for r in run.rounds)
-        board.say(f"{out} of {tiles} tiles are left out: this is no longer attention to all keys.")
+        return f"{out} of {tiles} tiles are left out: this is no longer attention to all keys.", False
     if found is None:
-        return
+        return "", False
     made, (own, standard) = _listed([label(name) for name in trace.outputs if name != "LSE"]), found.values()
-    are = f"{made} {'are' if ' and ' in made else 'is'} exact to {at_most(own)}, beside float64"
     if own > FAR * max(standard, LEAST):
-        board.say(f"{made}: up to {own:.2g} from exact attention; standard attention: {standard:.1g}.")
-    elif meta["algorithm"] == f"standard-{trace.direction}":
-        board.say(f"{are}.")
-    else:
-        board.say(f"{are}; standard attention to {at_most(standard)}.")
+        return f"{made}: up to {own:.2g} from exact attention; standard attention: {standard:.1g}.", True
+    are = f"{made} {'are' if ' and ' in made else 'is'} exact to {at_most(own)}, beside float64"
+    alone = meta["algorithm"] == f"standard-{trace.direction}"
+    return f"{are}." if alone else f"{are}; standard attention to {at_most(standard)}.", False
 
 
 def what_it_moved(board: Board, run: Run, gpu: Device) -> None:
     """This toy's bytes, and a real head's, beside standard attention of that direction: by tensor, each on its axis."""
     trace = run.trace
-    whole, below = board.main.rows(*board.pick(wide=(9, 1), square=(7, 1), tall=(12, 1)))
-    own, meta = trace.meta["algorithm"], trace.meta
+    whole, below = board.main.rows(*board.pick(wide=(8, 2), square=(6, 2), tall=(8, 2)))
+    own, meta, (close, other) = trace.meta["algorithm"], trace.meta, how_exact(run)
     name = shorten(algorithms.algorithm(own).title, HEAD)
     alone, real = own == f"standard-{trace.direction}", at_real_size(trace)
     charts = [(f"this run: {meta['queries']} × {meta['keys']} scores, d = {meta['d']}", run.total, run.standard)]
@@ -250,12 +245,15 @@ def what_it_moved(board: Board, run: Run, gpu: Device) -> None:
         bars = tuple(Bar(name, io.total, "ink", telling.pieces_of(io.by_tensor)) for name, io in totals.items())
         board.put(Bars(bars, max(io.total for io in totals.values()), title=title), upper)
         board.put(Legend((Piece(1, "dim", name="read from HBM"), Piece(1, "dim", True, "written"))), lower)
-    board.put(Text(on_chip(trace, real[1], gpu) if real else MODEL), below)
+    for words, box in zip((on_chip(trace, real[1], gpu) if real else MODEL, close), below.rows(2, gap=0), strict=True):
+        board.put(Text(words), box)
     words = f"It moves {size_of(run.total.total)}"
     words += "" if alone else f", standard attention {size_of(run.standard.total)}"
     if real:
         words += f"; at {short(N)} keys {size_of(real[1].total)}" + f" and {size_of(real[2].total)}" * (not alone)
     board.say(f"{words}.")
+    if other:
+        board.say(close)
 
 
 def at_real_size(trace: Trace) -> tuple[str, IO, IO] | None:

@@ -25,13 +25,14 @@ class Told(NamedTuple):
 
 
 def told(trace: Trace, kernels: list[Kernel], seconds: float) -> list[list[Told]]:
-    """By kernel, as much as can be read in so many seconds. Its first words are always said, and those of a line that
-    takes or gives a whole tile rather than those of one that makes a number a row, or does what was told before; and of
-    kernels the one that has most to say loses first."""
+    """By kernel, as much as can be read in so many seconds. Its first words are always said, its last if possible, and
+    those of a line that moves or makes a tile rather than those of one that makes a number a row, or does what was told
+    before; and of kernels the one that has most to say loses first."""
     seen = set[str]()
     found = [list(_told(trace, kernel, seen)) for kernel in kernels]
     while sum(reading_time(one.words) for each in found for one in each) > seconds:
-        rest = [(one.worth, -len(each), -one.step, one) for each in found for one in each[1:]]
+        some = [each[1:-1] for each in found] if any(len(each) > 2 for each in found) else [each[1:] for each in found]
+        rest = [(one.worth, -len(each), -one.step, one) for each in some for one in each]
         if not rest:
             break
         least = min(rest)[-1]
@@ -60,7 +61,7 @@ def _worth(trace: Trace, event: Event, again: bool) -> int:
     value = trace.values[event.step]
     if event.op == "compute" and value is not None and value.size > 1 and (value == value.flat[0]).all():
         return 0
-    return 1 if again else 2 if len(event.shape) < 2 else 4 if event.op == "store" else 3
+    return 1 if again else 2 if len(event.shape) < 2 else 3
 
 
 def sentence(comment: str) -> str:
