@@ -167,20 +167,18 @@ def _many(count: int, one: str, many: str) -> str:
 def line_by_line(board: Board, stage: RunStage, kernel: Kernel, lines: list[Told], others: bool) -> None:
     """Each line's words, then what it does; what goes round after that, quickly, is what was told already."""
     run = stage.run
-    ends = [*(moment_of(run, one.step) for one in lines[1:]), moment_of(run, kernel.stop - 1) + 1]
-    stage.play(moment_of(run, lines[0].step) if lines else stage.at)
-    again = first_again(run, kernel)
-    for one, end in zip(lines, ends, strict=True):
+    starts = [moment_of(run, one.step) for one in lines]
+    ends = [*starts[1:], moment_of(run, kernel.stop - 1) + 1]
+    for one, start, end in zip(lines, starts, ends, strict=True):
         board.say(one.words)
         stage.begin()
-        quick = max(stage.at, min(end, again))
-        stage.play(quick, min(seconds(run, stage.at, quick), max(1.0, reading_time(one.words) - LEAD)))
+        quick = min(end, first_again(run, moment_of(run, kernel.start), start))
+        stage.tell(quick, min(seconds(run, start, quick), max(1.0, reading_time(one.words) - LEAD)))
         if quick < end:
             if end == ends[-1]:
                 words = rest_of(run, kernel, quick) if others else ""
                 board.say(words) if words else board.hush()
             stage.tell(end, min(ROUNDS, ROUND * max(1, run.rounds_between(quick, end))))
-            again = end if end != ends[-1] else again
 
 
 def moment_of(run: Run, step: int) -> int:
@@ -191,10 +189,10 @@ def seconds(run: Run, start: int, stop: int) -> float:
     return sum(map(run.seconds, range(start, stop)))
 
 
-def first_again(run: Run, kernel: Kernel) -> int:
-    """The moment in which the kernel does first what it did before."""
-    seen = set[int]()
-    for number in range(moment_of(run, kernel.start), len(run)):
+def first_again(run: Run, first: int, start: int) -> int:
+    """The moment after `start` in which the kernel, which begins at `first`, does what it did before."""
+    seen = {event.line for moment in run.moments[first : start + 1] for event in moment}
+    for number in range(start + 1, len(run)):
         lines = {event.line for event in run.moments[number]}
         if lines & seen:
             return number

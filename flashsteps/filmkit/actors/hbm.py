@@ -159,7 +159,7 @@ def places(pen: Pen, box: Box, run: Run) -> tuple[dict[str, cells.Grid], dict[st
     wide = [name for name in names if trace.initial[name].ndim == 2]
     weight = {name: min(2.1, trace.initial[name].shape[1] / trace.meta["d"]) for name in wide}  # to scale, up to there
     columns_of = {name: max(vector, _named(pen, name)) for name in names if name not in wide}
-    both = N != M and "K" in names
+    both = N != M and "K" in names and len(trace.initial["K"]) == M  # in pages they lie anywhere
     room = box.w - 2 * pad - gap * (len(names) + both) - sum(columns_of.values())
     free = int(room - least * len(wide)) // (1 + both)
     if box.h < pen.px(430):  # its name stands in the line of theirs

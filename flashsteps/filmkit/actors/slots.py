@@ -7,6 +7,8 @@ from functools import cached_property, lru_cache
 from math import ceil
 from typing import TYPE_CHECKING, NamedTuple, Self
 
+import numpy as np
+
 from ... import theme
 from ...story.kernels import Kernel, kernels
 from ...trace.trace import Trace
@@ -87,12 +89,12 @@ class Slots(OfRun):
             areas = (Box(inside.x + k * (wide + gap), y, wide, name + high).whole() for k in range(many))
             found += [Place(slots, area) for slots, area in zip(of.tiles[n : n + many], areas, strict=False)]
             y += name + high + gap
+        share = min((self._share(pen, line, inside.w) for line in below if line[0] in of.scores), default=0.0)
         for line, weight in zip(below, weights, strict=True):
-            x, slack = inside.x, inside.w - sum(self._least(pen, slots) for slots in line) - (len(line) - 1) * gap
-            share = slack / max(1, sum(slots in of.scores for slots in line))
+            x = inside.x
             for slots in line:
-                least = self._least(pen, slots)
-                w = min(least + share, self._most(pen, slots)) if slots in of.scores else least
+                w = self._least(pen, slots)
+                w = min(w + share, self._most(pen, slots)) if slots in of.scores else w
                 found.append(Place(slots, Box(x, y, w, name + weight * high).whole()))
                 x += w + gap
             y += name + weight * high + gap
@@ -100,21 +102,23 @@ class Slots(OfRun):
 
     def _below(self, pen: Pen, room: float) -> list[list[tuple[str, ...]]]:
         """Scores and numbers of rows, in lines that have room for all of theirs."""
-        lines: list[list[tuple[str, ...]]] = []
-        left = 0.0
-        for slots in self._kept.scores + self._kept.rows:
-            wide = self._least(pen, slots)
-            if not lines or wide > left:
-                lines.append([])
-                left = room
-            lines[-1].append(slots)
-            left -= wide + pen.px(GAP)
-        return lines
+        items, gap = self._kept.scores + self._kept.rows, pen.px(GAP)
+        for lines in range(1, len(items) + 1):
+            each = ceil(len(items) / lines)
+            found = [list(items[n : n + each]) for n in range(0, len(items), each)]
+            if all(sum(self._least(pen, slots) + gap for slots in line) - gap <= room for line in found):
+                return found
+        return [[slots] for slots in items]
 
     def _least(self, pen: Pen, slots: tuple[str, ...]) -> float:
         """How much room a place of scores, or of numbers of rows, takes: its name has to fit."""
         names = (pen.width(called(slot, self.run.trace), theme.LABEL, weight=600) for slot in slots)
         return max(pen.px(LEAST if slots in self._kept.scores else ROW), *names) + pen.px(14)
+
+    def _share(self, pen: Pen, line: list[tuple[str, ...]], room: float) -> float:
+        """What is left for each place of scores in a line."""
+        taken = sum(self._least(pen, slots) for slots in line) + (len(line) - 1) * pen.px(GAP)
+        return (room - taken) / sum(slots in self._kept.scores for slots in line)
 
     def _most(self, pen: Pen, slots: tuple[str, ...]) -> float:
         """How wide a place of scores may get: cells are no larger than their numbers want."""
@@ -131,7 +135,11 @@ class Slots(OfRun):
         if len(shape) == 1:
             made = cells.grid(room, shape[0], 1, most=pen.px(MOST))
             column = cells.Grid(Box(room.x, room.y, room.w, made.box.h), (int(room.w), made.cell[1]), made.bins)
-            scores.statistic(pen, column, self.run, shown)
+            event = self.run.trace[shown.step] if shown else None
+            if event and event.tile and self.run.trace.initial[event.tile.tensor].dtype.kind in "iu":
+                _whole_numbers(pen, column, self.run.value(event.step))
+            else:
+                scores.statistic(pen, column, self.run, shown)
             return
         grid = cells.grid(room, *shape[:2], most=pen.px(MOST), finest=3, middle=False)
         if shown is None:
@@ -140,6 +148,16 @@ class Slots(OfRun):
             scores.tile(pen, grid, self.run, shown)
         else:
             draw_value(pen, grid, self.run, shown)
+
+
+def _whole_numbers(pen: Pen, grid: cells.Grid, values: np.ndarray) -> None:
+    """Places in a table, or in a list: as they are, as far as there is room."""
+    for row, value in enumerate(values.tolist()):
+        cell = grid.rows(row, row + 1)
+        cell = cell._replace(h=cell.h - max(1, pen.px(4)))
+        pen.frame(cell, "stat", width=2, radius=5)
+        if (size := cells.digits(pen, cell.w - 2)) and cell.h >= 1.05 * size * pen.unit:
+            pen.digits(cell, str(int(value)), size, "ink")
 
 
 class Kept(NamedTuple):
@@ -169,7 +187,7 @@ def _kept(run: Run, kernel: Kernel) -> Kept:
     matrices = [slot for slot, shape in shapes.items() if len(shape) == 2]
     of_scores = [slot for slot in matrices if theme.hue(slot) == "S"]
     tiles = tuple((slot,) for slot in matrices if slot not in of_scores)
-    places = tuple((slot,) for slot in of_scores)
+    places: tuple[tuple[str, ...], ...] = tuple((slot,) for slot in of_scores)
     if set(of_scores) == set(SCORES) and shapes["S"] == shapes["P"]:  # P takes the place of S
         places = (SCORES,)
     rows = [slot for slot in shapes if slot not in matrices]
