@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 from .. import algorithms
@@ -165,20 +166,35 @@ def _many(count: int, one: str, many: str) -> str:
 
 
 def line_by_line(board: Board, stage: RunStage, kernel: Kernel, lines: list[Told], others: bool) -> None:
-    """Each line's words, then what it does; what goes round after that, quickly, is what was told already."""
+    """Each line's words, then what it does, and those after it that have none; what was seen before goes by quickly."""
     run = stage.run
-    starts = [moment_of(run, one.step) for one in lines]
-    ends = [*starts[1:], moment_of(run, kernel.stop - 1) + 1]
-    for one, start, end in zip(lines, starts, ends, strict=True):
+    starts, stop = [moment_of(run, one.step) for one in lines], moment_of(run, kernel.stop - 1) + 1
+    for one, start, end in zip(lines, starts, [*starts[1:], stop], strict=True):
         board.say(one.words)
         stage.begin()
-        quick = min(end, first_again(run, moment_of(run, kernel.start), start))
-        stage.tell(quick, min(seconds(run, start, quick), max(1.0, reading_time(one.words) - LEAD)))
-        if quick < end:
-            if end == ends[-1]:
-                words = rest_of(run, kernel, quick) if others else ""
+        parts = parts_of(run, kernel, start, end)
+        natural = sum(seconds(run, *part) for new, *part in parts if new)
+        share = min(1.0, max(1.0, reading_time(one.words) - LEAD) / natural)
+        for n, (new, first, last) in enumerate(parts):
+            if new:
+                stage.tell(last, share * seconds(run, first, last))
+                continue
+            if n == len(parts) - 1 and end == stop:
+                words = rest_of(run, kernel, first) if others else ""
                 board.say(words) if words else board.hush()
-            stage.tell(end, min(ROUNDS, ROUND * max(1, run.rounds_between(quick, end))))
+            stage.tell(last, min(ROUNDS, ROUND * max(1, run.rounds_between(first, last))))
+
+
+def parts_of(run: Run, kernel: Kernel, start: int, stop: int) -> list[tuple[bool, int, int]]:
+    """Stretches of moments in which lines of the kernel run for the first time, and others; and which they are."""
+    seen = {event.line for moment in run.moments[moment_of(run, kernel.start) : start] for event in moment}
+    new = []
+    for moment in run.moments[start:stop]:
+        lines = {event.line for event in moment}
+        new.append(not lines <= seen)
+        seen |= lines
+    edges = [0, *(n for n in range(1, len(new)) if new[n] != new[n - 1]), len(new)]
+    return [(new[a], start + a, start + b) for a, b in pairwise(edges)]
 
 
 def moment_of(run: Run, step: int) -> int:
@@ -187,17 +203,6 @@ def moment_of(run: Run, step: int) -> int:
 
 def seconds(run: Run, start: int, stop: int) -> float:
     return sum(map(run.seconds, range(start, stop)))
-
-
-def first_again(run: Run, first: int, start: int) -> int:
-    """The moment after `start` in which the kernel, which begins at `first`, does what it did before."""
-    seen = {event.line for moment in run.moments[first : start + 1] for event in moment}
-    for number in range(start + 1, len(run)):
-        lines = {event.line for event in run.moments[number]}
-        if lines & seen:
-            return number
-        seen |= lines
-    return len(run)
 
 
 def rest_of(run: Run, kernel: Kernel, start: int) -> str:
