@@ -13,11 +13,13 @@ from flashsteps.filmkit import films
 from flashsteps.filmkit.actors.code import Code
 from flashsteps.filmkit.actors.course import Course, rails
 from flashsteps.filmkit.actors.slots import Slots
+from flashsteps.filmkit.actors.tile_map import TileMap
 from flashsteps.filmkit.board import reading_time
 from flashsteps.filmkit.line_by_line import sentence, told
 from flashsteps.story.kernels import kernels
 from flashsteps.trace import narration
 from flashsteps.units import size_of
+from tests.contributing import example
 from tests.scenes import test_every_film as every
 from tests.scenes.looking import Looker
 from tests.scenes.seen import actor
@@ -157,6 +159,69 @@ def test_what_has_no_tokens_beside_it_has_none():
     looker = Looker(script, (1280, 720), "dark")
     looker.look(20.0)
     assert [one.words for one in looker.written if one.who == "Hbm"].count("[CLS]") == 0
+
+
+# ---- one that somebody adds
+
+SIGMOID = '''"""Sigmoid attention."""
+
+import numpy as np
+
+TITLE, DIRECTION = "sigmoid", "forward"
+
+
+def attend(hbm, sram, Q, K, V, *, block_q, block_k, mask, scale):
+    O = hbm.empty("O", Q.shape)
+    for i in sram.programs("i", Q.blocks(block_q)):
+        q = sram.load(Q[i])
+        acc = sram["a_long_name"] = sram.full(q.shape, 1.0)
+        for j in sram.loop("j", K.blocks(block_k), mask.row(i)):
+            k, v = sram.load(K[j]), sram.load(V[j])
+            w = sram["weights"] = 1 / (1 + np.exp(-(q @ k.T * scale)))  # 权重：每个分数的 S 形函数。
+            acc = sram["a_long_name"] = acc + w @ v  # These words are too many for a caption{}
+        sram.store(O[i], acc)
+    return {{"O": O.data, "LSE": np.zeros(Q.shape[0])}}
+'''.format(" and go on" * 9)
+
+
+@pytest.fixture
+def added(tmp_path, monkeypatch):
+    """`my-attention`, as CONTRIBUTING.md has it, and one that is no softmax, and names its slots as it likes."""
+    for file in algorithms.FOLDER.glob("*.py"):
+        (tmp_path / file.name).write_text(file.read_text(encoding="utf-8"), encoding="utf-8")
+    (tmp_path / "my_attention.py").write_text(example("Add an algorithm"), encoding="utf-8")
+    (tmp_path / "sigmoid.py").write_text(SIGMOID, encoding="utf-8")
+    monkeypatch.setattr(algorithms, "FOLDER", tmp_path)
+    monkeypatch.setattr(algorithms, "__path__", [*algorithms.__path__, str(tmp_path)])
+
+
+def test_its_run_is_a_film_like_others(added):
+    for name, shape in (("my-attention", "square"), ("sigmoid", "wide")):
+        for which in every.CUTS:
+            every.test_it_is_told_so_that_it_can_be_followed(name, which, shape)
+        every.test_nothing_leaves_its_box(name, shape)
+        every.test_all_that_is_written_can_be_read(name, shape, "light")
+        every.test_a_frame_alone_is_the_frame_in_sequence(name, shape, "dark")
+    words = [caption.name for caption in fs.film("sigmoid").captions]
+    assert words[:3] == ["Sigmoid attention.", "Q comes in.", "权重：每个分数的 S 形函数。"]
+    assert not [one for one in words if one.startswith("These words")]
+    far = max(np.abs(fs.film("sigmoid").told.runs[0].outputs["O"]).max() / 2, 1.0)
+    (said,) = re.findall(r"^O: up to ([\d.]+) from exact attention", words[-1])
+    assert float(said) > far  # a mean of values, and a sum of them: not rounding
+
+
+def test_a_tile_of_scores_counts_once_they_are_made(added):
+    """Not when its keys are there: these come in a loop of their own, and the scores after it."""
+    film = fs.film("my-attention")
+    run, script = film.told.runs[0], film.script()
+    made = next(event.step for event in run if event.slot == "S")
+    for t, done in ((script.steps[made - 1], 0), (script.steps[made] - 0.05, 0), (script.duration - 10, 4)):
+        assert tiles_done(script, t) == done
+
+
+def tiles_done(script, t: float) -> int:
+    (shown,) = [one.actor for one in script.at(t) if isinstance(one.actor, TileMap)]
+    return shown.run.done(shown.now)[0]
 
 
 # ---- by name
