@@ -50,8 +50,8 @@ N, D, TILE = 4096, 64, 128
 #: so many times as far from exact attention as the standard one (or as this): that is no rounding
 FAR, LEAST = 20.0, 1e-6
 
-#: seconds that are for the lines' words; less for each kernel beyond the first, which has a chapter
-#: of its own, and where there are tiles to be told of that are left out
+#: seconds for the lines' words, so that all takes a minute at most; less for each kernel beyond the first, which has a
+#: chapter of its own, and for what else is told
 LINES, KERNEL = 37.0, 1.5
 
 #: seconds for a first look at all that stands there
@@ -75,7 +75,7 @@ class AnyRun(Storyboard):
     def words(self) -> str:
         """With those of its author."""
         codes = {run.meta["code"]: narration.of(run.meta).values() for run in self.runs}
-        lines = (line.caption + line.code * bool(self.chosen.get("code")) for of in codes.values() for line in of)
+        lines = (line.caption + line.code for of in codes.values() for line in of)
         return "".join([super().words, self.title, algorithms.summary(self.algorithm), *lines])
 
     def storyboard(self, board: Board) -> None:
@@ -174,7 +174,7 @@ def line_by_line(board: Board, stage: RunStage, kernel: Kernel, lines: list[Told
         stage.begin()
         parts = parts_of(run, kernel, start, end)
         natural = sum(seconds(run, *part) for new, *part in parts if new)
-        share = min(1.0, max(1.0, reading_time(one.words) - LEAD) / natural)
+        share = min(1.0, max(1.0, reading_time(one.words) - LEAD) / (natural or 1.0))
         for n, (new, first, last) in enumerate(parts):
             if new:
                 stage.tell(last, share * seconds(run, first, last))
@@ -280,7 +280,9 @@ def on_chip(trace: Trace, io: IO, gpu: Device) -> str:
     """What a program needs there at most at the real size, and whether an SM has it."""
     meta = trace.meta
     options = [f"{name.replace('_', ' ')} {meta[name]}" for name in COUNTED if meta.get(name) is not None]
-    where = ", ".join([f"at {short(N)} keys", *[for_any_size(meta["mask"]) or ""] * bool(meta["mask"]), *options])
+    options += [for_any_size(meta["mask"]) or "without that mask"] * bool(meta["mask"])
+    options += [f"without {name}" for name in ("bias", "sinks") if meta.get(name)]
+    where = ", ".join([f"at {short(N)} keys", *options])
     shared, registers = map(_kib, io.peak[:2])
     enough = fits(meta["algorithm"], io, gpu)
     if enough is None:

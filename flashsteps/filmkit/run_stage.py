@@ -63,13 +63,7 @@ def places(shape: str, main: Box, kind: Kind = "tile", code: bool = False) -> Pl
             upper, lower = main.rows(600, 150, gap=50)
             left, pane = upper.columns(1252, 500)
             below, aside = lower.columns(1252, 500)
-            return Places(
-                *_across(left, _CODE[kind], 130),
-                None,
-                aside,
-                below,
-                pane,
-            )
+            return Places(*_across(left, _CODE[kind], 130), None, aside, below, pane)
         left, aside = main.columns(1332, 420)
         upper, lower = left.rows(*((600, 150) if kind != "lanes" else (636, 150)), gap=50 if kind != "lanes" else 14)
         loops, tiles = aside.rows(190, 590, gap=20) if kind != "kernels" else aside.rows(290, 300, gap=10)

@@ -18,7 +18,7 @@ from .of_run import OfRun
 if TYPE_CHECKING:
     from ..pen import Pen
 
-#: a loop has no more cells than can be told apart
+#: units: how far a loop stands within the one around it (`loops.draw`)
 STEP = 26
 
 
