@@ -100,8 +100,9 @@ def hue(name: str) -> str:
 
 
 def label(name: str) -> str:
-    """How a tensor or a slot is called on screen."""
-    return NAMES.get(name, name)
+    """How a tensor or a slot is called on screen; what stands after a `_` is a subscript."""
+    base, _, below = name.partition("_")
+    return NAMES.get(name) or (f"{NAMES.get(base, base)}_{{{below}}}" if below else name)
 
 
 # ---- arithmetic of colours

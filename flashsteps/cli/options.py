@@ -217,6 +217,7 @@ def _formats() -> Iterable[str]:
 
 
 FILM, ALGORITHM = Name("film", lambda: (*films.names(), films.LECTURE)), Name("algorithm", algorithms.names)
+SHOWN = Name("film", films.shown)
 MASK, DTYPE, PRESET = _Mask("mask", _masks), Name("dtype", _dtypes), Name("preset", _presets)
 LAYOUT = _Layout("layout", _layouts)
 FORMAT = Name("format", _formats)

@@ -31,16 +31,19 @@ Examples:
   flashsteps render flash-forward -o short.gif --cut short
   flashsteps render flash2-forward -o talk.mp4 --theme light --code --captions
   flashsteps render standard -o poster.png --at 9.5 --size 1080x1080
+  flashsteps render split-kv-decode -o decode.gif --splits 2
   flashsteps render lecture -o lecture.mp4 --preset talk
   flashsteps render lecture -o lecture.mp4 --preset 4k --cluster tcp://host:8786
   flashsteps render flash2-forward -o mine.webm --input head.safetensors --head 0,3 --mask causal
 """
 
+WHICH = "Which film (`flashsteps list films`); lecture is all; or an algorithm, for a film of its run."
+
 Made = list[tuple[Path, str]]
 
 
 @click.command(cls=Command, epilog=EXAMPLES)
-@click.argument("name", metavar="FILM", type=take.FILM, help="Which film (`flashsteps list films`); lecture is all.")
+@click.argument("name", metavar="FILM", type=take.SHOWN, help=WHICH)
 @take.output(
     "FILE",
     "Where to: .gif, .mp4, .webm or .webp for a film; .png, .svg or .pdf for one picture of it; - is standard output.",
@@ -50,6 +53,7 @@ Made = list[tuple[Path, str]]
 @option("--format", "form", type=take.FORMAT, help="What -o - is: gif, mp4 … as the ending of a file would say.")
 @take.input_options
 @take.block_options("a quarter of them, rounded up to a power of two", of_input=True)
+@take.change_options
 @option(
     "--trace", type=click.Path(path_type=Path), metavar="RUN.npz", help="Draw this saved run, instead of a new one."
 )

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import catalog
+from .. import algorithms, catalog
 from ..errors import unknown
 
 if TYPE_CHECKING:
@@ -45,6 +45,11 @@ def names() -> tuple[str, ...]:
     return tuple(name for films in sections().values() for name in films)
 
 
+def shown() -> tuple[str, ...]:
+    """All that can be shown: the films, all of them as one, and the run of each algorithm. A film's name goes first."""
+    return tuple(dict.fromkeys((*names(), LECTURE, *algorithms.names())))
+
+
 def section(name: str) -> str:
     """The section of a talk that a film is in. Raises ValueError for a name that isn't known, and for the lecture."""
     if name == LECTURE:
@@ -56,9 +61,12 @@ def section(name: str) -> str:
 
 
 def summary(name: str) -> str:
-    """The first line of a film's docstring, without importing it. Raises ValueError for a name that isn't known."""
+    """The first line of a film's docstring, without importing it, or an algorithm's for the film of its run. Raises
+    ValueError for a name that isn't known."""
     if name == LECTURE:
         return ALL
+    if name not in names() and name in algorithms.names():
+        return algorithms.summary(name)
     return catalog.summary(catalog.source(_folder(), "film", name))
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import algorithms
 from ..runs.arguments import small_block
 from ..runs.part import part
 
@@ -68,7 +69,7 @@ class Input:
             chosen = {name: option(name) for name in (*OF_AN_INPUT, *OF_A_RUN)}
             run: Trace = self._saved(saved, algorithm, chosen, how)
         else:
-            qkv = self.qkv(option)
+            qkv = _asked(algorithm, self.qkv(option))
             (N, d), M = qkv.q.shape, len(qkv.k)
             check_room(N, M, d)
             chosen = {name: option(name) for name in OF_A_RUN if name not in how}
@@ -237,11 +238,30 @@ def _said(rows: Any) -> str:
     return ":".join(map(str, rows)) if isinstance(rows, tuple | list) else str(rows)
 
 
+def _asked(algorithm: str, qkv: QKV) -> QKV:
+    """What an algorithm is asked: where it decodes, and nobody chose the queries, only the last one."""
+    chosen = qkv.source.get("kind") not in ("sample", "random")
+    if chosen or not algorithms.algorithm(algorithm).decodes:
+        return qkv
+    return part(qkv, slice(len(qkv.q) - 1, len(qkv.q)), slice(len(qkv.k)))
+
+
 def _record(algorithm: str, qkv: QKV, how: dict[str, Any]) -> Trace:
     from ..inputs.qkv import Heads
     from ..runs.record import record_heads
 
+    if algorithms.algorithm(algorithm).backward:
+        how = how | {"do": _gradient(qkv)}
     return record_heads(algorithm, Heads.of(qkv), **({"source": qkv.source, **qkv.own} | how))
+
+
+def _gradient(qkv: QKV) -> np.ndarray:
+    """dO: what came in a step of training, where the input is a head of one; else at random."""
+    found: np.ndarray | None = getattr(qkv, "do", None)
+    if found is not None:
+        return found
+    drawn = np.random.default_rng(0).standard_normal((len(qkv.q), qkv.v.shape[1]), dtype=np.float32)
+    return drawn.astype(qkv.q.dtype)
 
 
 def _twin(run: Trace) -> Trace:

@@ -52,7 +52,9 @@ class Round(NamedTuple):
     hidden: tuple[tuple[int, int], ...]
 
 
-def grouped(trace: Trace, round_of: Sequence[int], slowly: Collection[int], lanes: int) -> Iterator[Moment]:
+def grouped(
+    trace: Trace, round_of: Sequence[int], slowly: Collection[int], lanes: int, singly: bool = False
+) -> Iterator[Moment]:
     """Rounds that are told slowly event by event, all others in phases; side by side, the same of all programs."""
     told = set(slowly)
     drawn = {slot for slots in STATS.values() for slot in slots if slot != "alpha"}
@@ -64,7 +66,7 @@ def grouped(trace: Trace, round_of: Sequence[int], slowly: Collection[int], lane
             for row in stretch:
                 waiting += row
                 event = row[0]
-                if event.op != "compute" or len(event.shape) == 2 or event.slot in drawn:
+                if singly or event.op != "compute" or len(event.shape) == 2 or event.slot in drawn:
                     yield waiting
                     waiting = ()
             if waiting:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..errors import unknown
 from . import films, formats
 from .boxes import shape_of
 from .presets import look_of
@@ -185,17 +186,25 @@ def _told(name: str, options: dict[str, Any]) -> Storyboard:
         from .lecture import Lecture  # late: its titles know what draws letters, and that may be missing
 
         return Lecture(**options)
-    return films.load(name)(**options)
+    if name in films.names():
+        return films.load(name)(**options)
+    if name not in films.shown():
+        raise ValueError(unknown("film", name, films.shown()))
+    from .any_run import AnyRun
+
+    return AnyRun(name, **options)
 
 
 def film(name: str, *, duration: float | None = None, **options: Any) -> Reel:
-    """A film by its name (`flashsteps list films`), of the input and with the options that are given.
+    """A film by its name (`flashsteps list films`), of the input and with the options that are given; by the name of an
+    algorithm that has no film of its own, the film of its run, told from that alone.
 
         fs.film("flash-forward", input="head.safetensors", mask="causal", block_q=4, theme="light")
 
     It lasts as long as its captions take to read, unless `duration` (seconds) is given. Options are those of
     `flashsteps render`: input (also a QKV, or q, k and v), head, layout, rows, block_q, block_k, mask, dtype, sram,
-    device, trace, kernel, code, cut, theme. Raises ValueError for a name that isn't known, an option that this film has
+    device, trace, kernel, code, cut, theme; and, for an algorithm's run, block_mask, splits, softcap, alibi, dropout
+    and seed, where it takes them. Raises ValueError for a name that isn't known, an option that this film has
     no use for, and where something makes no sense or is too large to draw.
     """
     return Reel(name, _told(name, options), duration)

@@ -21,7 +21,7 @@ from ..story.rounds import rounds
 from ..trace.sram import room
 from ..trace.trace import Trace
 from ..traffic.standard import beside_run
-from .moments import Moment, Round, grouped, pictures, rounds_of
+from .moments import SCORES, Moment, Round, grouped, pictures, rounds_of
 
 #: seconds that a moment takes by nature: a transfer, a result, a result of one number a row, a tile that is skipped
 TRANSFER, RESULT, NUMBERS, SKIP = 0.55, 0.6, 0.45, 0.4
@@ -44,12 +44,13 @@ class Shown(NamedTuple):
 
 class Run:
     """A trace, cut into moments. Rounds in `slowly` (by number) are told step by step, all others in phases: what comes
-    in, what is computed, what goes out. With `lanes`, so many programs run side by side: a model of the schedule."""
+    in, what is computed, what goes out. With `lanes`, so many programs run side by side: a model of the schedule.
+    `singly`, in these rounds, is each step: where every slot has a place of its own, and none waits for another."""
 
-    def __init__(self, trace: Trace, *, slowly: Collection[int] = (0,), lanes: int = 1) -> None:
+    def __init__(self, trace: Trace, *, slowly: Collection[int] = (0,), lanes: int = 1, singly: bool = False) -> None:
         self.trace, self.lanes = trace, lanes
         self.round_of = rounds(trace)
-        self.moments = tuple(grouped(trace, self.round_of, slowly, lanes))
+        self.moments = tuple(grouped(trace, self.round_of, slowly, lanes, singly))
         self.pictures = tuple(pictures(trace, self.moments))
         self.ranges = ranges(trace)
         self.rounds = tuple(rounds_of(trace, self.round_of, self.moments, lanes))
@@ -364,7 +365,7 @@ class Run:
         """Are all loops at a tile: not before the inner one, nor after it, nor after all of them?"""
         number, _ = self.split(now)
         begun = self._begun(now)
-        return number < len(self) and begun >= 0 and len(self.moments[begun][-1].loop) == self._deep
+        return number < len(self) and begun >= 0 and len(self.moments[begun][-1].loop) >= self._deep
 
     def _begun(self, now: float) -> int:
         """The moment that is on, or was last: a tile is left as the next moment begins, as the loops' cursors do."""
@@ -373,15 +374,16 @@ class Run:
 
     @cached_property
     def _deep(self) -> int:
-        """How many loops a tile is in."""
-        return max(len(event.loop) for event in self.trace)
+        """How many loops a tile is in: its scores are made there, or it is skipped."""
+        made = [len(e.loop) for e in self.trace if e.op == "skip" or e.op == "compute" and e.slot in SCORES]
+        return max(made or (len(event.loop) for event in self.trace))
 
     @cached_property
     def _left(self) -> list[int]:
         """The moment with which each round's tile is left."""
         found = []
         for r in self.rounds:
-            mine = (n for n in range(r.start, r.stop) for e in self.moments[n] if len(e.loop) == self._deep)
+            mine = (n for n in range(r.start, r.stop) for e in self.moments[n] if len(e.loop) >= self._deep)
             found.append(max(mine, default=r.stop - 1) + 1)
         return found
 

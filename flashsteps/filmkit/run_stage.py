@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+from ..story.telling import SKIPPED
 from .actors.bus import Bus
 from .actors.code import Code
+from .actors.course import Course, rails
 from .actors.hbm import Hbm
 from .actors.kernel import Kernel
 from .actors.loops import Loop, RunLoops
 from .actors.meter import Meter
 from .actors.of_run import OfRun
 from .actors.program import HEADS, Program, ProgramHeads
+from .actors.slots import Slots
 from .actors.sram import Sram
 from .actors.tile_map import TileMap
 from .board import Board
@@ -20,14 +23,25 @@ from .run import ABOUT, Run
 from .script import Part
 from .values import linear
 
-#: what SRAM shows: one large score tile, programs side by side, or kernels one after another
-Kind = Literal["tile", "lanes", "kernels"]
+#: what SRAM shows: one large score tile, programs side by side, kernels one after another, or slots of any algorithm
+Kind = Literal["tile", "lanes", "kernels", "slots"]
+
+#: units: how high a kernel's line is, at most
+RAIL = 88
 
 #: units between programs side by side
 LANE_GAP = 8
 
 #: programs that are drawn side by side on each canvas
 LANES = {"wide": 4, "square": 2, "tall": 4}
+
+
+#: units: how high loops and the map are beside the rest of a square picture
+_SQUARE = {"tile": (150, 206), "lanes": (124, 146), "kernels": (124, 232), "slots": (110, 242)}
+
+
+#: units: how wide HBM is beside code
+_CODE = {"tile": 500, "lanes": 480, "kernels": 660, "slots": 620}
 
 
 class Places(NamedTuple):
@@ -49,13 +63,11 @@ def places(shape: str, main: Box, kind: Kind = "tile", code: bool = False) -> Pl
             upper, lower = main.rows(600, 150, gap=50)
             left, pane = upper.columns(1252, 500)
             below, aside = lower.columns(1252, 500)
-            return Places(
-                *_across(left, {"tile": 500, "lanes": 480, "kernels": 660}[kind], 130), None, aside, below, pane
-            )
+            return Places(*_across(left, _CODE[kind], 130), None, aside, below, pane)
         left, aside = main.columns(1332, 420)
         upper, lower = left.rows(*((600, 150) if kind != "lanes" else (636, 150)), gap=50 if kind != "lanes" else 14)
         loops, tiles = aside.rows(190, 590, gap=20) if kind != "kernels" else aside.rows(290, 300, gap=10)
-        memory, way = {"tile": (580, 124), "lanes": (440, 140), "kernels": (560, 140)}[kind]
+        memory, way = {"tile": (580, 124), "lanes": (440, 140), "kernels": (560, 140), "slots": (690, 136)}[kind]
         hbm, bus, sram = _across(upper, memory, way)
         if kind == "lanes":  # a rail on a level with each program
             bus = Box(bus.x, bus.y + HEADS, bus.w, bus.h - HEADS)
@@ -70,7 +82,7 @@ def places(shape: str, main: Box, kind: Kind = "tile", code: bool = False) -> Pl
             hbm, aside = hbm.columns(660, 316)
         else:
             sram, aside = sram.columns(664, 312)
-        loops, tiles = aside.rows(*{"tile": (150, 206), "lanes": (124, 146), "kernels": (124, 232)}[kind], gap=10)
+        loops, tiles = aside.rows(*_SQUARE[kind], gap=10)
         return Places(hbm, bus, sram, loops, tiles, meter)
     if code:
         hbm, bus, sram, aside, meter = _down(main, 460, 84, 430, 20, 330, 20, 150)
@@ -100,17 +112,36 @@ def _down(box: Box, *heights: float) -> list[Box]:
     return boxes
 
 
+def _of_kernels(at: Places, shape: str, many: int) -> Places:
+    """Kernels or loops, a line each, and code in the place of a map; in a square picture there is no room for it."""
+    assert at.loops
+    if shape == "tall":
+        return at._replace(code=at.map)
+    both = Box(at.loops.x, at.loops.y, at.loops.w, at.map.bottom - at.loops.y)
+    if shape == "square":
+        return at._replace(loops=both)
+    if not many:
+        return at._replace(code=both)
+    high = min(many * RAIL, both.h / 2)
+    loops, code = both.rows(high, both.h - high - 20, gap=20)
+    return at._replace(loops=loops, code=code)
+
+
 class RunStage:
-    """Puts a run on the board, and plays it. `parts` are by name: hbm, bus, sram (or program0 …), loops, map, meter."""
+    """Puts a run on the board, and plays it. `parts` are by name: hbm, bus, sram (or program0 …), loops, map, meter.
+
+    Of slots of any algorithm, `tile` says of how many queries and keys its map's tiles are: there is none without."""
 
     def __init__(
         self, board: Board, run: Run, *, kind: Kind = "tile", loops: tuple[Loop, ...] = (), names: tuple[str, ...] = (),
         device: str = "", code: bool = False, without: tuple[str, ...] = (),
-        numbered: bool = False,
+        numbered: bool = False, tile: tuple[int, int] | None = None,
     ) -> None:  # fmt: skip
         self.board, self.run, self.now = board, run, board.value(0.0)
         self.lit = board.value(None)
         self.places = places(board.shape, board.main, kind, code)
+        if kind == "slots" and tile is None and self.places.loops:  # there is no map: in its place is code
+            self.places = _of_kernels(self.places, board.shape, len(rails(run)))
         self.parts: dict[str, Part] = {}
         at, now = self.places, self.now
         actors: dict[str, tuple[OfRun, Box]] = {
@@ -120,16 +151,17 @@ class RunStage:
         if kind == "lanes":
             actors |= self._programs()
         else:
-            one = Sram(run, now, self.lit) if kind == "tile" else Kernel(run, now)
+            one = Sram(run, now, self.lit) if kind == "tile" else (Slots if kind == "slots" else Kernel)(run, now)
             actors["sram"] = one, at.sram
-        if loops and at.loops:
-            actors["loops"] = RunLoops(run, now, loops, names), at.loops
-        if kind != "kernels":
-            actors["map"] = TileMap(run, now, numbered=numbered), at.map
-        own = run.trace.meta["algorithm"] == "standard-forward"
+        if (loops or kind == "slots") and at.loops:
+            course = RunLoops(run, now, loops, names) if loops else Course(run, now)
+            actors["loops"] = course, at.loops
+        if kind in ("tile", "lanes") or tile:
+            actors["map"] = TileMap(run, now, numbered=numbered, tile=tile), at.map
+        own = run.trace.meta["algorithm"] == f"standard-{run.trace.direction}"
         actors["meter"] = Meter(run, now, standard=not own), at.meter
         if at.code:
-            actors["code"] = Code(run, now), at.code
+            actors["code"] = Code(run, now, last=kind == "slots"), at.code
         self.actors, self.told = actors, set[int]()
         self.bring(*(name for name in actors if name not in without))
 
@@ -199,7 +231,8 @@ def news(run: Run) -> dict[int, str]:
         for event in moment:
             if event.op == "skip" and "skip" not in said:
                 said.add("skip")
-                found[number + 1] = "These queries may not see these keys: the tile is skipped, and nothing moves."
+                by_blocks = run.trace.meta.get("block_mask")
+                found[number + 1] = "This tile is left out: nothing moves for it." if by_blocks else SKIPPED
             of = {"Q": "queries", "K": "keys"}.get(event.tile.tensor if event.tile else "")
             if event.op == "load" and event.tile and event.loop and of and of not in said:
                 rows = event.tile.stop - event.tile.start

@@ -5,21 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from .. import algorithms
 from ..machine.masks import for_any_size
-from ..runs import again, arguments
+from ..runs import again, arguments, exact
 from ..runs.counting import count
-from ..runs.record import record_heads
 from ..trace.trace import Trace
 from ..traffic.standard import beside_run
 
 #: a real head, and a real tile: N, d, and the block of both queries and keys
 REAL_N, REAL_D, REAL_TILE = 4096, 64, 128
-
-#: scores, of all heads, up to which the run is done once more in float64
-MOST_SCORES = 1 << 20
 
 #: options whose sizes are those of this very run: with one of them there is no other tile to ask about
 _OWN = ("block_mask", "splits", "table")
@@ -41,12 +35,12 @@ def ending(trace: Trace) -> dict[str, Any]:
     if algorithm in algorithms.names():
         if not any(arguments.takes(algorithm, option) for option in _OWN):
             found |= _elsewhere(trace, name, found["standard"])
-        found["error"] = _error(trace, name)
+        found["error"] = exact.error(trace)
     return found
 
 
 def _elsewhere(trace: Trace, name: str, level: int | None) -> dict[str, Any]:
-    meta, mask = trace.meta, _rule(trace)
+    meta, mask = trace.meta, exact.rule(trace)
     sizes = again.sizes(trace) | {"mask": mask}
     real = {"d": REAL_D, "block_q": REAL_TILE, "block_k": REAL_TILE, "dtype": meta["dtype"], "n": REAL_N}
     scalable = for_any_size(mask)
@@ -79,35 +73,3 @@ def crossover(less: Callable[[int], bool], most: int) -> int:
             low, high = (low, middle) if less(middle) else (middle, high)
         return high
     return 0
-
-
-def _rule(trace: Trace) -> str | None:
-    """The run's mask, as far as its name alone says what it is."""
-    parts = (trace.meta["mask"] or "none").split("+")
-    rules = [part for part in parts if not part.startswith(("file", "array"))]
-    return "+".join(rules) if rules and rules != ["none"] else None
-
-
-def _error(trace: Trace, name: str) -> dict[str, float] | None:
-    meta = trace.meta
-    H, N, M = meta.get("heads", 1), meta["queries"], meta["keys"]
-    given = meta["mask"] is not None and _rule(trace) != meta["mask"]
-    if given or not trace.outputs or "table" in trace.initial or meta.get("block_mask") or H * N * M > MOST_SCORES:
-        return None
-    options = again.options(trace) | {"mask": meta["mask"], "block_q": N, "block_k": M}
-    heads, beside = again.of(trace, np.float64), again.beside(trace, np.float64)
-    try:
-        exact = record_heads(name, heads, dtype="float64", **options, **beside).outputs
-        other = record_heads(name, heads, dtype=meta["dtype"], **options, **beside).outputs
-    except ValueError:  # a stranger's numbers
-        return None
-    own, plain = (_furthest(outputs, exact) for outputs in (trace.outputs, other))
-    return {"own": own, "standard": plain} if np.isfinite([own, plain]).all() else None
-
-
-def _furthest(outputs: dict[str, np.ndarray], exact: dict[str, np.ndarray]) -> float:
-    """The largest difference of any number of O, or of the gradients."""
-    names = [name for name in exact if name != "LSE"]
-    if any(name not in outputs or outputs[name].shape != exact[name].shape for name in names):
-        return float("nan")
-    return max(float(np.abs(outputs[name].astype(float) - exact[name]).max(initial=0)) for name in names)

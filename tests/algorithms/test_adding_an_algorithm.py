@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import flashsteps as fs
+from flashsteps.units import size_of
 from tests.contributing import commands, copy_of_the_package, example, flashsteps
 
 
@@ -62,6 +63,22 @@ def test_it_is_shown_stepped_through_and_viewed(run, added):
     assert "my-attention" in run("show", "shown.npz")
     run("view", "my-attention", "-o", "run.html")
     assert "All scores of these queries." in (added / "run.html").read_text(encoding="utf-8")
+
+
+def test_its_saved_run_is_a_film_that_tells_its_lines_and_what_it_moved(run, added):
+    run("record", "my-attention", "-o", "filmed.npz", "--block-q", "4")
+    run("render", "my-attention", "--trace", "filmed.npz", "-o", "told.gif", "--fps", "2", "--captions")
+    said, moved = (added / "told.vtt").read_text(encoding="utf-8"), fs.load(added / "filmed.npz").io()
+    assert "All keys and values come in." in said
+    assert "The output, and one number a row." in said
+    assert size_of(moved.total) in said
+    assert (added / "told.gif").read_bytes()[:6] == b"GIF89a"
+
+
+def test_its_name_is_advised_to_who_mistypes_it(added):
+    done = flashsteps(added, "render", "my-atention", "-o", "x.gif")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "did you mean 'my-attention'?" in done.stderr
 
 
 def test_a_file_that_does_not_say_what_it_has_to_is_refused_in_one_line(added):

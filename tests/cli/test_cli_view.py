@@ -44,7 +44,7 @@ def test_any_algorithm_is_run_in_blocks_small_enough_to_look_at(algorithm):
     said = flashsteps("view", algorithm, "-o", "run.html", "--input", "random:12,4", *sparse)
     (header,) = headers("run.html")
     one = algorithm in DECODE  # query, unless told otherwise
-    assert (header["title"], header["blockQ"], header["blockK"]) == (algorithm, 1 if one else 3, 3)
+    assert (header["title"], header["blockQ"], header["blockK"]) == (algorithm, 1 if one else 4, 4)
     assert header["queries"] == (1 if one else 12)
     assert said.startswith("run.html   ")
     over = "1 query and 12 keys" if one else "12 tokens"

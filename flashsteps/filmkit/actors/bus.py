@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ... import theme
 from ...machine.events import Event
+from ...theme import LABEL
 from ...units import size_of
 from ..boxes import Box
 from ..values import smooth
@@ -101,7 +102,9 @@ def _said(pen: Pen, rail: Box, sideways: bool, event: Event, ways: int) -> None:
         if not roomy:
             pen.figure(x, middle - half - pen.px(8), size, align="center")
             return
-        pen.label(x, middle - half - pen.px(16), name, "ink", weight=600, align="center")
+        known = name, theme.label(event.tile.tensor)
+        whole = (words for words in known if pen.width(words, LABEL, weight=600) <= rail.w)
+        pen.label(x, middle - half - pen.px(16), next(whole, ""), "ink", weight=600, align="center")
         pen.figure(x, middle + half + pen.px(36), size, align="center")
         if rail.h >= pen.px(RAILS + 2 * 84):
             y, left, right = middle + half + pen.px(66), rail.x + pen.px(16), rail.right - pen.px(16)

@@ -21,14 +21,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Code(OfRun):
-    """It scrolls to the line where it is too long."""
+    """It scrolls to the line where it is too long. While nothing happens no line is lit, or, with `last`, what was."""
+
+    last: bool = False
 
     def seen(self) -> Hashable:
-        return tuple(sorted({event.line for event in self.run.events(self.now)}))
+        events = self.run.near(self.now) if self.last else self.run.events(self.now)
+        return tuple(sorted({event.line for event in events}))
 
     def draw(self, pen: Pen, box: Box) -> None:
         pen.panel(box)
-        running = frozenset(event.line for event in self.run.events(self.now))
+        running = frozenset(self.seen())  # type: ignore[call-overload]
         _lines(pen, box.inset(pen.px(14)).whole(), source(self.run), running)
 
 
@@ -91,6 +94,9 @@ def _wrapped(lines: tuple[tuple[int, str], ...], style: texts.Style, room: float
             if len(candidate) > most and current.strip():
                 rows.append((number, current))
                 candidate = f"{indent}    {word}"
+            while len(candidate) > most:  # a word that is too long for any line
+                rows.append((number, candidate[:most]))
+                candidate = f"{indent}    {candidate[most:]}"
             current = candidate
         rows.append((number, texts.elide(current, style, room)))
     return tuple(rows)

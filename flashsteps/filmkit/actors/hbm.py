@@ -155,6 +155,11 @@ def stretches(mask: np.ndarray) -> list[tuple[int, int]]:
     return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
 
 
+def _named(pen: Pen, name: str) -> int:
+    """How wide a name is that is too long for the column of a vector."""
+    return ceil(pen.width(theme.label(name), LABEL, weight=700)) if len(name) > 3 else 0
+
+
 def places(pen: Pen, box: Box, run: Run) -> tuple[dict[str, cells.Grid], dict[str, cells.Grid]]:
     """Tensors as columns of one row height, and row labels: of queries, and of keys where they are others."""
     trace = run.trace
@@ -162,13 +167,20 @@ def places(pen: Pen, box: Box, run: Run) -> tuple[dict[str, cells.Grid], dict[st
     N, M = trace.meta["queries"], trace.meta["keys"]
     head, pad, gap = (pen.px(126 if box.h >= pen.px(430) else 62)), pen.px(20), pen.px(12)
     label = round(min(pen.px(118), 0.22 * box.w)) if trace.meta["tokens"] else pen.px(44)
-    vector = pen.px(54)
+    vector, least = pen.px(54), pen.px(30)  # there is room for a name
     wide = [name for name in names if trace.initial[name].ndim == 2]
     weight = {name: min(2.1, trace.initial[name].shape[1] / trace.meta["d"]) for name in wide}  # to scale, up to there
-    second = label + gap if N != M and "K" in names else 0
-    room = box.w - 2 * pad - label - second - gap * len(names) - vector * (len(names) - len(wide))
-    unit, least = room / max(1e-9, sum(weight.values())), pen.px(30)
-    narrow = [name for name in wide if unit * weight[name] < least]  # there is room for its name
+    columns_of = {name: max(vector, _named(pen, name)) for name in names if name not in wide}
+    both = N != M and "K" in names and len(trace.initial["K"]) == M  # in pages they lie anywhere
+    room = box.w - 2 * pad - gap * (len(names) + both) - sum(columns_of.values())
+    free = int(room - least * len(wide)) // (1 + both)
+    if box.h < pen.px(430):  # its name stands in the line of theirs
+        label = max(label, round(pen.px(28) - pad + pen.width("HBM", HEAD, weight=700)))
+    label = min(label, max(pen.px(44), free))
+    room -= label * (1 + both)
+    second = label + gap if both else 0
+    unit = room / max(1e-9, sum(weight.values()))
+    narrow = [name for name in wide if unit * weight[name] < least]
     room -= least * len(narrow)
     unit = min(room / max(1e-9, sum(weight[name] for name in wide if name not in narrow)), pen.px(230))
     rows, tall = max(N, M, *(len(data) for data in trace.initial.values())), box.h - head - pad
@@ -191,7 +203,7 @@ def places(pen: Pen, box: Box, run: Run) -> tuple[dict[str, cells.Grid], dict[st
         if name == "K" and second:
             put("keys")
         shape = trace.initial[name].shape
-        width = vector if len(shape) == 1 else least if name in narrow else int(unit * weight[name])
+        width = columns_of[name] if len(shape) == 1 else least if name in narrow else int(unit * weight[name])
         made = cells.grid(Box(round(at), top, width, tall), 1, shape[1] if len(shape) == 2 else 1)
         columns[name] = cells.Grid(
             Box(made.box.x, top, made.box.w, high * ceil(shape[0] / bin_h)), (made.cell[0], high), (bin_h, made.bins[1])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from ... import theme
 from ...theme import HEAD, LABEL
+from ...units import number
 from ..boxes import Box
 from ..moments import SCORES, STATS
 from ..run import Run, Shown
@@ -167,7 +168,8 @@ def draw_value(pen: Pen, grid: cells.Grid, run: Run, shown: Shown) -> None:
     if value.size and (value == value.flat[0]).all() and run.trace[shown.step].op == "compute" or not value.any():
         pen.frame(rows, theme.hue(shown.slot), radius=3, dash=6)
         if rows.h >= pen.px(30):
-            pen.label(rows.x + rows.w / 2, rows.y + rows.h / 2 + pen.px(10), "0", theme.hue(shown.slot), align="center")
+            x, y, words = rows.x + rows.w / 2, rows.y + rows.h / 2 + pen.px(10), number(float(value.flat[0]), 2)
+            pen.label(x, y, words if value.any() else "0", theme.hue(shown.slot), align="center")
         return
     span = run.ranges.get(shown.slot, (0.0, 1.0))
     cells.texture(pen, grid, value, span, shown.slot, part=shown.part, alpha=1.0 if shown.live else 0.35)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...theme import LABEL
 from ..boxes import Box
@@ -25,16 +25,23 @@ WORDS = "tiles of S done", "S tiles done", "tiles done"
 class TileMap(OfRun):
     """Queries are its rows, keys its columns. What is counted above it is what is filled. With `marked`, it is known
     from the start what each tile will be: these (row, column) have a frame of their own, and those that will be skipped
-    are crossed out. With `numbered`, blocks have their numbers beside them and no tokens."""
+    are crossed out. With `numbered`, blocks have their numbers beside them and no tokens. A `tile` is so many queries
+    and keys, a block of each unless given."""
 
     marked: tuple[tuple[int, int], ...] | None = None
     numbered: bool = False
+    tile: tuple[int, int] | None = None
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """The run's, with the blocks that its tiles are."""
+        return self.run.trace.meta | (dict(zip(("block_q", "block_k"), self.tile, strict=True)) if self.tile else {})
 
     def seen(self) -> Hashable:
         return self.run.done(self.now), self.run.at_tile(self.now), tuple(self.run.indices(self.now))
 
     def draw(self, pen: Pen, box: Box) -> None:
-        run, meta = self.run, self.run.trace.meta
+        run, meta = self.run, self.meta
         (count, on), at_tile = run.done(self.now), run.at_tile(self.now)
         making = (on,) if on and at_tile else ()
         made = [tile for r in run.rounds[:count] for tile in r.tiles]
@@ -89,7 +96,7 @@ class TileMap(OfRun):
 
     def _lit(self, on: Round | None, axis: int, at_tile: bool) -> set[int]:
         """The blocks that the loop over queries (axis 0) or keys is at, unless it is at all of them."""
-        meta, name = self.run.trace.meta, "ij"[axis]
+        meta, name = self.meta, "ij"[axis]
         if on is None or not at_tile and name not in self.run.indices(self.now):
             return set()
         blocks = {tile[axis] for tile in (*on.tiles, *on.hidden)}
@@ -100,7 +107,7 @@ class TileMap(OfRun):
         """Of each block of queries at its left, of each block of keys above it."""
         for axis, many in enumerate(count):
             for n in range(many):
-                tile = tile_box(grid, self.run.trace.meta, n if axis == 0 else 0, n if axis == 1 else 0)
+                tile = tile_box(grid, self.meta, n if axis == 0 else 0, n if axis == 1 else 0)
                 if axis == 0 and n % ceil(pen.px(30) / max(1, tile.h)):
                     continue
                 x, y = tile.x + tile.w / 2, tile.y + tile.h / 2 + pen.px(10)
