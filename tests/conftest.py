@@ -23,7 +23,7 @@ gc.disable()  # until all is imported: nothing of that is garbage
 if sys.platform != "linux":
     collect_ignore = ["kernels"]  # there is no Triton elsewhere
 
-settings.register_profile("flashsteps", deadline=None, derandomize=True, max_examples=60)
+settings.register_profile("flashsteps", deadline=None, derandomize=True, max_examples=40)
 settings.register_profile("fuzz", deadline=None, print_blob=True)
 settings.load_profile("flashsteps")
 

@@ -65,7 +65,7 @@ def by_torch(problem: Problem, change: dict[str, float], seed: int = 0):
 
 
 @given(changed())
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=60)
 def test_torch_gives_the_same_output_and_gradients(case):
     problem, change = case
     expected = by_torch(problem, change)
@@ -75,7 +75,7 @@ def test_torch_gives_the_same_output_and_gradients(case):
 
 
 @given(changed(dtype_names=("float16", "float32")))
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=60)
 def test_what_is_counted_is_what_is_recorded_and_no_byte_more(case):
     problem, change = case
     io, plain = problem.count(**change), problem.count()

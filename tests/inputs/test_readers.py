@@ -283,26 +283,26 @@ def test_any_bytes(folder: Path, ending: str, data: bytes) -> None:
     read_or_refused(folder / f"any{ending}", data)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(data=damaged(npy_bytes(Q)))
 def test_a_damaged_array_in_a_sound_npz(folder: Path, data: bytes) -> None:
     read_or_refused(folder / "q.npz", npz_with(data))
     read_or_refused(folder / "tokens.npz", npz_with(npy_bytes(Q), tokens=data))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(draw=st.data())
 def test_a_damaged_pickle_in_a_sound_pt(folder: Path, draw: st.DataObject) -> None:
     read_or_refused(folder / "a.pt", rezipped(WHOLE["pt"], lambda pickled: draw.draw(damaged(pickled))))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(part=st.sampled_from(["dtype", "shape", "data_offsets", "tokens"]), value=JSON)
 def test_any_entry_in_a_safetensors_header(folder: Path, part: str, value: object) -> None:
     read_or_refused(folder / "a.safetensors", tensors_with(**{part: value}))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.text(NPY_HEADER_SIGNS, max_size=120))
 def test_any_text_as_an_npy_header(folder: Path, text: str) -> None:
     for header in (text, describe("(3, 1, 4)", text), describe(text)):

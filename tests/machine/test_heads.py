@@ -32,7 +32,7 @@ def grouped(draw, dtype_names=("float16", "float32", "float64")):
 
 
 @given(grouped(dtype_names=("float64",)))
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=50)
 def test_all_heads_together_give_what_each_gives_alone(case):
     """And the gradients of keys and values are the sums over the heads that share them."""
     problem, q, k, v, options, grad = case
@@ -53,7 +53,7 @@ def test_all_heads_together_give_what_each_gives_alone(case):
 
 
 @given(grouped())
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=50)
 def test_all_heads_are_counted_as_they_are_recorded(case):
     problem, q, k, v, options, grad = case
     sizes = {"n": problem.n, "n_keys": problem.n_keys, "d": problem.d, "heads": len(q), "kv_heads": len(k)}

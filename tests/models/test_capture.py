@@ -82,7 +82,7 @@ def calls_of_torch(draw: st.DrawFn) -> tuple[list[Any], dict[str, Any], int]:
     return [q, k, v], options, kv_heads
 
 
-@settings(max_examples=120)
+@settings(max_examples=60)
 @given(calls_of_torch())
 def test_a_head_of_any_call_is_recorded_as_the_model_had_it(made: tuple[list[Any], dict[str, Any], int]) -> None:
     qkv, options, kv_heads = made

@@ -217,7 +217,7 @@ TEXTS = st.sampled_from(
 
 
 @given(st.data())
-@settings(parent=same_folder, max_examples=150)
+@settings(parent=same_folder, max_examples=80)
 def test_changed_columns_give_a_trace_or_one_line(tmp_path, arrays, data):
     """Past the zip's checksums: any entry may be anything, any column of another type, or gone."""
     arrays = {name: array.copy() for name, array in arrays.items()}
@@ -246,7 +246,7 @@ def test_changed_columns_give_a_trace_or_one_line(tmp_path, arrays, data):
 
 
 @given(st.sampled_from(sorted(SMALL.meta)), st.recursive(st.none() | st.integers() | st.floats() | st.text(), st.lists))
-@settings(parent=same_folder, max_examples=200)
+@settings(parent=same_folder, max_examples=100)
 def test_a_changed_meta_gives_a_trace_or_one_line(tmp_path, arrays, name, changed):
     meta = np.array(json.dumps(SMALL.meta | {name: changed}))
     np.savez(tmp_path / "run.npz", **arrays | {"meta": meta})
