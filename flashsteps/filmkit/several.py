@@ -39,5 +39,5 @@ def suit(told: Mapping[str, Storyboard], shape: str, options: Mapping[str, Any])
         except ValueError as error:
             failed[name] = error
     left = [name for name in (unread or [[]])[0] if all(name in names for names in unread)]
-    asked = [name for name in OF_AN_INPUT if name in options] if left[:1] == ["input"] else left
+    asked = [name for name in OF_AN_INPUT if options.get(name) is not None] if left[:1] == ["input"] else left
     return Unsuited(said(asked[0], options) if asked else "", failed)
