@@ -95,7 +95,8 @@ class Chapter(NamedTuple):
     @property
     def notes(self) -> str:
         notes, small = list[str](), "; ".join(spoken.small_print(self.script, self.span))
-        if own := words().get((self.film.name, self.span.name)):
+        if told := words().get((self.film.name, self.span.name)):
+            own = told.of(f"{self.words} {small}", self._of_sample)
             notes += [own.say, f"Point at {own.point}."]
         notes.append(f"On the slide: {self.words}")
         if small:
@@ -105,6 +106,10 @@ class Chapter(NamedTuple):
     @property
     def words(self) -> str:
         return " ".join(self.said)
+
+    @property
+    def _of_sample(self) -> bool:
+        return any((run.meta["input"] or {}).get("kind") == "sample" for run in self.film.told.runs)
 
 
 Slide: TypeAlias = Card | Chapter
@@ -163,7 +168,7 @@ def _films(names: Sequence[str], theme: str | None, options: Mapping[str, Any]) 
     unread, failed = several.suit(told, "wide", options)
     for name, error in failed.items():
         rest = [other for other in names if other not in failed]
-        advice = f"; or leave it out: films={','.join(rest)}" if rest else ""
+        advice = f"; or leave it out: films={','.join(rest)}" if rest and not unread else ""
         raise ValueError(f"the film {name!r} can't be told: {error}{advice}") from error
     if unread:
         raise ValueError(f"none of these films takes {unread}: leave it out")
