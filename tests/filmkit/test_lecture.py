@@ -93,21 +93,25 @@ def test_a_gif_of_a_quarter_of_an_hour_is_refused_in_one_line(monkeypatch):
 
 def test_each_film_is_told_of_the_options_that_it_has_a_use_for(monkeypatch):
     """And the input is read once, for all of them; who draws it reads none."""
-    reads: list[str] = []
-    read = qkv.load_qkv
-    monkeypatch.setattr(qkv, "load_qkv", lambda *what, **how: reads.append("once") or read(*what, **how))
+    reads, read = list[str](), qkv.load_qkv
+
+    def counted(source: str, **where: Any) -> qkv.QKV:
+        reads.append(source)
+        return read(source, **where)
+
+    monkeypatch.setattr(qkv, "load_qkv", counted)
     np.savez("head.npz", **dict(zip("qkv", np.random.default_rng(0).standard_normal((3, 40, 8)), strict=True)))
     options: dict[str, Any] = {"input": "head.npz", "rows": "8:16", "mask": "causal", "device": "h100", "block_q": 2}
     lecture = fs.film("lecture", cut="short", **options)
-    assert reads == ["once"]
+    assert reads == ["head.npz"]
     of = {"problem": ("input", "rows", "device"), "race": ("input", "rows", "mask", "block_q")}
     each = [fs.film(name, cut="short", **{option: options[option] for option in of[name]}) for name in NAMES]
     assert [c.name for c in lecture.captions] == [c.name for film in each for c in film.captions]
     monkeypatch.setattr(input_of, "_read", lambda *what: pytest.fail("read anew"))
     again = pickle.loads(pickle.dumps(lecture))
     assert (again.captions, again.script("tall").captions) == (lecture.captions, lecture.script("tall").captions)
-    pixels = [film.frame(30, width=800, height=450) for film in (again, lecture)]
-    assert np.array_equal(*pixels)
+    one, other = (film.frame(30, width=800, height=450) for film in (again, lecture))
+    assert np.array_equal(one, other)
 
 
 @pytest.mark.parametrize("given", [["--code"], ["--sram", "2KiB"], ["--code", "--mask", "causal"]])
