@@ -283,6 +283,20 @@ def block_options(default: Help, of_input: bool = False) -> Callable[[Any], Any]
     return add
 
 
+#: blocks of a run to be looked at (`runs.arguments.small_block`)
+SMALL_BLOCK = "a quarter of them, rounded up to a power of two"
+
+
+def film_options(command: Any) -> Any:
+    """Of what a film is: its input, how it runs, and on what."""
+    rows = option("--rows", metavar="A:B", help="A window of the tokens: the first, and the one after the last, 0:64.")
+    blocks = block_options(SMALL_BLOCK, of_input=True)
+    named = f"The GPU that panels name  [default: the film's own, mostly {devices.DEFAULT}]"
+    device = option("--device", type=DEVICE, help=named)
+    sram = option("--sram", type=BYTES, help="The toy's SRAM, in which the run has to fit  [default: what it takes]")
+    return input_options(rows(blocks(device(sram(command)))))
+
+
 def d_v_option(command: Any) -> Any:
     """--d-v, where there is no data to say how wide a value is."""
     return option("--d-v", type=TOKENS, help="The size of a value  [default: that of a head]")(command)

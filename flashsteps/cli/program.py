@@ -189,6 +189,7 @@ def _usage(error: click.UsageError, command: click.Command) -> str:
 def _as_options(message: str, command: click.Command) -> str:
     """A message that speaks of Python's arguments (`dtype='float32'`) in the command's words (`--dtype float32`)."""
     options = {param.name: param for param in command.params if isinstance(param, click.Option)}
+    options |= {param.opts[-1].strip("-").replace("-", "_"): param for param in options.values()}  # --input: source
     names = {name: param.opts[-1] for name, param in options.items()}
 
     def option(found: re.Match[str]) -> str:

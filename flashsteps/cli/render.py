@@ -13,7 +13,6 @@ import click
 
 from ..files import whole
 from ..filmkit.boxes import shape_of
-from ..machine import devices
 from ..units import size_of
 from . import options as take
 from . import outputs
@@ -33,6 +32,7 @@ Examples:
   flashsteps render standard -o poster.png --at 9.5 --size 1080x1080
   flashsteps render split-kv-decode -o decode.gif --splits 2
   flashsteps render lecture -o lecture.mp4 --preset talk
+  flashsteps render lecture -o mine.mp4 --input head.safetensors --rows 0:16 --mask causal
   flashsteps render lecture -o lecture.mp4 --preset 4k --cluster tcp://host:8786
   flashsteps render flash2-forward -o mine.webm --input head.safetensors --head 0,3 --mask causal
 """
@@ -49,20 +49,12 @@ Made = list[tuple[Path, str]]
     "Where to: .gif, .mp4, .webm or .webp for a film; .png, .svg or .pdf for one picture of it; - is standard output.",
     lambda params: _ending(params),
 )
-@option("--rows", metavar="A:B", help="A window of the tokens: the first, and the one after the last, 0:64.")
 @option("--format", "form", type=take.FORMAT, help="What -o - is: gif, mp4 … as the ending of a file would say.")
-@take.input_options
-@take.block_options("a quarter of them, rounded up to a power of two", of_input=True)
+@take.film_options
 @take.change_options
 @option(
     "--trace", type=click.Path(path_type=Path), metavar="RUN.npz", help="Draw this saved run, instead of a new one."
 )
-@option(
-    "--device",
-    type=take.DEVICE,
-    help=f"The GPU that panels name  [default: the film's own, mostly {devices.DEFAULT}]",
-)
-@option("--sram", type=take.BYTES, help="The toy's SRAM, in which the run has to fit  [default: what it takes]")
 @option("--theme", type=take.THEME, help=f"Its colours  {take.THEME_DEFAULT}")
 @option("--preset", type=take.PRESET, help="Its size and frame rate  [default: by the file's ending]")
 @option("--size", type=take.SIZE, help="Its width and height in pixels: wide, square or tall, whatever the preset.")

@@ -41,7 +41,7 @@ LEAST = (80, 24)
 @option("--theme", "theme_name", type=take.THEME, help=f"Its colours  {take.THEME_DEFAULT}")
 @take.output("FILE.svg", "Draw one screen of it to a file; - is standard output.", ".svg", required=False)
 @option("--size", type=take.SIZE, help=f"How many signs and lines that screen has  [default: {WIDTH}x{HEIGHT}]")
-@run_options("a quarter of them, rounded up to a power of two")
+@run_options(take.SMALL_BLOCK)
 def step(
     run: str,
     at: int | None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -19,6 +20,7 @@ Examples:
   flashsteps talk -o talk.html
   flashsteps talk -o talk.pptx --theme light
   flashsteps talk -o handout.pdf --films problem,flash-forward
+  flashsteps talk -o mine.html --input head.safetensors --head 0,3 --rows 0:16 --by "Ada Lovelace"
 """
 
 
@@ -49,6 +51,9 @@ class Films(click.ParamType[tuple[str, ...]]):
 @click.command(cls=Command, epilog=EXAMPLES)
 @take.output("FILE", "Where to: .html opens in any browser, .pptx in PowerPoint and Keynote, .pdf is to be read.", None)
 @option("--films", type=Films(), help="Which films, in this order  [default: all, in the order of `flashsteps list`]")
+@option("--title", metavar="TEXT", help="What the first slide says  [default: FlashAttention]")
+@option("--by", metavar="TEXT", help="Who gives it, and where, on the first slide: 'Ada Lovelace, ICML 2026'.")
+@take.film_options
 @option("--theme", type=take.THEME, help=f"Its colours  {take.THEME_DEFAULT}")
 @option("--preset", type=take.PRESET, help="Its size and frame rate  [default: talk]")
 @option("--size", type=take.SIZE, help="Its width and height in pixels, whatever the preset.")
@@ -59,6 +64,9 @@ class Films(click.ParamType[tuple[str, ...]]):
 def talk(
     output: Path,
     films: tuple[str, ...] | None,
+    title: str | None,
+    by: str | None,
+    source: str,
     theme: str | None,
     preset: str | None,
     size: tuple[int, int] | None,
@@ -67,8 +75,12 @@ def talk(
     jobs: int | None,
     cluster: str | None,
     quiet: bool,
+    **options: Any,
 ) -> None:
     """Make slides of the films: a chapter a click, with notes.
+
+    They are of the bundled head, or of yours; each film takes the options that it has a use for, and one that none of
+    them takes is refused.
 
     A click plays a chapter and stands at its end, the next goes on; what to say is in the notes. The page is one
     file that fetches nothing: arrows turn, O shows all, S opens the notes, R plays again, ? shows all keys, and
@@ -85,7 +97,8 @@ def talk(
     if quiet:
         warnings.simplefilter("ignore")
     look = look_of(output, preset or make.PRESET, size, fps)
-    made, done = make.Talk(output, films, look, theme, cut), 0
+    of = {"title": title, "by": by, "input": None if source == "sample" else source}
+    made, done = make.Talk(output, films, look, theme, cut, **of, **take.given(options)), 0
     with progress(output.name, made.steps, quiet) as bar:
 
         def told(more: int) -> None:

@@ -29,7 +29,7 @@ OF_ALL = ("block_q", "block_k", "mask", "scale", "dtype", "device", "sram", "all
 @click.argument("runs", nargs=-1, required=True, type=sources.Run(), metavar="RUN|ALGORITHM...",
                 help="What `flashsteps record` saved, or an algorithm to run; two stand side by side.")  # fmt: skip
 @take.output("FILE.html", "Where to; - is standard output.", ".html")
-@run_options("a quarter of them, rounded up to a power of two")
+@run_options(take.SMALL_BLOCK)
 def view(runs: tuple[str, ...], output: Path, **options: Any) -> None:
     """Make an HTML page to step through one run, or two.
 

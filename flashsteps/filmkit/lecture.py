@@ -11,6 +11,7 @@ from . import films
 from .card import card
 from .chain import chained
 from .script import Script
+from .several import several, suit, without_input
 from .storyboard import Storyboard
 
 if TYPE_CHECKING:
@@ -21,19 +22,22 @@ ENDING = "The end", "Drawn by flashsteps, from runs, counts and published figure
 
 
 class Lecture(Storyboard):
-    """Takes what every film takes: a theme, and the cut."""
+    """Takes what any of its films does; each is told of what it has a use for."""
 
     title = "FlashAttention, step by step"
 
     def script(self, shape: str = "wide") -> Script:
-        """Raises ValueError where one of the films cannot be told like that."""
+        """Raises ValueError where a film can’t be told like that, and for an option that none of them takes."""
         if shape not in self._scripts:
+            unread, failed = suit(self._films, shape, self.chosen)
+            for name, error in failed.items():
+                advice = "`flashsteps talk --films` can leave it out"
+                raise ValueError(f"the film {name!r} can't be told: {error}; {advice}") from error
+            if unread:
+                raise ValueError(f"none of the lecture’s films takes {unread}: leave it out")
             links = [card(shape, "", *OPENING)]
             for name, film in self._films.items():
-                try:
-                    told = film.script(shape)
-                except ValueError as error:
-                    raise ValueError(f"the film {name!r} can't be told: {error}") from error
+                told = film.script(shape)
                 marks = tuple(c._replace(name=f"{told.title}: {c.name}") for c in told.chapters)
                 links += [card(shape, films.section(name), told.title), replace(told, chapters=marks)]
             self._scripts[shape] = chained(self.title, [*links, card(shape, "", *ENDING)])
@@ -42,7 +46,7 @@ class Lecture(Storyboard):
     @cached_property
     def _films(self) -> dict[str, Storyboard]:
         """Each is told once, in all shapes, from what it has read and recorded itself."""
-        return {name: films.load(name)(theme=self.theme, **self.chosen) for name in films.names()}
+        return several(films.names(), self.theme, self.chosen)
 
     # ---- what all of them have read and recorded
 
@@ -59,5 +63,6 @@ class Lecture(Storyboard):
         return {name: film.made for name, film in self._films.items()}
 
     def again(self, made: Mapping[Any, Any]) -> None:
+        self._films = several(made, self.theme, without_input(self.chosen))  # which has been read
         for name, of in made.items():
             self._films[name].again(of)

@@ -65,22 +65,43 @@ class Storyboard:
     def script(self, shape: str = "wide") -> Script:
         """The film in a shape, told once. Raises ValueError for an option that this film has no use for."""
         if shape not in self._scripts:
-            board = Board(shape, self.title, options=self.chosen, source=self._source)
-            try:
-                self.storyboard(board)
-            except (LookupError, ArithmeticError, AttributeError, TypeError, StopIteration) as error:
-                if not self._source.unproven:
-                    raise
-                raise ValueError(
-                    f"this trace is not as its algorithm leaves it ({type(error).__name__}: {error}): record it anew"
-                ) from None
-            script = board.script()
-            if unread := board.unread:
-                value = self.chosen[unread[0]]
-                given = f"{unread[0]}={value!r}" if isinstance(value, str | int | float) else unread[0]
-                raise ValueError(f"the film {self.title!r} doesn't take {given}: leave it out")
+            script, unread = self._tell(shape)
+            if unread:
+                raise ValueError(f"the film {self.title!r} doesn't take {said(unread[0], self.chosen)}: leave it out")
             self._scripts[shape] = script
         return self._scripts[shape]
+
+    def suit(self, shape: str = "wide") -> list[str]:
+        """Tell it in a shape, and leave out of what was chosen what it has no use for: that, by name."""
+        if shape in self._scripts:
+            return []
+        script, unread = self._tell(shape)
+        self.chosen = {name: value for name, value in self.chosen.items() if name not in unread}
+        if "cut" not in unread:  # what was not asked about has changed nothing, but for the cut, which all heed
+            self._scripts[shape] = script
+        return unread
+
+    def _tell(self, shape: str) -> tuple[Script, list[str]]:
+        """The film, and the options that it has no use for."""
+        board = Board(shape, self.title, options=self.chosen, source=self._source)
+        try:
+            self.storyboard(board)
+        except (LookupError, ArithmeticError, AttributeError, TypeError, StopIteration) as error:
+            if not self._source.unproven:
+                raise
+            raise ValueError(
+                f"this trace is not as its algorithm leaves it ({type(error).__name__}: {error}): record it anew"
+            ) from None
+        return board.script(), board.unread
+
+
+def said(name: str, options: Mapping[str, Any]) -> str:
+    """An option as it was given, `block_q=4`; one that is more than a few letters by its name."""
+    value = options[name]
+    short = isinstance(value, str | int | float) or (
+        isinstance(value, tuple) and all(isinstance(one, int) for one in value)
+    )
+    return f"{name}={value!r}" if short else name
 
 
 def _of_class(film: type) -> dict[str, Any]:

@@ -35,6 +35,10 @@ START = {"left": 0.0, "center": 0.5, "right": 1.0}  # how much of the text stand
 _LANGUAGES = {"ja": "[\u3040-\u30ff]", "ko": "[\u1100-\u11ff\uac00-\ud7af]"}
 
 _SCRIPTS = re.compile(r"([\^_])\{([^{}]*)\}")
+
+#: a character of Chinese or Japanese with the signs that close it, a word, blanks: a line may end after each
+_HAN = "\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff"
+_ATOMS = re.compile(rf"[{_HAN}][、。，．！？：；」』）]*|[^{_HAN}\s]+|\s+")
 _WORDS = re.compile(r"(?:[\^_]\{[^{}]*\}|[^ \t\n])+")  # a script may hold spaces
 
 
@@ -91,6 +95,25 @@ def wrap(text: str, style: Style, room: float) -> list[str]:
         elif short := elide(word, style, room):
             lines.append(short)
     return lines
+
+
+def broken(text: str, style: Style, room: float) -> list[str]:
+    """Lines no wider than `room` px, all of the text: what has no blanks, as Chinese, goes on in the next line."""
+    lines = [""]
+    for atom in _ATOMS.findall(text):
+        if width(lines[-1] + atom, style) > room and lines[-1]:
+            lines.append("")
+        while width(atom, style) > room and (start := _start(atom, style, room)):
+            lines[-1:] = [atom[:start], ""]
+            atom = atom[start:]
+        lines[-1] = (lines[-1] + atom).lstrip()
+    return [line.rstrip() for line in lines if line.strip()]
+
+
+def _start(text: str, style: Style, room: float) -> int:
+    """How many characters of a text fit; what a reader sees as one is never split, nor is a script."""
+    ends = sorted({offset for offset, close, _ in _line(text, style).clusters if offset and not close})
+    return max((end for end in ends if width(text[:end], style) <= room), default=ends[0] if ends else 0)
 
 
 def draw(

@@ -48,18 +48,22 @@ def write(path: PathLike, script: Script, t: float, size: Size, theme: str, tran
         aside.write_bytes(made)
 
 
-def write_pages(path: PathLike, pages: Iterable[Page], size: Size, theme: str, title: str) -> None:
+def write_pages(path: PathLike, pages: Iterable[Page], size: Size, theme: str, title: str, author: str = "") -> None:
     """Write a PDF of many pages, with a table of contents. Raises ValueError where the path won't do."""
     check_size(path, size)
     with whole(path) as aside:
-        aside.write_bytes(_pdf(pages, size, theme, title))
+        aside.write_bytes(_pdf(pages, size, theme, title, author=author))
 
 
-def _pdf(pages: Iterable[Page], size: Size, theme: str, title: str, transparent: bool = False) -> bytes:
+def _pdf(
+    pages: Iterable[Page], size: Size, theme: str, title: str, transparent: bool = False, author: str = ""
+) -> bytes:
     data = io.BytesIO()
     surface = cairo.PDFSurface(data, *size)
     surface.restrict_to_version(cairo.PDF_VERSION_1_4)  # whose list of things is no compressed one
     surface.set_metadata(cairo.PDF_METADATA_TITLE, title)
+    if author:
+        surface.set_metadata(cairo.PDF_METADATA_AUTHOR, author)
     surface.set_metadata(cairo.PDF_METADATA_CREATE_DATE, "2000-01-01T00:00:00Z")  # of one length, everywhere
     entries: list[int] = []
     for number, page in enumerate(pages, 1):

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .. import files
 from ..filmkit import films, formats, reel
 from ..filmkit.boxes import shape_of, unit_of
 from ..filmkit.presets import Preset
 from ..theme import DEFAULT
-from .plan import Column, chapters, plan
+from .plan import Column, chapters, opening_of, plan
 
 if TYPE_CHECKING:
     from ..filmkit.clips import Clip
@@ -53,7 +54,12 @@ class Talk:
         look: Preset,
         theme: str | None = None,
         cut: str | None = None,
+        *,
+        title: str | None = None,
+        by: str | None = None,
+        **options: Any,
     ) -> None:
+        """Each film is told of what it has a use for of the options: those of `fs.film` of an input and of a run."""
         self.path, self.look, self.theme = check_path(path), look, theme or DEFAULT
         self.size = look.width, look.height
         unit_of(*self.size)
@@ -61,11 +67,19 @@ class Talk:
             formats.check_film("talk.mp4", self.size, look.fps)
         names = films.names() if names is None else names
         check_films(names)
-        self.columns: list[Column] = plan(names, shape_of(*self.size), self.theme, cut)
+        self.columns: list[Column] = plan(names, shape_of(*self.size), self.theme, cut, title=title, by=by, **options)
+        if advice := reel.drawing().advice(self.words):
+            warnings.warn(advice, stacklevel=2)
 
     @property
     def is_pdf(self) -> bool:
         return self.path.suffix.lower() == ".pdf"
+
+    @property
+    def words(self) -> str:
+        """What strangers wrote that may be on a slide."""
+        opens, films = opening_of(self.columns), dict.fromkeys(chapter.film for chapter in chapters(self.columns))
+        return "".join([opens.title, opens.by, *(film.told.words for film in films)])
 
     @property
     def slides(self) -> int:

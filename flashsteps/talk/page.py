@@ -14,10 +14,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from .. import files, player
-from ..filmkit.boxes import unit_of
+from ..filmkit.boxes import shape_of, unit_of
 from ..filmkit.clips import Clip
 from ..theme import THEMES
-from .plan import TITLE, Card, Chapter, Column, Slide
+from . import opening
+from .plan import Card, Chapter, Column, Slide, opening_of
 
 FOLDER = Path(__file__).parent
 
@@ -33,7 +34,7 @@ PAGE = """<!doctype html>
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
+<title>{title}</title>{author}
 <style>{style}</style>
 </head>
 <body>
@@ -55,13 +56,14 @@ END = """</div></div>
 
 def write(path: Path, columns: Sequence[Column], media: Iterable[Clip], size: tuple[int, int], theme: str) -> None:
     """Write it, whole or not at all, with a clip for each chapter; the same talk gives the same bytes."""
-    clips = iter(media)
+    clips, first = iter(media), opening_of(columns)
+    author = f'\n<meta name="author" content="{html.escape(first.by)}">' if first.by else ""
     with files.whole(path) as aside, aside.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(PAGE.format(policy=POLICY, title=html.escape(TITLE), style=_style(size, theme)))
-        for n, column in enumerate(columns):
+        file.write(PAGE.format(policy=POLICY, title=html.escape(first.title), author=author, style=_style(size, theme)))
+        for column in columns:
             file.write("<section>\n")
             for slide in column:
-                file.writelines(_slide(slide, clips, "" if n else KEYS))
+                file.writelines(_slide(slide, clips, shape_of(*size)))
             file.write("</section>\n")
         file.write(END.format(scripts=_scripts(size)))
 
@@ -82,16 +84,32 @@ def _scripts(size: tuple[int, int]) -> str:
     return "\n".join(f"<script>{text}</script>" for text in safe)
 
 
-def _slide(slide: Slide, clips: Iterator[Clip], below: str) -> Iterator[str]:
+def _slide(slide: Slide, clips: Iterator[Clip], shape: str) -> Iterator[str]:
     notes = "".join(f"<p>{html.escape(part)}</p>" for part in slide.notes.split("\n\n"))
-    body = _card(slide, below) if isinstance(slide, Card) else _chapter(slide, next(clips))
-    kind = "card" if isinstance(slide, Card) else "chapter"
+    kind = "chapter"
+    if isinstance(slide, Card):
+        body, kind = (_opening(slide, shape), "card opening") if slide.opens else (_card(slide), "card")
+    else:
+        body = _chapter(slide, next(clips))
     yield f'<section class="{kind}" aria-label="{html.escape(slide.name)}">\n'
     yield from body
     yield f'<aside class="notes">{notes}</aside>\n</section>\n'
 
 
-def _card(card: Card, below: str) -> Iterator[str]:
+def _opening(card: Card, shape: str) -> Iterator[str]:
+    """The title is as large as it fits; it, and who gives it, may be in any writing."""
+    sizes = (
+        f"font-size:calc({of.size} * var(--unit))"
+        for of in (opening.title(card.title, shape), opening.name(card.by, shape))
+    )
+    yield f'<div>\n<h2 dir="auto" style="{next(sizes)}"><span>{html.escape(card.title)}</span></h2>\n'
+    yield f"<p>{html.escape(card.words)}</p>\n"
+    if card.by:
+        yield f'<p dir="auto" class="by" style="{next(sizes)}">{html.escape(card.by)}</p>\n'
+    yield f"{KEYS}</div>\n"
+
+
+def _card(card: Card) -> Iterator[str]:
     yield "<div>\n"
     if card.above:
         yield f'<p class="above">{html.escape(card.above)}</p>\n'
@@ -102,7 +120,7 @@ def _card(card: Card, below: str) -> Iterator[str]:
             link = f'<a href="{address}" target="_blank" rel="noreferrer">{html.escape(words)}</a>'
             yield f"<dt>{html.escape(name)}</dt><dd>{link}</dd>\n"
         yield "</dl>\n"
-    yield f"{below}</div>\n"
+    yield "</div>\n"
 
 
 def _chapter(chapter: Chapter, clip: Clip) -> Iterator[str]:

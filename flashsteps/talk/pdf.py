@@ -9,7 +9,8 @@ from ..filmkit import vector
 from ..filmkit.boxes import shape_of
 from ..filmkit.card import card, places
 from ..filmkit.vector import Page
-from .plan import TITLE, Card, Column, Slide
+from . import opening
+from .plan import Card, Column, Slide, opening_of
 
 BEFORE = 1e-3  # seconds before a chapter is over, it looks as it ends
 
@@ -27,10 +28,13 @@ def write(
                 told(1)
             first += len(column)
 
-    vector.write_pages(path, pages(), size, theme, TITLE)
+    first = opening_of(columns)
+    vector.write_pages(path, pages(), size, theme, first.title, first.by)
 
 
 def _page(slide: Slide, shape: str, below: int | None) -> Page:
+    if isinstance(slide, Card) and slide.opens:
+        return Page(opening.script(shape, slide.title, slide.words, slide.by), 0.0, slide.name)
     if isinstance(slide, Card):
         rows = tuple((link.name, link.words) for link in slide.links)
         script = card(shape, slide.section, slide.title, slide.words, rows)

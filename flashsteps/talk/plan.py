@@ -7,11 +7,13 @@ point at, what the picture says, where its figures are from, and how long it pla
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from .. import algorithms
-from ..filmkit import films, reel, spoken
+from ..errors import shorten
+from ..filmkit import films, several, spoken
 from ..filmkit.reel import Reel
 from ..filmkit.script import Script, Span
 from ..trace import narration
@@ -19,6 +21,10 @@ from ..trace.trace import Trace
 from .words import words
 
 TITLE, SUBTITLE = "FlashAttention", "Fast and exact attention, step by step: films that are drawn from real runs."
+
+LONGEST = 100  # characters of either: as many as fit on the first slide
+#: what is no character of a line: controls, ends of lines, what turns the writing round, halves of characters
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 
 
 class Link(NamedTuple):
@@ -51,13 +57,15 @@ NEXT = "The first paper is worth reading for its argument, the second for its lo
 
 
 class Card(NamedTuple):
-    """A slide of words: the section, a title, a line below it, and links."""
+    """A slide of words: the section, a title, a line below it, and links; on the first, which `opens`, who gives it."""
 
     section: str
     title: str
     words: str
     notes: str
     links: tuple[Link, ...] = ()
+    opens: bool = False
+    by: str = ""
 
     @property
     def name(self) -> str:
@@ -87,7 +95,8 @@ class Chapter(NamedTuple):
     @property
     def notes(self) -> str:
         notes, small = list[str](), "; ".join(spoken.small_print(self.script, self.span))
-        if own := words().get((self.film.name, self.span.name)):
+        if told := words().get((self.film.name, self.span.name)):
+            own = told.of(f"{self.words} {small}", self._of_sample)
             notes += [own.say, f"Point at {own.point}."]
         notes.append(f"On the slide: {self.words}")
         if small:
@@ -98,17 +107,55 @@ class Chapter(NamedTuple):
     def words(self) -> str:
         return " ".join(self.said)
 
+    @property
+    def _of_sample(self) -> bool:
+        return any((run.meta["input"] or {}).get("kind") == "sample" for run in self.film.told.runs)
+
 
 Slide: TypeAlias = Card | Chapter
 Column: TypeAlias = list[Slide]
 
 
-def plan(names: Sequence[str], shape: str, theme: str | None = None, cut: str | None = None) -> list[Column]:
-    """The columns of a talk of these films. Raises ValueError for a film that isn't known, or can't be told so."""
-    opening = Card("", TITLE, SUBTITLE, "In this talk: " + ", ".join(dict.fromkeys(map(films.section, names))) + ".")
-    told = [_film(name, theme=theme, cut=cut) for name in names]
+def plan(
+    names: Sequence[str],
+    shape: str,
+    theme: str | None = None,
+    cut: str | None = None,
+    *,
+    title: str | None = None,
+    by: str | None = None,
+    **options: Any,
+) -> list[Column]:
+    """The columns of a talk of these films, each told of what it has a use for of the options.
+
+    Raises ValueError for a film that isn't known, or can't be told so, and for an option that none of them takes.
+    """
+    first = "In this talk: " + ", ".join(dict.fromkeys(map(films.section, names))) + "."
+    of, who = TITLE if title is None else check("title", title), "" if by is None else check("by", by)
+    opens = Card("", of, SUBTITLE, first, opens=True, by=who)
+    told = _films(names, theme, {"cut": cut, **options})
     closing = Card("", READ_ON, THIS, NEXT, LINKS)
-    return [[opening], *(_column(film, shape) for film in told), [closing]]
+    return [[opens], *(_column(film, shape) for film in told), [closing]]
+
+
+def opening_of(columns: Sequence[Column]) -> Card:
+    """The first slide."""
+    first = columns[0][0]
+    assert isinstance(first, Card)
+    return first
+
+
+def check(name: str, words: str) -> str:
+    """The words of a title, or of who gives the talk. Raises ValueError for what is not one line that can be read."""
+    words = words.strip()
+    if found := _CONTROLS.search(words):
+        sign = f"U+{ord(found[0]):04X}"
+        raise ValueError(f"{name}: {shorten(words, 40)!r} has a control character, {sign}: leave that out")
+    if not words:
+        raise ValueError(f"{name}: it is empty: give words, or leave it out")
+    if len(words) > LONGEST:
+        raise ValueError(f"{name}: {shorten(words, 40)!r} has {len(words)} characters: give at most {LONGEST}")
+    return words
 
 
 def chapters(columns: Sequence[Column]) -> list[Chapter]:
@@ -116,11 +163,16 @@ def chapters(columns: Sequence[Column]) -> list[Chapter]:
     return [slide for column in columns for slide in column if isinstance(slide, Chapter)]
 
 
-def _film(name: str, **options: Any) -> Reel:
-    try:
-        return reel.film(name, **options)
-    except ValueError as error:
-        raise ValueError(f"the film {name!r} can't be told: {error}; or leave it out of films=") from error
+def _films(names: Sequence[str], theme: str | None, options: Mapping[str, Any]) -> list[Reel]:
+    told = several.several(names, theme, options)
+    unread, failed = several.suit(told, "wide", options)
+    for name, error in failed.items():
+        rest = [other for other in names if other not in failed]
+        advice = f"; or leave it out: films={','.join(rest)}" if rest and not unread else ""
+        raise ValueError(f"the film {name!r} can't be told: {error}{advice}") from error
+    if unread:
+        raise ValueError(f"none of these films takes {unread}: leave it out")
+    return [Reel(name, film) for name, film in told.items()]
 
 
 def _column(film: Reel, shape: str) -> Column:

@@ -18,7 +18,8 @@ from ..filmkit.boxes import CANVASES, shape_of
 from ..filmkit.clips import Clip
 from ..theme import Theme
 from ..theme import theme as theme_of
-from .plan import TITLE, Card, Chapter, Column
+from . import opening
+from .plan import Card, Chapter, Column, opening_of
 
 WIDE = 12_192_000  # EMU: 13.333 inches, as PowerPoint has it
 FONT = "Arial"  # which is there wherever this is opened
@@ -56,7 +57,8 @@ def write(
 
     clips, colors = iter(media), theme_of(theme)
     deck: Any = Presentation()
-    deck.core_properties.title, deck.core_properties.author = TITLE, "flashsteps"
+    first = opening_of(columns)
+    deck.core_properties.title, deck.core_properties.author = first.title, first.by or "flashsteps"
     emu = WIDE / max(size)
     deck.slide_width, deck.slide_height = (round(side * emu) for side in size)
     unit = emu * min(size[0] / CANVASES[shape_of(*size)].w, size[1] / CANVASES[shape_of(*size)].h)
@@ -67,13 +69,35 @@ def write(
         made.background.fill.fore_color.rgb = _color(colors.bg)
         made.notes_slide.notes_text_frame.text = slide.notes
         if isinstance(slide, Card):
-            _card(made, slide, deck, unit, colors)
+            (_opening if slide.opens else _card)(made, slide, deck, unit, colors)
         else:
             _chapter(made, slide, deck, next(clips))
     data = io.BytesIO()
     deck.save(data)
     with files.whole(path) as aside:
         aside.write_bytes(_undated(data))
+
+
+def _opening(made: Any, card: Card, deck: Any, unit: float, colors: Theme) -> None:
+    """The title ends where it does, however many its lines."""
+    from pptx.enum.text import MSO_ANCHOR
+    from pptx.util import Emu
+
+    left, width, end = deck.slide_width // 16, deck.slide_width * 7 // 8, round(480 * unit)
+    shape, title = shape_of(deck.slide_width, deck.slide_height), made.shapes.title
+    title.left, title.top, title.width, title.height = (
+        left,
+        end - round(opening.HIGH * unit),
+        width,
+        round(opening.HIGH * unit),
+    )
+    _write(title.text_frame, card.title, opening.title(card.title, shape).size, colors.ink, unit, bold=True)
+    title.text_frame.vertical_anchor = MSO_ANCHOR.BOTTOM
+    below = _box(made, left, end + round(24 * unit), width, unit)
+    _write(below, card.words, 44, colors.dim, unit)
+    if card.by:
+        below.add_paragraph().space_before = Emu(round(24 * unit))
+        _write(below, card.by, opening.name(card.by, shape).size, colors.ink, unit)
 
 
 def _card(made: Any, card: Card, deck: Any, unit: float, colors: Theme) -> None:
@@ -108,13 +132,13 @@ def _box(made: Any, left: int, top: int, width: int, unit: float) -> Any:
 
 
 def _write(frame: Any, words: str, size: float, color: str, unit: float, bold: bool = False) -> Any:
-    """Words in a frame, from its left; `size` in units. Gives the run."""
+    """Words in a frame's last paragraph, from its left; `size` in units. Gives the run."""
     from pptx.enum.text import MSO_ANCHOR, PP_ALIGN
     from pptx.util import Emu
 
     frame.word_wrap, frame.vertical_anchor = True, MSO_ANCHOR.TOP
     frame.margin_left = frame.margin_right = frame.margin_top = frame.margin_bottom = 0
-    paragraph = frame.paragraphs[0]
+    paragraph = frame.paragraphs[-1]
     paragraph.alignment = PP_ALIGN.LEFT
     run = paragraph.add_run()
     run.text, run.font.name, run.font.size, run.font.bold = words, FONT, Emu(round(size * unit)), bold

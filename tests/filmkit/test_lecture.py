@@ -14,6 +14,7 @@ import flashsteps as fs
 from flashsteps.filmkit import films, formats
 from flashsteps.filmkit import input as input_of
 from flashsteps.filmkit.chain import chained
+from flashsteps.inputs import qkv
 from tests.cli.commands import refused, run, there
 
 NAMES = ("problem", "race")
@@ -87,5 +88,45 @@ def test_a_gif_of_a_quarter_of_an_hour_is_refused_in_one_line(monkeypatch):
     assert fs.film("lecture", cut="short")._repr_html_() is None
 
 
-def test_an_option_that_a_film_has_no_use_for_is_refused():
-    assert "doesn't take" in refused("render", "lecture", "-o", "lecture.mp4", "--code")
+# ---- of another head
+
+
+def test_each_film_is_told_of_the_options_that_it_has_a_use_for(monkeypatch):
+    """And the input is read once, for all of them; who draws it reads none."""
+    reads, read = list[str](), qkv.load_qkv
+
+    def counted(source: str, **where: Any) -> qkv.QKV:
+        reads.append(source)
+        return read(source, **where)
+
+    monkeypatch.setattr(qkv, "load_qkv", counted)
+    np.savez("head.npz", **dict(zip("qkv", np.random.default_rng(0).standard_normal((3, 40, 8)), strict=True)))
+    options: dict[str, Any] = {"input": "head.npz", "rows": "8:16", "mask": "causal", "device": "h100", "block_q": 2}
+    lecture = fs.film("lecture", cut="short", **options)
+    assert reads == ["head.npz"]
+    of = {"problem": ("input", "rows", "device"), "race": ("input", "rows", "mask", "block_q")}
+    each = [fs.film(name, cut="short", **{option: options[option] for option in of[name]}) for name in NAMES]
+    assert [c.name for c in lecture.captions] == [c.name for film in each for c in film.captions]
+    monkeypatch.setattr(input_of, "_read", lambda *what: pytest.fail("read anew"))
+    again = pickle.loads(pickle.dumps(lecture))
+    assert (again.captions, again.script("tall").captions) == (lecture.captions, lecture.script("tall").captions)
+    one, other = (film.frame(30, width=800, height=450) for film in (again, lecture))
+    assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("given", [["--code"], ["--sram", "2KiB"], ["--code", "--mask", "causal"]])
+def test_an_option_that_none_of_its_films_has_a_use_for_is_refused(given):
+    line = refused("render", "lecture", "-o", "lecture.mp4", *given)
+    assert f"none of the lecture’s films takes {given[0]}" in line
+    assert "leave it out" in line
+    assert there() == []
+
+
+def test_a_film_that_an_option_does_not_suit_is_named():
+    line = refused("render", "lecture", "-o", "lecture.mp4", "--input", "random:65,8")
+    assert "the film 'problem' can't be told: 65 queries are too many to draw" in line
+    assert "`flashsteps talk --films` can leave it out" in line
+    assert "--rows 0:64" in line
+    assert fs.film("lecture", input="random:65,8", rows="0:64", cut="short")
+    with pytest.raises(ValueError, match="^'no.npz': no such file"):
+        fs.film("lecture", input="no.npz")

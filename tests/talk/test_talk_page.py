@@ -11,7 +11,8 @@ from playwright.sync_api import Page, expect
 
 from flashsteps.filmkit.presets import Preset
 from flashsteps.talk import make
-from flashsteps.talk.plan import plan
+from flashsteps.talk.page import write
+from flashsteps.talk.plan import LONGEST, plan
 from tests.player.browser import browser, opened
 
 NAMES = ("problem", "race")
@@ -131,6 +132,38 @@ def test_who_asked_for_less_motion_sees_how_chapters_end(chromium, talk):
         assert (seen(page), video(page, "paused")) == ("img", True)
         page.keyboard.press("ArrowRight")
         assert (seen(page), here(page)) == ("img", SLIDES[3].name)
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        ((1280, 720), "W"),
+        ((1080, 1080), "W"),
+        ((800, 450), "<script>document.title = '\"'</script> & so on, "),
+        ((1280, 720), "快速注意力"),
+        ((1080, 1080), "快速注意力"),
+    ],
+)
+def test_its_first_slide_has_room_for_any_title_and_name(chromium, tmp_path, size, words):
+    """And what is written in them is never run. Without a word of a film there is little to make."""
+    words = (words * LONGEST)[:LONGEST].strip()
+    first = plan([], "wide", title=words, by=words)[0]
+    path = tmp_path / "talk.html"
+    write(path, [first], [], size, "light")
+    with opened(chromium, path.as_uri(), offline=True, width=size[0], height=size[1]) as page:
+        title, who = page.locator(".opening h2"), page.locator(".opening .by")
+        assert [title.inner_text(), who.inner_text(), page.title()] == [words] * 3
+        assert page.locator("meta[name=author]").get_attribute("content") == words
+        boxes = [one.bounding_box() for one in page.locator(".opening > div > :is(h2, p)").all()]
+        assert len(boxes) == 4
+        below = 0.0
+        for box in boxes:
+            assert box
+            assert box["y"] >= below
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= size[0]
+            below = box["y"] + box["height"]
+        assert below <= size[1]
 
 
 def test_it_is_printed_a_page_a_slide(chromium, talk):
