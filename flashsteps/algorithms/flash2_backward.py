@@ -56,7 +56,7 @@ def attend(
             do = sram.load(dO[i])
             lse = sram.load(LSE[i])
             D_i = sram.load(D[i], "D")
-            s = sram["S"] = q @ k.T * scale  # The scores are made again: cheaper than to fetch them.
+            s = sram["S"] = q @ k.T * scale  # The scores are made again, for none were kept.
             if softcap:
                 c = sram["C"] = np.tanh(s / softcap)  # Softcap: no score grows past it, and changes less.
                 s = sram["S"] = softcap * c

@@ -55,7 +55,7 @@ def attend(
             dq = sram.load(dQ[i])
             l_i = sram.load(l[i], "l_i")  # Two numbers a row are all that is left of the softmax.
             m_i = sram.load(m[i], "m_i")
-            s = sram["S"] = q @ k.T * scale  # The scores are made again: cheaper than to fetch them.
+            s = sram["S"] = q @ k.T * scale  # The scores are made again, for none were kept.
             if softcap:
                 c = sram["C"] = np.tanh(s / softcap)  # Softcap: no score grows past it, and changes less.
                 s = sram["S"] = softcap * c

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from .. import algorithms
 from ..errors import shorten
@@ -40,12 +40,13 @@ from .text import literal
 #: signs that a film's head has room for, on each canvas
 HEAD = 38
 
-#: what of its own an algorithm may take; and the block mask of a run for which none was chosen
-OWN, BLOCK_MASK = ("block_mask", "splits", "softcap", "alibi", "dropout", "seed"), "butterfly"
+#: what of its own an algorithm may take; and what of that a toy's run has, unless another was chosen
+OWN = "block_mask", "splits", "softcap", "alibi", "dropout", "seed"
+CHOSEN: dict[str, Any] = {"block_mask": "butterfly", "splits": 2}
 COUNTED = OWN[:2]  # at any size, too
 
-#: a real head, and a real tile
-N, D, TILE = 4096, 64, 128
+#: a real head, and real tiles
+N, D, TILES = 4096, 64, (128, 64, 32)
 
 #: so many times as far from exact attention as the standard one (or as this): that is no rounding
 FAR, LEAST = 20.0, 1e-6
@@ -114,9 +115,9 @@ def own_options(board: Board, algorithm: str) -> dict[str, Any]:
     """What of its own the user chose. Of one that it doesn't take nobody asks, and so it is refused."""
     taken = [name for name in OWN if arguments.takes(algorithm, name)]
     found = {name: value for name in taken if (value := board.option(name)) is not None}
-    if "block_mask" in taken and board.option("trace") is None:
-        found.setdefault("block_mask", BLOCK_MASK)
-    return found
+    if board.option("trace") is not None:
+        return found
+    return {name: value for name, value in CHOSEN.items() if name in taken} | found
 
 
 def tile_of(trace: Trace) -> tuple[int, int] | None:
@@ -152,7 +153,7 @@ def what_it_is(algorithm: str) -> str:
 def how_it_is_run(board: Board, trace: Trace) -> str:
     """Whose input it is, and how that is run."""
     meta = trace.meta
-    options = [f"{name.replace('_', ' ')} {meta[name]}" for name in OWN if meta.get(name) is not None]
+    options = [option(name, meta[name]) for name in OWN if meta.get(name) is not None]
     blocks = f"{_many(meta['block_q'], 'query', 'queries')} and {_many(meta['block_k'], 'key', 'keys')}"
     said = ", ".join([f"Blocks of {blocks}", f"mask {meta['mask'] or 'none'}", *options, meta["dtype"]])
     if "dO" in trace.initial and board.option("trace") is None:
@@ -236,9 +237,9 @@ def what_it_moved(board: Board, run: Run, gpu: Device) -> None:
     whole, below = board.main.rows(*board.pick(wide=(8, 2), square=(6, 2), tall=(8, 2)))
     own, meta, (close, other) = trace.meta["algorithm"], trace.meta, how_exact(run)
     name = shorten(algorithms.algorithm(own).title, HEAD)
-    alone, real = own == f"standard-{trace.direction}", at_real_size(trace)
+    alone, real = own == f"standard-{trace.direction}", at_real_size(trace, gpu)
     charts = [(f"this run: {meta['queries']} × {meta['keys']} scores, d = {meta['d']}", run.total, run.standard)]
-    charts += [real] if real else []
+    charts += [real[:3]] if real else []
     sides = whole.columns(2, gap=places.APART) if board.shape == "wide" else whole.rows(2, gap=places.APART)
     boxes = sides if real else (whole,)
     board.clear()
@@ -248,38 +249,57 @@ def what_it_moved(board: Board, run: Run, gpu: Device) -> None:
         bars = tuple(Bar(name, io.total, "ink", telling.pieces_of(io.by_tensor)) for name, io in totals.items())
         board.put(Bars(bars, max(io.total for io in totals.values()), title=title), upper)
         board.put(Legend((Piece(1, "dim", name="read from HBM"), Piece(1, "dim", True, "written"))), lower)
-    for words, box in zip((on_chip(trace, real[1], gpu) if real else MODEL, close), below.rows(2, gap=0), strict=True):
+    for words, box in zip((on_chip(trace, real, gpu) if real else MODEL, close), below.rows(2, gap=0), strict=True):
         board.put(Text(words), box)
     words = f"It moves {size_of(run.total.total)}"
     words += "" if alone else f", standard attention {size_of(run.standard.total)}"
     if real:
-        words += f"; at {short(N)} keys {size_of(real[1].total)}" + f" and {size_of(real[2].total)}" * (not alone)
+        words += f"; at {short(N)} keys {size_of(real.own.total)}" + f" and {size_of(real.standard.total)}" * (
+            not alone
+        )
     board.say(f"{words}.")
     if other:
         board.say(close)
 
 
-def at_real_size(trace: Trace) -> tuple[str, IO, IO] | None:
-    """What it moves at a real size, and standard attention does there; None where this can't be counted."""
+class Real(NamedTuple):
+    """What it moves at a real size, and standard attention does there; how large that is, and what else was chosen."""
+
+    title: str
+    own: IO
+    standard: IO
+    chosen: dict[str, Any]
+
+
+def at_real_size(trace: Trace, gpu: Device) -> Real | None:
+    """With the largest tile that fits an SM, or else the largest. None where this can't be counted."""
     meta, name = trace.meta, trace.meta["algorithm"]
     about, mask = algorithms.algorithm(name), for_any_size(meta["mask"])
-    more = {of: meta[of] for of in COUNTED if meta.get(of) is not None}
-    if str(more.get("block_mask")).startswith((ARRAY, "file")):
+    chosen = {of: meta[of] for of in COUNTED if meta.get(of) is not None}
+    if str(chosen.get("block_mask")).startswith((ARRAY, "file")):
         return None
+    if chosen.get("splits") == CHOSEN["splits"]:  # of a toy
+        chosen["splits"] = arguments.own_size(name, "splits", CHOSEN["splits"])
     n = 1 if about.decodes else N
-    block_k = arguments.own_size(name, "block_k", TILE)
     sizes: dict[str, Any] = {"n": n, "n_keys": N, "d": D, "dtype": meta["dtype"]}
-    try:
-        own = count(name, **sizes, block_q=TILE, block_k=block_k, mask=mask, **more)
-    except ValueError:
-        return None
-    return f"{short(n)} × {short(N)} scores, d = {D}, blocks {min(n, TILE)}×{block_k}", own, beside(name, **sizes)
+    found = []
+    for tile in TILES:
+        block_k = arguments.own_size(name, "block_k", tile)
+        try:
+            own = count(name, **sizes, block_q=tile, block_k=block_k, mask=mask, **chosen)
+        except ValueError:
+            return None
+        title = f"{short(n)} × {short(N)} scores, d = {D}, blocks {min(n, tile)}×{block_k}"
+        found.append(Real(title, own, beside(name, **sizes), chosen))
+        if fits(name, own, gpu) is not False:
+            return found[-1]
+    return found[0]
 
 
-def on_chip(trace: Trace, io: IO, gpu: Device) -> str:
+def on_chip(trace: Trace, real: Real, gpu: Device) -> str:
     """What a program needs there at most at the real size, and whether an SM has it."""
-    meta = trace.meta
-    options = [f"{name.replace('_', ' ')} {meta[name]}" for name in COUNTED if meta.get(name) is not None]
+    meta, io = trace.meta, real.own
+    options = [option(name, value) for name, value in real.chosen.items()]
     options += [for_any_size(meta["mask"]) or "without that mask"] * bool(meta["mask"])
     options += [f"without {name}" for name in ("bias", "sinks") if meta.get(name)]
     where = ", ".join([f"at {short(N)} keys", *options])
@@ -289,6 +309,11 @@ def on_chip(trace: Trace, io: IO, gpu: Device) -> str:
         return "matrix products are taken to be ideal: on chip is room for what they need"
     held = f"{'fits' if enough else 'too large for'} {'on ' * enough}an SM of {a(gpu.chip)}"
     return f"{where}: a program needs {shared} of shared memory, {registers} of registers: {held}"
+
+
+def option(name: str, value: Any) -> str:
+    """`block mask butterfly`; and keys that are fewer blocks than splits are in fewer pieces."""
+    return f"up to {value} splits" if name == "splits" else f"{name.replace('_', ' ')} {value}"
 
 
 def _kib(nbytes: int) -> str:

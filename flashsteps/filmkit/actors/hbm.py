@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from functools import reduce
 from itertools import groupby
 from math import ceil
 from typing import TYPE_CHECKING, Self
@@ -47,8 +48,7 @@ class Hbm(OfRun):
         found = [_around(pen, column.box) for axis, column in labels.items() if AXES[axis] in others]
         for other, stretch in groupby(columns, others.__contains__):
             if other:  # neighbours are drawn as one
-                edges = [cells.edge(pen.unit, columns[name].box) for name in stretch]
-                found.append(edges[0].around(edges[-1]))
+                found.append(reduce(Box.around, (cells.edge(pen.unit, columns[name].box) for name in stretch)))
         return tuple(found)
 
     def _held(self) -> tuple[Mapping[str, np.ndarray], dict[str, list[Tile]]]:
@@ -172,6 +172,8 @@ def places(pen: Pen, box: Box, run: Run) -> tuple[dict[str, cells.Grid], dict[st
     weight = {name: min(2.1, trace.initial[name].shape[1] / trace.meta["d"]) for name in wide}  # to scale, up to there
     columns_of = {name: max(vector, _named(pen, name)) for name in names if name not in wide}
     both = N != M and "K" in names and len(trace.initial["K"]) == M  # in pages they lie anywhere
+    if both:
+        names.sort(key=lambda name: len(trace.initial[name]) == M)  # beside their own labels
     room = box.w - 2 * pad - gap * (len(names) + both) - sum(columns_of.values())
     free = int(room - least * len(wide)) // (1 + both)
     if box.h < pen.px(430):  # its name stands in the line of theirs

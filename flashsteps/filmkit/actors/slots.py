@@ -112,7 +112,7 @@ class Slots(OfRun):
 
     def _least(self, pen: Pen, slots: tuple[str, ...]) -> float:
         """How much room a place of scores, or of numbers of rows, takes: its name has to fit."""
-        names = (pen.width(called(slot, self.run.trace), theme.LABEL, weight=600) for slot in slots)
+        names = (pen.width(called(slot, self.run.trace, self._kept), theme.LABEL, weight=600) for slot in slots)
         return max(pen.px(LEAST if slots in self._kept.scores else ROW), *names) + pen.px(14)
 
     def _share(self, pen: Pen, line: list[tuple[str, ...]], room: float) -> float:
@@ -129,7 +129,7 @@ class Slots(OfRun):
         shown = self.run.shown(self.now, program, place.slots)
         slot, edge = shown.slot if shown else place.slots[-1], pen.px(6)
         area, shape = place.area, self._kept.shapes[place.slots[0]]
-        name = called(slot, self.run.trace)
+        name = called(slot, self.run.trace, self._kept)
         pen.label(area.x + edge, area.y + pen.px(26), name, theme.hue(slot), weight=600, room=area.w - edge)
         room = Box(area.x + edge, area.y + pen.px(NAME), area.w - 2 * edge, area.h - pen.px(NAME) - edge).whole()
         if len(shape) == 1:
@@ -196,9 +196,13 @@ def _kept(run: Run, kernel: Kernel) -> Kept:
     return Kept(tiles, places, tuple(old.get(slot, (slot,)) for slot in rows if slot not in new), shapes)
 
 
-def called(slot: str, trace: Trace) -> str:
-    """A slot as films write it: one that has a tensor's name in small letters as that tensor, `m_i` as m."""
+def called(slot: str, trace: Trace, of: Kept | None = None) -> str:
+    """A slot as films write it: one that has a tensor's name in small letters as that tensor, `m_i` as m; but as the
+    code has it, where another slot of the kernel would be called so."""
     if slot.endswith("_new"):
         return f"{theme.label(slot)}_{{new}}"
     tensors = {name.lower(): name for name in trace.initial}
-    return theme.label(slot if slot in theme.NAMES else tensors.get(slot, slot))
+    kept = (other for place in of.slots for other in place) if of else ()
+    others = {other for other in kept if other != slot and not other.endswith("_new")}
+    name = slot if slot in theme.NAMES or tensors.get(slot) in others else tensors.get(slot, slot)
+    return theme.label(name)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 GAUGE = 60  # units that a gauge takes at least
-NEEDS = "needs at most", "needs up to", "at most"  # before what is needed, as there is room
+NEEDS = "needs at most", "needs up to", "at most", "≤"  # before what is needed, as there is room
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,9 @@ def head(pen: Pen, box: Box, run: Run, held: tuple[tuple[str, int], ...]) -> Non
     base = box.y + pen.px(50 if box.h >= pen.px(70) else 44)
     left = box.x + pen.text(box.x, base, name_of(run), HEAD, weight=700) + pen.px(20)
     right = box.right - pen.figure(box.right, base, need_of(held, run.sram), align="right") - pen.px(12)
-    how = next((words for words in NEEDS if left + pen.width(words, LABEL) + pen.px(16 + GAUGE) <= right), "")
+    beside = pen.px(16 + GAUGE), 0  # a gauge, where there is room for one
+    fits = (words for room in beside for words in NEEDS if left + pen.width(words, LABEL) + room <= right)
+    how = next(fits, "")
     right -= round(pen.label(right, base, how, align="right")) + pen.px(16)
     wide = min(pen.px(190), right - left)
     if wide >= pen.px(GAUGE):
