@@ -32,6 +32,7 @@ import flashsteps as fs
 from flashsteps import algorithms
 from flashsteps.filmkit import encode, films, gallery, rendering
 from flashsteps.filmkit.join import join
+from flashsteps.filmkit.pipe import Drawn, bands_of
 from flashsteps.filmkit.presets import PRESETS
 from flashsteps.filmkit.processes import cores
 from flashsteps.filmkit.reel import Reel
@@ -207,14 +208,14 @@ def encoded(kept: Changes, look: Look, path: Path, folder: Path) -> None:
     join(path, pieces, "mp4", look.fps, look.tell().chapters)
 
 
-def changes(frames: Iterable[np.ndarray | None], band: int = 8) -> Iterator[list[Patch] | None]:
+def changes(frames: Iterable[Drawn | None], band: int = 8) -> Iterator[list[Patch] | None]:
     """What each frame changes, as copies: a thousand whole frames of 1080p would take 8 GB."""
     before: np.ndarray | None = None
     for frame in frames:
         if frame is None:
             yield None
             continue
-        now = frame.view(np.uint32)[..., 0]
+        now = frame.pixels.view(np.uint32)[..., 0]
         before = ~now if before is None else before
         patches: list[Patch] = []
         for top in range(0, len(now), band):
@@ -227,7 +228,7 @@ def changes(frames: Iterable[np.ndarray | None], band: int = 8) -> Iterator[list
         yield patches
 
 
-def replayed(kept: Changes, size: tuple[int, int], starts: set[int]) -> Iterator[np.ndarray | None]:
+def replayed(kept: Changes, size: tuple[int, int], starts: set[int]) -> Iterator[Drawn | None]:
     """The frames again, in one buffer, as `rendering.frames` gives them in pieces with these starts. It costs a copy of
     what changed, and no more."""
     canvas = np.empty((size[1], size[0], 4), np.uint8)
@@ -235,7 +236,8 @@ def replayed(kept: Changes, size: tuple[int, int], starts: set[int]) -> Iterator
     for k, patches in enumerate(kept):
         for rows, columns, values in patches or ():
             pixels[rows, columns] = values
-        yield None if patches is None and k not in starts else canvas
+        spans = ((rows.start, min(rows.stop, size[1])) for rows, _, _ in patches or ())
+        yield None if patches is None and k not in starts else Drawn(canvas, bands_of(size[1], spans))
 
 
 def ordinary_fps(size: Size, seconds: float) -> float:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import encode
+from .pipe import Drawn
 from .processes import Share, Told
 from .rendering import Look, encoded, frames
 from .script import Span
@@ -43,10 +44,10 @@ def _clip(chapters: Sequence[tuple[Look, Span]], folder: Path, n: int, told: Tol
     look, chapter = chapters[n]
     span, last = frames_of(chapter, look.fps), np.empty(0, np.uint8)
 
-    def drawn() -> Iterator[np.ndarray | None]:
+    def drawn() -> Iterator[Drawn | None]:
         nonlocal last
         for frame in frames(look, span):
-            last = last if frame is None else frame
+            last = last if frame is None else frame.pixels
             yield frame
 
     clip = Clip(folder / f"{n}.mp4", folder / f"{n}.png")

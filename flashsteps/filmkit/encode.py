@@ -4,21 +4,20 @@ The same frames give the same bytes, whatever the number of cores: thread counts
 bit-exact routines, and no date or version is written into the container.
 
 Drawing and encoding overlap: frames are taken from the iterator in the caller's thread and encoded in another one. From
-one frame to the next such a film changes in a few places, so only the bands of rows that changed are converted or kept.
+one frame to the next such a film changes in a few places, so only the bands of rows that changed are converted or kept;
+who draws may say which rows those are at most.
 """
 
 from __future__ import annotations
 
 import importlib
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
-from queue import SimpleQueue
-from threading import Event
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,16 +25,11 @@ from numpy.typing import NDArray
 from ..files import whole
 from .alpha import straight
 from .formats import PathLike, Size, check_film, check_path, check_size
+from .pipe import Drawn, Frame, Pipe, check_frame
 
 if TYPE_CHECKING:
     import av
 
-#: a picture: (height, width, 4), C-contiguous, bytes in the order R, G, B, A; A is ignored, unless it is to be
-#: transparent: then colours hold their share of it already (premultiplied), as cairo has them
-Frame: TypeAlias = NDArray[np.uint8]
-
-BAND = 8  # rows, at least, that are compared and converted together; even, since yuv420p has one chroma row for two
-AHEAD = 3  # frames that are drawn and wait for the encoder
 KEYS = 2.0  # seconds from one key frame to the next
 THREADS = 1  # an encoder's: fixed, since its bytes depend on it; other cores have pieces of their own to encode
 
@@ -45,7 +39,7 @@ THREADS = 1  # an encoder's: fixed, since its bytes depend on it; other cores ha
 
 def write(
     path: PathLike,
-    frames: Iterable[Frame | None],
+    frames: Iterable[Frame | Drawn | None],
     *,
     fps: int,
     size: Size,
@@ -70,7 +64,7 @@ def write(
     if ending not in _ENCODERS:
         raise ValueError(f"'{target}' holds a still: for a film use {', '.join(_ENCODERS)}")
     check_film(target, size, fps, loop, transparent)
-    pipe, done = _Pipe(size, fps, loop, transparent, keys), 0
+    pipe, done = Pipe(size, fps, loop, transparent, keys), 0
     with whole(target) as aside, ThreadPoolExecutor(1) as thread:
         encoder = thread.submit(_encode, _ENCODERS[ending], aside, pipe)
         try:
@@ -97,7 +91,7 @@ def write_png(path: PathLike, frame: Frame, *, transparent: bool = False) -> Non
         raise ValueError(f"'{target}': a picture is a .png")
     height, width = frame.shape[:2]
     check_size(target, (width, height))
-    _check_frame(frame, (width, height))
+    check_frame(frame, (width, height))
     codec: Any = av.CodecContext.create("png", "w")
     codec.width, codec.height, codec.time_base = width, height, Fraction(1)
     codec.pix_fmt = "rgba" if transparent else "rgb24"
@@ -108,100 +102,14 @@ def write_png(path: PathLike, frame: Frame, *, transparent: bool = False) -> Non
         aside.write_bytes(b"".join(bytes(packet) for packet in (*codec.encode(picture), *codec.encode(None))))
 
 
-# From the thread that draws to the one that encodes
+_Encoder: TypeAlias = Callable[[Path, Pipe], None]
 
 
-class _Pipe:
-    """Frames on their way from one thread to the other, a few at a time.
-
-    Iterating, in the encoder's thread, gives two things for each frame: the picture, (height, width, 4), opaque unless
-    it is to be transparent, to be read until the next is asked for; and the bands of rows in which it differs from the
-    frame before, if it does.
-    """
-
-    def __init__(self, size: Size, fps: int, loop: int, transparent: bool, keys: float) -> None:
-        self.size, self.fps, self.loop, self.transparent, self.keys = size, fps, loop, transparent, keys
-        self.full: SimpleQueue[Frame | Literal["same", "end"]] = SimpleQueue()
-        self.free: SimpleQueue[Frame | None] = SimpleQueue()
-        self.started, self.stopped = False, Event()
-        for _ in range(AHEAD + 2):  # and the two that are being compared
-            self.free.put(np.empty((size[1], size[0], 4), np.uint8))
-
-    def put(self, frame: Frame | None) -> bool:
-        """Send a copy of a frame (None: the same again), when there is room; False if the encoder is gone."""
-        if frame is None:
-            if not self.started:
-                raise ValueError("the first frame is None, the same again, but there is none before it")
-            self.full.put("same")
-            return True
-        _check_frame(frame, self.size)
-        buffer = self.free.get()
-        if buffer is None:
-            return False
-        opaque = 0 if self.transparent else 0xFF000000
-        np.bitwise_or(frame.view("<u4"), opaque, out=buffer.view("<u4"))  # a copy
-        self.full.put(buffer)
-        self.started = True
-        return True
-
-    def end(self) -> None:
-        """All frames are sent."""
-        if not self.started:
-            raise ValueError("there are no frames to write")
-        self.full.put("end")
-
-    def stop(self) -> None:
-        """What was sent is of no use any more."""
-        self.stopped.set()
-        self.full.put("end")
-
-    def check(self) -> None:
-        """To be called by the encoder now and then: raises if its work is of no use any more."""
-        if self.stopped.is_set():
-            raise CancelledError
-
-    def __iter__(self) -> Iterator[tuple[Frame, list[slice]]]:
-        shown = None
-        while True:
-            item = self.full.get()
-            self.check()
-            if isinstance(item, str):
-                if item == "end" or shown is None:
-                    return
-                yield shown, []
-            else:
-                yield item, _changed(shown, item)
-                if shown is not None:
-                    self.free.put(shown)
-                shown = item
-
-
-_Encoder: TypeAlias = Callable[[Path, _Pipe], None]
-
-
-def _encode(encoder: _Encoder, aside: Path, pipe: _Pipe) -> None:
+def _encode(encoder: _Encoder, aside: Path, pipe: Pipe) -> None:
     try:
         encoder(aside, pipe)
     finally:
-        pipe.free.put(None)  # nobody should wait for an encoder that is gone
-
-
-def _check_frame(frame: Frame, size: Size) -> None:
-    shape = (size[1], size[0], 4)
-    if frame.shape != shape or frame.dtype != np.uint8 or not frame.flags.c_contiguous:
-        raise ValueError(f"a frame is {frame.dtype} {frame.shape}: it must be uint8 {shape} and C-contiguous")
-
-
-def _changed(before: Frame | None, frame: Frame) -> list[slice]:
-    """The rows in which a frame differs from the one before, as slices with even starts; all rows if there is none."""
-    height = len(frame)
-    if before is None:
-        return [slice(0, height)]
-    rows = (frame.reshape(height, -1).view(np.uint32) != before.reshape(height, -1).view(np.uint32)).any(axis=1)
-    starts = np.arange(0, max(height - BAND, 0) + 1, BAND)  # the last band has what is left, too
-    bands = np.logical_or.reduceat(rows, starts)
-    edges = np.append(starts, height)[np.diff(bands, prepend=False, append=False)]
-    return [slice(start, stop) for start, stop in edges.reshape(-1, 2).tolist()]
+        pipe.room.put(False)  # nobody should wait for an encoder that is gone
 
 
 # MP4 and WebM
@@ -221,7 +129,7 @@ def _asm() -> str:
     return f":asm={NO_AVX512}" if features.get("AVX512F") else ""
 
 
-def _mp4(aside: Path, pipe: _Pipe) -> None:
+def _mp4(aside: Path, pipe: Pipe) -> None:
     # For drawings, where sharp edges and true colours count: edges get their share of bits (aq-mode), flat parts none
     # to look like film grain (psy), chroma gets more (chroma-qp-offset), what stays on screen most (mbtree), nothing is
     # smoothed (deblock). Against `veryfast` as it comes: 3 dB better in two thirds of the time, for 30 % more bytes.
@@ -230,19 +138,19 @@ def _mp4(aside: Path, pipe: _Pipe) -> None:
     _video(aside, pipe, "mp4", "libx264", codec, {"movflags": "+faststart"})
 
 
-def _webm(aside: Path, pipe: _Pipe) -> None:
+def _webm(aside: Path, pipe: Pipe) -> None:
     speed = {"deadline": "realtime", "cpu-used": "6", "row-mt": "1", "tile-columns": "1"}
     codec = speed | {"crf": "24", "b": "0", "tune-content": "screen"}
     _video(aside, pipe, "webm", "libvpx-vp9", codec, {})
 
 
-def _video(aside: Path, pipe: _Pipe, format: str, codec: str, options: dict[str, str], muxer: dict[str, str]) -> None:
+def _video(aside: Path, pipe: Pipe, format: str, codec: str, options: dict[str, str], muxer: dict[str, str]) -> None:
     import av
     from av.codec.context import Flags
     from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation, VideoReformatter
 
     # AREA makes a chroma sample of its own 2×2 pixels only, so a band by itself becomes what it is in the whole picture
-    # (but for a band of two rows, of which swscale takes one: _changed makes none)
+    # (but for a band of two rows, of which swscale takes one: pipe.changed makes none)
     exact = Interpolation.AREA | Interpolation.FULL_CHR_H_INP | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
     (width, height), fps = pipe.size, pipe.fps
     form, planes = ("yuva420p", (1, 2, 2, 1)) if pipe.transparent else ("yuv420p", (1, 2, 2))  # rows of pixels in one
@@ -289,7 +197,7 @@ def _planes(picture: av.VideoFrame) -> list[NDArray[np.uint8]]:
 COLOURS = 160
 
 
-def _gif(aside: Path, pipe: _Pipe) -> None:
+def _gif(aside: Path, pipe: Pipe) -> None:
     """One palette for the whole film and no dither, which would shimmer, and make the file several times larger.
 
     The palette is known when all frames were seen. So their changes are kept, compressed, and played a second time.
@@ -362,7 +270,7 @@ def ticks(frame: int, fps: int, rate: int) -> int:
 # Animated WebP
 
 
-def _webp(aside: Path, pipe: _Pipe) -> None:
+def _webp(aside: Path, pipe: Pipe) -> None:
     """Lossless: for drawings that is smaller than lossy, and much smaller than a GIF."""
     import av
 

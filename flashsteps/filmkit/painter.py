@@ -40,6 +40,7 @@ class Painter:
         self.whole, self.transparent = Box(0, 0, width, height), transparent
         self._clear(self.whole)
         self.shown: tuple[Shown, ...] = ()
+        self.drawn: list[Box] = []  # where, the last time
 
     def paint(self, t: float) -> bool:
         """Turn to t. Did anything change?"""
@@ -50,7 +51,8 @@ class Painter:
         if not stale:
             return False
         self.shown, ctx = shown, self.pen.ctx
-        for part in _merged(stale):
+        self.drawn = _merged(stale)
+        for part in self.drawn:
             ctx.save()
             ctx.rectangle(*part)
             ctx.clip()

@@ -26,6 +26,7 @@ from .fonts import advice as advice
 from .fonts import fonts_for as fonts_for
 from .join import join
 from .painter import Painter
+from .pipe import Drawn, bands_of
 from .processes import Told
 from .script import Script
 from .share import shared
@@ -65,8 +66,8 @@ def pieces(count: int, fps: int) -> list[range]:
     return [range(n * count // number, (n + 1) * count // number) for n in range(number)]
 
 
-def frames(look: Look, span: range | None = None) -> Iterator[np.ndarray | None]:
-    """Frames as RGBA (height, width, 4), in one buffer that is drawn over; None where nothing changed.
+def frames(look: Look, span: range | None = None) -> Iterator[Drawn | None]:
+    """Frames as RGBA (height, width, 4), in one buffer that is drawn over, and where; None where nothing changed.
 
     Frame k shows the film at k / fps seconds; all of them unless a `span` is given.
     """
@@ -74,7 +75,11 @@ def frames(look: Look, span: range | None = None) -> Iterator[np.ndarray | None]
     painter = Painter(script, *look.size, look.theme, transparent=look.transparent)
     span = span or range(total(script, look.fps))
     for k in span:
-        yield painter.pixels if painter.paint(k / look.fps) or k == span.start else None
+        if painter.paint(k / look.fps) or k == span.start:
+            spans = ((part.y, part.bottom) for part in painter.drawn)
+            yield Drawn(painter.pixels, bands_of(look.size[1], spans))
+        else:
+            yield None
 
 
 def picture(script: Script, t: float, size: Size, theme: str, transparent: bool = False) -> np.ndarray:
@@ -157,7 +162,7 @@ def encoded(
     path: Path,
     look: Look,
     span: range,
-    drawn: Iterator[np.ndarray | None],
+    drawn: Iterator[Drawn | None],
     told: Told,
     keys: float = encode.KEYS,
     loop: int = 0,

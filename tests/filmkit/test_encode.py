@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from flashsteps.filmkit import alpha as alpha_of
-from flashsteps.filmkit import encode, formats
+from flashsteps.filmkit import encode, formats, pipe
 
 FILMS = [".gif", ".mp4", ".webm", ".webp"]
 SIZE = WIDTH, HEIGHT = 64, 50  # 50 rows: the last band is cut
@@ -244,13 +244,38 @@ def test_changed_rows_are_all_that_is_needed(data):
         after[
             data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, 3))
         ] = 1
-    bands = encode._changed(before, after)
+    bands = pipe.changed(before, after)
     assert bool(bands) == (after != before).any()
     assert all(rows.start % 2 == 0 and rows.stop - rows.start >= min(4, height) for rows in bands)  # for yuv420p
     patched = before.copy()
     for rows in bands:
         patched[rows] = after[rows]
     np.testing.assert_array_equal(patched, after)
+
+
+@given(st.integers(1, 60), st.lists(st.tuples(st.floats(-9, 70), st.floats(0, 30)), max_size=4))
+def test_bands_cover_what_was_drawn_and_are_those_that_are_compared(height, drawn):
+    bands = pipe.bands_of(height, [(top, top + high) for top, high in drawn])
+    seen = {row for rows in bands for row in range(rows.start, rows.stop)}
+    assert {row for top, high in drawn for row in range(height) if top < row + 1 and row < top + high} <= seen
+    whole = pipe.changed(np.zeros((height, 1, 4), np.uint8), np.ones((height, 1, 4), np.uint8) * (np.isin(
+        np.arange(height), sorted(seen))[:, None, None]).astype(np.uint8))  # fmt: skip
+    assert bands == whole
+
+
+@pytest.mark.parametrize("ending", FILMS)
+def test_encoding_where_it_was_drawn_is_encoding_all(tmp_path, ending):
+    rng, (wide, high) = np.random.default_rng(0), SIZE
+    frame, frames, drawn = rng.integers(0, 256, (high, wide, 4), dtype=np.uint8), [], []
+    for _ in range(9):
+        top = int(rng.integers(high - 9))
+        frame = frame.copy()
+        frame[top + 2 : top + 5, ::2] ^= 255
+        frames.append(frame)
+        drawn.append(pipe.Drawn(frame, pipe.bands_of(high, [(top, top + 9)])))  # and more than has changed
+    for name, each in (("all", frames), ("drawn", drawn)):
+        encode.write(tmp_path / f"{name}{ending}", each, fps=10, size=SIZE, total=9)
+    assert (tmp_path / f"all{ending}").read_bytes() == (tmp_path / f"drawn{ending}").read_bytes()
 
 
 @pytest.mark.parametrize("ending", FILMS)
@@ -261,7 +286,7 @@ def test_encoding_what_changed_is_encoding_all(tmp_path, monkeypatch, ending):
         rgbs[-1][5 * k : 5 * k + 3, ::2] ^= 255
         rgbs[-1][(5 * k + 24) % HEIGHT] ^= 255
     some = write(tmp_path / f"some{ending}", rgbs)
-    monkeypatch.setattr(encode, "_changed", lambda before, frame: [slice(0, len(frame))])
+    monkeypatch.setattr(pipe, "changed", lambda before, frame: [slice(0, len(frame))])
     assert some == write(tmp_path / f"all{ending}", rgbs)
 
 
@@ -383,7 +408,7 @@ def test_a_film_that_cannot_be_transparent_is_told_what_can(tmp_path):
 def test_encoding_what_changed_is_encoding_all_where_it_is_transparent(tmp_path, monkeypatch, ending):
     frames = [disc((200, 80, 20), 20 + k) for k in range(5)]
     encode.write(tmp_path / f"some{ending}", frames, fps=10, size=SIZE, total=5, transparent=True)
-    monkeypatch.setattr(encode, "_changed", lambda before, frame: [slice(0, len(frame))])
+    monkeypatch.setattr(pipe, "changed", lambda before, frame: [slice(0, len(frame))])
     encode.write(tmp_path / f"all{ending}", frames, fps=10, size=SIZE, total=5, transparent=True)
     assert (tmp_path / f"some{ending}").read_bytes() == (tmp_path / f"all{ending}").read_bytes()
 
