@@ -56,9 +56,9 @@ def like(frame: np.ndarray, other: np.ndarray) -> bool:
 def test_manim_makes_the_frames_that_flashsteps_makes(play, size, fps, options):
     told = talks.film(**options)
     look = Look(lambda: told.script(shape_of(*size)), size, fps, told.theme)
-    got, last = play(Toy, size=size, fps=fps, **options), np.empty(0)
+    got, last = play(Toy, size=size, fps=fps, **options), np.empty(0, np.uint8)
     for k, (frame, wanted) in enumerate(zip(got, frames(look), strict=True)):
-        last = last if wanted is None else wanted[..., :3].copy()
+        last = last if wanted is None else wanted.pixels[..., :3].copy()
         assert np.array_equal(frame, last), f"frame {k}"
 
 

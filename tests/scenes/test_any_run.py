@@ -3,6 +3,7 @@
 import ast
 import pickle
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -77,11 +78,11 @@ def test_what_it_says_was_moved_is_what_is_counted(name):
     meta = of(name).meta
     options = {of: meta[of] for of in ("block_mask", "splits") if of in meta}
     for_many = options | ({"splits": 8} if "splits" in options else {})  # as the algorithm has it; a toy has 2
-    here = {"n": meta["queries"], "n_keys": meta["keys"], "d": meta["d"]}
-    real = {"n": 1 if algorithms.algorithm(name).decodes else 4096, "n_keys": 4096, "d": 64}
-    blocks = {"block_q": meta["block_q"], "block_k": meta["block_k"]}
+    here: dict[str, Any] = {"n": meta["queries"], "n_keys": meta["keys"], "d": meta["d"]}
+    real: dict[str, Any] = {"n": 1 if algorithms.algorithm(name).decodes else 4096, "n_keys": 4096, "d": 64}
+    blocks: dict[str, Any] = {"block_q": meta["block_q"], "block_k": meta["block_k"]}
     tile = 64 if name in ("flash2-backward", "flash-backward") else 128  # the largest that fits an SM
-    large = {"block_q": tile, "block_k": 16 if name == "paged-decode" else tile}
+    large: dict[str, Any] = {"block_q": tile, "block_k": 16 if name == "paged-decode" else tile}
     own = [fs.count(name, **here, **blocks, **options).total, fs.count(name, **real, **large, **for_many).total]
     others = [fs.count(f"standard-{of(name).direction}", **sizes).total for sizes in (here, real)]
     figures = re.findall(r"[\d.,]+ [KMG]?B", every.reel(name).captions[-1].name)
