@@ -407,7 +407,8 @@ def test_completion_prints_a_script_that_asks_this_program(shell):
     ("words", "expected"),
     [
         ("re", ["render", "record"]),
-        ("render flash", ["flash-forward", "flash2-forward"]),
+        ("render flash2-f", ["flash2-forward"]),
+        ("render flash2-ba", ["flash2-backward"]),
         ("render x --device h", ["h100", "h200"]),
         ("render x --theme ", list(theme.THEMES)),
         ("render x --input sam", ["sample"]),
