@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -31,13 +32,21 @@ class Unsuited(NamedTuple):
 
 
 def suit(told: Mapping[str, Storyboard], shape: str, options: Mapping[str, Any]) -> Unsuited:
-    """Tell each in a shape, of what it has a use for of the options that were given for all."""
-    unread, failed = list[list[str]](), dict[str, ValueError]()
+    """Tell each in a shape, of what it has a use for of the options that were given for all.
+
+    A film that shows a head without the mask that was asked for is warned of: its scores are others.
+    """
+    unread, failed, bare = list[list[str]](), dict[str, ValueError](), list[str]()
     for name, film in told.items():
         try:
             unread.append(film.suit(shape))
         except ValueError as error:
             failed[name] = error
+        else:
+            masked = [run.meta["mask"] for run in film.runs]
+            bare += [name] * ("mask" in unread[-1] and len(masked) > 0 and not any(masked))
     left = [name for name in (unread or [[]])[0] if all(name in names for names in unread)]
     asked = [name for name in OF_AN_INPUT if options.get(name) is not None] if left[:1] == ["input"] else left
+    if bare and not asked and not failed and str(options["mask"]) != "none":
+        warnings.warn(f"these films have no mask, and show the head without it: {', '.join(bare)}", stacklevel=4)
     return Unsuited(said(asked[0], options) if asked else "", failed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,18 @@ def test_a_head_with_a_mask_of_its_own_is_shown_without_it_where_that_is_asked_f
         plan(["problem", "race"], "wide", input=own)
     told = chapters(plan(["problem", "race"], "wide", input=own, mask="none"))
     assert {run.meta["mask"] for slide in told for run in slide.film.told.runs} == {None}
+
+
+def test_films_that_show_a_head_without_the_mask_that_was_asked_for_are_named():
+    names = ["online-softmax", "flash2-forward", "causal", "roofline"]
+    with pytest.warns(UserWarning, match="^these films have no mask, and show the head without it: online-softmax$"):
+        told = plan(names, "wide", cut="short", mask="causal", input="random:8,8")
+    masks = {slide.film.name: [run.meta["mask"] for run in slide.film.told.runs] for slide in chapters(told)}
+    bare = [name for name, each in masks.items() if each and not any(each)]
+    assert bare == ["online-softmax"]
+    with warnings.catch_warnings(action="error"):
+        plan(names[:2], "wide", cut="short", mask="none", input="random:8,8")
+        plan(names[1:2], "wide", cut="short", mask="causal", input="random:8,8")
 
 
 # ---- what its notes say
