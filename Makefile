@@ -38,7 +38,7 @@ gallery:  ## make what is out of date in renders/: films, then the pictures that
 
 test:  ## install what is missing, test tools too (with torch), then run all tests
 	@sh .ci/setup.sh test
-	@.venv/bin/python -m pytest -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist worksteal  # some only wait
+	@.venv/bin/python -m pytest -n $$(($$(getconf _NPROCESSORS_ONLN) + 2)) --dist worksteal  # some only wait
 
 fuzz:  ## look for examples that break a property, at random, for so long: make fuzz SECONDS=600
 	@sh .ci/setup.sh test
