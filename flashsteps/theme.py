@@ -99,6 +99,11 @@ def hue(name: str) -> str:
     return _HUES.get(base) or _HUES.get(base.removeprefix("D"), "stat")
 
 
+def rank(name: str) -> int:
+    """Where a tensor stands among others, in the order of films; those that have no place there come last."""
+    return ORDER.index(name) if name in ORDER else len(ORDER)
+
+
 def label(name: str) -> str:
     """How a tensor or a slot is called on screen; what stands after a `_` is a subscript."""
     base, _, below = name.partition("_")

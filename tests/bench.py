@@ -32,7 +32,7 @@ import flashsteps as fs
 from flashsteps import algorithms
 from flashsteps.filmkit import encode, films, gallery, rendering
 from flashsteps.filmkit.join import join
-from flashsteps.filmkit.pipe import Drawn, bands_of
+from flashsteps.filmkit.pipe import BAND, Drawn, bands_of
 from flashsteps.filmkit.presets import PRESETS
 from flashsteps.filmkit.processes import cores
 from flashsteps.filmkit.reel import Reel
@@ -208,7 +208,7 @@ def encoded(kept: Changes, look: Look, path: Path, folder: Path) -> None:
     join(path, pieces, "mp4", look.fps, look.tell().chapters)
 
 
-def changes(frames: Iterable[Drawn | None], band: int = 8) -> Iterator[list[Patch] | None]:
+def changes(frames: Iterable[Drawn | None], band: int = BAND) -> Iterator[list[Patch] | None]:
     """What each frame changes, as copies: a thousand whole frames of 1080p would take 8 GB."""
     before: np.ndarray | None = None
     for frame in frames:

@@ -41,5 +41,4 @@ def _named(name: str) -> dict[str, Any]:
     base, _, below = name.partition("_")
     label = theme.label(base) + (f"_{{{below}}}" if below else "")
     plain = base[1:] if base[:1] == "d" else base
-    order = theme.ORDER.index(plain) if plain in theme.ORDER else len(theme.ORDER)
-    return {"label": label, "hue": theme.hue(name), "place": [int(base != plain), order]}
+    return {"label": label, "hue": theme.hue(name), "place": [int(base != plain), theme.rank(plain)]}

@@ -227,7 +227,7 @@ def how_exact(run: Run) -> tuple[str, bool]:
     if own > FAR * max(standard, LEAST):
         return f"{made}: up to {own:.2g} from exact attention; standard attention: {standard:.1g}.", True
     are = f"{made} {'are' if ' and ' in made else 'is'} exact to {at_most(own)}, beside float64"
-    alone = meta["algorithm"] == f"standard-{trace.direction}"
+    alone = meta["algorithm"] == trace.standard
     return f"{are}." if alone else f"{are}; standard attention to {at_most(standard)}.", False
 
 
@@ -237,7 +237,7 @@ def what_it_moved(board: Board, run: Run, gpu: Device) -> None:
     whole, below = board.main.rows(*board.pick(wide=(8, 2), square=(6, 2), tall=(8, 2)))
     own, meta, (close, other) = trace.meta["algorithm"], trace.meta, how_exact(run)
     name = shorten(algorithms.algorithm(own).title, HEAD)
-    alone, real = own == f"standard-{trace.direction}", at_real_size(trace, gpu)
+    alone, real = own == trace.standard, at_real_size(trace, gpu)
     charts = [(f"this run: {meta['queries']} × {meta['keys']} scores, d = {meta['d']}", run.total, run.standard)]
     charts += [real[:3]] if real else []
     sides = whole.columns(2, gap=places.APART) if board.shape == "wide" else whole.rows(2, gap=places.APART)
@@ -329,7 +329,7 @@ def in_short(board: Board, stage: RunStage) -> None:
         stage.play(half, seconds=3.0)
         board.say(made_on_chip(trace))
         stage.play(len(run), seconds=3.2)
-        alone = trace.meta["algorithm"] == f"standard-{trace.direction}"
+        alone = trace.meta["algorithm"] == trace.standard
         words = size_of(run.total.total)
         board.say(f"{words} in all." if alone else f"{words} in all; standard: {size_of(run.standard.total)}.")
 

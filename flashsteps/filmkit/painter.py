@@ -40,19 +40,17 @@ class Painter:
         self.whole, self.transparent = Box(0, 0, width, height), transparent
         self._clear(self.whole)
         self.shown: tuple[Shown, ...] = ()
-        self.drawn: list[Box] = []  # where, the last time
 
-    def paint(self, t: float) -> bool:
-        """Turn to t. Did anything change?"""
+    def paint(self, t: float) -> list[Box]:
+        """Turn to t. Gives where, in px, it was drawn anew: nowhere if nothing changed."""
         shown = self.script.at(round(t, 6))  # the same whoever divides to get it
         before, after = {s.part: s for s in self.shown}, {s.part: s for s in shown}
         pairs = [(before.get(n), after.get(n)) for n in before | after]
         stale = [box for one, other in pairs if one != other for box in self._stale(one, other)]
         if not stale:
-            return False
-        self.shown, ctx = shown, self.pen.ctx
-        self.drawn = _merged(stale)
-        for part in self.drawn:
+            return []
+        self.shown, ctx, parts = shown, self.pen.ctx, _merged(stale)
+        for part in parts:
             ctx.save()
             ctx.rectangle(*part)
             ctx.clip()
@@ -62,7 +60,7 @@ class Painter:
                 if self.px(s.box).overlaps(part):
                     self._draw(s)
             ctx.restore()
-        return True
+        return parts
 
     def _stale(self, before: Shown | None, after: Shown | None) -> list[Box]:
         """Where a part looks different from what it did: in whole px, within what it takes up."""

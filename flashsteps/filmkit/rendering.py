@@ -75,9 +75,8 @@ def frames(look: Look, span: range | None = None) -> Iterator[Drawn | None]:
     painter = Painter(script, *look.size, look.theme, transparent=look.transparent)
     span = span or range(total(script, look.fps))
     for k in span:
-        if painter.paint(k / look.fps) or k == span.start:
-            spans = ((part.y, part.bottom) for part in painter.drawn)
-            yield Drawn(painter.pixels, bands_of(look.size[1], spans))
+        if (parts := painter.paint(k / look.fps)) or k == span.start:
+            yield Drawn(painter.pixels, bands_of(look.size[1], ((part.y, part.bottom) for part in parts)))
         else:
             yield None
 

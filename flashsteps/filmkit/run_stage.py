@@ -158,7 +158,7 @@ class RunStage:
             actors["loops"] = course, at.loops
         if kind in ("tile", "lanes") or tile:
             actors["map"] = TileMap(run, now, numbered=numbered, tile=tile), at.map
-        own = run.trace.meta["algorithm"] == f"standard-{run.trace.direction}"
+        own = run.trace.meta["algorithm"] == run.trace.standard
         actors["meter"] = Meter(run, now, standard=not own), at.meter
         if at.code:
             actors["code"] = Code(run, now, last=kind == "slots"), at.code

@@ -13,7 +13,7 @@ from ..runs import again
 from ..runs.counting import count
 from ..story.maxima import Shrink
 from ..story.telling import LEAST
-from ..theme import ORDER, hue, label
+from ..theme import hue, label, rank
 from ..units import size_of
 from .actors.bars import Bar, Bars, Legend, Piece
 from .actors.rescale import Rescale
@@ -96,7 +96,7 @@ def times(count: int) -> str:
 
 def pieces_of(moved: Mapping[str, Moved]) -> tuple[Piece, ...]:
     """All bytes that are read, then all that are written, in the order of the tensors."""
-    names = sorted(moved, key=lambda name: ORDER.index(name) if name in ORDER else 99)
+    names = sorted(moved, key=rank)
     return tuple(
         Piece(float(moved[name][written]), hue(name), written, label(name))
         for written in (False, True)

@@ -28,7 +28,7 @@ def ending(trace: Trace) -> dict[str, Any]:
     on the same stored inputs, in float64, and standard attention's in the run's own type. Each is None where it is not
     known.
     """
-    name, algorithm = f"standard-{trace.direction}", trace.meta["algorithm"]
+    name, algorithm = trace.standard, trace.meta["algorithm"]
     found: dict[str, Any] = {"own": trace.io().total, "standard": None, "crossover": None, "real": None, "error": None}
     if algorithm != name:
         found["standard"] = beside_run(trace).total

@@ -154,7 +154,7 @@ def _in_order(trace: Trace) -> list[str]:
     def place(name: str) -> tuple[bool, int]:
         base = name.partition("_")[0]
         plain = base[1:] if base[:1] == "d" else base
-        return base != plain, theme.ORDER.index(plain) if plain in theme.ORDER else len(theme.ORDER)
+        return base != plain, theme.rank(plain)
 
     return sorted(trace.initial, key=place)
 

@@ -16,7 +16,7 @@ MOST_SCORES = 1 << 20
 def error(trace: Trace) -> dict[str, float] | None:
     """The largest difference of what it made from exact attention (`own`), and that of standard attention in the run's
     own type (`standard`). None where that can't be told: the trace only names a mask, or has keys in pages."""
-    meta, name = trace.meta, f"standard-{trace.direction}"
+    meta, name = trace.meta, trace.standard
     H, N, M = meta.get("heads", 1), meta["queries"], meta["keys"]
     given = meta["mask"] is not None and rule(trace) != meta["mask"]
     if given or not trace.outputs or "table" in trace.initial or meta.get("block_mask") or H * N * M > MOST_SCORES:

@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from ..machine.events import Event
-from ..theme import ORDER
+from ..theme import rank
 from ..trace.trace import Trace
 
 
@@ -37,7 +37,7 @@ def kernels(trace: Trace) -> list[Kernel]:
 def moved(events: Iterable[Event], *ops: str) -> tuple[str, ...]:
     """The tensors that steps of these kinds move, in the order in which films name tensors."""
     names = dict.fromkeys(event.tile.tensor for event in events if event.tile and event.op in ops)
-    return tuple(sorted(names, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER)))
+    return tuple(sorted(names, key=rank))
 
 
 def turns(trace: Trace, kernel: Kernel) -> list[int]:

@@ -94,6 +94,11 @@ class Trace:
         """What it gave says which: O, or the gradients of Q, K and V."""
         return "backward" if "dQ" in self.outputs else "forward"
 
+    @property
+    def standard(self) -> str:
+        """Standard attention of that direction: the algorithm that it is measured by, or is."""
+        return f"standard-{self.direction}"
+
     def _repr_html_(self) -> str:
         """A still for notebooks: `show` gives the player."""
         from ..player.still import still

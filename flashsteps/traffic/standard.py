@@ -21,4 +21,4 @@ def beside(algorithm: str, **sizes: Any) -> IO:
 
 def beside_run(trace: Trace) -> IO:
     """The same for a recorded run, whoever's it is: for all of its heads together."""
-    return count(f"standard-{trace.direction}", **again.sizes(trace))
+    return count(trace.standard, **again.sizes(trace))

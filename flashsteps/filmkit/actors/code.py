@@ -31,7 +31,7 @@ class Code(OfRun):
 
     def draw(self, pen: Pen, box: Box) -> None:
         pen.panel(box)
-        running = frozenset(self.seen())  # type: ignore[call-overload]
+        running = frozenset(self.looks)
         _lines(pen, box.inset(pen.px(14)).whole(), source(self.run), running)
 
 

@@ -42,7 +42,7 @@ class Course(OfRun):
             room = box.w - pen.px(20) - (pen.px(STEP) * n if nested else 0)
             words = next((said for said in rail.says if pen.width(said, LABEL, weight=600) <= room), rail.says[-1])
             found.append(Loop(words, rail.times))
-        loops.draw(pen, box, tuple(found), self.seen(), nested)
+        loops.draw(pen, box, tuple(found), self.looks, nested)
 
 
 @dataclass(frozen=True)

@@ -163,7 +163,7 @@ def _named(pen: Pen, name: str) -> int:
 def places(pen: Pen, box: Box, run: Run) -> tuple[dict[str, cells.Grid], dict[str, cells.Grid]]:
     """Tensors as columns of one row height, and row labels: of queries, and of keys where they are others."""
     trace = run.trace
-    names = sorted(trace.initial, key=lambda name: theme.ORDER.index(name) if name in theme.ORDER else 99)
+    names = sorted(trace.initial, key=theme.rank)
     N, M = trace.meta["queries"], trace.meta["keys"]
     head, pad, gap = (pen.px(126 if box.h >= pen.px(430) else 62)), pen.px(20), pen.px(12)
     label = round(min(pen.px(118), 0.22 * box.w)) if trace.meta["tokens"] else pen.px(44)

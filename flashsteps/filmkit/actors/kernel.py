@@ -10,7 +10,7 @@ from ...units import rows_of
 from ..boxes import Box
 from . import cells
 from .of_run import Look, OfRun, differing
-from .sram import draw_value, head
+from .sram import draw_value, head, head_of
 
 if TYPE_CHECKING:
     from ..pen import Pen
@@ -35,18 +35,14 @@ class Kernel(OfRun):
     def draw(self, pen: Pen, box: Box) -> None:
         pen.panel(box, sram=True)
         program = self.run.program(self.now)
-        head(pen, self._head(pen, box), self.run, self.run.taken(program))
+        head(pen, head_of(pen, box), self.run, self.run.taken(program))
         for slot, vector, place in self._places(pen, box):
             if pen.sees(cells.edge(pen.unit, place)):
                 self._slot(pen, place, slot, vector, program)
 
-    def _head(self, pen: Pen, box: Box) -> Box:
-        side = pen.px(22)
-        return Box(box.x + side, box.y, box.w - 2 * side, pen.px(76 if box.h >= pen.px(430) else 60))
-
     def _places(self, pen: Pen, box: Box) -> list[tuple[str, str | None, Box]]:
         """Each matrix, the one number a row beside it, if there is one, and where they stand."""
-        top, slots = self._head(pen, box), self.run.shapes_of(self.run.program(self.now))
+        top, slots = head_of(pen, box), self.run.shapes_of(self.run.program(self.now))
         wide = [slot for slot, shape in slots.items() if len(shape) == 2]
         narrow = [slot for slot in slots if slot not in wide]
         inside = Box(top.x, top.bottom, top.w, box.bottom - top.bottom - pen.px(16))

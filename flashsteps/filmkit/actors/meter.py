@@ -98,7 +98,7 @@ def _pieces(
     moved: Mapping[str, tuple[int, int]], side: int, x: float, scale: float, y: float, h: float
 ) -> Iterator[tuple[str, Box]]:
     """The bytes of one way as a bar from x, tensor by tensor."""
-    for name in sorted(moved, key=lambda name: theme.ORDER.index(name) if name in theme.ORDER else 99):
+    for name in sorted(moved, key=theme.rank):
         end = x + moved[name][side] * scale
         if round(end) > round(x):
             yield name, Box(round(x), y, round(end) - round(x), h)

@@ -17,7 +17,7 @@ from ..moments import SCORES, STATS
 from ..run import Run
 from . import cells, scores
 from .of_run import Look, OfRun, differing
-from .sram import draw_value, head
+from .sram import draw_value, head, head_of
 
 if TYPE_CHECKING:
     from ..pen import Pen
@@ -46,7 +46,7 @@ class Slots(OfRun):
         return Look((self._kept, program, self.run.taken(program)), tuple(shown))
 
     def differs(self, before: Self, pen: Pen, box: Box) -> tuple[Box, ...]:
-        was, now = before.seen(), self.seen()
+        was, now = before.looks, self.looks
         if before.run != self.run or was.whose != now.whose:
             return (box,)
         others = differing(was.shown, now.shown)
@@ -55,7 +55,7 @@ class Slots(OfRun):
     def draw(self, pen: Pen, box: Box) -> None:
         pen.panel(box, sram=True)
         program = self.run.program(self.now)
-        head(pen, self._head(pen, box), self.run, self.run.taken(program))
+        head(pen, head_of(pen, box), self.run, self.run.taken(program))
         for place in self._places(pen, box):
             if pen.sees(place.area):
                 self._place(pen, place, program)
@@ -64,13 +64,9 @@ class Slots(OfRun):
     def _kept(self) -> Kept:
         return kept(self.run)[self.run.program(self.now) or 0]
 
-    def _head(self, pen: Pen, box: Box) -> Box:
-        side = pen.px(22)
-        return Box(box.x + side, box.y, box.w - 2 * side, pen.px(76 if box.h >= pen.px(430) else 60))
-
     def _places(self, pen: Pen, box: Box) -> list[Place]:
         """Lines of matrices, as many in each as look best; then scores and numbers of rows, as many as fit."""
-        top, of, gap, name = self._head(pen, box), self._kept, pen.px(GAP), pen.px(NAME)
+        top, of, gap, name = head_of(pen, box), self._kept, pen.px(GAP), pen.px(NAME)
         inside = Box(top.x, top.bottom, top.w, box.bottom - top.bottom - pen.px(14))
         below = self._below(pen, inside.w)
         weights = [HIGHER if line[0] in of.scores else 1.0 for line in below]

@@ -79,9 +79,8 @@ class Areas(NamedTuple):
 
 def areas_of(pen: Pen, box: Box, count: int) -> Areas:
     """Tiles stand in two columns over the scores; in a flat panel all in one line."""
-    side = pen.px(22)
-    inside = Box(box.x + side, box.y, box.w - 2 * side, box.h - pen.px(14))
-    top = Box(inside.x, inside.y, inside.w, pen.px(76 if box.h >= pen.px(430) else 60))
+    top = head_of(pen, box)
+    inside = top._replace(h=box.h - pen.px(14))
     across = 2 if box.w < 1.6 * box.h and count <= 6 else max(1, count)
     high, down = pen.px(62 if box.h >= pen.px(430) else 50), ceil(count / across)
     wide = inside.w // across
@@ -99,6 +98,12 @@ def tiles_of(run: Run) -> tuple[str, ...]:
     order = {"k": 0, "v": 1, "q": 2}
     slots = [slot for slot, shape in run.shapes.items() if len(shape) == 2 and slot not in SCORES]
     return tuple(sorted(slots, key=lambda slot: order.get(slot, 9)))
+
+
+def head_of(pen: Pen, box: Box) -> Box:
+    """Where in a panel its head stands."""
+    side = pen.px(22)
+    return Box(box.x + side, box.y, box.w - 2 * side, pen.px(76 if box.h >= pen.px(430) else 60))
 
 
 def head(pen: Pen, box: Box, run: Run, held: tuple[tuple[str, int], ...]) -> None:
